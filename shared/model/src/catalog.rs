@@ -1,0 +1,127 @@
+//! The metric catalogue: data in `catalog/metrics.toml` and `catalog/units.toml`, checked and compiled in by `build.rs`.
+
+/// A metric's number in the catalogue: what blocks are written with, so it is never changed or used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MetricId(pub u16);
+
+/// One line of the catalogue.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its number.
+    pub id: MetricId,
+    /// The system of its code.
+    pub system: CodeSystem,
+    /// Its code; with `system` what FHIR calls a coding.
+    pub code: &'static str,
+    /// The key that devices and readers use: the LOINC code, or `mdc:150452`, `sct:1104051000000101`.
+    pub key: &'static str,
+    /// What clinicians call it.
+    pub name: &'static str,
+    /// What its values are.
+    pub kind: Kind,
+    /// UCUM code of the canonical unit; empty for coded values.
+    pub unit: &'static str,
+    /// Lowest and highest value that can be true, in the canonical unit. Data quality, not an alarm limit.
+    pub plausible: Option<(f64, f64)>,
+    /// Other keys that mean this metric (`2708-6`, `mdc:147842` ...).
+    pub synonyms: &'static [&'static str],
+    /// IEEE 11073-10101 codes.
+    pub mdc: &'static [u32],
+    /// Factors that no unit library can know, such as mmol/L of glucose: (UCUM unit, factor).
+    pub factors: &'static [(&'static str, Factor)],
+    /// FHIR observation category.
+    pub category: &'static str,
+    /// Whether the code was found in a primary source.
+    pub confirmed: bool,
+}
+
+/// The system a code belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeSystem {
+    /// <http://loinc.org>
+    Loinc,
+    /// ISO/IEEE 11073-10101.
+    Mdc,
+    /// SNOMED CT.
+    Snomed,
+}
+
+/// What a metric's values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A number in a unit.
+    Number,
+    /// One of these codes.
+    Coded(&'static [&'static str]),
+    /// Blocks of samples in a unit.
+    Waveform,
+    /// A panel: a code for a group of metrics, without a value of its own.
+    Panel,
+}
+
+/// Turns a value into the canonical unit: `value * scale + offset`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Factor {
+    /// Multiplier.
+    pub scale: f64,
+    /// Added after multiplying, in the canonical unit.
+    pub offset: f64,
+}
+
+impl Factor {
+    /// The value is canonical already.
+    pub const IDENTITY: Self = Self { scale: 1.0, offset: 0.0 };
+
+    /// The value in the canonical unit.
+    pub fn apply(self, value: f64) -> f64 {
+        if self == Self::IDENTITY { value } else { value * self.scale + self.offset }
+    }
+}
+
+// METRICS (ascending by id), KEYS and ALIASES (ascending by text)
+include!(concat!(env!("OUT_DIR"), "/catalog.rs"));
+
+/// Every metric, ascending by number.
+pub fn metrics() -> &'static [Metric] {
+    METRICS
+}
+
+/// The metric with a number.
+pub fn by_id(id: MetricId) -> Option<&'static Metric> {
+    METRICS.binary_search_by_key(&id, |m| m.id).ok().map(|i| &METRICS[i])
+}
+
+/// The metric that a key or a synonym means.
+pub fn by_code(key: &str) -> Option<&'static Metric> {
+    let at = KEYS.binary_search_by_key(&key, |(k, _)| k).ok()?;
+    Some(&METRICS[KEYS[at].1])
+}
+
+/// The UCUM code for a unit as the field writes it (`mmHg`, `bpm`), when it is a reviewed alias.
+pub fn unit_alias(text: &str) -> Option<&'static str> {
+    let at = ALIASES.binary_search_by_key(&text, |(alias, _)| alias).ok()?;
+    Some(ALIASES[at].1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_synonyms_and_numbers_lead_to_their_metric() {
+        for metric in metrics() {
+            assert!(std::ptr::eq(by_id(metric.id).unwrap(), metric));
+            for key in metric.synonyms.iter().chain([&metric.key]) {
+                assert!(std::ptr::eq(by_code(key).unwrap(), metric), "{key}");
+            }
+        }
+        assert!(by_code("0000-0").is_none());
+    }
+
+    #[test]
+    fn heart_rate_is_what_everybody_calls_it() {
+        let metric = by_code("8867-4").unwrap();
+        assert_eq!((metric.unit, metric.plausible), ("/min", Some((0.0, 350.0))));
+        assert_eq!(unit_alias("mmHg"), Some("mm[Hg]"));
+    }
+}

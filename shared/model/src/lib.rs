@@ -1,0 +1,23 @@
+//! Nouns and policy. No IO, no async, no serde: nothing here can fail for outside reasons.
+//!
+//! A device's batch of readings becomes one [`Record`] in the log and one [`Row`] per hour it touches in
+//! the store. Both carry the same bytes, a [`Block`]: readings column by column, original values and units
+//! kept. What a person may see is decided by [`access::decide`], the only maker of a [`Permit`].
+
+pub mod access;
+mod block;
+mod bytes;
+mod catalog;
+mod id;
+mod reading;
+mod record;
+mod time;
+
+pub use access::Permit;
+pub use block::{Block, Column, Values};
+pub use bytes::Malformed;
+pub use catalog::{CodeSystem, Factor, Kind, Metric, MetricId, by_code, by_id, metrics, unit_alias};
+pub use id::{DeviceId, PatientId, StreamId, UserId};
+pub use reading::{ClockQuality, Quality, Waveform};
+pub use record::{Identity, Record, Row, Slice};
+pub use time::{Hour, HourRange, Nanos, Range};

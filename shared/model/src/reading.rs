@@ -1,0 +1,84 @@
+//! What a reading is, beside its number.
+
+/// What is known to be doubtful about one reading. Doubtful readings are kept and shown as such.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Quality(pub u8);
+
+impl Quality {
+    /// Nothing known against it.
+    pub const GOOD: Self = Self(0);
+    /// Outside the metric's plausible range.
+    pub const IMPLAUSIBLE: Self = Self(1);
+    /// Measured more than a day after it was received: kept out of "latest" and of scores.
+    pub const FUTURE: Self = Self(2);
+    /// Measured before 1900: a clock that was never set; kept out of "latest" and of scores.
+    pub const ANCIENT: Self = Self(4);
+    /// The device itself doubts it (IEEE 11073 measurement status "questionable").
+    pub const QUESTIONABLE: Self = Self(8);
+
+    /// Both.
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other`'s marks are set.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Whether the time can be believed: only such readings count as latest.
+    pub fn time_is_credible(self) -> bool {
+        self.0 & (Self::FUTURE.0 | Self::ANCIENT.0) == 0
+    }
+}
+
+/// How far the device's clock can be trusted (after the IEEE 11073 "time synchronisation" attribute).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub enum ClockQuality {
+    /// The device does not say.
+    #[default]
+    Unknown,
+    /// Synchronised to an outside source.
+    Synchronized,
+    /// Set once, running free since.
+    Free,
+    /// Never set.
+    Unset,
+}
+
+impl ClockQuality {
+    /// One byte for a record.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Unknown => 0,
+            Self::Synchronized => 1,
+            Self::Free => 2,
+            Self::Unset => 3,
+        }
+    }
+
+    /// From a record's byte.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            0 => Self::Unknown,
+            1 => Self::Synchronized,
+            2 => Self::Free,
+            3 => Self::Unset,
+            _ => return None,
+        })
+    }
+}
+
+/// Equally spaced samples; sample `i` was taken at the reading's time plus `i * period_ns` and is worth
+/// `origin + samples[i] * scale` in the column's unit (FHIR `SampledData`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waveform {
+    /// Value of a zero sample, in the column's unit.
+    pub origin: f64,
+    /// Nanoseconds between samples, above zero.
+    pub period_ns: i64,
+    /// Value of one step, in the column's unit.
+    pub scale: f64,
+    /// Raw samples, 16 or 32 bit.
+    pub samples: Vec<i32>,
+}
