@@ -1,1 +1,29 @@
-//! The wire.
+//! The wire: generated messages and services, and how errors look on it.
+//!
+//! The only crate that knows prost and tonic's generated code. No generated message has `Debug`: patient data
+//! cannot reach a log through `{:?}`.
+
+pub mod codec;
+pub mod convert;
+pub mod problem;
+
+/// Devices' way in and readers' way out.
+pub mod telemetry {
+    /// Version 1.
+    #[allow(missing_docs, clippy::doc_lazy_continuation)]
+    pub mod v1 {
+        tonic::include_proto!("wardline.telemetry.v1");
+    }
+}
+
+/// For operators.
+pub mod operations {
+    /// Version 1.
+    #[allow(missing_docs, clippy::doc_lazy_continuation)]
+    pub mod v1 {
+        tonic::include_proto!("wardline.operations.v1");
+    }
+}
+
+/// Descriptors of all services, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

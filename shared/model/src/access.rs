@@ -25,6 +25,8 @@ pub enum Permission {
     ReadReadings,
     /// Send readings as oneself, a device.
     WriteReadings,
+    /// List, look at and replay records that could not be stored.
+    ManageQuarantine,
 }
 
 impl Action {
@@ -38,13 +40,14 @@ impl Action {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 2] = [Self::ReadReadings, Self::WriteReadings];
+    pub const ALL: [Self; 3] = [Self::ReadReadings, Self::WriteReadings, Self::ManageQuarantine];
 
     /// Its name in role tables and tokens.
     pub fn name(self) -> &'static str {
         match self {
             Self::ReadReadings => "readings.read",
             Self::WriteReadings => "readings.write",
+            Self::ManageQuarantine => "quarantine.manage",
         }
     }
 

@@ -1,0 +1,72 @@
+//! The protobuf codec, with one difference to tonic's: what cannot be decoded is the sender's fault.
+//!
+//! tonic answers INTERNAL to malformed protobuf; a device may take that for a fault of ours and retry for ever.
+
+use crate::problem;
+use prost::Message;
+use std::marker::PhantomData;
+use tonic::{
+    Status,
+    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+};
+
+/// Encodes `T`, decodes `U`.
+pub struct StrictCodec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for StrictCodec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> Codec for StrictCodec<T, U>
+where
+    T: Message + Send + 'static,
+    U: Message + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = StrictCodec<T, ()>;
+    type Decoder = StrictCodec<(), U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        StrictCodec::default()
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        StrictCodec::default()
+    }
+}
+
+impl<T: Message> Encoder for StrictCodec<T, ()> {
+    type Item = T;
+    type Error = Status;
+
+    fn encode(&mut self, item: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        item.encode(buffer).map_err(|_| Status::resource_exhausted("the answer does not fit into a message"))
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::default()
+    }
+}
+
+impl<U: Message + Default> Decoder for StrictCodec<(), U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        // prost's text names field and type, never a value
+        U::decode(buffer).map(Some).map_err(|error| {
+            problem::invalid(
+                "MALFORMED_MESSAGE",
+                "message",
+                format!("not a valid protobuf message of this type: {error}"),
+            )
+        })
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::default()
+    }
+}

@@ -1,0 +1,60 @@
+//! Errors on the wire: `google.rpc.Status` with `ErrorInfo`, and what the caller can do about it.
+//!
+//! Retry UNAVAILABLE, ABORTED, DEADLINE_EXCEEDED and CANCELLED, and RESOURCE_EXHAUSTED when it carries `RetryInfo`;
+//! nothing else (the contract that OTLP publishes).
+
+use std::{collections::HashMap, time::Duration};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// `ErrorInfo.domain` of every error of ours.
+pub const DOMAIN: &str = "wardline";
+
+/// An error with a stable reason (UPPER_SNAKE_CASE) and a text without patient data.
+pub fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    Status::with_error_details(code, message, details)
+}
+
+/// INVALID_ARGUMENT: `field` is at fault, `description` says what is allowed and what to do.
+pub fn invalid(reason: &str, field: &str, description: impl Into<String>) -> Status {
+    let description = description.into();
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    details.add_bad_request_violation(field, &description);
+    Status::with_error_details(Code::InvalidArgument, format!("{field}: {description}"), details)
+}
+
+/// UNAVAILABLE: try again after `retry_after`.
+pub fn unavailable(reason: &str, message: &str, retry_after: Duration) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    details.set_retry_info(Some(retry_after));
+    Status::with_error_details(Code::Unavailable, message, details)
+}
+
+/// What went wrong while the caller's message was read (too large, bad frame, bad compression): the caller's fault,
+/// whatever code the transport gave it. `None` when the connection just went away.
+pub fn unreadable(status: Status, max_message_bytes: usize) -> Option<Status> {
+    match status.code() {
+        Code::OutOfRange | Code::ResourceExhausted => Some(invalid(
+            "MESSAGE_TOO_LARGE",
+            "message",
+            format!("larger than {max_message_bytes} bytes (after decompression); send smaller batches"),
+        )),
+        Code::Internal => {
+            Some(invalid("MALFORMED_MESSAGE", "message", "not a valid gRPC message; check framing and compression"))
+        }
+        Code::InvalidArgument => Some(status),
+        _ => None,
+    }
+}
+
+/// The bearer token of a request, if it has one.
+pub fn bearer(metadata: &tonic::metadata::MetadataMap) -> Option<&str> {
+    let (scheme, token) = metadata.get("authorization")?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// UNAUTHENTICATED with a reason that does not help an attacker.
+pub fn unauthenticated(reason: &str, message: &str) -> Status {
+    status(Code::Unauthenticated, reason, message)
+}
