@@ -3,6 +3,8 @@
 //! The only crate that knows prost and tonic's generated code. No generated message has `Debug`: patient data
 //! cannot reach a log through `{:?}`.
 
+pub use prost_types;
+
 pub mod codec;
 pub mod convert;
 pub mod problem;

@@ -42,6 +42,9 @@ struct Metric {
     category: String,
     #[serde(default)]
     unconfirmed: bool,
+    /// Those of `mdc` that were not found in a primary source; read by people.
+    #[serde(default)]
+    unconfirmed_mdc: Vec<u32>,
 }
 
 #[derive(Deserialize)]
@@ -104,6 +107,8 @@ fn write_metric(out: &mut String, metric: &Metric) {
         assert!(low < high, "metric {key}: plausible range {low} to {high}");
         (low, high)
     });
+    let unknown = metric.unconfirmed_mdc.iter().find(|code| !mdc.contains(code));
+    assert!(unknown.is_none(), "metric {key}: unconfirmed_mdc {unknown:?} is none of its mdc");
     let factors: String = metric
         .factors
         .iter()

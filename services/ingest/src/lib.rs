@@ -1,1 +1,172 @@
-//! placeholder
+//! Accept: gRPC in, authorise, judge, publish, acknowledge.
+//!
+//! The promise to a device: `Ack` means that the log has the batch on durable storage; nothing else does. A bad reading
+//! is refused by itself, with field and reason; a batch sent twice lands on itself.
+//!
+//! What is bounded, and what happens at the bound: batches in flight per stream ([`Limits::max_in_flight`]: the server
+//! stops reading, HTTP/2 makes the device wait), bytes in flight in the log (the same, and `Throttle` says so), answers
+//! not yet read by the device ([`ANSWERS_WAITING`]: acknowledging waits), stream states in memory
+//! ([`streams::MAX_STREAMS`]: the oldest is forgotten; its batches are published again, which changes nothing).
+
+mod judge;
+mod stream;
+mod streams;
+mod unary;
+pub mod units;
+
+use async_trait::async_trait;
+use bus::Publish;
+use model::{
+    Clock, DeviceId, Identity, PatientId, Record, StreamId,
+    access::{Denied, Principal, WritePermit, decide_write},
+};
+use proto::{
+    problem,
+    telemetry::v1::{self as wire, ingest_service_server},
+};
+use std::{pin::Pin, sync::Arc, time::Duration};
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Answers waiting for one device to read them: an acknowledgement is small, a device that reads none is stuck.
+pub const ANSWERS_WAITING: usize = 16;
+
+/// What the server takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Batches of one stream that are not yet durable.
+    pub max_in_flight: u32,
+    /// Readings in one batch.
+    pub max_readings: u32,
+    /// Bytes of one message, after decompression.
+    pub max_message_bytes: u32,
+    /// A stream on which nothing comes for so long is ended.
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_in_flight: 256, max_readings: 4_096, max_message_bytes: 512 * 1024, idle: Duration::from_secs(300) }
+    }
+}
+
+/// Where streams had come to before this process; belongs to `ingest`, implemented over the store.
+#[async_trait]
+pub trait Positions: Send + Sync {
+    /// A sequence up to which everything is known to be durable, 0 when nothing is known. Never fails: without an
+    /// answer the device sends again what it has.
+    async fn durable_through(&self, device: DeviceId, stream: StreamId) -> u64;
+}
+
+/// The ingest service. Cheap to clone.
+#[derive(Clone)]
+pub struct Ingest {
+    log: Arc<dyn Publish>,
+    directory: auth::Shared,
+    positions: Arc<dyn Positions>,
+    judge: Arc<judge::Judge>,
+    streams: Arc<streams::Streams>,
+    limits: Limits,
+    clock: Clock,
+    drain: CancellationToken,
+}
+
+impl Ingest {
+    /// Publishes to `log`; ends its streams with `Draining` when `drain` is cancelled.
+    pub fn new(
+        log: Arc<dyn Publish>,
+        directory: auth::Shared,
+        positions: Arc<dyn Positions>,
+        limits: Limits,
+        clock: Clock,
+        drain: CancellationToken,
+    ) -> Self {
+        let judge = Arc::new(judge::Judge::new(limits.max_readings));
+        Self { log, directory, positions, judge, streams: Arc::default(), limits, clock, drain }
+    }
+
+    /// The gRPC service, with its message limits set.
+    pub fn service(self) -> ingest_service_server::IngestServiceServer<Self> {
+        let bytes = self.limits.max_message_bytes as usize;
+        ingest_service_server::IngestServiceServer::new(self)
+            .max_decoding_message_size(bytes)
+            .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
+            .accept_compressed(tonic::codec::CompressionEncoding::Zstd)
+    }
+
+    /// Publishes a judged batch; one receipt for each patient it has readings of.
+    async fn publish(
+        &self,
+        identity: Identity,
+        judged: judge::Judged,
+        clock: model::ClockQuality,
+        acked_through: u64,
+    ) -> Result<Vec<bus::Receipt>, bus::Error> {
+        let mut receipts = Vec::with_capacity(judged.parts.len());
+        for (patient, slices) in judged.parts {
+            let record = Record { patient, identity, received_at: judged.received_at, clock, acked_through, slices };
+            let payload = record.encode();
+            receipts.push(self.log.publish(bus::Outgoing { key: patient, payload }).await?);
+        }
+        Ok(receipts)
+    }
+}
+
+#[async_trait]
+impl ingest_service_server::IngestService for Ingest {
+    type StreamReadingsStream = Pin<Box<dyn Stream<Item = Result<wire::StreamReadingsResponse, Status>> + Send>>;
+
+    async fn stream_readings(
+        &self,
+        request: Request<Streaming<wire::StreamReadingsRequest>>,
+    ) -> Result<Response<Self::StreamReadingsStream>, Status> {
+        stream::open(self.clone(), request).await
+    }
+
+    async fn write_readings(
+        &self,
+        request: Request<wire::WriteReadingsRequest>,
+    ) -> Result<Response<wire::WriteReadingsResponse>, Status> {
+        unary::write(self, request).await
+    }
+}
+
+/// The device that sends: the request's principal must be it.
+fn device(ingest: &Ingest, extensions: &tonic::Extensions, device_id: &str) -> Result<WritePermit, Status> {
+    let principal = extensions
+        .get::<Principal>()
+        .ok_or_else(|| problem::unauthenticated("NO_TOKEN", "send a device token as `authorization: Bearer ...`"))?;
+    let device: DeviceId =
+        device_id.parse().map_err(|_| problem::invalid("INVALID_ID", "device_id", "must be the device's UUID"))?;
+    decide_write(principal, device, (ingest.clock)()).map_err(|denied| match denied {
+        Denied::Expired => problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
+        Denied::NotItself => problem::status(
+            tonic::Code::PermissionDenied,
+            "WRONG_DEVICE",
+            "device_id: a device may write only as itself; use the id that the token was issued for",
+        ),
+        denied => problem::status(tonic::Code::PermissionDenied, "NOT_PERMITTED", denied.to_string()),
+    })
+}
+
+/// Whose readings the device's are, from when to when.
+fn assigned(directory: &auth::Directory, device: DeviceId) -> Result<judge::Assigned, Status> {
+    let held = directory.assignments(device).ok_or_else(|| {
+        let text = "device_id: the device is not registered; register and assign it first";
+        problem::status(tonic::Code::PermissionDenied, "UNKNOWN_DEVICE", text)
+    })?;
+    Ok(judge::Assigned::new(held.to_vec()))
+}
+
+/// A log that fails is not the device's fault: everything not acknowledged is to be sent again.
+fn log_failed(error: &bus::Error) -> Status {
+    problem::unavailable(
+        "LOG_UNAVAILABLE",
+        &format!("not acknowledged readings must be sent again: {error}"),
+        Duration::from_millis(500),
+    )
+}
+
+/// A patient's part of a batch, by hour.
+type Part = (PatientId, Vec<model::Slice>);

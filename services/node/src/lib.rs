@@ -1,1 +1,15 @@
-//! The composition root.
+//! The composition root: configuration, sockets, signals, and the tools for operators and integrators.
+
+pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod demo;
+pub mod engines;
+pub mod gate;
+pub mod http;
+pub mod quarantine;
+pub mod replay;
+pub mod run;
+pub mod telemetry;

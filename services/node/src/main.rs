@@ -1,1 +1,45 @@
-fn main() {}
+//! `wardline`: read the command line, do it, stop when told to.
+
+use clap::Parser;
+use node::{cli::Cli, commands};
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// `EX_SOFTWARE`: the platform should start it again.
+const FAILED: u8 = 70;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // one provider for the whole process: two in the dependencies would panic at the first handshake
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let cli = Cli::parse();
+    let stop = CancellationToken::new();
+    tokio::spawn(signals(stop.clone()));
+    match commands::execute(cli, stop).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("wardline: {error:#}");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+/// The first signal drains, the second ends the process at once.
+async fn signals(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        eprintln!("wardline: signals cannot be watched; stop with SIGKILL, nothing acknowledged is lost");
+        return;
+    };
+    for n_signals in 1.. {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if n_signals > 1 {
+            std::process::exit(i32::from(FAILED));
+        }
+        stop.cancel();
+    }
+}

@@ -1,1 +1,123 @@
-//! placeholder
+//! Read: timelines and latest values, always through a `Permit`.
+//!
+//! The promise: what the caller may not see answers exactly as what does not exist; a page ends where the next begins;
+//! every answer says how old its newest value is. Memory is bounded by a page and one store read of [`HOURS_AT_ONCE`].
+
+mod latest;
+mod page;
+mod readings;
+mod timeline;
+
+use async_trait::async_trait;
+use model::{
+    Clock, MetricId, PatientId, Permit,
+    access::{Action, Denied, Principal, decide},
+};
+use proto::{
+    problem,
+    telemetry::v1::{
+        LatestReadingsRequest, LatestReadingsResponse, ReadTimelineRequest, ReadTimelineResponse,
+        timeline_service_server::{TimelineService, TimelineServiceServer},
+    },
+};
+use std::{sync::Arc, time::Duration};
+use store::Timeline;
+use tonic::{Code, Request, Response, Status};
+
+/// Hours read from the store in one go: at 1 Hz and five metrics about 100,000 readings, under 10 MB.
+pub const HOURS_AT_ONCE: usize = 6;
+
+/// The query service.
+pub struct Query {
+    store: Arc<dyn Timeline>,
+    directory: auth::Shared,
+    sealer: auth::Sealer,
+    clock: Clock,
+}
+
+impl Query {
+    /// Reads from `store`; page tokens are sealed by `sealer`, which all replicas share.
+    pub fn new(store: Arc<dyn Timeline>, directory: auth::Shared, sealer: auth::Sealer, clock: Clock) -> Self {
+        Self { store, directory, sealer, clock }
+    }
+
+    /// The gRPC service, with its message limits set.
+    pub fn service(self) -> TimelineServiceServer<Self> {
+        TimelineServiceServer::new(self).max_decoding_message_size(64 * 1024)
+    }
+
+    /// Leave for one action on the patient named in a request.
+    fn permit(&self, extensions: &tonic::Extensions, action: Action, patient_id: &str) -> Result<Permit, Status> {
+        let principal = principal(extensions)?;
+        let patient: PatientId = patient_id
+            .parse()
+            .map_err(|_| problem::invalid("INVALID_ID", "patient_id", "must be the patient's UUID"))?;
+        let relations = self.directory.get().relations(principal, patient);
+        decide(principal, action, patient, &relations, (self.clock)()).map_err(|denied| match denied {
+            Denied::Expired => problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
+            Denied::NoRelation => problem::status(Code::NotFound, "NOT_FOUND", "no such patient"),
+            denied => problem::status(Code::PermissionDenied, "NOT_PERMITTED", denied.to_string()),
+        })
+    }
+}
+
+#[async_trait]
+impl TimelineService for Query {
+    async fn read_timeline(
+        &self,
+        request: Request<ReadTimelineRequest>,
+    ) -> Result<Response<ReadTimelineResponse>, Status> {
+        let (_, extensions, request) = request.into_parts();
+        let permit = self.permit(&extensions, Action::ReadTimeline, &request.patient_id)?;
+        let principal = principal(&extensions)?;
+        timeline::read(self, &permit, principal, &request).await.map(Response::new)
+    }
+
+    async fn latest_readings(
+        &self,
+        request: Request<LatestReadingsRequest>,
+    ) -> Result<Response<LatestReadingsResponse>, Status> {
+        let (_, extensions, request) = request.into_parts();
+        let permit = self.permit(&extensions, Action::ReadLatest, &request.patient_id)?;
+        let metrics = metrics(&request.metrics)?;
+        latest::read(self, &permit, &metrics).await.map(Response::new)
+    }
+}
+
+fn principal(extensions: &tonic::Extensions) -> Result<&Principal, Status> {
+    let missing = || problem::unauthenticated("NO_TOKEN", "send a token as `authorization: Bearer ...`");
+    extensions.get::<Principal>().ok_or_else(missing)
+}
+
+/// The metrics asked for, ascending; empty means all.
+fn metrics(keys: &[String]) -> Result<Vec<MetricId>, Status> {
+    let metric = |(index, key): (usize, &String)| match model::by_code(key) {
+        Some(metric) => Ok(metric.id),
+        None => Err(problem::invalid(
+            "UNKNOWN_METRIC",
+            &format!("metrics[{index}]"),
+            "not in the catalogue; use a LOINC code such as 8867-4",
+        )),
+    };
+    let mut metrics = keys.iter().enumerate().map(metric).collect::<Result<Vec<_>, _>>()?;
+    metrics.sort_unstable();
+    metrics.dedup();
+    Ok(metrics)
+}
+
+fn failed(error: store::Error) -> Status {
+    metrics::counter!("wardline_query_failures_total").increment(1);
+    match error {
+        store::Error::Unavailable(_) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the store did not answer");
+            problem::unavailable("STORE_UNAVAILABLE", "the store did not answer; try again", Duration::from_secs(1))
+        }
+        _ => unreadable(&error),
+    }
+}
+
+/// Stored bytes that nobody can read: never silently left out of an answer.
+fn unreadable(error: &(dyn std::error::Error + 'static)) -> Status {
+    tracing::error!(error, "stored rows cannot be read");
+    problem::status(Code::DataLoss, "STORED_ROWS_UNREADABLE", "stored readings cannot be read; tell the operators")
+}

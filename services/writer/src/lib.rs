@@ -1,1 +1,178 @@
-//! placeholder
+//! Persist: read the log, write the store, then commit.
+//!
+//! The promise: a position is committed only when every record before it is durable in the store or put aside in
+//! quarantine, with reason and original bytes. A crash at any point means that records are read again; rows land on
+//! themselves. A record that cannot be read never holds up its partition; a store that does not answer does, for as long
+//! as it takes.
+//!
+//! What is bounded: one poll ([`POLL_RECORDS`], [`POLL_BYTES`]) is all that the writer holds.
+
+mod quarantine;
+
+pub use quarantine::QuarantineDesk;
+
+use bus::{Commits, Delivery, Subscribe};
+use model::{Clock, DeviceId, Record, Row, StreamId};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use store::{Append, Place, Positions, Quarantine, Quarantined};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Records of one poll: enough for full CQL batches and one fsync for many, few enough to be quick.
+pub const POLL_RECORDS: usize = 4_000;
+/// Bytes of one poll; with the rows made from it about three times that in memory.
+pub const POLL_BYTES: usize = 8 * 1024 * 1024;
+/// How long an idle poll waits.
+const POLL_WAIT: Duration = Duration::from_millis(250);
+/// How often the positions of streams and the lag are noted: hints, so seldom is good enough.
+const NOTE_EVERY: Duration = Duration::from_secs(5);
+/// First and longest wait before the store or the log is asked again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// Writes what one subscription delivers.
+pub struct Writer {
+    rows: Arc<dyn Append>,
+    quarantine: Arc<dyn Quarantine>,
+    positions: Arc<dyn Positions>,
+    clock: Clock,
+    streams: HashMap<(DeviceId, StreamId), u64>,
+    noted: Instant,
+}
+
+impl Writer {
+    /// Writes to one store, by its three ways in.
+    pub fn new(
+        rows: Arc<dyn Append>,
+        quarantine: Arc<dyn Quarantine>,
+        positions: Arc<dyn Positions>,
+        clock: Clock,
+    ) -> Self {
+        Self { rows, quarantine, positions, clock, streams: HashMap::new(), noted: Instant::now() }
+    }
+
+    /// Runs until `stop`. Fails only when the log's client can never read again.
+    pub async fn run(mut self, mut log: Box<dyn Subscribe>, stop: CancellationToken) -> Result<(), bus::Error> {
+        let mut wait = RETRY.0;
+        while !stop.is_cancelled() {
+            let polled = tokio::select! {
+                polled = log.poll(POLL_RECORDS, POLL_BYTES, POLL_WAIT) => polled,
+                () = stop.cancelled() => break,
+            };
+            match polled {
+                Ok(deliveries) if deliveries.is_empty() => {}
+                Ok(deliveries) => {
+                    if !self.persist(&deliveries, &stop).await {
+                        break;
+                    }
+                    wait = RETRY.0;
+                    let mut commits = Commits::default();
+                    deliveries.iter().for_each(|delivery| commits.add(delivery));
+                    if let Err(error) = log.commit(&commits).await {
+                        // what is not committed is read again and lands on itself
+                        tracing::warn!(%error, "positions were not committed");
+                    }
+                }
+                Err(error @ (bus::Error::Fatal(_) | bus::Error::Config(_))) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "the log cannot be read; trying again");
+                    pause(&mut wait, &stop).await;
+                }
+            }
+            if self.noted.elapsed() >= NOTE_EVERY {
+                self.note(log.as_mut()).await;
+            }
+        }
+        self.note(log.as_mut()).await;
+        Ok(())
+    }
+
+    /// Makes all deliveries durable, as rows or in quarantine; `false` when it was stopped before that.
+    async fn persist(&mut self, deliveries: &[Delivery], stop: &CancellationToken) -> bool {
+        let mut rows = Vec::with_capacity(deliveries.len());
+        let mut aside = Vec::new();
+        for delivery in deliveries {
+            match self.read(delivery) {
+                Ok(mut more) => rows.append(&mut more),
+                Err(malformed) => aside.push(Quarantined {
+                    place: Place {
+                        topic: bus::READINGS.to_owned(),
+                        partition: delivery.partition.0,
+                        offset: delivery.offset,
+                    },
+                    at: (self.clock)(),
+                    reason: malformed.to_string(),
+                    payload: delivery.payload.clone(),
+                    replayed_at: None,
+                }),
+            }
+        }
+        let (store, quarantine) = (Arc::clone(&self.rows), Arc::clone(&self.quarantine));
+        if !rows.is_empty() && !until_done(stop, || store.append(&rows)).await {
+            return false;
+        }
+        for record in &aside {
+            if !until_done(stop, || quarantine.put_aside(record)).await {
+                return false;
+            }
+            metrics::counter!("wardline_writer_quarantined_total").increment(1);
+            // a record that nobody can read: somebody should look
+            tracing::error!(partition = record.place.partition, offset = record.place.offset, "record put aside");
+        }
+        metrics::counter!("wardline_writer_records_total").increment(deliveries.len() as u64);
+        metrics::counter!("wardline_writer_rows_total").increment(rows.len() as u64);
+        true
+    }
+
+    fn read(&mut self, delivery: &Delivery) -> Result<Vec<Row>, model::Malformed> {
+        let record = Record::decode(&delivery.payload)?;
+        let (identity, acked) = (record.identity, record.acked_through);
+        let rows = record.rows()?;
+        if acked > 0 {
+            let known = self.streams.entry((identity.device, identity.stream)).or_default();
+            *known = acked.max(*known);
+        }
+        Ok(rows)
+    }
+
+    /// Notes how far streams had come, and how far this writer is behind. Hints: a failure is only said.
+    async fn note(&mut self, log: &mut dyn Subscribe) {
+        self.noted = Instant::now();
+        if !self.streams.is_empty() {
+            let streams: Vec<_> =
+                self.streams.drain().map(|((device, stream), acked)| (device, stream, acked)).collect();
+            if let Err(error) = self.positions.note(&streams).await {
+                tracing::warn!(%error, "positions of streams were not noted");
+            }
+        }
+        match log.lag().await {
+            Ok(lag) => metrics::gauge!("wardline_writer_lag_records").set(lag as f64),
+            Err(error) => tracing::warn!(%error, "the lag is not known"),
+        }
+    }
+}
+
+/// Asks the store until it has done it; `false` when stopped.
+async fn until_done<F, O>(stop: &CancellationToken, mut ask: F) -> bool
+where
+    F: FnMut() -> O,
+    O: Future<Output = Result<(), store::Error>>,
+{
+    let mut wait = RETRY.0;
+    while let Err(error) = ask().await {
+        metrics::counter!("wardline_writer_retries_total").increment(1);
+        tracing::warn!(error = &error as &dyn std::error::Error, "the store did not take rows; trying again");
+        if stop.is_cancelled() {
+            return false;
+        }
+        pause(&mut wait, stop).await;
+    }
+    true
+}
+
+async fn pause(wait: &mut Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(*wait) => {}
+        () = stop.cancelled() => {}
+    }
+    *wait = (*wait * 2).min(RETRY.1);
+}

@@ -1,1 +1,47 @@
-//! placeholder
+//! Who is asking: tokens and the directory of people, devices and what ties them.
+//!
+//! The only crate that knows jsonwebtoken. A token is checked against one pinned algorithm and key per issuer and
+//! becomes a `model::access::Principal`; what a principal may do is decided by `model::access` from the relations that
+//! the [`Directory`] knows. The directory is re-read while the process runs, so that a change holds within seconds.
+
+mod demo;
+mod directory;
+mod sealer;
+mod token;
+
+pub use demo::{DemoIssuer, PEOPLE as DEMO_PEOPLE};
+pub use directory::{Assignment, Directory, Shared};
+pub use sealer::Sealer;
+pub use token::{Algorithm, Issuer, Rejected, Verifier};
+
+use std::path::PathBuf;
+
+/// Why the settings of this crate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read or written.
+    #[error("{path}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A directory file is wrong.
+    #[error("{file}: {what}")]
+    Directory {
+        /// Which file.
+        file: String,
+        /// What is wrong and what is allowed.
+        what: String,
+    },
+    /// A key cannot be used.
+    #[error("key {name} cannot be used: {what}")]
+    Key {
+        /// Which key.
+        name: String,
+        /// Why.
+        what: String,
+    },
+}

@@ -12,6 +12,7 @@
 
 pub mod embedded;
 pub mod kafka;
+pub mod partitioner;
 mod position;
 
 pub use position::{Commits, NextOffset, Partition};

@@ -81,6 +81,13 @@ impl Column {
     pub fn is_empty(&self) -> bool {
         self.measured_at.is_empty()
     }
+
+    /// Adds what every kind of value has; the value itself goes into `values`.
+    pub fn note(&mut self, index: u32, at: Nanos, quality: Quality) {
+        self.index.push(index);
+        self.measured_at.push(at);
+        self.quality.push(quality);
+    }
 }
 
 impl Block {

@@ -72,9 +72,15 @@ impl Factor {
     /// The value is canonical already.
     pub const IDENTITY: Self = Self { scale: 1.0, offset: 0.0 };
 
-    /// The value in the canonical unit.
+    /// The value in the canonical unit, without the dust that binary fractions leave (98.6 degF is 37 Cel).
     pub fn apply(self, value: f64) -> f64 {
-        if self == Self::IDENTITY { value } else { value * self.scale + self.offset }
+        if self == Self::IDENTITY {
+            return value;
+        }
+        let exact = value * self.scale + self.offset;
+        let rounded = (exact * 1e9).round() / 1e9;
+        // tiny and huge values keep their digits
+        if (1e-3..1e6).contains(&exact.abs()) { rounded } else { exact }
     }
 }
 

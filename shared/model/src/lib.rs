@@ -20,4 +20,4 @@ pub use catalog::{CodeSystem, Factor, Kind, Metric, MetricId, by_code, by_id, me
 pub use id::{DeviceId, PatientId, StreamId, UserId};
 pub use reading::{ClockQuality, Quality, Waveform};
 pub use record::{Identity, Record, Row, Slice};
-pub use time::{Hour, HourRange, Nanos, Range};
+pub use time::{Clock, Hour, HourRange, Nanos, Range};

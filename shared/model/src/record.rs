@@ -120,6 +120,9 @@ impl Record {
             sequence: u64::from_le_bytes(input.array()?),
             digest: u64::from_le_bytes(input.array()?),
         };
+        if i64::try_from(identity.sequence).is_err() {
+            return Err(input.malformed("a sequence below 2^63"));
+        }
         let received_at = Nanos(i64::from_le_bytes(input.array()?));
         let clock = ClockQuality::from_code(input.byte()?).ok_or_else(|| input.malformed("a clock quality"))?;
         let acked_through = input.varint()?;

@@ -3,6 +3,9 @@
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const NANOS_PER_HOUR: i64 = 3_600 * NANOS_PER_SECOND;
 
+/// Where a service gets the time from. Given by whoever composes it, so that tests can turn it.
+pub type Clock = fn() -> Nanos;
+
 /// Nanoseconds since the Unix epoch; reaches from 1677-09-21 to 2262-04-11.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nanos(pub i64);

@@ -1,0 +1,112 @@
+{{- /*
+The one place that knows the program's configuration: sections and keys of its TOML file, names of its environment
+variables, and where files from Secrets are mounted.
+*/ -}}
+
+{{- define "wardline.config.toml" -}}
+{{- $server := dict "grpc_listen" "0.0.0.0:50051" "http_listen" "0.0.0.0:9464" -}}
+
+{{- $k := .Values.kafka -}}
+{{- $kafka := dict "brokers" (join "," $k.brokers) "security_protocol" $k.securityProtocol -}}
+{{- with $k.topic }}{{ $_ := set $kafka "topic" . }}{{ end -}}
+{{- with int64 $k.partitions }}{{ $_ := set $kafka "partitions" . }}{{ end -}}
+{{- with int64 $k.replicationFactor }}{{ $_ := set $kafka "replication_factor" . }}{{ end -}}
+{{- with int64 $k.minInsyncReplicas }}{{ $_ := set $kafka "min_insync_replicas" . }}{{ end -}}
+{{- with $k.compression }}{{ $_ := set $kafka "compression" . }}{{ end -}}
+{{- with $k.saslMechanism }}{{ $_ := set $kafka "sasl_mechanism" . }}{{ end -}}
+{{- if $k.tls.secretName -}}
+{{- with $k.tls.caKey }}{{ $_ := set $kafka "ca_file" (printf "/etc/wardline/kafka-tls/%s" .) }}{{ end -}}
+{{- with $k.tls.certKey }}{{ $_ := set $kafka "cert_file" (printf "/etc/wardline/kafka-tls/%s" .) }}{{ end -}}
+{{- with $k.tls.keyKey }}{{ $_ := set $kafka "key_file" (printf "/etc/wardline/kafka-tls/%s" .) }}{{ end -}}
+{{- end -}}
+
+{{- $c := .Values.cql -}}
+{{- $cql := dict "nodes" $c.nodes -}}
+{{- with $c.keyspace }}{{ $_ := set $cql "keyspace" . }}{{ end -}}
+{{- with $c.replication }}{{ $_ := set $cql "replication" . }}{{ end -}}
+{{- with $c.consistency }}{{ $_ := set $cql "consistency" . }}{{ end -}}
+{{- with $c.datacenter }}{{ $_ := set $cql "datacenter" . }}{{ end -}}
+{{- with int64 $c.buckets }}{{ $_ := set $cql "buckets" . }}{{ end -}}
+{{- if $c.tls.secretName -}}
+{{- with $c.tls.caKey }}{{ $_ := set $cql "ca_file" (printf "/etc/wardline/cql-tls/%s" .) }}{{ end -}}
+{{- with $c.tls.certKey }}{{ $_ := set $cql "cert_file" (printf "/etc/wardline/cql-tls/%s" .) }}{{ end -}}
+{{- with $c.tls.keyKey }}{{ $_ := set $cql "key_file" (printf "/etc/wardline/cql-tls/%s" .) }}{{ end -}}
+{{- end -}}
+
+{{- $issuers := list -}}
+{{- range .Values.auth.issuers -}}
+{{- $issuers = append $issuers (dict "name" .name "audience" .audience "algorithm" .algorithm "kid" .kid "public_key_file" (printf "/etc/wardline/issuers/%s" .publicKey)) -}}
+{{- end -}}
+{{- $auth := dict "demo" "off" "issuers" $issuers -}}
+
+{{- $config := dict "server" $server "log" (dict "kind" "kafka" "kafka" $kafka) "store" (dict "kind" "cql" "cql" $cql) "auth" $auth -}}
+{{- with .Values.logLevel }}{{ $_ := set $config "telemetry" (dict "level" .) }}{{ end -}}
+{{- if .Values.directory.secretName }}{{ $_ := set $config "directory" (dict "dir" "/etc/wardline/directory") }}{{ end -}}
+{{- $config = mergeOverwrite $config (deepCopy .Values.extraConfig) -}}
+{{- /* Helm reads every number as a float; TOML and the program tell 8 from 8.0. */ -}}
+{{- regexReplaceAll "(?m)= (-?[0-9]+)\\.0$" (toToml $config) "= ${1}" | trim -}}
+{{- end -}}
+
+{{- define "wardline.env" -}}
+{{- with .Values.kafka.credentials }}{{ if .secretName }}
+{{ include "wardline.env.secret" (list "WARDLINE__LOG__KAFKA__USERNAME" .secretName .usernameKey) }}
+{{ include "wardline.env.secret" (list "WARDLINE__LOG__KAFKA__PASSWORD" .secretName .passwordKey) }}
+{{- end }}{{ end }}
+{{- with .Values.cql.credentials }}{{ if .secretName }}
+{{ include "wardline.env.secret" (list "WARDLINE__STORE__CQL__USERNAME" .secretName .usernameKey) }}
+{{ include "wardline.env.secret" (list "WARDLINE__STORE__CQL__PASSWORD" .secretName .passwordKey) }}
+{{- end }}{{ end }}
+{{- with .Values.cursorKey }}{{ if .secretName }}
+{{ include "wardline.env.secret" (list "WARDLINE__QUERY__CURSOR_KEY" .secretName .key) }}
+{{- end }}{{ end }}
+{{- range .Values.secretEnv }}
+{{ include "wardline.env.secret" (list .name .secretName .key) }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "wardline.env.secret" -}}
+- name: {{ index . 0 }}
+  valueFrom:
+    secretKeyRef: {name: {{ index . 1 | quote }}, key: {{ index . 2 | quote }}}
+{{- end -}}
+
+{{- /* Argument: dict "root" $ "config" name of the ConfigMap. */ -}}
+{{- define "wardline.volumes" -}}
+- name: config
+  configMap: {name: {{ .config }}, defaultMode: 0444}
+{{- with .root.Values.kafka.tls.secretName }}
+- name: kafka-tls
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
+{{- end }}
+{{- with .root.Values.cql.tls.secretName }}
+- name: cql-tls
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
+{{- end }}
+{{- with .root.Values.auth.keysConfigMap }}
+- name: issuers
+  configMap: {name: {{ . | quote }}, defaultMode: 0444}
+{{- end }}
+{{- with .root.Values.directory.secretName }}
+- name: directory
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
+{{- end }}
+{{- end -}}
+
+{{- define "wardline.mounts" -}}
+- {name: config, mountPath: /etc/wardline/wardline.toml, subPath: wardline.toml, readOnly: true}
+{{- if .Values.kafka.tls.secretName }}
+- {name: kafka-tls, mountPath: /etc/wardline/kafka-tls, readOnly: true}
+{{- end }}
+{{- if .Values.cql.tls.secretName }}
+- {name: cql-tls, mountPath: /etc/wardline/cql-tls, readOnly: true}
+{{- end }}
+{{- if .Values.auth.keysConfigMap }}
+- {name: issuers, mountPath: /etc/wardline/issuers, readOnly: true}
+{{- end }}
+{{- if .Values.directory.secretName }}
+- {name: directory, mountPath: /etc/wardline/directory, readOnly: true}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,97 @@
+//! `WriteReadings`: one batch, one answer.
+
+use crate::{
+    Ingest, assigned, device, judge, log_failed,
+    streams::{Turn, lock},
+};
+use model::{ClockQuality, Identity, StreamId};
+use proto::{
+    problem,
+    telemetry::v1::{Refusal, WriteReadingsRequest, WriteReadingsResponse},
+};
+use tonic::{Request, Response, Status};
+
+pub(crate) async fn write(
+    ingest: &Ingest,
+    request: Request<WriteReadingsRequest>,
+) -> Result<Response<WriteReadingsResponse>, Status> {
+    let (_, extensions, request) = request.into_parts();
+    let permit = device(ingest, &extensions, &request.device_id)?;
+    let mut assigned = assigned(&ingest.directory.get(), permit.device())?;
+    let stream = stream_id(&request.stream_id)?;
+    in_range(request.sequence).map_err(|text| problem::invalid("SEQUENCE_OUT_OF_RANGE", "sequence", text))?;
+    if let Some(refusal) = ingest.judge.refuse_whole(&request.readings) {
+        return Err(problem::invalid(&refusal.reason, &refusal.field, refusal.description));
+    }
+    let identity = Identity {
+        device: permit.device(),
+        stream,
+        sequence: request.sequence,
+        digest: judge::digest(&request.readings),
+    };
+    let state = ingest.streams.get(identity.device, stream);
+    let turn = lock(&state).recall(identity.sequence, identity.digest);
+    let judged = ingest.judge.judge(&request.readings, &mut assigned, (ingest.clock)());
+    let accepted = judged.accepted;
+    let mut refused = judged.refused.clone();
+    number(&mut refused, identity.sequence);
+    let duplicate = match turn {
+        Turn::Duplicate => accepted,
+        Turn::Publish => {
+            // in a task of its own: a caller that goes away must not leave the batch half published
+            let (ingest, clock) = (ingest.clone(), clock_quality(request.clock_quality));
+            let published = tokio::spawn(async move {
+                for receipt in ingest.publish(identity, judged, clock, 0).await? {
+                    receipt.await?;
+                }
+                lock(&state).durable_alone(identity.sequence);
+                Ok::<(), bus::Error>(())
+            });
+            let outcome = published.await.map_err(|_| problem::status(tonic::Code::Aborted, "ABORTED", "try again"))?;
+            outcome.map_err(|error| log_failed(&error))?;
+            0
+        }
+        _ => {
+            let text = "this sequence was used for other readings; give each batch its own number";
+            return Err(problem::invalid("SEQUENCE_REUSED", "sequence", text));
+        }
+    };
+    count(accepted, duplicate, &refused);
+    Ok(Response::new(WriteReadingsResponse { refused, accepted_readings: accepted, duplicate_readings: duplicate }))
+}
+
+/// Counts what became of a batch's readings.
+pub(crate) fn count(accepted: u64, duplicate: u64, refused: &[Refusal]) {
+    metrics::counter!("wardline_ingest_readings_total", "outcome" => "accepted").increment(accepted - duplicate);
+    if duplicate > 0 {
+        metrics::counter!("wardline_ingest_readings_total", "outcome" => "duplicate").increment(duplicate);
+    }
+    for refusal in refused {
+        // reasons are a closed set
+        metrics::counter!("wardline_ingest_refused_total", "reason" => refusal.reason.clone()).increment(1);
+    }
+}
+
+/// Names the batch in each refusal.
+pub(crate) fn number(refused: &mut [Refusal], sequence: u64) {
+    refused.iter_mut().for_each(|refusal| refusal.sequence = sequence);
+}
+
+/// CQL keeps sequences in 63 bits.
+pub(crate) fn in_range(sequence: u64) -> Result<(), &'static str> {
+    if sequence == 0 || i64::try_from(sequence).is_err() {
+        return Err("sequences count from 1 and stay below 2^63");
+    }
+    Ok(())
+}
+
+pub(crate) fn stream_id(text: &str) -> Result<StreamId, Status> {
+    text.parse().map_err(|_| {
+        problem::invalid("INVALID_ID", "stream_id", "must be a UUID, kept over reconnects, new after a loss of state")
+    })
+}
+
+pub(crate) fn clock_quality(wire: i32) -> ClockQuality {
+    // the wire's numbers are the record's
+    u8::try_from(wire).ok().and_then(ClockQuality::from_code).unwrap_or_default()
+}

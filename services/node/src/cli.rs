@@ -1,0 +1,94 @@
+//! The command line.
+
+use crate::{replay, run::Service}; //TMP
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Carries readings from monitoring devices to the people who act on them. Not a primary alarm system.
+///
+/// Without a command: everything on embedded engines, demo people, a replay of a real recording.
+#[derive(Debug, Parser)]
+#[command(name = "wardline", version)]
+pub struct Cli {
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Where settings come from; `wardline config --manual` shows all.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// A TOML file.
+    #[arg(long, global = true)]
+    pub config: Option<PathBuf>,
+    /// One setting, repeatable: section.key=value.
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Server for the commands that are clients [default: http:// and server.grpc_listen].
+    #[arg(long, global = true)]
+    pub endpoint: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "parsed once")]
+pub enum Command {
+    /// Run services: all of them, or those named.
+    Run {
+        /// Which, repeatable.
+        #[arg(long = "service", value_enum)]
+        services: Vec<Service>,
+    },
+    /// Bring topic, keyspace and tables up to date.
+    Migrate,
+    /// Print the settings in force, secrets hidden.
+    Config {
+        /// Print the defaults with their explanations instead.
+        #[arg(long)]
+        manual: bool,
+    },
+    /// Ask a node whether it serves; exit 1 when not.
+    Health,
+    /// Records that could not be stored.
+    Quarantine {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: Quarantine,
+    },
+    /// Play a recording of real patients through the public API.
+    Replay(replay::Options),
+    /// A demo token for a person or a device.
+    Token {
+        /// doctor, nurse, administrator, or a device's UUID.
+        who: String,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// Which.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What to do with records that could not be stored.
+#[derive(Debug, Subcommand)]
+pub enum Quarantine {
+    /// All of them, without contents.
+    List {
+        /// As one JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One of them; its bytes in hexadecimal.
+    Show {
+        /// topic/partition/offset, as listed.
+        place: String,
+    },
+    /// Publish again what can be read now.
+    Replay {
+        /// topic/partition/offset, as listed; none means all that were not replayed yet.
+        places: Vec<String>,
+    },
+}

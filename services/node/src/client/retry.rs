@@ -1,0 +1,106 @@
+//! Which failures to try again, and when.
+
+use rand::Rng;
+use std::{error::Error, time::Duration};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// The first wait.
+const WAIT_MIN: Duration = Duration::from_millis(50);
+/// The longest wait of our own choice.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// The longest wait that a server may ask for.
+const ASKED_MAX: Duration = Duration::from_secs(60);
+
+/// What to do about a status.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Try again, after at least this long.
+    Again(Duration),
+    /// Try again once with a new token.
+    NewToken,
+    /// Trying again gives the same answer.
+    Never,
+}
+
+/// The contract that OTLP publishes; beside it what the transport itself reports, which says nothing about the message.
+pub(super) fn verdict(status: &Status) -> Verdict {
+    let asked = status.get_details_retry_info().map(|info| span(info.retry_delay));
+    match status.code() {
+        Code::Unavailable | Code::Aborted | Code::DeadlineExceeded | Code::Cancelled => {
+            Verdict::Again(asked.unwrap_or_default())
+        }
+        Code::ResourceExhausted if asked.is_some() => Verdict::Again(asked.unwrap_or_default()),
+        Code::Unauthenticated => Verdict::NewToken,
+        _ if is_from_transport(status) => Verdict::Again(Duration::ZERO),
+        _ => Verdict::Never,
+    }
+}
+
+/// A status that no server wrote: the connection broke. tonic then gives UNKNOWN or INTERNAL.
+fn is_from_transport(status: &Status) -> bool {
+    status.source().is_some()
+        || (matches!(status.code(), Code::Unknown | Code::Internal) && status.get_details_error_info().is_none())
+}
+
+/// A length of time off the wire; none and negative ones are zero, and nobody waits for longer than a minute.
+pub(super) fn span<D: TryInto<Duration>>(length: Option<D>) -> Duration {
+    length.and_then(|length| length.try_into().ok()).unwrap_or_default().min(ASKED_MAX)
+}
+
+/// Exponential waits with jitter, so that a ward's devices do not come back in one instant.
+#[derive(Default)]
+pub(super) struct Backoff {
+    n_failed: u32,
+}
+
+impl Backoff {
+    /// The next wait: at least half of its step, and at least `asked`.
+    pub(super) fn next(&mut self, asked: Duration) -> Duration {
+        let step = WAIT_MIN.saturating_mul(1 << self.n_failed.min(10)).min(WAIT_MAX);
+        self.n_failed += 1;
+        let jitter = rand::rng().random_range(0.5..=1.0);
+        step.mul_f64(jitter).max(asked.mul_f64(0.5 + jitter))
+    }
+
+    /// The connection has proved to be good.
+    pub(super) fn reset(&mut self) {
+        self.n_failed = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::problem;
+
+    #[test]
+    fn statuses_are_tried_again_by_the_contract() {
+        let second = Duration::from_secs(1);
+        assert_eq!(verdict(&problem::unavailable("STOPPING", "", second)), Verdict::Again(second));
+        for code in [Code::Aborted, Code::DeadlineExceeded, Code::Cancelled] {
+            assert_eq!(verdict(&Status::new(code, "")), Verdict::Again(Duration::ZERO));
+        }
+        assert_eq!(verdict(&Status::new(Code::ResourceExhausted, "")), Verdict::Never);
+        let details = tonic_types::ErrorDetails::with_retry_info(Some(second));
+        let status = Status::with_error_details(Code::ResourceExhausted, "", details);
+        assert_eq!(verdict(&status), Verdict::Again(second));
+        assert_eq!(verdict(&Status::new(Code::Unauthenticated, "")), Verdict::NewToken);
+        for code in [Code::Internal, Code::Unknown, Code::InvalidArgument, Code::PermissionDenied] {
+            assert_eq!(verdict(&problem::status(code, "REASON", "")), Verdict::Never);
+        }
+        assert_eq!(verdict(&Status::unknown("h2 protocol error")), Verdict::Again(Duration::ZERO));
+    }
+
+    #[test]
+    fn waits_grow_to_a_bound() {
+        let mut backoff = Backoff::default();
+        let first = backoff.next(Duration::ZERO);
+        assert!((WAIT_MIN / 2..=WAIT_MIN).contains(&first), "{first:?}");
+        let last = (0..50).map(|_| backoff.next(Duration::ZERO)).last().unwrap();
+        assert!((WAIT_MAX / 2..=WAIT_MAX).contains(&last), "{last:?}");
+        assert!(backoff.next(ASKED_MAX) >= ASKED_MAX);
+        backoff.reset();
+        assert!(backoff.next(Duration::ZERO) <= WAIT_MIN);
+    }
+}

@@ -1,0 +1,112 @@
+//! Each command: settings in, work done, result on standard output.
+
+use crate::{
+    cli::{Cli, Command},
+    config::{Config, MANUAL, Sources},
+    demo, engines,
+    quarantine::Desk,
+    replay,
+    run::{Node, Service},
+    telemetry,
+};
+use anyhow::{Context, bail};
+use auth::{DEMO_PEOPLE, DemoIssuer};
+use clap::CommandFactory;
+use std::io::stdout;
+use tokio_util::sync::CancellationToken;
+
+/// Reads the settings and does what the command line says.
+pub async fn execute(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
+    let file = cli.settings.config.clone();
+    let sources = Sources { file, environment: std::env::vars().collect(), flags: cli.settings.set.clone() };
+    if let Some(Command::Completions { shell }) = cli.command {
+        clap_complete::generate(shell, &mut Cli::command(), "wardline", &mut stdout());
+        return Ok(());
+    }
+    if let Some(Command::Config { manual: true }) = cli.command {
+        print!("{MANUAL}");
+        return Ok(());
+    }
+    let config = Config::load(&sources)?;
+    telemetry::logs(&config.telemetry)?;
+    let endpoint = cli.settings.endpoint.unwrap_or_else(|| format!("http://{}", config.server.grpc_listen));
+    let target = config.target(endpoint.clone());
+    match cli.command {
+        None => demo::run(&config, stop).await,
+        Some(Command::Run { services }) => run(&config, &services, stop).await,
+        Some(Command::Migrate) => {
+            engines::migrate(&config).await?.iter().for_each(|line| println!("{line}"));
+            Ok(())
+        }
+        Some(Command::Config { .. }) => {
+            print!("{}", config.shown());
+            Ok(())
+        }
+        Some(Command::Health) => health(&endpoint).await,
+        Some(Command::Quarantine { action }) => {
+            let token = token(&config, "administrator")?;
+            Desk::connect(&endpoint, &token).await?.act(&action, &mut stdout()).await
+        }
+        Some(Command::Replay(options)) => {
+            let json = options.json;
+            let mut report = replay::run(options, target).await?;
+            report.quarantined = quarantined(&config, &endpoint).await;
+            if json {
+                println!("{}", serde_json::to_string(&report)?);
+            } else {
+                println!("{report}");
+            }
+            Ok(())
+        }
+        Some(Command::Token { who }) => {
+            println!("{}", token(&config, &who)?);
+            Ok(())
+        }
+        Some(Command::Completions { .. }) => Ok(()),
+    }
+}
+
+async fn run(config: &Config, services: &[Service], stop: CancellationToken) -> anyhow::Result<()> {
+    let services = if services.is_empty() { &Service::ALL } else { services };
+    if config.demo() {
+        demo::people(&config.directory_dir())?;
+    }
+    let node = Node::start(config, services, stop).await?;
+    if config.demo() {
+        println!("{}", demo::banner(config, &node)?);
+    }
+    node.wait().await
+}
+
+async fn health(endpoint: &str) -> anyhow::Result<()> {
+    use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+    let channel = tonic::transport::Endpoint::from_shared(endpoint.to_owned())?.connect().await;
+    let channel = channel.with_context(|| format!("no node answers at {endpoint}"))?;
+    let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await?.into_inner();
+    if answer.status != ServingStatus::Serving as i32 {
+        bail!("the node does not serve");
+    }
+    println!("serving");
+    Ok(())
+}
+
+/// How many records lie in quarantine; `None` when that cannot be known from here.
+async fn quarantined(config: &Config, endpoint: &str) -> Option<u64> {
+    let token = token(config, "administrator").ok()?;
+    let mut desk = Desk::connect(endpoint, &token).await.ok()?;
+    let waiting = desk.list().await.ok()?.iter().filter(|record| record.replayed_at.is_none()).count();
+    Some(waiting as u64)
+}
+
+/// A demo token for a role or a device.
+fn token(config: &Config, who: &str) -> anyhow::Result<String> {
+    if !config.demo() {
+        bail!("the demo issuer is off (auth.demo); give a token of your issuer with --token");
+    }
+    let issuer = DemoIssuer::open(&config.demo_dir())?;
+    if let Some((.., user)) = DEMO_PEOPLE.iter().find(|(role, ..)| *role == who) {
+        return Ok(issuer.user_token(*user)?);
+    }
+    let device = who.parse().with_context(|| format!("{who}: doctor, nurse, administrator, or a device's UUID"))?;
+    Ok(issuer.device_token(device)?)
+}

@@ -1,0 +1,351 @@
+//! Configuration: defaults (the manual) < file < environment < flags. Unknown keys are refused, and every mistake is
+//! reported at once.
+
+use crate::replay::Target;
+use anyhow::{Context, bail};
+use serde::Deserialize;
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use toml::{Table, Value};
+
+/// The defaults file, compiled in.
+pub const MANUAL: &str = include_str!("node.default.toml");
+/// Variables that set a key: `WARDLINE__LOG__KAFKA__BROKERS`.
+const PREFIX: &str = "WARDLINE__";
+/// Never printed.
+const SECRETS: [&str; 2] = ["password", "cursor_key"];
+
+/// Where settings come from, beside the defaults. Passed in, so that tests need no process-wide state.
+#[derive(Debug, Default, Clone)]
+pub struct Sources {
+    /// A TOML file.
+    pub file: Option<PathBuf>,
+    /// The environment.
+    pub environment: Vec<(String, String)>,
+    /// `section.key=value`.
+    pub flags: Vec<String>,
+}
+
+/// All settings, merged and checked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "node.default.toml is the manual")]
+pub struct Config {
+    pub server: Server,
+    pub data: Data,
+    pub log: Log,
+    pub store: Store,
+    pub ingest: Ingest,
+    pub writer: Writer,
+    pub query: Query,
+    pub auth: Auth,
+    pub directory: Directory,
+    pub telemetry: Telemetry,
+    #[serde(skip)]
+    merged: Table,
+}
+
+macro_rules! sections {
+    ($($name:ident { $($field:ident: $type:ty),+ $(,)? })+) => {$(
+        #[derive(Debug, Clone, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(missing_docs, reason = "node.default.toml is the manual")]
+        pub struct $name { $(pub $field: $type),+ }
+    )+};
+}
+
+sections! {
+    Server {
+        grpc_listen: SocketAddr, http_listen: SocketAddr, max_streams: u32, connection_age_minutes: u64,
+        drain_seconds: u64,
+    }
+    Data { dir: PathBuf }
+    Log { kind: LogKind, embedded: EmbeddedLog, kafka: Kafka }
+    EmbeddedLog { partitions: u16, max_in_flight_mib: usize, retention_gib: u64, retention_hours: u64 }
+    Kafka {
+        brokers: String, topic: String, partitions: u16, replication_factor: u16, min_insync_replicas: u16,
+        compression: Compression, max_in_flight_mib: usize, security_protocol: Protocol, ca_file: String,
+        cert_file: String, key_file: String, sasl_mechanism: String, username: String, password: String,
+        extra: BTreeMap<String, String>,
+    }
+    Store { kind: StoreKind, cql: Cql }
+    Cql {
+        nodes: Vec<String>, keyspace: String, replication: String, consistency: Consistency, datacenter: String,
+        buckets: i16, username: String, password: String, ca_file: String, cert_file: String, key_file: String,
+    }
+    Ingest { max_in_flight: u32, max_readings: u32, max_message_kib: u32, idle_seconds: u64 }
+    Writer { group: String }
+    Query { cursor_key: String }
+    Auth { demo: Demo, issuers: Vec<Issuer> }
+    Issuer { name: String, audience: String, algorithm: Algorithm, kid: String, public_key_file: PathBuf }
+    Directory { dir: PathBuf }
+    Telemetry { level: String, format: Format }
+}
+
+macro_rules! choices {
+    ($($name:ident { $($choice:ident = $text:literal),+ })+) => {$(
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+        #[expect(missing_docs, reason = "node.default.toml is the manual")]
+        pub enum $name { $(#[serde(rename = $text)] $choice),+ }
+    )+};
+}
+
+choices! {
+    LogKind { Embedded = "embedded", Kafka = "kafka" }
+    StoreKind { Embedded = "embedded", Cql = "cql" }
+    Compression { Zstd = "zstd", Lz4 = "lz4", None = "none" }
+    Protocol { Plaintext = "plaintext", Ssl = "ssl", SaslPlaintext = "sasl_plaintext", SaslSsl = "sasl_ssl" }
+    Consistency { LocalQuorum = "local_quorum", One = "one" }
+    Demo { Auto = "auto", On = "on", Off = "off" }
+    Algorithm { EdDsa = "EdDSA", Es256 = "ES256", Rs256 = "RS256" }
+    Format { Json = "json", Text = "text" }
+}
+
+impl Config {
+    /// Merges all sources; fails with every mistake found.
+    pub fn load(sources: &Sources) -> anyhow::Result<Self> {
+        let mut merged: Table = MANUAL.parse().context("the compiled-in defaults")?;
+        let mut mistakes = Vec::new();
+        if let Some(path) = &sources.file {
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("configuration file {}", path.display()))?;
+            let table: Table = text.parse().with_context(|| format!("configuration file {}", path.display()))?;
+            merge(&mut merged, table, "", &mut mistakes);
+        }
+        for (name, text) in &sources.environment {
+            if let Some(path) = name.strip_prefix(PREFIX) {
+                let path: Vec<_> = path.split("__").map(str::to_lowercase).collect();
+                set(&mut merged, &path, text, name, &mut mistakes);
+            }
+        }
+        for flag in &sources.flags {
+            match flag.split_once('=') {
+                Some((path, text)) => {
+                    let path: Vec<_> = path.split('.').map(str::to_owned).collect();
+                    set(&mut merged, &path, text, flag, &mut mistakes);
+                }
+                None => mistakes.push(format!("--set {flag}: section.key=value")),
+            }
+        }
+        let config = check_sections(&merged, &mut mistakes);
+        if let Some(config) = &config {
+            mistakes.extend(config.contradictions());
+        }
+        match config {
+            Some(config) if mistakes.is_empty() => Ok(Self { merged, ..config }),
+            _ => bail!("{} mistakes in the configuration:\n  {}", mistakes.len(), mistakes.join("\n  ")),
+        }
+    }
+
+    /// The merged settings as TOML, secrets hidden.
+    pub fn shown(&self) -> String {
+        let mut table = self.merged.clone();
+        hide(&mut table);
+        table.to_string()
+    }
+
+    /// Whether the demo issuer is on.
+    pub fn demo(&self) -> bool {
+        match self.auth.demo {
+            Demo::On => true,
+            Demo::Off => false,
+            Demo::Auto => self.auth.issuers.is_empty() && self.on_loopback(),
+        }
+    }
+
+    /// Where the directory's files are.
+    pub fn directory_dir(&self) -> PathBuf {
+        if self.directory.dir.as_os_str().is_empty() {
+            self.data.dir.join("directory")
+        } else {
+            self.directory.dir.clone()
+        }
+    }
+
+    /// Where the commands that are clients send to, and keep their notes.
+    pub fn target(&self, endpoint: String) -> Target {
+        let (demo_dir, directory_dir) = (self.demo_dir(), self.directory_dir());
+        Target { endpoint, demo_dir, directory_dir, data_dir: self.data.dir.clone() }
+    }
+
+    /// Where the demo issuer's key is.
+    pub fn demo_dir(&self) -> PathBuf {
+        self.data.dir.join("demo")
+    }
+
+    fn on_loopback(&self) -> bool {
+        self.server.grpc_listen.ip().is_loopback() && self.server.http_listen.ip().is_loopback()
+    }
+
+    fn contradictions(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        if self.auth.demo == Demo::On && !self.on_loopback() {
+            mistakes
+                .push("auth.demo: the demo issuer is for loopback listeners only; its tokens open everything".into());
+        }
+        if !self.demo() && self.auth.issuers.is_empty() {
+            mistakes.push("auth.issuers: name at least one issuer (auth.demo is off)".into());
+        }
+        if !self.query.cursor_key.is_empty() && self.cursor_key().is_none() {
+            mistakes.push("query.cursor_key: 64 hexadecimal digits".into());
+        }
+        let limits = [
+            ("server.max_streams", self.server.max_streams, 1, 65_536),
+            ("ingest.max_in_flight", self.ingest.max_in_flight, 1, 65_536),
+            ("ingest.max_readings", self.ingest.max_readings, 1, 65_536),
+            ("ingest.max_message_kib", self.ingest.max_message_kib, 1, 1_024),
+        ];
+        for (name, value, low, high) in limits {
+            if !(low..=high).contains(&value) {
+                mistakes.push(format!("{name}: {value} is not in {low} to {high}"));
+            }
+        }
+        if self.telemetry.level.parse::<tracing_subscriber::filter::Targets>().is_err() {
+            mistakes.push(format!("telemetry.level: {:?} is no list like `info,store=debug`", self.telemetry.level));
+        }
+        mistakes
+    }
+
+    /// The key that page tokens are sealed with, when one is set.
+    pub fn cursor_key(&self) -> Option<Vec<u8>> {
+        let text = &self.query.cursor_key;
+        let byte = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+        (text.len() == 64).then(|| (0..64).step_by(2).map(byte).collect())?
+    }
+}
+
+/// Merges `over` into `base`; a key that `base` does not have is a mistake.
+fn merge(base: &mut Table, over: Table, path: &str, mistakes: &mut Vec<String>) {
+    for (key, value) in over {
+        let name = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base)), Value::Table(over)) => merge(base, over, &name, mistakes),
+            (Some(held), value) => *held = value,
+            (None, value) if path == "log.kafka.extra" => drop(base.insert(key, value)),
+            (None, _) => mistakes.push(format!("{name}: no such setting (`wardline config --manual` shows all)")),
+        }
+    }
+}
+
+/// Sets one key from text: TOML when it is that, else the text itself.
+fn set(table: &mut Table, path: &[String], text: &str, source: &str, mistakes: &mut Vec<String>) {
+    let Some((key, sections)) = path.split_last() else { return };
+    let parsed = format!("v = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("v"));
+    let value = match (parsed, lookup(table, path)) {
+        (_, Some(Value::String(_))) | (None, _) => Value::String(text.to_owned()),
+        (Some(value), _) => value,
+    };
+    let mut nested = Table::from_iter([(key.clone(), value)]);
+    for section in sections.iter().rev() {
+        nested = Table::from_iter([(section.clone(), Value::Table(nested))]);
+    }
+    let before = mistakes.len();
+    merge(table, nested, "", mistakes);
+    mistakes[before..].iter_mut().for_each(|mistake| *mistake = format!("{source}: {mistake}"));
+}
+
+fn lookup<'a>(table: &'a Table, path: &[String]) -> Option<&'a Value> {
+    let (key, sections) = path.split_last()?;
+    let section = sections.iter().try_fold(table, |table, section| table.get(section)?.as_table());
+    section?.get(key)
+}
+
+/// Reads the settings; where that fails, looks at each key alone, so that every wrong one is named.
+fn check_sections(merged: &Table, mistakes: &mut Vec<String>) -> Option<Config> {
+    let whole = with_merged(merged.clone());
+    if let Ok(config) = whole {
+        return Some(config);
+    }
+    let Ok(defaults) = MANUAL.parse::<Table>() else { return None };
+    check_keys(&defaults, merged, &mut Vec::new(), mistakes);
+    None
+}
+
+fn check_keys(defaults: &Table, merged: &Table, path: &mut Vec<String>, mistakes: &mut Vec<String>) {
+    for (key, value) in merged {
+        path.push(key.clone());
+        match (defaults.get(key), value) {
+            (Some(Value::Table(defaults)), Value::Table(merged)) => check_keys(defaults, merged, path, mistakes),
+            _ => {
+                let mut alone = MANUAL.parse::<Table>().unwrap_or_default();
+                put(&mut alone, path, value.clone());
+                if let Err(error) = with_merged(alone) {
+                    let text = error.message().to_owned();
+                    mistakes.push(format!("{}: {text}", path.join(".")));
+                }
+            }
+        }
+        path.pop();
+    }
+}
+
+fn put(table: &mut Table, path: &[String], value: Value) {
+    match path {
+        [] => {}
+        [key] => drop(table.insert(key.clone(), value)),
+        [section, rest @ ..] => {
+            if let Some(Value::Table(inner)) = table.get_mut(section) {
+                put(inner, rest, value);
+            }
+        }
+    }
+}
+
+fn with_merged(table: Table) -> Result<Config, toml::de::Error> {
+    Config::deserialize(Value::Table(table))
+}
+
+fn hide(table: &mut Table) {
+    for (key, value) in table.iter_mut() {
+        match value {
+            Value::Table(inner) => hide(inner),
+            Value::String(text) if SECRETS.contains(&key.as_str()) && !text.is_empty() => *text = "(hidden)".into(),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(flags: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<Config> {
+        let flags = flags.iter().map(|&f| f.to_owned()).collect();
+        let environment = environment.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        Config::load(&Sources { file: None, environment, flags })
+    }
+
+    #[test]
+    fn the_manual_is_valid_and_flags_beat_the_environment() {
+        let config = load(&[], &[]).unwrap();
+        assert!(config.demo());
+        let over =
+            load(&["log.kafka.brokers=b:1"], &[("WARDLINE__LOG__KAFKA__BROKERS", "a:1"), ("HOME", "x")]).unwrap();
+        assert_eq!(over.log.kafka.brokers, "b:1");
+        assert_eq!(load(&[], &[("WARDLINE__INGEST__MAX_READINGS", "9")]).unwrap().ingest.max_readings, 9);
+    }
+
+    #[test]
+    fn every_mistake_is_named() {
+        let flags = ["log.kid=kafka", "log.kind=kafkaesque", "ingest.max_readings=many", "server.grpc_listen=here"];
+        let text = load(&flags, &[("WARDLINE__NO__SUCH", "1")]).unwrap_err().to_string();
+        for part in
+            ["log.kid", "log.kind", "kafkaesque", "ingest.max_readings", "server.grpc_listen", "WARDLINE__NO__SUCH"]
+        {
+            assert!(text.contains(part), "{part} in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_demo_does_not_leave_loopback() {
+        let text = load(&["auth.demo=on", "server.grpc_listen=0.0.0.0:1"], &[]).unwrap_err().to_string();
+        assert!(text.contains("auth.demo"), "{text}");
+        let text = load(&["server.grpc_listen=0.0.0.0:1"], &[]).unwrap_err().to_string();
+        assert!(text.contains("auth.issuers"), "{text}");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let shown = load(&["log.kafka.password=hunter2"], &[]).unwrap().shown();
+        assert!(shown.contains("(hidden)") && !shown.contains("hunter2"), "{shown}");
+    }
+}

@@ -1,0 +1,198 @@
+//! Opens the log and the store that the configuration names.
+
+use crate::config::{self, Config, LogKind, StoreKind};
+use anyhow::Context;
+use async_trait::async_trait;
+use bus::{
+    Publish, Subscribe, embedded,
+    kafka::{self, KafkaConsumer, KafkaPublisher},
+};
+use model::{DeviceId, StreamId};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use store::cql;
+
+/// The log, opened once; publishers and subscribers are made from it.
+pub enum Log {
+    /// In this process.
+    Embedded(embedded::Log),
+    /// Elsewhere.
+    Kafka(kafka::Settings),
+}
+
+impl Log {
+    /// Opens the embedded log, or takes the settings for Kafka.
+    pub fn open(config: &Config) -> anyhow::Result<Self> {
+        match config.log.kind {
+            LogKind::Embedded => {
+                let embedded = &config.log.embedded;
+                let settings = embedded::Settings {
+                    partitions: embedded.partitions,
+                    max_in_flight_bytes: embedded.max_in_flight_mib << 20,
+                    retention_bytes: embedded.retention_gib << 30,
+                    retention_age: Duration::from_secs(embedded.retention_hours * 3_600),
+                    ..embedded::Settings::default()
+                };
+                let dir = config.data.dir.join("log");
+                let log = embedded::Log::open(&dir, settings);
+                Ok(Self::Embedded(log.with_context(|| format!("embedded log in {}", dir.display()))?))
+            }
+            LogKind::Kafka => Ok(Self::Kafka(kafka_settings(config))),
+        }
+    }
+
+    /// A way in.
+    pub fn publisher(&self) -> anyhow::Result<Arc<dyn Publish>> {
+        Ok(match self {
+            Self::Embedded(log) => Arc::new(log.clone()),
+            Self::Kafka(settings) => Arc::new(KafkaPublisher::open(settings.clone()).context("Kafka producer")?),
+        })
+    }
+
+    /// A way out.
+    pub fn subscriber(&self, group: &str) -> anyhow::Result<Box<dyn Subscribe>> {
+        Ok(match self {
+            Self::Embedded(log) => Box::new(log.subscribe(group).context("embedded log")?),
+            Self::Kafka(settings) => Box::new(KafkaConsumer::open(settings.clone(), group).context("Kafka consumer")?),
+        })
+    }
+}
+
+/// The store, by its ways in and out.
+#[derive(Clone)]
+pub struct Store {
+    /// For the writer.
+    pub append: Arc<dyn store::Append>,
+    /// For queries.
+    pub timeline: Arc<dyn store::Timeline>,
+    /// For ingest and the writer.
+    pub positions: Arc<dyn store::Positions>,
+    /// For the writer and operators.
+    pub quarantine: Arc<dyn store::Quarantine>,
+}
+
+impl Store {
+    /// Opens the embedded store, or connects.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        match config.store.kind {
+            StoreKind::Embedded => {
+                let dir = config.data.dir.join("store");
+                let store = store::embedded::Store::open(&dir);
+                Ok(Self::from(store.with_context(|| format!("embedded store in {}", dir.display()))?))
+            }
+            StoreKind::Cql => {
+                let store = cql::Store::connect(&cql_settings(config)).await;
+                Ok(Self::from(store.context("CQL store")?))
+            }
+        }
+    }
+
+    fn from<S>(store: S) -> Self
+    where
+        S: store::Append + store::Timeline + store::Positions + store::Quarantine + 'static,
+    {
+        let store = Arc::new(store);
+        Self { append: store.clone(), timeline: store.clone(), positions: store.clone(), quarantine: store }
+    }
+}
+
+/// What ingest asks the store: only where streams had come to.
+pub struct KnownPositions(pub Arc<dyn store::Positions>);
+
+#[async_trait]
+impl ingest::Positions for KnownPositions {
+    async fn durable_through(&self, device: DeviceId, stream: StreamId) -> u64 {
+        match self.0.position(device, stream).await {
+            Ok(known) => known.unwrap_or(0),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the position of a stream is not known");
+                0
+            }
+        }
+    }
+}
+
+/// Makes topic, consumer group, keyspace and tables, or brings them up to date; says what was done.
+pub async fn migrate(config: &Config) -> anyhow::Result<Vec<String>> {
+    let mut done = Vec::new();
+    match config.log.kind {
+        LogKind::Embedded => done.push("log: embedded, nothing to do".to_owned()),
+        LogKind::Kafka => {
+            let settings = kafka_settings(config);
+            kafka::ensure_topic(&settings).await.context("Kafka topic")?;
+            kafka::ensure_group(&settings, &config.writer.group).await.context("Kafka consumer group")?;
+            done.push(format!("log: topic {} and group {} are there", settings.topic, config.writer.group));
+        }
+    }
+    match config.store.kind {
+        StoreKind::Embedded => done.push("store: embedded, nothing to do".to_owned()),
+        StoreKind::Cql => {
+            for applied in cql::migrate(&cql_settings(config)).await.context("CQL schema")? {
+                let when = if applied.now { "applied now" } else { "was there" };
+                done.push(format!("store: {:03} {} {when}", applied.version, applied.name));
+            }
+        }
+    }
+    Ok(done)
+}
+
+fn kafka_settings(config: &Config) -> kafka::Settings {
+    let from = &config.log.kafka;
+    kafka::Settings {
+        brokers: from.brokers.clone(),
+        topic: from.topic.clone(),
+        partitions: from.partitions,
+        replication_factor: from.replication_factor,
+        min_insync_replicas: from.min_insync_replicas,
+        compression: match from.compression {
+            config::Compression::Zstd => kafka::Compression::Zstd,
+            config::Compression::Lz4 => kafka::Compression::Lz4,
+            config::Compression::None => kafka::Compression::None,
+        },
+        security: kafka::Security {
+            protocol: match from.security_protocol {
+                config::Protocol::Plaintext => kafka::Protocol::Plaintext,
+                config::Protocol::Ssl => kafka::Protocol::Ssl,
+                config::Protocol::SaslPlaintext => kafka::Protocol::SaslPlaintext,
+                config::Protocol::SaslSsl => kafka::Protocol::SaslSsl,
+            },
+            ca: path(&from.ca_file),
+            certificate: path(&from.cert_file),
+            key: path(&from.key_file),
+            sasl_mechanism: text(&from.sasl_mechanism),
+            username: text(&from.username),
+            password: text(&from.password),
+        },
+        max_in_flight_bytes: from.max_in_flight_mib << 20,
+        extra: from.extra.clone(),
+        ..kafka::Settings::default()
+    }
+}
+
+fn cql_settings(config: &Config) -> cql::Settings {
+    let from = &config.store.cql;
+    let identity = path(&from.cert_file).zip(path(&from.key_file));
+    cql::Settings {
+        nodes: from.nodes.clone(),
+        keyspace: from.keyspace.clone(),
+        replication: from.replication.clone(),
+        consistency: match from.consistency {
+            config::Consistency::LocalQuorum => cql::Consistency::LocalQuorum,
+            config::Consistency::One => cql::Consistency::One,
+        },
+        datacenter: text(&from.datacenter),
+        credentials: text(&from.username)
+            .map(|username| cql::Credentials { username, password: from.password.clone() }),
+        tls: path(&from.ca_file)
+            .map(|ca| cql::Tls { ca, identity: identity.map(|(cert, key)| cql::TlsIdentity { cert, key }) }),
+        buckets: from.buckets,
+        ..cql::Settings::default()
+    }
+}
+
+fn text(setting: &str) -> Option<String> {
+    (!setting.is_empty()).then(|| setting.to_owned())
+}
+
+fn path(setting: &str) -> Option<PathBuf> {
+    text(setting).map(PathBuf::from)
+}

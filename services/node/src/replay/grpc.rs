@@ -1,0 +1,129 @@
+//! Streams over the public gRPC API, as devices open them.
+
+use super::{
+    send::{Connect, Outlet},
+    state::Progress,
+};
+use crate::client::{self, Sender, Stream, Tokens, Writer};
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use auth::DemoIssuer;
+use model::{DeviceId, StreamId};
+use proto::telemetry::v1::{ClockQuality, Reading};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+use tonic::{Code, transport::Channel};
+
+/// Streams of one connection: a server allows some hundred, and one connection keeps one core busy.
+const STREAMS_PER_CONNECTION: usize = 16;
+/// A server reads the directory again within two seconds; this is long enough for a busy one.
+const UNKNOWN_DEVICE_PATIENCE: Duration = Duration::from_secs(10);
+const UNKNOWN_DEVICE_WAIT: Duration = Duration::from_millis(200);
+/// How long the answers to what was sent may take: a server that restarts is back long before.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(120);
+/// How long one batch may be sent again.
+const REPEAT_PATIENCE: Duration = Duration::from_secs(120);
+
+/// The server, with the demo's issuer for tokens.
+pub struct Grpc {
+    channels: Vec<Channel>,
+    next: AtomicUsize,
+    issuer: Arc<DemoIssuer>,
+}
+
+impl Grpc {
+    /// Connects lazily. `demo_dir` holds the demo's signing key.
+    pub fn new(endpoint: &str, demo_dir: &Path, devices_in_flight: usize) -> Result<Self> {
+        let connections = devices_in_flight.div_ceil(STREAMS_PER_CONNECTION).max(1);
+        let channels: Result<_, _> = (0..connections).map(|_| client::channel(endpoint)).collect();
+        let channels = channels.with_context(|| format!("{endpoint} is no address such as http://127.0.0.1:7300"))?;
+        let issuer = DemoIssuer::open(demo_dir).context("the demo's issuer")?;
+        Ok(Self { channels, next: AtomicUsize::new(0), issuer: Arc::new(issuer) })
+    }
+}
+
+#[async_trait]
+impl Connect for Grpc {
+    async fn open(&self, device: DeviceId, stream: StreamId, resume_after: u64) -> Result<Box<dyn Outlet>> {
+        let place = self.next.fetch_add(1, Ordering::Relaxed) % self.channels.len();
+        let channel = &self.channels[place];
+        let issuer = self.issuer.clone();
+        let tokens: Tokens = Arc::new(move || Ok(issuer.device_token(device)?));
+        // times were shifted by us, and are exact
+        let stream = Stream { device, stream, resume_after, clock: ClockQuality::Synchronized };
+        let deadline = Instant::now() + UNKNOWN_DEVICE_PATIENCE;
+        loop {
+            match Sender::open(channel.clone(), tokens.clone(), stream.clone()).await {
+                Ok(sender) => {
+                    let writer = Writer::new(channel.clone(), tokens, stream);
+                    return Ok(Box::new(Open { sender, writer }));
+                }
+                Err(error) if is_unknown(&error) && Instant::now() < deadline => {
+                    tokio::time::sleep(UNKNOWN_DEVICE_WAIT).await;
+                }
+                Err(error) => return Err(error).context("a device's stream could not be opened"),
+            }
+        }
+    }
+}
+
+/// The server has not read our directory file yet.
+fn is_unknown(error: &client::Error) -> bool {
+    error.reason().is_some_and(|reason| reason == "UNKNOWN_DEVICE") || error.code() == Some(Code::NotFound)
+}
+
+struct Open {
+    sender: Sender,
+    writer: Writer,
+}
+
+#[async_trait]
+impl Outlet for Open {
+    fn last_durable(&self) -> u64 {
+        self.sender.last_durable()
+    }
+
+    async fn send(&self, sequence: u64, readings: Vec<Reading>) -> Result<()> {
+        self.sender.send(sequence, readings).await.context("a device could not go on sending")
+    }
+
+    /// In the unary form: a stream's cumulative acknowledgements say nothing about a batch that is durable already.
+    async fn repeat(&self, sequence: u64, readings: Vec<Reading>) -> Result<Progress> {
+        let n_readings = readings.len() as u64;
+        let answer = self.writer.write(sequence, readings, REPEAT_PATIENCE).await;
+        let answer = answer.context("a batch could not be sent again")?;
+        let mut refused = BTreeMap::new();
+        for refusal in answer.refused {
+            let count = if refusal.index.is_some() { 1 } else { n_readings };
+            *refused.entry(refusal.reason).or_default() += count;
+        }
+        Ok(Progress {
+            through: sequence,
+            accepted: answer.accepted_readings,
+            duplicate: answer.duplicate_readings,
+            refused,
+        })
+    }
+
+    fn progress(&self) -> Progress {
+        counts(self.sender.progress())
+    }
+
+    async fn close(self: Box<Self>) -> Result<Progress> {
+        let closed = self.sender.close(CLOSE_PATIENCE).await;
+        Ok(counts(closed.context("the server did not answer to all that a device has sent")?))
+    }
+}
+
+fn counts(progress: client::Progress) -> Progress {
+    let client::Progress { through, accepted, duplicate, refused, .. } = progress;
+    Progress { through, accepted, duplicate, refused }
+}

@@ -1,0 +1,283 @@
+//! Starts services in this process and stops them together: one failing stops all, draining has a deadline.
+
+use crate::{
+    clock,
+    config::{self, Config},
+    engines::{KnownPositions, Log, Store},
+    gate::Gate,
+    http::{self, Ready},
+    telemetry,
+};
+use anyhow::{Context, anyhow};
+use auth::{DemoIssuer, Issuer, Sealer, Shared, Verifier};
+use bus::Publish;
+use ingest::Ingest;
+use proto::telemetry::v1::{
+    ingest_service_server::IngestServiceServer, timeline_service_server::TimelineServiceServer,
+};
+use query::Query;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    server::NamedService,
+    service::{Routes, interceptor::InterceptedService},
+    transport::{Server, server::TcpIncoming},
+};
+use writer::{QuarantineDesk, Writer};
+
+/// How often the directory's files are looked at: a change holds within five seconds.
+const DIRECTORY_EVERY: Duration = Duration::from_secs(1);
+/// How often it is asked whether the log has failed for good.
+const FATAL_EVERY: Duration = Duration::from_secs(1);
+/// Largest header list: a token and a few more.
+const MAX_HEADER_LIST_BYTES: u32 = 8 * 1024;
+/// Resets that a peer may cause before its connection ends (rapid reset); tonic would leave them unlimited.
+const MAX_RESETS: (usize, usize) = (20, 128);
+/// HTTP/2 windows of a stream and of a connection: a whole message, and a few of them.
+const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+
+/// A service that can be run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Service {
+    /// gRPC in, log out.
+    Ingest,
+    /// Log in, store out.
+    Writer,
+    /// Store in, gRPC out.
+    Query,
+}
+
+impl Service {
+    /// Every service.
+    pub const ALL: [Self; 3] = [Self::Ingest, Self::Writer, Self::Query];
+}
+
+/// A running node.
+pub struct Node {
+    /// Where gRPC is served.
+    pub grpc: SocketAddr,
+    /// Where `/metrics`, `/live` and `/ready` are served.
+    pub http: SocketAddr,
+    tasks: JoinSet<anyhow::Result<()>>,
+    stop: CancellationToken,
+    drain: Duration,
+    publisher: Arc<dyn Publish>,
+    /// Kept open until everything has stopped.
+    log: Log,
+}
+
+impl Node {
+    /// Starts services; returns when they take work. `stop` ends them.
+    pub async fn start(config: &Config, services: &[Service], stop: CancellationToken) -> anyhow::Result<Self> {
+        let metrics = telemetry::recorder()?;
+        let grpc = TcpListener::bind(config.server.grpc_listen).await;
+        let grpc = grpc.with_context(|| format!("server.grpc_listen {}", config.server.grpc_listen))?;
+        let internal = TcpListener::bind(config.server.http_listen).await;
+        let internal = internal.with_context(|| format!("server.http_listen {}", config.server.http_listen))?;
+        let (grpc_addr, http_addr) = (grpc.local_addr()?, internal.local_addr()?);
+        let directory = Shared::open(&config.directory_dir()).context("directory")?;
+        let gate = Gate::new(Arc::new(verifier(config)?), directory.clone());
+        let log = Log::open(config)?;
+        let publisher = log.publisher()?;
+        let store = Store::open(config).await?;
+
+        let ready = Ready::default();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve_http(internal, metrics, ready.clone(), stop.clone()));
+        tasks.spawn(watch(directory.clone(), Arc::clone(&publisher), stop.clone()));
+        if services.contains(&Service::Writer) {
+            let writer =
+                Writer::new(store.append.clone(), store.quarantine.clone(), store.positions.clone(), clock::now);
+            let subscriber = log.subscriber(&config.writer.group)?;
+            let stop = stop.clone();
+            tasks.spawn(async move { writer.run(subscriber, stop).await.context("writer") });
+        }
+        let routes = routes(config, services, &publisher, &store, directory, gate, &stop).await?;
+        tasks.spawn(serve_grpc(config, grpc, routes, stop.clone()));
+        ready.set(true);
+        tracing::info!(grpc = %grpc_addr, http = %http_addr, ?services, "started");
+        tasks.spawn({
+            let stop = stop.clone();
+            async move {
+                stop.cancelled().await;
+                ready.set(false);
+                Ok(())
+            }
+        });
+        let drain = Duration::from_secs(config.server.drain_seconds);
+        Ok(Self { grpc: grpc_addr, http: http_addr, tasks, stop, drain, publisher, log })
+    }
+
+    /// Waits until all has stopped: because it was told to, or because something failed (then that is the error).
+    pub async fn wait(mut self) -> anyhow::Result<()> {
+        let mut outcome = Ok(());
+        let first = tokio::select! {
+            first = self.tasks.join_next() => first,
+            () = self.stop.cancelled() => None,
+        };
+        if let Some(first) = first {
+            outcome = flatten(first).and_then(|()| Err(anyhow!("a service ended without being told to")));
+            self.stop.cancel();
+        }
+        let rest = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                // the first failure is the cause; what follows from it is only said
+                match flatten(ended) {
+                    Err(error) if outcome.is_ok() => outcome = Err(error),
+                    Err(error) => tracing::warn!(error = format!("{error:#}"), "also failed while stopping"),
+                    Ok(()) => {}
+                }
+            }
+            outcome
+        };
+        let outcome = tokio::time::timeout(self.drain, rest).await;
+        if let Err(error) = self.publisher.flush(self.drain).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "not everything published was reported durable");
+        }
+        drop(self.log);
+        outcome.unwrap_or_else(|_| Err(anyhow!("work under way did not end within server.drain_seconds")))
+    }
+}
+
+fn flatten(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Result<()> {
+    ended.unwrap_or_else(|panic| Err(anyhow::Error::new(panic).context("a task panicked")))
+}
+
+async fn serve_http(
+    listener: TcpListener,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+    ready: Ready,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    http::serve(listener, metrics, ready, stop).await.context("internal port")
+}
+
+/// Follows the directory's files, and ends the node when its log has failed for good.
+async fn watch(directory: Shared, log: Arc<dyn Publish>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut directory_due = tokio::time::interval(DIRECTORY_EVERY);
+    let mut fatal_due = tokio::time::interval(FATAL_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = directory_due.tick() => {
+                let directory = directory.clone();
+                match tokio::task::spawn_blocking(move || directory.refresh()).await? {
+                    Ok(true) => tracing::info!("the directory was read again"),
+                    Ok(false) => {}
+                    Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the directory stays as it was"),
+                }
+            }
+            _ = fatal_due.tick() => {
+                if let Some(reason) = log.fatal() {
+                    return Err(anyhow!("the log failed for good: {reason}"));
+                }
+            }
+        }
+    }
+}
+
+/// All gRPC services of this node, with health and reflection.
+async fn routes(
+    config: &Config,
+    services: &[Service],
+    publisher: &Arc<dyn Publish>,
+    store: &Store,
+    directory: Shared,
+    gate: Gate,
+    stop: &CancellationToken,
+) -> anyhow::Result<Routes> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let mut routes = Routes::builder();
+    routes.add_service(health_service).add_service(reflection);
+    if services.contains(&Service::Ingest) {
+        let limits = ingest::Limits {
+            max_in_flight: config.ingest.max_in_flight,
+            max_readings: config.ingest.max_readings,
+            max_message_bytes: config.ingest.max_message_kib * 1_024,
+            idle: Duration::from_secs(config.ingest.idle_seconds),
+        };
+        let positions = Arc::new(KnownPositions(store.positions.clone()));
+        let ingest = Ingest::new(Arc::clone(publisher), directory.clone(), positions, limits, clock::now, stop.clone());
+        routes.add_service(InterceptedService::new(ingest.service(), gate.clone()));
+        health.set_serving::<IngestServiceServer<Ingest>>().await;
+    }
+    if services.contains(&Service::Query) {
+        let sealer = match config.cursor_key() {
+            Some(key) => Sealer::new(&key),
+            None => Sealer::random(),
+        };
+        let sealer = sealer.context("query.cursor_key")?;
+        let query = Query::new(store.timeline.clone(), directory, sealer, clock::now);
+        routes.add_service(InterceptedService::new(query.service(), gate.clone()));
+        health.set_serving::<TimelineServiceServer<Query>>().await;
+    }
+    if services.contains(&Service::Writer) {
+        let desk = QuarantineDesk::new(store.quarantine.clone(), Arc::clone(publisher), clock::now).service();
+        health.set_service_status(name(&desk), tonic_health::ServingStatus::Serving).await;
+        routes.add_service(InterceptedService::new(desk, gate));
+    }
+    let stop = stop.clone();
+    let names = [IngestServiceServer::<Ingest>::NAME, TimelineServiceServer::<Query>::NAME, ""];
+    tokio::spawn(async move {
+        stop.cancelled().await;
+        for name in names {
+            health.set_service_status(name, tonic_health::ServingStatus::NotServing).await;
+        }
+    });
+    Ok(routes.routes())
+}
+
+fn name<S: NamedService>(_: &S) -> &'static str {
+    S::NAME
+}
+
+fn serve_grpc(
+    config: &Config,
+    listener: TcpListener,
+    routes: Routes,
+    stop: CancellationToken,
+) -> impl Future<Output = anyhow::Result<()>> + use<> {
+    let mut server = Server::builder()
+        .max_concurrent_streams(config.server.max_streams)
+        .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS.0))
+        .http2_max_local_error_reset_streams(Some(MAX_RESETS.1))
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)));
+    if config.server.connection_age_minutes > 0 {
+        // a tenth more or less, so that a restart's connections do not all end together
+        let seconds = config.server.connection_age_minutes * 60;
+        let jitter = clock::now().0.unsigned_abs() % (seconds / 5).max(1);
+        server = server
+            .max_connection_age(Duration::from_secs(seconds - seconds / 10 + jitter))
+            .max_connection_age_grace(Duration::from_secs(config.server.drain_seconds));
+    }
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let serving = server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
+    async move { serving.await.context("gRPC") }
+}
+
+fn verifier(config: &Config) -> anyhow::Result<Verifier> {
+    let mut issuers = Vec::new();
+    for issuer in &config.auth.issuers {
+        let algorithm = match issuer.algorithm {
+            config::Algorithm::EdDsa => auth::Algorithm::EdDsa,
+            config::Algorithm::Es256 => auth::Algorithm::Es256,
+            config::Algorithm::Rs256 => auth::Algorithm::Rs256,
+        };
+        let path = &issuer.public_key_file;
+        let pem = std::fs::read(path).with_context(|| format!("auth.issuers: {}", path.display()))?;
+        issuers.push(Issuer::new(&issuer.name, &issuer.audience, algorithm).with_pem(&issuer.kid, &pem)?);
+    }
+    if config.demo() {
+        issuers.push(DemoIssuer::open(&config.demo_dir()).context("demo issuer")?.issuer());
+    }
+    Ok(Verifier::new(issuers))
+}

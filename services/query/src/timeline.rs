@@ -1,0 +1,177 @@
+//! `ReadTimeline`: pages of readings, and how much of the range has data.
+
+use crate::{
+    HOURS_AT_ONCE, Query, failed, latest, metrics,
+    page::{Cursor, context},
+    readings::{Key, Place, Readings, finish, named},
+    unreadable,
+};
+use model::{HourRange, MetricId, Nanos, Permit, Range, access::Principal};
+use proto::{
+    convert, problem,
+    telemetry::v1::{Coverage, ReadTimelineRequest, ReadTimelineResponse, Series, TimelineLayout},
+};
+use std::collections::BTreeMap;
+use store::{HourEntry, Order};
+use tonic::Status;
+
+/// Default and largest page, as readings and as columns.
+const PAGE_READINGS: (usize, usize) = (1_000, 10_000);
+const PAGE_COLUMNS: (usize, usize) = (50_000, 100_000);
+/// Entries of the hour index read in one go: a year and a bit.
+const INDEX_AT_ONCE: usize = 10_000;
+
+pub(crate) async fn read(
+    query: &Query,
+    permit: &Permit,
+    principal: &Principal,
+    request: &ReadTimelineRequest,
+) -> Result<ReadTimelineResponse, Status> {
+    let now = (query.clock)();
+    let metrics = metrics(&request.metrics)?;
+    let context = context(principal, request);
+    let columns = request.layout == TimelineLayout::Columns as i32;
+    let (default, most) = if columns { PAGE_COLUMNS } else { PAGE_READINGS };
+    let size = match usize::try_from(request.page_size) {
+        Ok(0) => default,
+        Ok(size) => size.min(most),
+        Err(_) => return Err(problem::invalid("INVALID_PAGE_SIZE", "page_size", format!("0 (the default) to {most}"))),
+    };
+    let (range, after) = if request.page_token.is_empty() {
+        (range(request, now)?, None)
+    } else {
+        let cursor = Cursor::open(&request.page_token, &query.sealer, &context, now)?;
+        (cursor.range, Some(cursor.after))
+    };
+    let mut response = ReadTimelineResponse::default();
+    if after.is_none() {
+        response.coverage = coverage(query, permit, range, &metrics, now).await?;
+    }
+    let mut page = Page { columns, left: size, last: None, series: Vec::new(), response };
+    let full = page.fill(query, permit, range, after, &metrics).await?;
+    let Page { last, series, mut response, .. } = page;
+    response.series = finish(series);
+    if let (true, Some(after)) = (full, last) {
+        let sealed = Cursor { range, after }.seal(&query.sealer, &context, now);
+        response.next_page_token = sealed.ok_or_else(|| Status::unavailable("the page token could not be sealed"))?;
+    }
+    Ok(response)
+}
+
+/// The range asked for; by default the last 24 hours.
+fn range(request: &ReadTimelineRequest, now: Nanos) -> Result<Range, Status> {
+    let instant = |field: &str, stamp: &Option<proto::prost_types::Timestamp>, default: Nanos| match stamp {
+        None => Ok(default),
+        Some(stamp) => convert::nanos(stamp).ok_or_else(|| {
+            problem::invalid("TIME_OUT_OF_RANGE", field, "must lie between 1678 and 2261, nanoseconds 0 to 999,999,999")
+        }),
+    };
+    let to = instant("to", &request.to, now)?;
+    let from = instant("from", &request.from, to.plus(-Nanos::DAY))?;
+    Range::new(from, to).ok_or_else(|| problem::invalid("RANGE_REVERSED", "from", "must not lie after `to`"))
+}
+
+/// A page that is being filled.
+struct Page {
+    columns: bool,
+    left: usize,
+    last: Option<Key>,
+    series: Vec<(MetricId, Series)>,
+    response: ReadTimelineResponse,
+}
+
+impl Page {
+    /// Adds hours until the page is full; says whether there is more.
+    async fn fill(
+        &mut self,
+        query: &Query,
+        permit: &Permit,
+        range: Range,
+        after: Option<Key>,
+        metrics: &[MetricId],
+    ) -> Result<bool, Status> {
+        let mut hours = range.hours();
+        if let Some(after) = after {
+            hours.first = after.at.hour();
+        }
+        loop {
+            let entries = query.store.hours(permit, hours, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
+            let Some(last) = entries.last().map(|entry| entry.hour) else { return Ok(false) };
+            let wanted: Vec<_> = entries.iter().filter(|entry| wants(entry, metrics)).map(|entry| entry.hour).collect();
+            for some in wanted.chunks(HOURS_AT_ONCE) {
+                let (first, end) = (some[0], model::Hour(some[some.len() - 1].0 + 1));
+                let rows = query.store.rows(permit, HourRange { first, end }).await.map_err(failed)?;
+                let readings = Readings::new(rows, range, after, metrics).map_err(|error| unreadable(&error))?;
+                if self.add(readings) {
+                    return Ok(true);
+                }
+            }
+            hours.first = model::Hour(last.0 + 1);
+            if entries.len() < INDEX_AT_ONCE || hours.first >= hours.end {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Adds readings; `true` when not all of them had room.
+    fn add(&mut self, mut readings: Readings) -> bool {
+        let all = readings.places.len();
+        let fits = all.min(self.left);
+        // columns are put in order one by one at the end; to cut, or to list, all readings need one order
+        if fits < all || !self.columns {
+            readings.sort();
+        }
+        let places: &[Place] = &readings.places[..fits];
+        if let Some(last) = places.iter().map(|&place| readings.key(place)).max() {
+            self.last = Some(last);
+        }
+        if self.columns {
+            readings.series(places, &mut self.series);
+        } else {
+            self.response.readings.extend(places.iter().map(|&place| readings.stored(place)));
+        }
+        self.left -= fits;
+        fits < all
+    }
+}
+
+fn wants(entry: &HourEntry, metrics: &[MetricId]) -> bool {
+    metrics.is_empty() || entry.metrics.iter().any(|metric| metrics.binary_search(metric).is_ok())
+}
+
+/// For each metric: in how many hours of the range it has data, and its newest reading there.
+async fn coverage(
+    query: &Query,
+    permit: &Permit,
+    range: Range,
+    wanted: &[MetricId],
+    now: Nanos,
+) -> Result<Vec<Coverage>, Status> {
+    let mut hours = range.hours();
+    let until = hours.end.min(model::Hour(now.hour().0 + 1));
+    let hours_in_range = u32::try_from(i64::from(until.0) - i64::from(hours.first.0)).unwrap_or(0);
+    let mut counts: BTreeMap<MetricId, u32> = BTreeMap::new();
+    loop {
+        let entries = query.store.hours(permit, hours, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
+        for metric in entries.iter().flat_map(|entry| &entry.metrics) {
+            if wanted.is_empty() || wanted.binary_search(metric).is_ok() {
+                *counts.entry(*metric).or_default() += 1;
+            }
+        }
+        let Some(last) = entries.last().filter(|_| entries.len() == INDEX_AT_ONCE) else { break };
+        hours.first = model::Hour(last.hour.0 + 1);
+    }
+    let found: Vec<_> = counts.keys().copied().collect();
+    let newest = latest::newest(query, permit, range, &found, false).await?;
+    let entry = |(metric, hours_with_data): (MetricId, u32)| {
+        let at = newest.get(&metric).map(|found| found.at);
+        Coverage {
+            metric: named(metric).0.to_owned(),
+            hours_with_data,
+            hours_in_range,
+            newest_measured_at: at.map(convert::timestamp),
+            newest_age: at.map(|at| convert::duration(now.0.saturating_sub(at.0))),
+        }
+    };
+    Ok(counts.into_iter().map(entry).collect())
+}

@@ -1,0 +1,128 @@
+//! The operators' way to records that could not be stored: list, look at, publish again.
+
+use async_trait::async_trait;
+use bus::{Outgoing, Publish};
+use model::{
+    Clock, Record,
+    access::{Permission, Principal},
+};
+use proto::{
+    convert,
+    operations::v1::{
+        GetQuarantinedRequest, GetQuarantinedResponse, ListQuarantinedRequest, ListQuarantinedResponse,
+        QuarantinedRecord, ReplayQuarantinedRequest, ReplayQuarantinedResponse,
+        quarantine_service_server::{QuarantineService, QuarantineServiceServer},
+    },
+    problem,
+};
+use std::{sync::Arc, time::Duration};
+use store::{Place, Quarantine, Quarantined};
+use tonic::{Code, Request, Response, Status};
+
+/// Serves `QuarantineService`.
+pub struct QuarantineDesk {
+    store: Arc<dyn Quarantine>,
+    log: Arc<dyn Publish>,
+    clock: Clock,
+}
+
+impl QuarantineDesk {
+    /// Reads from `store`, publishes again to `log`.
+    pub fn new(store: Arc<dyn Quarantine>, log: Arc<dyn Publish>, clock: Clock) -> Self {
+        Self { store, log, clock }
+    }
+
+    /// The gRPC service.
+    pub fn service(self) -> QuarantineServiceServer<Self> {
+        QuarantineServiceServer::new(self).max_decoding_message_size(64 * 1024)
+    }
+
+    fn permit(&self, extensions: &tonic::Extensions) -> Result<(), Status> {
+        let principal = extensions.get::<Principal>();
+        let principal = principal.ok_or_else(|| problem::unauthenticated("NO_TOKEN", "send a token"))?;
+        if (self.clock)() >= principal.expires_at {
+            return Err(problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"));
+        }
+        if !principal.permissions.contains(&Permission::ManageQuarantine) {
+            let text = "needs the permission quarantine.manage";
+            return Err(problem::status(Code::PermissionDenied, "NOT_PERMITTED", text));
+        }
+        Ok(())
+    }
+
+    async fn find(&self, place: &str) -> Result<Quarantined, Status> {
+        let all = self.store.quarantined().await.map_err(failed)?;
+        let found = all.into_iter().find(|record| named(&record.place) == place);
+        found.ok_or_else(|| {
+            problem::status(Code::NotFound, "NOT_FOUND", "place: nothing was put aside there; list first")
+        })
+    }
+}
+
+#[async_trait]
+impl QuarantineService for QuarantineDesk {
+    async fn list_quarantined(
+        &self,
+        request: Request<ListQuarantinedRequest>,
+    ) -> Result<Response<ListQuarantinedResponse>, Status> {
+        self.permit(request.extensions())?;
+        let all = self.store.quarantined().await.map_err(failed)?;
+        Ok(Response::new(ListQuarantinedResponse { records: all.iter().map(outline).collect() }))
+    }
+
+    async fn get_quarantined(
+        &self,
+        request: Request<GetQuarantinedRequest>,
+    ) -> Result<Response<GetQuarantinedResponse>, Status> {
+        self.permit(request.extensions())?;
+        let record = self.find(&request.get_ref().place).await?;
+        Ok(Response::new(GetQuarantinedResponse { record: Some(outline(&record)), payload: record.payload }))
+    }
+
+    async fn replay_quarantined(
+        &self,
+        request: Request<ReplayQuarantinedRequest>,
+    ) -> Result<Response<ReplayQuarantinedResponse>, Status> {
+        self.permit(request.extensions())?;
+        let mut quarantined = self.find(&request.get_ref().place).await?;
+        let key = Record::decode(&quarantined.payload).and_then(|record| {
+            let patient = record.patient;
+            record.rows().map(|_| patient)
+        });
+        let key = key.map_err(|malformed| {
+            let text = format!("the record still cannot be read ({malformed}); it stays in quarantine");
+            problem::status(Code::FailedPrecondition, "STILL_UNREADABLE", text)
+        })?;
+        let payload = quarantined.payload.clone();
+        let receipt = self.log.publish(Outgoing { key, payload }).await.map_err(unpublished)?;
+        receipt.await.map_err(unpublished)?;
+        let now = (self.clock)();
+        self.store.mark_replayed(&quarantined.place, now).await.map_err(failed)?;
+        quarantined.replayed_at = Some(now);
+        Ok(Response::new(ReplayQuarantinedResponse { record: Some(outline(&quarantined)) }))
+    }
+}
+
+fn named(place: &Place) -> String {
+    format!("{}/{}/{}", place.topic, place.partition, place.offset)
+}
+
+fn outline(record: &Quarantined) -> QuarantinedRecord {
+    QuarantinedRecord {
+        place: named(&record.place),
+        put_aside_at: Some(convert::timestamp(record.at)),
+        reason: record.reason.clone(),
+        bytes: record.payload.len() as u64,
+        replayed_at: record.replayed_at.map(convert::timestamp),
+    }
+}
+
+fn failed(error: store::Error) -> Status {
+    tracing::warn!(error = &error as &dyn std::error::Error, "quarantine");
+    problem::unavailable("STORE_UNAVAILABLE", "the store did not answer; try again", Duration::from_secs(1))
+}
+
+fn unpublished(error: bus::Error) -> Status {
+    tracing::warn!(error = &error as &dyn std::error::Error, "quarantine");
+    problem::unavailable("LOG_UNAVAILABLE", "the log did not answer; try again", Duration::from_secs(1))
+}

@@ -1,0 +1,103 @@
+//! The demo issuer: signs tokens for demo people and replayed devices. Only for loopback.
+
+use crate::{Error, Issuer, token::Algorithm};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use jsonwebtoken::{EncodingKey, Header, encode};
+use model::{DeviceId, Nanos, UserId};
+use serde::Serialize;
+use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use uuid::Uuid;
+
+const NAME: &str = "https://demo.wardline.invalid";
+const AUDIENCE: &str = "wardline";
+const KEY_FILE: &str = "issuer.pk8";
+/// Devices renew; a person at the demo should not have to within a working day.
+const DEVICE_SECONDS: i64 = 15 * 60;
+const USER_SECONDS: i64 = 12 * 60 * 60;
+
+/// The demo's people: role, name, id. What they may do is in the demo's directory file.
+pub const PEOPLE: [(&str, &str, UserId); 3] = [
+    ("doctor", "Dr. Ada Okafor", UserId::new(Uuid::from_u128(0xd0c7_0000_0000_4000_8000_0000_0000_0001))),
+    ("nurse", "Noor Haddad", UserId::new(Uuid::from_u128(0xd0c7_0000_0000_4000_8000_0000_0000_0002))),
+    ("administrator", "Alex Admin", UserId::new(Uuid::from_u128(0xd0c7_0000_0000_4000_8000_0000_0000_0003))),
+];
+
+/// Holds the demo's signing key.
+pub struct DemoIssuer {
+    pair: Ed25519KeyPair,
+    signing: EncodingKey,
+    kid: String,
+}
+
+#[derive(Serialize)]
+struct Claims {
+    iss: &'static str,
+    aud: &'static str,
+    sub: String,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+}
+
+impl DemoIssuer {
+    /// Opens the key in `dir`, made there at the first call (readable by its owner only).
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(KEY_FILE);
+        let file_error = |source| Error::File { path: path.clone(), source };
+        let unusable = |what: &str| Error::Key { name: path.display().to_string(), what: what.to_owned() };
+        if !path.exists() {
+            let pkcs8 = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new())
+                .map_err(|_| unusable("no randomness"))?;
+            fs::create_dir_all(dir).map_err(file_error)?;
+            // whoever comes second reads what the first wrote: link fails when the name exists
+            let mine = dir.join(format!("{KEY_FILE}.{}", Uuid::new_v4()));
+            let mut file =
+                fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&mine).map_err(file_error)?;
+            file.write_all(pkcs8.as_ref()).and_then(|()| file.sync_all()).map_err(file_error)?;
+            let linked = fs::hard_link(&mine, &path);
+            fs::remove_file(&mine).map_err(file_error)?;
+            if let Err(source) = linked
+                && source.kind() != std::io::ErrorKind::AlreadyExists
+            {
+                return Err(file_error(source));
+            }
+        }
+        let pkcs8 = fs::read(&path).map_err(file_error)?;
+        let pair =
+            Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| unusable("not an Ed25519 key in PKCS#8; delete it"))?;
+        let kid: String = pair.public_key().as_ref()[..8].iter().map(|b| format!("{b:02x}")).collect();
+        Ok(Self { pair, signing: EncodingKey::from_ed_der(&pkcs8), kid })
+    }
+
+    /// What a verifier must know of this issuer.
+    pub fn issuer(&self) -> Issuer {
+        Issuer::new(NAME, AUDIENCE, Algorithm::EdDsa).with_ed25519(&self.kid, self.pair.public_key().as_ref())
+    }
+
+    /// A device's token, for 15 minutes.
+    pub fn device_token(&self, device: DeviceId) -> Result<String, Error> {
+        self.sign(format!("device:{}", device.uuid()), DEVICE_SECONDS)
+    }
+
+    /// A person's token, for 12 hours.
+    pub fn user_token(&self, user: UserId) -> Result<String, Error> {
+        self.sign(format!("user:{}", user.uuid()), USER_SECONDS)
+    }
+
+    /// A token that ends `seconds` from now (negative: has ended), for tests of what happens then.
+    pub fn sign(&self, sub: String, seconds: i64) -> Result<String, Error> {
+        let now = now().0 / Nanos::SECOND;
+        let mut header = Header::new(jsonwebtoken::Algorithm::EdDSA);
+        header.typ = Some("at+jwt".to_owned());
+        header.kid = Some(self.kid.clone());
+        let start = now.min(now + seconds) - 1;
+        let claims = Claims { iss: NAME, aud: AUDIENCE, sub, iat: start, nbf: start, exp: now + seconds };
+        encode(&header, &claims, &self.signing)
+            .map_err(|error| Error::Key { name: KEY_FILE.to_owned(), what: error.to_string() })
+    }
+}
+
+fn now() -> Nanos {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,52 @@
+//! Forgetting: records that every group has committed and that are older, or further back, than the log keeps.
+
+use super::{layout, segments::Segment, shared::Shared, unwritable, writing::now_ms};
+use crate::Error;
+use fjall::PersistMode;
+use std::{
+    sync::{PoisonError, atomic::Ordering, mpsc},
+    time::Duration,
+};
+
+/// Often enough for any retention worth setting, seldom enough to cost nothing.
+const TRIM_EVERY: Duration = Duration::from_secs(30);
+
+/// Trims now and then, until the log is closed.
+pub(super) fn run(shared: &Shared, closed: &mpsc::Receiver<()>) {
+    while closed.recv_timeout(TRIM_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+        match trim(shared) {
+            Ok(0) => {}
+            Ok(n_records) => tracing::debug!(n_records, "trimmed the log"),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot trim the log"),
+        }
+    }
+}
+
+/// Drops the segments that may go; returns how many records went.
+pub(super) fn trim(shared: &Shared) -> Result<u64, Error> {
+    let _one_at_a_time = shared.trimming.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut n_trimmed = 0;
+    while let [first, next, ..] = &shared.segments()[..]
+        && may_go(shared, next)
+    {
+        let mut batch = shared.folder.database.batch().durability(Some(PersistMode::SyncData));
+        batch.remove(&shared.folder.meta, layout::segment(first.number));
+        batch.commit().map_err(unwritable)?;
+        // A reader that is in the middle of it keeps its files until it is done.
+        shared.change_segments(|segments| drop(segments.remove(0)));
+        shared.folder.database.delete_keyspace(first.records.clone()).map_err(unwritable)?;
+        n_trimmed += next.starts.iter().zip(&first.starts).map(|(next, first)| (next - first) as u64).sum::<u64>();
+    }
+    metrics::counter!("wardline_log_trimmed_total").increment(n_trimmed);
+    Ok(n_trimmed)
+}
+
+/// Whether everything before `next` has been committed by every group and is old, or far back.
+fn may_go(shared: &Shared, next: &Segment) -> bool {
+    let Some(committed) = shared.committed_by_all() else { return false };
+    let age_ms = now_ms().saturating_sub(next.since_ms);
+    let newer_bytes = shared.bytes.load(Ordering::Acquire).saturating_sub(next.bytes);
+    let passed =
+        u128::from(age_ms) > shared.settings.retention_age.as_millis() || newer_bytes > shared.settings.retention_bytes;
+    passed && next.starts.iter().zip(&committed).all(|(start, committed)| committed >= start)
+}

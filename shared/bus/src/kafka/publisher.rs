@@ -1,0 +1,188 @@
+//! Publishing to Kafka: a non-blocking hand-over to librdkafka, bounded by bytes; receipts from delivery reports.
+//!
+//! Every failed report means "unknown": the record may be in the log. Sent again it lands on itself in the store.
+
+use super::{MAX_RECORD_BYTES, RECORD_OVERHEAD_BYTES, Settings, admin, client_error};
+use crate::{Error, Outgoing, Publish, Receipt};
+use async_trait::async_trait;
+use rdkafka::{
+    ClientContext,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{DeliveryResult, Message},
+    producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{Semaphore, oneshot};
+
+/// A sample of the time to the report for each so many records: one each would cost more than it tells.
+const SAMPLE_EVERY_OFFSETS: i64 = 16;
+/// How long dropping a publisher with records in flight waits for their reports; `flush` is the way to end.
+const DROP_FLUSH_LIMIT: Duration = Duration::from_secs(5);
+
+/// A producer for one topic. Clones are the same producer.
+#[derive(Clone)]
+pub struct KafkaPublisher(Arc<Inner>);
+
+struct Inner {
+    producer: ThreadedProducer<Reports>,
+    room: Arc<Semaphore>,
+    settings: Settings,
+}
+
+/// Gets the delivery reports.
+struct Reports {
+    room: Arc<Semaphore>,
+    seconds: metrics::Histogram,
+    n_records: metrics::Counter,
+    n_bytes: metrics::Counter,
+    n_failed: metrics::Counter,
+}
+
+/// A record of which no report has come yet.
+struct InFlight {
+    receipt: oneshot::Sender<Result<(), KafkaError>>,
+    cost_bytes: u32,
+    since: Instant,
+}
+
+impl ClientContext for Reports {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "Kafka producer");
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Box<InFlight>;
+
+    fn delivery(&self, report: &DeliveryResult<'_>, in_flight: Self::DeliveryOpaque) {
+        let outcome = match report {
+            Ok(message) => {
+                self.n_records.increment(1);
+                self.n_bytes.increment(message.payload_len() as u64);
+                if message.offset() % SAMPLE_EVERY_OFFSETS == 0 {
+                    self.seconds.record(in_flight.since.elapsed());
+                }
+                Ok(())
+            }
+            Err((error, _)) => {
+                self.n_failed.increment(1);
+                Err(error.clone())
+            }
+        };
+        // Nobody waits any more: the record's fate is the same.
+        let _ = in_flight.receipt.send(outcome);
+        self.room.add_permits(in_flight.cost_bytes as usize);
+    }
+}
+
+impl KafkaPublisher {
+    /// Makes a producer. Does not wait for the broker: [`KafkaPublisher::health`] does.
+    ///
+    /// # Errors
+    /// `Config` when the settings are wrong.
+    pub fn open(settings: Settings) -> Result<Self, Error> {
+        let room = Arc::new(Semaphore::new(settings.max_in_flight_bytes));
+        let reports = Reports {
+            room: room.clone(),
+            seconds: metrics::histogram!("wardline_log_publish_seconds"),
+            n_records: metrics::counter!("wardline_log_records_total"),
+            n_bytes: metrics::counter!("wardline_log_bytes_total"),
+            n_failed: metrics::counter!("wardline_log_failed_total"),
+        };
+        let producer = settings.producer()?.create_with_context(reports).map_err(client_error)?;
+        Ok(Self(Arc::new(Inner { producer, room, settings })))
+    }
+
+    /// Whether the brokers answer within `limit` and the topic is as the settings say.
+    ///
+    /// # Errors
+    /// `Unavailable` when they do not answer, `Config` when the topic is missing or has other partitions.
+    pub async fn health(&self, limit: Duration) -> Result<(), Error> {
+        let inner = self.0.clone();
+        let check = move || admin::check_topic(inner.producer.client(), &inner.settings, limit);
+        tokio::task::spawn_blocking(check).await.map_err(|error| Error::Unavailable(Box::new(error)))?
+    }
+}
+
+impl Inner {
+    fn fatal(&self) -> Option<String> {
+        self.producer.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.producer.in_flight_count() > 0 {
+            let _ = self.producer.flush(DROP_FLUSH_LIMIT);
+        }
+        // librdkafka fails what is left: their receipts say "unavailable", nobody takes them for durable.
+        let n_records = self.producer.in_flight_count();
+        if n_records > 0 {
+            tracing::error!(n_records, "dropping a producer with records in flight");
+        }
+    }
+}
+
+#[async_trait]
+impl Publish for KafkaPublisher {
+    async fn publish(&self, record: Outgoing) -> Result<Receipt, Error> {
+        let inner = &self.0;
+        let (bytes, limit) =
+            (record.payload.len(), MAX_RECORD_BYTES.min(inner.settings.max_in_flight_bytes - RECORD_OVERHEAD_BYTES));
+        if bytes > limit {
+            return Err(Error::TooLarge { bytes, limit });
+        }
+        let since = Instant::now();
+        let cost_bytes = (bytes + RECORD_OVERHEAD_BYTES) as u32;
+        let Ok(room) = inner.room.acquire_many(cost_bytes).await else {
+            return Err(Error::Fatal("the publisher is closed".into()));
+        };
+        let (receipt, outcome) = oneshot::channel();
+        let in_flight = Box::new(InFlight { receipt, cost_bytes, since });
+        let outgoing = BaseRecord::with_opaque_to(&inner.settings.topic, in_flight)
+            .key(&record.key.as_bytes()[..])
+            .payload(&record.payload[..]);
+        match inner.producer.send(outgoing) {
+            // Given back with the report.
+            Ok(()) => room.forget(),
+            Err((error, _)) => return Err(publish_error(error, bytes, || inner.fatal())),
+        }
+        let inner = inner.clone();
+        Ok(Box::pin(async move {
+            match outcome.await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(publish_error(error, bytes, || inner.fatal())),
+                Err(gone) => Err(Error::Unavailable(Box::new(gone))),
+            }
+        }))
+    }
+
+    fn has_room(&self) -> bool {
+        self.0.room.available_permits() > 0
+    }
+
+    async fn flush(&self, limit: Duration) -> Result<(), Error> {
+        // All the room there is: every report has come then. Others wait meanwhile.
+        let all = self.0.room.acquire_many(self.0.settings.max_in_flight_bytes as u32);
+        match tokio::time::timeout(limit, all).await {
+            Ok(_) => Ok(()),
+            Err(elapsed) => Err(Error::Unavailable(Box::new(elapsed))),
+        }
+    }
+
+    fn fatal(&self) -> Option<String> {
+        self.0.fatal()
+    }
+}
+
+fn publish_error(error: KafkaError, bytes: usize, fatal: impl Fn() -> Option<String>) -> Error {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => Error::TooLarge { bytes, limit: MAX_RECORD_BYTES },
+        Some(RDKafkaErrorCode::Fatal) => Error::Fatal(fatal().unwrap_or_else(|| error.to_string())),
+        // A full queue too: the caller sends the record again.
+        _ => Error::Unavailable(Box::new(error)),
+    }
+}

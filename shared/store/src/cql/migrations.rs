@@ -1,0 +1,233 @@
+//! The schema: numbered files, applied once and in order by [`migrate`].
+//!
+//! One migrator works at a time: it holds a row with a time to live, so that a dead one blocks the next for a minute
+//! at most. Every statement says `IF NOT EXISTS`, so a migration that was cut short is simply run again. A file
+//! that was applied may not change: its checksum is kept.
+
+use super::{Settings, connect, unreadable};
+use crate::{Error, bucket::murmur2};
+use model::Nanos;
+use scylla::{
+    client::session::Session,
+    response::query_result::QueryResult,
+    serialize::row::SerializeRow,
+    statement::Statement,
+    value::{CqlValue, Row},
+};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+use uuid::Uuid;
+
+/// Name and text, version 1 first. Add at the end; never change one that was released.
+const MIGRATIONS: [(&str, &str); 2] = [
+    ("rows", include_str!("../../migrations/0001_rows.cql")),
+    ("positions_quarantine", include_str!("../../migrations/0002_positions_quarantine.cql")),
+];
+/// How long a dead migrator blocks the next; must be longer than any one migration takes.
+const LOCK_TTL_SECONDS: i32 = 60;
+/// How long to wait for another migrator before giving up.
+const LOCK_PATIENCE: Duration = Duration::from_secs(120);
+/// How often to look whether it has finished.
+const LOCK_POLL: Duration = Duration::from_millis(500);
+/// Changes of the schema take longer than reads and writes.
+const SCHEMA_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A migration that is in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Its number, from 1.
+    pub version: i32,
+    /// Its name.
+    pub name: String,
+    /// When it was applied.
+    pub applied_at: Nanos,
+    /// Whether this very call did it.
+    pub now: bool,
+}
+
+/// Brings the keyspace (created when missing) to this version's schema. Returns all migrations in force.
+///
+/// Safe to call again and from several places at once. A keyspace that is newer than this version is left alone.
+pub async fn migrate(settings: &Settings) -> Result<Vec<Applied>, Error> {
+    let session = connect::session(settings).await?;
+    let keyspace = &settings.keyspace;
+    let replication = &settings.replication;
+    let create = format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {replication}");
+    query(&session, &create, ()).await?;
+    enter(&session, settings).await?;
+    for table in [
+        "CREATE TABLE IF NOT EXISTS schema_migrations \
+         (version int PRIMARY KEY, name text, checksum text, applied_at bigint)",
+        "CREATE TABLE IF NOT EXISTS schema_lock (name text PRIMARY KEY, holder uuid)",
+    ] {
+        query(&session, table, ()).await?;
+    }
+    let holder = Uuid::new_v4();
+    lock(&session, holder).await?;
+    let applied = apply(&session, settings).await;
+    let unlock = "DELETE FROM schema_lock WHERE name = 'migrate' IF holder = ?";
+    if let Err(cause) = lightweight(&session, unlock, (holder,)).await {
+        tracing::warn!(error = %cause, "the migrators' lock was not released, it will run out by itself");
+    }
+    applied
+}
+
+/// Refuses a schema that is missing, older than this version's or laid out otherwise.
+pub(super) async fn check(session: &Session, settings: &Settings) -> Result<(), Error> {
+    let help = "run `wardline migrate`";
+    let keyspace = &settings.keyspace;
+    let exists = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?";
+    let missing = || Error::Config(format!("keyspace {keyspace} has no schema: {help}"));
+    if !any(session, exists, (keyspace,)).await? {
+        return Err(missing());
+    }
+    enter(session, settings).await?;
+    let table = "SELECT keyspace_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?";
+    if !any(session, table, (keyspace, "schema_migrations")).await? {
+        return Err(missing());
+    }
+    let found = applied(session).await?;
+    for (version, (name, _)) in (1..).zip(MIGRATIONS) {
+        if !found.contains_key(&version) {
+            return Err(Error::Config(format!(
+                "the schema of keyspace {keyspace} is older than this version (no migration {version}, {name}): {help}"
+            )));
+        }
+    }
+    check_checksums(&found)?;
+    check_buckets(session, settings).await
+}
+
+/// Runs the migrations that are missing.
+async fn apply(session: &Session, settings: &Settings) -> Result<Vec<Applied>, Error> {
+    let mut found = applied(session).await?;
+    check_checksums(&found)?;
+    for (version, (name, text)) in (1..).zip(MIGRATIONS) {
+        if found.contains_key(&version) {
+            continue;
+        }
+        for statement in statements(text) {
+            query(session, &statement, ()).await?;
+        }
+        let applied_at = now();
+        let note =
+            "INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (?, ?, ?, ?) IF NOT EXISTS";
+        lightweight(session, note, (version, name, checksum(text), applied_at.0)).await?;
+        tracing::info!(version, name, "migration applied");
+        let applied = Applied { version, name: name.into(), applied_at, now: true };
+        found.insert(version, (applied, checksum(text)));
+    }
+    let note = "INSERT INTO layout (name, value) VALUES ('buckets', ?) IF NOT EXISTS";
+    lightweight(session, note, (i32::from(settings.buckets),)).await?;
+    check_buckets(session, settings).await?;
+    Ok(found.into_values().map(|(applied, _)| applied).collect())
+}
+
+/// The migrations in force, with their checksums.
+async fn applied(session: &Session) -> Result<BTreeMap<i32, (Applied, String)>, Error> {
+    let select = "SELECT version, name, checksum, applied_at FROM schema_migrations";
+    let rows = query(session, select, ()).await?.into_rows_result().map_err(unreadable)?;
+    let mut found = BTreeMap::new();
+    for row in rows.rows::<(i32, String, String, i64)>().map_err(unreadable)? {
+        let (version, name, checksum, applied_at) = row.map_err(unreadable)?;
+        found.insert(version, (Applied { version, name, applied_at: Nanos(applied_at), now: false }, checksum));
+    }
+    Ok(found)
+}
+
+fn check_checksums(found: &BTreeMap<i32, (Applied, String)>) -> Result<(), Error> {
+    for (version, (name, text)) in (1..).zip(MIGRATIONS) {
+        if found.get(&version).is_some_and(|(_, have)| *have != checksum(text)) {
+            return Err(Error::Config(format!("migration {version} ({name}) was applied with another text")));
+        }
+    }
+    Ok(())
+}
+
+async fn check_buckets(session: &Session, settings: &Settings) -> Result<(), Error> {
+    let select = "SELECT value FROM layout WHERE name = 'buckets'";
+    let rows = query(session, select, ()).await?.into_rows_result().map_err(unreadable)?;
+    let found = rows.maybe_first_row::<(i32,)>().map_err(unreadable)?.map(|(n,)| n);
+    if found != Some(i32::from(settings.buckets)) {
+        return Err(Error::Config(format!(
+            "keyspace {} has {} buckets, the settings say {}: the number cannot change",
+            settings.keyspace,
+            found.map_or("no".into(), |n| n.to_string()),
+            settings.buckets
+        )));
+    }
+    Ok(())
+}
+
+/// Waits until no other migrator works.
+async fn lock(session: &Session, holder: Uuid) -> Result<(), Error> {
+    let claim = "INSERT INTO schema_lock (name, holder) VALUES ('migrate', ?) IF NOT EXISTS USING TTL ?";
+    let deadline = tokio::time::Instant::now() + LOCK_PATIENCE;
+    while !lightweight(session, claim, (holder, LOCK_TTL_SECONDS)).await? {
+        if tokio::time::Instant::now() > deadline {
+            return Err(Error::Config("another migrator is at work".into()));
+        }
+        tokio::time::sleep(LOCK_POLL).await;
+    }
+    Ok(())
+}
+
+async fn enter(session: &Session, settings: &Settings) -> Result<(), Error> {
+    session.use_keyspace(&settings.keyspace, false).await.map_err(|cause| Error::Unavailable(Box::new(cause)))
+}
+
+/// Runs one statement, on its own and with time enough for a change of the schema.
+async fn query(session: &Session, text: &str, values: impl SerializeRow) -> Result<QueryResult, Error> {
+    let mut statement = Statement::new(text);
+    statement.set_is_idempotent(true);
+    statement.set_request_timeout(Some(SCHEMA_TIMEOUT));
+    connect::again(|| session.query_unpaged(statement.clone(), &values)).await
+}
+
+/// Whether a query finds anything.
+async fn any(session: &Session, text: &str, values: impl SerializeRow) -> Result<bool, Error> {
+    Ok(query(session, text, values).await?.into_rows_result().map_err(unreadable)?.rows_num() > 0)
+}
+
+/// Whether a statement with an `IF` was applied.
+async fn lightweight(session: &Session, text: &str, values: impl SerializeRow) -> Result<bool, Error> {
+    let rows = query(session, text, values).await?.into_rows_result().map_err(unreadable)?;
+    let row = rows.first_row::<Row>().map_err(unreadable)?;
+    Ok(matches!(row.columns.first(), Some(Some(CqlValue::Boolean(true)))))
+}
+
+/// The statements of a file, without comments.
+fn statements(text: &str) -> Vec<String> {
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+    lines.join("\n").split(';').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect()
+}
+
+/// Tells a changed file from the one that was applied: murmur2 and the length.
+fn checksum(text: &str) -> String {
+    format!("{:08x}-{}", murmur2(text.as_bytes()), text.len())
+}
+
+fn now() -> Nanos {
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    Nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_split_into_statements() {
+        let all: Vec<_> = MIGRATIONS.iter().flat_map(|(_, text)| statements(text)).collect();
+        assert_eq!(all.len(), 5);
+        // a migration that was cut short is run again
+        assert!(all.iter().all(|s| s.starts_with("CREATE TABLE IF NOT EXISTS ")), "{all:?}");
+    }
+
+    #[test]
+    fn released_files_do_not_change() {
+        assert_eq!(MIGRATIONS.map(|(_, text)| checksum(text)), ["640e5c75-814", "d1d8a338-475"]);
+    }
+}

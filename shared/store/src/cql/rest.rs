@@ -1,0 +1,96 @@
+//! Positions of streams, and records put aside.
+
+use super::{Inner, Store, append::write_timestamp, connect::again};
+use crate::{Error, Place, Positions, Quarantine, Quarantined};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use model::{DeviceId, Nanos, StreamId};
+
+/// Sequences above this share one write timestamp, and the larger value stands. ScyllaDB refuses timestamps that lie
+/// in the future; this one, in microseconds, lies in 2005.
+const MAX_POSITION_TIMESTAMP: u64 = 1 << 50;
+
+#[async_trait]
+impl Positions for Store {
+    async fn position(&self, device: DeviceId, stream: StreamId) -> Result<Option<u64>, Error> {
+        let mut found = None;
+        let values = (device.uuid(), stream.uuid());
+        let select = &self.inner.statements.select_position;
+        self.inner
+            .pages(select, values, |(sequence,): (i64,)| {
+                found = Some(sequence as u64);
+                Ok(())
+            })
+            .await?;
+        Ok(found)
+    }
+
+    async fn note(&self, streams: &[(DeviceId, StreamId, u64)]) -> Result<(), Error> {
+        let inner = &*self.inner;
+        stream::iter(streams.to_vec())
+            .map(|position| inner.note(position))
+            .buffer_unordered(inner.write_concurrency)
+            .try_collect()
+            .await
+    }
+}
+
+#[async_trait]
+impl Quarantine for Store {
+    async fn put_aside(&self, record: &Quarantined) -> Result<(), Error> {
+        let Place { topic, partition, offset } = &record.place;
+        // of two reports of one record the later stands
+        let timestamp = write_timestamp(record.at);
+        let values = (topic, partition, offset, record.at.0, &record.reason, &record.payload, timestamp);
+        let insert = &self.inner.statements.insert_quarantined;
+        again(|| self.inner.session.execute_unpaged(insert, values)).await?;
+        Ok(())
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, Error> {
+        let mut records = Vec::new();
+        type Columns = (String, i32, i64, Option<i64>, Option<String>, Option<Bytes>, Option<i64>);
+        self.inner
+            .pages(&self.inner.statements.select_quarantine, (), |columns: Columns| {
+                let (topic, partition, offset, at, reason, payload, replayed_at) = columns;
+                // marked as replayed without ever having been put aside
+                if let (Some(at), Some(reason), Some(payload)) = (at, reason, payload) {
+                    let place = Place { topic, partition, offset };
+                    let replayed_at = replayed_at.map(Nanos);
+                    records.push(Quarantined { place, at: Nanos(at), reason, payload, replayed_at });
+                }
+                Ok(())
+            })
+            .await?;
+        records.sort_unstable_by(|a, b| a.place.cmp(&b.place));
+        Ok(records)
+    }
+
+    async fn mark_replayed(&self, place: &Place, at: Nanos) -> Result<(), Error> {
+        let Place { topic, partition, offset } = place;
+        let mut put_aside = false;
+        let select = &self.inner.statements.select_put_at;
+        self.inner
+            .pages(select, (topic, partition, offset), |(at,): (Option<i64>,)| {
+                put_aside |= at.is_some();
+                Ok(())
+            })
+            .await?;
+        if put_aside {
+            let values = (at.0, topic, partition, offset);
+            let update = &self.inner.statements.mark_replayed;
+            again(|| self.inner.session.execute_unpaged(update, values)).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Inner {
+    async fn note(&self, (device, stream, sequence): (DeviceId, StreamId, u64)) -> Result<(), Error> {
+        let timestamp = sequence.min(MAX_POSITION_TIMESTAMP) as i64;
+        let values = (device.uuid(), stream.uuid(), sequence as i64, timestamp);
+        again(|| self.session.execute_unpaged(&self.statements.insert_position, values)).await?;
+        Ok(())
+    }
+}

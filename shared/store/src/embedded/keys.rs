@@ -1,0 +1,131 @@
+//! How keys and small values look on disk: big-endian, so that bytes sort as the things do.
+
+use crate::{Error, Place, Quarantined};
+use bytes::Bytes;
+use model::{DeviceId, Hour, Identity, MetricId, Nanos, PatientId, Row, StreamId};
+
+/// Length of a key in `blocks`.
+pub(super) const BLOCK: usize = 68;
+/// Length of a key in `hours`.
+pub(super) const HOUR: usize = 20;
+const SIGN: u32 = 1 << 31;
+
+/// `blocks`: patient (16), hour (4), device (16), stream (16), sequence (8), digest (8).
+pub(super) fn block(row: &Row) -> [u8; BLOCK] {
+    let mut key = [0; BLOCK];
+    key[..HOUR].copy_from_slice(&hour(row.patient, row.hour));
+    key[20..36].copy_from_slice(row.identity.device.as_bytes());
+    key[36..52].copy_from_slice(row.identity.stream.as_bytes());
+    key[52..60].copy_from_slice(&row.identity.sequence.to_be_bytes());
+    key[60..].copy_from_slice(&row.identity.digest.to_be_bytes());
+    key
+}
+
+/// The hour and the identity in a key of `blocks`.
+pub(super) fn parse_block(key: &[u8]) -> Result<(Hour, Identity), Error> {
+    if key.len() != BLOCK {
+        return Err(Error::Corrupt(format!("a block's key of {} bytes", key.len())));
+    }
+    let identity = Identity {
+        device: DeviceId::from_bytes(part(key, 20)),
+        stream: StreamId::from_bytes(part(key, 36)),
+        sequence: u64::from_be_bytes(part(key, 52)),
+        digest: u64::from_be_bytes(part(key, 60)),
+    };
+    Ok((parse_hour(key)?, identity))
+}
+
+/// `hours`: patient (16), hour (4, sign bit flipped).
+pub(super) fn hour(patient: PatientId, hour: Hour) -> [u8; HOUR] {
+    let mut key = [0; HOUR];
+    key[..16].copy_from_slice(patient.as_bytes());
+    key[16..].copy_from_slice(&(hour.0 as u32 ^ SIGN).to_be_bytes());
+    key
+}
+
+/// The hour in a key that starts like one of `hours`.
+pub(super) fn parse_hour(key: &[u8]) -> Result<Hour, Error> {
+    if key.len() < HOUR {
+        return Err(Error::Corrupt(format!("an hour's key of {} bytes", key.len())));
+    }
+    Ok(Hour((u32::from_be_bytes(part(key, 16)) ^ SIGN) as i32))
+}
+
+/// The metrics of an hour: two bytes each, ascending.
+pub(super) fn metrics(metrics: &[MetricId]) -> Vec<u8> {
+    metrics.iter().flat_map(|m| m.0.to_be_bytes()).collect()
+}
+
+/// Reads the metrics of an hour back.
+pub(super) fn parse_metrics(bytes: &[u8]) -> Result<Vec<MetricId>, Error> {
+    let (pairs, rest) = bytes.as_chunks::<2>();
+    let metrics: Vec<_> = pairs.iter().map(|pair| MetricId(u16::from_be_bytes(*pair))).collect();
+    if !rest.is_empty() || !metrics.is_sorted_by(|a, b| a < b) {
+        return Err(Error::Corrupt("an hour's metrics out of order".into()));
+    }
+    Ok(metrics)
+}
+
+/// `positions`: device (16), stream (16).
+pub(super) fn position(device: DeviceId, stream: StreamId) -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(device.as_bytes());
+    key[16..].copy_from_slice(stream.as_bytes());
+    key
+}
+
+/// Reads a sequence noted in `positions`.
+pub(super) fn parse_position(bytes: &[u8]) -> Result<u64, Error> {
+    let bytes = bytes.try_into().map_err(|_| Error::Corrupt(format!("a position of {} bytes", bytes.len())))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+/// `quarantine`: topic, a zero (no topic's name has one), partition (4, sign flipped), offset (8, sign flipped).
+pub(super) fn place(place: &Place) -> Vec<u8> {
+    let mut key = Vec::with_capacity(place.topic.len() + 13);
+    key.extend_from_slice(place.topic.as_bytes());
+    key.push(0);
+    key.extend_from_slice(&(place.partition as u32 ^ SIGN).to_be_bytes());
+    key.extend_from_slice(&(place.offset as u64 ^ (u64::from(SIGN) << 32)).to_be_bytes());
+    key
+}
+
+/// A record put aside: at (8), replayed at (1 + 8), length of the reason (4), reason, payload.
+pub(super) fn quarantined(record: &Quarantined) -> Vec<u8> {
+    let mut out = Vec::with_capacity(21 + record.reason.len() + record.payload.len());
+    out.extend_from_slice(&record.at.0.to_be_bytes());
+    out.push(u8::from(record.replayed_at.is_some()));
+    out.extend_from_slice(&record.replayed_at.unwrap_or(Nanos(0)).0.to_be_bytes());
+    // a reason is one line
+    out.extend_from_slice(&(record.reason.len() as u32).to_be_bytes());
+    out.extend_from_slice(record.reason.as_bytes());
+    out.extend_from_slice(&record.payload);
+    out
+}
+
+/// Reads a record put aside back.
+pub(super) fn parse_quarantined(key: &[u8], value: &[u8]) -> Result<Quarantined, Error> {
+    let corrupt = || Error::Corrupt("a record put aside that cannot be read".into());
+    let (topic, place) = key.split_last_chunk::<13>().map(|(topic, place)| (topic, *place)).ok_or_else(corrupt)?;
+    let (head, rest) = value.split_first_chunk::<21>().ok_or_else(corrupt)?;
+    let (reason, payload) = rest.split_at_checked(u32::from_be_bytes(part(head, 17)) as usize).ok_or_else(corrupt)?;
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| corrupt());
+    Ok(Quarantined {
+        place: Place {
+            topic: text(topic)?,
+            partition: (u32::from_be_bytes(part(&place, 1)) ^ SIGN) as i32,
+            offset: (u64::from_be_bytes(part(&place, 5)) ^ (u64::from(SIGN) << 32)) as i64,
+        },
+        at: Nanos(i64::from_be_bytes(part(head, 0))),
+        reason: text(reason)?,
+        payload: Bytes::copy_from_slice(payload),
+        replayed_at: (head[8] == 1).then(|| Nanos(i64::from_be_bytes(part(head, 9)))),
+    })
+}
+
+/// `N` bytes from `at`; the caller has checked the length.
+fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut part = [0; N];
+    part.copy_from_slice(&bytes[at..at + N]);
+    part
+}

@@ -1,0 +1,137 @@
+//! Opening a folder: making it, refusing one that a newer version wrote, repairing a first start that was cut short.
+
+use super::{Error, Inner, Known, failed};
+use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use std::{
+    fs::{self, File},
+    path::Path,
+    sync::{Mutex, atomic::AtomicU64},
+};
+
+/// Version of the keys and values in [`super::keys`] and [`crate::payload`].
+const SCHEMA: u32 = 1;
+const SCHEMA_KEY: &str = "schema";
+/// Rows in memory before they go to a file: two of these (one filling, one being written) stay below 64 MiB.
+const MEMTABLE_BYTES: u64 = 24 << 20;
+/// Blocks of files kept in memory for reads.
+const CACHE_BYTES: u64 = 32 << 20;
+/// Journals kept until their rows are in files: bounds the disk they take and the time a start needs to read them.
+const JOURNAL_BYTES: u64 = 128 << 20;
+
+pub(super) fn open(dir: &Path) -> Result<Inner, Error> {
+    clear_unfinished(dir).map_err(|cause| failed(cause.into()))?;
+    let db = Database::builder(dir)
+        .cache_size(CACHE_BYTES)
+        .max_journaling_size(JOURNAL_BYTES)
+        .open()
+        .map_err(|cause| at(dir, failed(cause)))?;
+    let keyspace =
+        |name| db.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)).map_err(failed);
+    let meta = keyspace("meta")?;
+    match meta.get(SCHEMA_KEY).map_err(failed)? {
+        None => meta.insert(SCHEMA_KEY, SCHEMA.to_be_bytes()).map_err(failed)?,
+        Some(bytes) => check_schema(&bytes).map_err(|cause| at(dir, cause))?,
+    }
+    let inner = Inner {
+        blocks: keyspace("blocks")?,
+        hours: keyspace("hours")?,
+        positions: keyspace("positions")?,
+        quarantine: keyspace("quarantine")?,
+        known: Known::new(),
+        writing: Mutex::new(()),
+        committed: AtomicU64::new(0),
+        synced: Mutex::new(0),
+        db,
+    };
+    inner.db.persist(PersistMode::SyncAll).map_err(failed)?;
+    Ok(inner)
+}
+
+fn check_schema(bytes: &[u8]) -> Result<(), Error> {
+    let bytes = bytes.try_into().map_err(|_| Error::Corrupt(format!("a schema version of {} bytes", bytes.len())))?;
+    match u32::from_be_bytes(bytes) {
+        SCHEMA => Ok(()),
+        newer if newer > SCHEMA => Err(Error::Config(format!(
+            "the folder was written by a newer version (schema {newer}, this one knows {SCHEMA})"
+        ))),
+        older => Err(Error::Corrupt(format!("schema version {older}"))),
+    }
+}
+
+/// Names the folder in a complaint about settings.
+fn at(dir: &Path, error: Error) -> Error {
+    match error {
+        Error::Config(what) => Error::Config(format!("{}: {what}", dir.display())),
+        other => other,
+    }
+}
+
+/// A process killed while it made the folder leaves files that the engine then takes for somebody else's. Its
+/// keyspaces come last, so a folder without any never held a row, and the files can go.
+fn clear_unfinished(dir: &Path) -> std::io::Result<()> {
+    let Ok(lock) = File::open(dir.join("lock")) else {
+        return Ok(());
+    };
+    // whoever holds it is still making the folder
+    if lock.try_lock().is_err() {
+        return Ok(());
+    }
+    let empty = match fs::read_dir(dir.join("keyspaces")) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => true,
+        Err(cause) => return Err(cause),
+    };
+    if empty {
+        for name in ["version", "0.jnl"] {
+            match fs::remove_file(dir.join(name)) {
+                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(cause),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::Store;
+
+    fn message(result: Result<Store, Error>) -> String {
+        match result.err().expect("a refusal") {
+            Error::Config(text) => text,
+            other => panic!("not about settings: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_folder_in_use_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = Store::open(dir.path()).unwrap();
+        assert!(message(Store::open(dir.path())).contains("another process holds"));
+        drop(held);
+        Store::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let meta = store.inner.db.keyspace("meta", KeyspaceCreateOptions::default).unwrap();
+        meta.insert(SCHEMA_KEY, (SCHEMA + 1).to_be_bytes()).unwrap();
+        drop((meta, store));
+        assert!(message(Store::open(dir.path())).contains("newer version"));
+    }
+
+    #[test]
+    fn a_first_start_cut_short_does_not_block_the_next() {
+        for leftovers in [&["lock"][..], &["lock", "0.jnl"], &["lock", "0.jnl", "version"]] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::create_dir(dir.path().join("keyspaces")).unwrap();
+            for name in leftovers {
+                File::create(dir.path().join(name)).unwrap();
+            }
+            Store::open(dir.path()).unwrap();
+        }
+    }
+}

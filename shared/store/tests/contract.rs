@@ -1,0 +1,59 @@
+//! The contract of the store: the cases of `contract/cases.rs`, named once here, run on every back end.
+//!
+//! The CQL half needs the feature `live` and a server at `WARDLINE_CQL` (127.0.0.1:19042); without one it fails.
+
+#[path = "contract/cases.rs"]
+mod cases;
+#[cfg(feature = "live")]
+#[path = "contract/cql_only.rs"]
+mod cql_only;
+#[path = "contract/durability.rs"]
+mod durability;
+#[path = "contract/fixture.rs"]
+mod fixture;
+
+/// One test for each case. The factory gives a store, and what must live as long.
+macro_rules! store_contract {
+    ($name:ident, $factory:path) => {
+        store_contract!(@cases $name, $factory,
+            replay_changes_nothing,
+            range_ends_are_half_open,
+            two_batches_at_one_time_both_survive,
+            same_sequence_with_another_digest_survives,
+            late_data_lands_in_its_hour,
+            a_correction_stands_whatever_comes_last,
+            of_equal_times_the_larger_bytes_stand,
+            versions_in_one_call_settle_too,
+            versions_written_at_once_settle_too,
+            any_order_of_writes_gives_the_same_rows,
+            pages_join_without_gap_or_repeat,
+            empty_hours_do_not_end_a_read,
+            rows_come_in_the_order_promised,
+            hours_go_both_ways_with_limit_and_all_metrics,
+            an_hour_without_metrics_is_named,
+            another_patients_rows_never_show,
+            times_before_1970_and_far_ahead_are_kept,
+            one_call_may_span_days_and_patients,
+            an_empty_call_does_nothing,
+            positions_never_go_back,
+            quarantine_holds_a_record_once,
+            only_what_was_put_aside_is_marked,
+        );
+    };
+    (@cases $name:ident, $factory:path, $($case:ident,)+) => {
+        mod $name {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let (store, _alive) = $factory().await;
+                super::cases::$case(&store).await;
+            })+
+        }
+    };
+}
+
+store_contract!(embedded, crate::fixture::embedded);
+#[cfg(feature = "live")]
+store_contract!(cql, crate::fixture::cql);
+// Pages of three rows: every read of the suite takes many.
+#[cfg(feature = "live")]
+store_contract!(cql_small_pages, crate::fixture::cql_small_pages);

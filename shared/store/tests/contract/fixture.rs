@@ -1,0 +1,105 @@
+//! Stores to test, patients nobody else uses, and leave to read them.
+
+use bytes::Bytes;
+use model::{
+    ClockQuality, DeviceId, Hour, HourRange, Identity, MetricId, Nanos, PatientId, Permit, Row, StreamId, UserId,
+    access::{Action, Permission, Principal, Relation, RelationKind, Subject, decide},
+};
+use store::{Append, Positions, Quarantine, StoredRow, Timeline};
+
+/// All that a store does.
+pub trait Store: Append + Timeline + Positions + Quarantine + Clone + 'static {}
+impl<T: Append + Timeline + Positions + Quarantine + Clone + 'static> Store for T {}
+
+/// An embedded store in a folder of its own.
+pub async fn embedded() -> (store::embedded::Store, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    (store::embedded::Store::open(dir.path()).unwrap(), dir)
+}
+
+/// A CQL store as it comes.
+#[cfg(feature = "live")]
+pub async fn cql() -> (store::cql::Store, ()) {
+    connect(store::cql::Settings::default().page_rows).await
+}
+
+/// A CQL store that reads three rows at once.
+#[cfg(feature = "live")]
+pub async fn cql_small_pages() -> (store::cql::Store, ()) {
+    connect(3).await
+}
+
+#[cfg(feature = "live")]
+async fn connect(page_rows: i32) -> (store::cql::Store, ()) {
+    use store::cql::{Settings, Store, migrate};
+    static MIGRATED: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+    let node = std::env::var("WARDLINE_CQL").unwrap_or_else(|_| "127.0.0.1:19042".into());
+    // few buckets, so that patients share them; every test has patients of its own, so that the keyspace can stay
+    let settings = Settings {
+        nodes: vec![node],
+        keyspace: "wardline_contract".into(),
+        buckets: 4,
+        page_rows,
+        ..Settings::default()
+    };
+    MIGRATED
+        .get_or_init(async || {
+            migrate(&settings).await.expect("a CQL server at WARDLINE_CQL");
+        })
+        .await;
+    (Store::connect(&settings).await.unwrap(), ())
+}
+
+/// A patient nobody else uses.
+pub fn patient() -> PatientId {
+    PatientId::from_bytes(rand::random())
+}
+
+/// Leave to read a patient's timeline.
+pub fn permit(patient: PatientId) -> Permit {
+    let subject = Subject::User(UserId::from_bytes([1; 16]));
+    let doctor = Principal { subject, permissions: vec![Permission::ReadReadings], expires_at: Nanos::MAX };
+    let relation = Relation { kind: RelationKind::CareTeam, from: Nanos::MIN, to: Nanos::MAX };
+    decide(&doctor, Action::ReadTimeline, patient, &[relation], Nanos(0)).unwrap()
+}
+
+/// A row of the patient's one device: sequence `n`, received then, two metrics.
+pub fn row(patient: PatientId, hour: i32, n: u64) -> Row {
+    let device = DeviceId::from_bytes(*patient.as_bytes());
+    let identity = Identity { device, stream: StreamId::from_bytes([3; 16]), sequence: n, digest: n + 7 };
+    Row {
+        patient,
+        hour: Hour(hour),
+        identity,
+        received_at: Nanos(1_700_000_000 * Nanos::SECOND + n as i64),
+        clock: ClockQuality::Synchronized,
+        metrics: vec![MetricId(2), MetricId(1)],
+        block: Bytes::from(format!("block {n}")),
+    }
+}
+
+/// What reading a row gives back.
+pub fn stored(row: &Row) -> StoredRow {
+    StoredRow {
+        hour: row.hour,
+        identity: row.identity,
+        received_at: row.received_at,
+        clock: row.clock,
+        block: row.block.clone(),
+    }
+}
+
+/// The hours from `first` up to, not including, `end`.
+pub fn hours(first: i32, end: i32) -> HourRange {
+    HourRange { first: Hour(first), end: Hour(end) }
+}
+
+/// All rows of a patient.
+pub async fn all(store: &impl Store, patient: PatientId) -> Vec<StoredRow> {
+    store.rows(&permit(patient), model::Range::ALL.hours()).await.unwrap()
+}
+
+/// All rows of a patient, which must be these, in this order.
+pub async fn expect(store: &impl Store, patient: PatientId, rows: &[Row]) {
+    assert_eq!(all(store, patient).await, rows.iter().map(stored).collect::<Vec<_>>());
+}

@@ -1,0 +1,65 @@
+//! Messages in one line.
+
+use crate::Bed;
+use model::Nanos;
+use proto::{
+    convert,
+    telemetry::v1::{
+        Batch, Open, Reading, ReadTimelineRequest, StreamReadingsRequest, WriteReadingsRequest, reading::Value,
+        stream_readings_request::Message,
+    },
+};
+
+/// A number with its unit.
+pub fn reading(metric: &str, unit: &str, number: f64, at: Nanos) -> Reading {
+    Reading {
+        metric: metric.into(),
+        measured_at: Some(convert::timestamp(at)),
+        unit: unit.into(),
+        value: Some(Value::Number(number)),
+        questionable: false,
+    }
+}
+
+/// A heart rate.
+pub fn pulse(number: f64, at: Nanos) -> Reading {
+    reading("8867-4", "bpm", number, at)
+}
+
+/// The first message of a stream.
+pub fn open(bed: &Bed, resume_after: u64) -> StreamReadingsRequest {
+    let open = Open {
+        device_id: bed.device.uuid().to_string(),
+        stream_id: bed.stream.uuid().to_string(),
+        resume_after,
+        clock_quality: 1,
+    };
+    StreamReadingsRequest { message: Some(Message::Open(open)) }
+}
+
+/// Any other message of a stream.
+pub fn batch(sequence: u64, readings: Vec<Reading>) -> StreamReadingsRequest {
+    StreamReadingsRequest { message: Some(Message::Batch(Batch { sequence, readings })) }
+}
+
+/// A unary batch.
+pub fn write(bed: &Bed, sequence: u64, readings: Vec<Reading>) -> WriteReadingsRequest {
+    WriteReadingsRequest {
+        device_id: bed.device.uuid().to_string(),
+        stream_id: bed.stream.uuid().to_string(),
+        sequence,
+        readings,
+        clock_quality: 1,
+    }
+}
+
+/// All of a patient's readings, as one page of readings.
+pub fn everything(bed: &Bed) -> ReadTimelineRequest {
+    ReadTimelineRequest {
+        patient_id: bed.patient.uuid().to_string(),
+        from: Some(convert::timestamp(Nanos(i64::MIN + Nanos::SECOND))),
+        to: Some(convert::timestamp(Nanos(i64::MAX - Nanos::SECOND))),
+        page_size: 10_000,
+        ..Default::default()
+    }
+}

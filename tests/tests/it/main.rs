@@ -1,0 +1,3 @@
+//! The embedded suite: one binary, one module a topic.
+
+mod round_trip;
