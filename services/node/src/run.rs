@@ -62,7 +62,7 @@ pub struct Node {
     tasks: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
     drain: Duration,
-    publisher: Arc<dyn Publish>,
+    publisher: Option<Arc<dyn Publish>>,
     /// Kept open until everything has stopped.
     log: Log,
 }
@@ -79,13 +79,15 @@ impl Node {
         let directory = Shared::open(&config.directory_dir()).context("directory")?;
         let gate = Gate::new(Arc::new(verifier(config)?), directory.clone());
         let log = Log::open(config)?;
-        let publisher = log.publisher()?;
+        // who only reads needs no way into the log
+        let publishes = services.iter().any(|&service| service != Service::Query);
+        let publisher = if publishes { Some(log.publisher()?) } else { None };
         let store = Store::open(config).await?;
 
         let ready = Ready::default();
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_http(internal, metrics, ready.clone(), stop.clone()));
-        tasks.spawn(watch(directory.clone(), Arc::clone(&publisher), stop.clone()));
+        tasks.spawn(watch(directory.clone(), publisher.clone(), stop.clone()));
         if services.contains(&Service::Writer) {
             let writer =
                 Writer::new(store.append.clone(), store.quarantine.clone(), store.positions.clone(), clock::now);
@@ -93,7 +95,7 @@ impl Node {
             let stop = stop.clone();
             tasks.spawn(async move { writer.run(subscriber, stop).await.context("writer") });
         }
-        let routes = routes(config, services, &publisher, &store, directory, gate, &stop).await?;
+        let routes = routes(config, services, publisher.as_ref(), &store, directory, gate, &stop).await?;
         tasks.spawn(serve_grpc(config, grpc, routes, stop.clone()));
         ready.set(true);
         tracing::info!(grpc = %grpc_addr, http = %http_addr, ?services, "started");
@@ -117,7 +119,11 @@ impl Node {
             () = self.stop.cancelled() => None,
         };
         if let Some(first) = first {
-            outcome = flatten(first).and_then(|()| Err(anyhow!("a service ended without being told to")));
+            let told = self.stop.is_cancelled();
+            outcome = flatten(first).and_then(|()| match told {
+                true => Ok(()),
+                false => Err(anyhow!("a service ended without being told to")),
+            });
             self.stop.cancel();
         }
         let rest = async {
@@ -132,7 +138,9 @@ impl Node {
             outcome
         };
         let outcome = tokio::time::timeout(self.drain, rest).await;
-        if let Err(error) = self.publisher.flush(self.drain).await {
+        if let Some(publisher) = &self.publisher
+            && let Err(error) = publisher.flush(self.drain).await
+        {
             tracing::warn!(error = &error as &dyn std::error::Error, "not everything published was reported durable");
         }
         drop(self.log);
@@ -154,7 +162,7 @@ async fn serve_http(
 }
 
 /// Follows the directory's files, and ends the node when its log has failed for good.
-async fn watch(directory: Shared, log: Arc<dyn Publish>, stop: CancellationToken) -> anyhow::Result<()> {
+async fn watch(directory: Shared, log: Option<Arc<dyn Publish>>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut directory_due = tokio::time::interval(DIRECTORY_EVERY);
     let mut fatal_due = tokio::time::interval(FATAL_EVERY);
     loop {
@@ -169,7 +177,7 @@ async fn watch(directory: Shared, log: Arc<dyn Publish>, stop: CancellationToken
                 }
             }
             _ = fatal_due.tick() => {
-                if let Some(reason) = log.fatal() {
+                if let Some(reason) = log.as_ref().and_then(|log| log.fatal()) {
                     return Err(anyhow!("the log failed for good: {reason}"));
                 }
             }
@@ -181,7 +189,7 @@ async fn watch(directory: Shared, log: Arc<dyn Publish>, stop: CancellationToken
 async fn routes(
     config: &Config,
     services: &[Service],
-    publisher: &Arc<dyn Publish>,
+    publisher: Option<&Arc<dyn Publish>>,
     store: &Store,
     directory: Shared,
     gate: Gate,
@@ -194,7 +202,9 @@ async fn routes(
         .build_v1()?;
     let mut routes = Routes::builder();
     routes.add_service(health_service).add_service(reflection);
-    if services.contains(&Service::Ingest) {
+    if let Some(publisher) = publisher
+        && services.contains(&Service::Ingest)
+    {
         let limits = ingest::Limits {
             max_in_flight: config.ingest.max_in_flight,
             max_readings: config.ingest.max_readings,
@@ -216,7 +226,9 @@ async fn routes(
         routes.add_service(InterceptedService::new(query.service(), gate.clone()));
         health.set_serving::<TimelineServiceServer<Query>>().await;
     }
-    if services.contains(&Service::Writer) {
+    if let Some(publisher) = publisher
+        && services.contains(&Service::Writer)
+    {
         let desk = QuarantineDesk::new(store.quarantine.clone(), Arc::clone(publisher), clock::now).service();
         health.set_service_status(name(&desk), tonic_health::ServingStatus::Serving).await;
         routes.add_service(InterceptedService::new(desk, gate));

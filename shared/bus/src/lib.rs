@@ -41,7 +41,7 @@ pub struct Delivery {
     pub partition: Partition,
     /// Its offset there.
     pub offset: i64,
-    /// The record's bytes, as published.
+    /// The record's bytes, as published. May share memory with its neighbours: copy what is kept for long.
     pub payload: Bytes,
 }
 

@@ -54,8 +54,10 @@ impl Skip {
 }
 
 /// One way in which a reading is sent: what all readings of one item in one unit have in common.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Sent {
+    /// The item, as the recording names it.
+    pub item: String,
     /// Key of the metric.
     pub metric: &'static str,
     /// The unit on the wire; empty for a code.
@@ -210,36 +212,31 @@ impl Mapping {
     fn add(&mut self, section: &str, entry: Entry, items: &mut HashMap<String, Item>) -> Result<()> {
         let metric = by_code(&entry.metric).with_context(|| format!("{section}: no metric {}", entry.metric))?;
         let source = self.source(&entry.source);
-        let mut units = HashMap::new();
-        for unit in &entry.units {
-            units.insert(unit.clone(), self.put(metric, unit, None)?);
-        }
-        for (written, unit) in &entry.relabel {
-            units.insert(written.clone(), self.put(metric, unit, None)?);
-        }
-        let empty = entry.empty.as_deref().map(|unit| self.put(metric, unit, None)).transpose()?;
-        let percent = match &entry.empty {
-            Some(unit) if unit == "%" => empty,
-            _ => units.get("%").copied(),
-        };
-        let mut codes = HashMap::new();
-        for (text, code) in &entry.codes {
+        for code in entry.codes.values() {
             let MetricKind::Coded(known) = metric.kind else { bail!("{section}: {} takes no codes", metric.key) };
             if !known.contains(&code.as_str()) {
                 bail!("{section}: {} has no code {code}", metric.key);
             }
-            codes.insert(text.clone(), self.put(metric, "", Some(code))?);
         }
-        for name in entry.items.into_keys() {
-            let item = Item {
+        for name in entry.items.keys() {
+            let mut item = Item {
                 source,
-                units: units.clone(),
-                empty,
-                percent,
-                codes: codes.clone(),
+                units: HashMap::new(),
+                empty: None,
+                percent: None,
+                codes: HashMap::new(),
                 missing: entry.missing.clone(),
                 not_testable: entry.not_testable.clone(),
             };
+            let written = entry.units.iter().map(|unit| (unit, unit)).chain(&entry.relabel);
+            for (written, unit) in written {
+                item.units.insert(written.clone(), self.put(name, metric, unit, None)?);
+            }
+            item.empty = entry.empty.as_deref().map(|unit| self.put(name, metric, unit, None)).transpose()?;
+            item.percent = if entry.empty.as_deref() == Some("%") { item.empty } else { item.units.get("%").copied() };
+            for (text, code) in &entry.codes {
+                item.codes.insert(text.clone(), self.put(name, metric, "", Some(code))?);
+            }
             if items.insert(name.clone(), item).is_some() {
                 bail!("{section}: item {name} is there twice");
             }
@@ -247,12 +244,15 @@ impl Mapping {
         Ok(())
     }
 
-    fn put(&mut self, metric: &'static Metric, unit: &str, code: Option<&String>) -> Result<u16> {
-        let found = self.sent.iter().position(|s| s.metric == metric.key && s.unit == unit && s.code.as_ref() == code);
-        let index = found.unwrap_or_else(|| {
-            self.sent.push(Sent { metric: metric.key, unit: unit.to_owned(), code: code.cloned() });
-            self.sent.len() - 1
-        });
+    fn put(&mut self, item: &str, metric: &'static Metric, unit: &str, code: Option<&String>) -> Result<u16> {
+        let sent = Sent { item: item.to_owned(), metric: metric.key, unit: unit.to_owned(), code: code.cloned() };
+        let index = match self.sent.iter().position(|known| *known == sent) {
+            Some(index) => index,
+            None => {
+                self.sent.push(sent);
+                self.sent.len() - 1
+            }
+        };
         Ok(u16::try_from(index)?)
     }
 

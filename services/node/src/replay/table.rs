@@ -17,7 +17,8 @@ impl<'a> Table<'a> {
     /// Reads the header: names are compared in lower case, without blanks around them.
     pub fn open(name: &'a str, text: &'a mut dyn Read) -> Result<Self> {
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text);
-        let header = reader.byte_headers().with_context(|| format!("{name}: cannot read the header"))?;
+        let header =
+            reader.byte_headers().with_context(|| format!("{name}: the header cannot be read: cut off or damaged"))?;
         let header: Vec<String> = header
             .iter()
             .map(|name| String::from_utf8_lossy(name).trim_start_matches('\u{feff}').trim().to_lowercase())

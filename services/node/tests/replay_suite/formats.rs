@@ -193,9 +193,16 @@ async fn a_missing_column_is_named_with_its_file() {
 #[tokio::test]
 async fn a_damaged_file_and_a_wrong_folder_are_said_clearly() {
     let place = Place::new();
-    let packed = zstd::encode_all(MIMIC.repeat(500).as_bytes(), 0).unwrap();
-    let said = refused("mimic", &place.file("cut.csv.zst", &packed[..packed.len() / 2])).await;
-    assert!(said.contains("cut.csv.zst") && said.contains("cut off or damaged"), "{said}");
+    // values that do not compress, so that the cut is far behind the header
+    let numbers = (0..50_000_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let rows: String =
+        numbers.map(|n| format!("7,211,2150-01-01 10:00:00,2150-01-01 11:00:00,{n},{n},BPM,,\n")).collect();
+    let header = MIMIC.lines().next().unwrap();
+    let packed = zstd::encode_all(format!("{header}\n{rows}").as_bytes(), 0).unwrap();
+    for bytes in [200, packed.len() / 2, packed.len() - 1] {
+        let said = refused("mimic", &place.file("cut.csv.zst", &packed[..bytes])).await;
+        assert!(said.contains("cut.csv.zst") && said.contains("cut off or damaged"), "{said}");
+    }
     let said = refused("mimic", &place.file("no.csv.zst", "subject_id")).await;
     assert!(said.contains("no.csv.zst") && said.contains("not a zstd file"), "{said}");
     place.file("wrong/ADMISSIONS.csv", "x\n");

@@ -195,22 +195,23 @@ mod tests {
                 goes.recv().unwrap()
             });
         });
-        let publish = async |shared: &Shared| {
+        let publish = async |record| {
             shared.room.acquire_many(100).await.unwrap().forget();
-            let (record, outcome) = pending(100);
             queue.send(record).await.map_err(|_| "closed").unwrap();
-            outcome
         };
-        let mut first = publish(&shared).await;
+        let (record, mut first) = pending(100);
+        publish(record).await;
         assert_eq!(begins.recv().unwrap(), 1);
         assert!((&mut first).now_or_never().is_none(), "not before it is written");
         assert_eq!(shared.room.available_permits(), 900);
         go.send(Ok(())).unwrap();
         assert_eq!(first.await.unwrap(), Ok(()));
 
-        let second = publish(&shared).await;
+        let (record, second) = pending(100);
+        publish(record).await;
         begins.recv().unwrap();
-        let third = publish(&shared).await;
+        let (record, third) = pending(100);
+        publish(record).await;
         go.send(Err(io::Error::other("the disk is gone"))).unwrap();
         assert!(second.await.unwrap().is_err());
         // Nothing is written after a failure: nobody would know what is on the disk.

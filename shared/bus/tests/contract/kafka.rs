@@ -56,8 +56,7 @@ impl Bench for Live {
     }
 
     async fn reopen(self) -> Self {
-        // Groups know their positions now: from here on a missing one is an error.
-        let settings = Settings { auto_offset_reset: OffsetReset::Earliest, ..self.settings };
+        let settings = self.settings;
         Self { publisher: KafkaPublisher::open(settings.clone()).unwrap(), settings }
     }
 }

@@ -1,9 +1,9 @@
 //! The device side against a server that drops, throttles, drains, refuses and forgets to answer: every batch arrives, in
 //! order, and is counted once.
 
-mod client_fake;
 
-use client_fake::{Do, Fake, Seen, wire};
+
+use crate::fake::{Do, Fake, Seen, wire};
 use model::{DeviceId, StreamId};
 use node::client::{self, Error, Sender, Stream, Tokens, Writer};
 use proto::{

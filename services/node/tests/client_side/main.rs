@@ -1,0 +1,5 @@
+//! The tools of the device side and of readers, against servers that misbehave.
+
+mod fake;
+mod simulate;
+mod stream;
