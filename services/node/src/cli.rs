@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{replay, run::Service}; //TMP
+use crate::{replay, run::Service, simulate, timeline};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -60,6 +60,10 @@ pub enum Command {
     },
     /// Play a recording of real patients through the public API.
     Replay(replay::Options),
+    /// Send made-up readings of made-up patients.
+    Simulate(simulate::Options),
+    /// Read a patient's readings: a plot, CSV or JSON.
+    Timeline(timeline::Options),
     /// A demo token for a person or a device.
     Token {
         /// doctor, nurse, administrator, or a device's UUID.

@@ -7,12 +7,13 @@ use crate::{
     quarantine::Desk,
     replay,
     run::{Node, Service},
-    telemetry,
+    simulate, telemetry, timeline,
 };
 use anyhow::{Context, bail};
 use auth::{DEMO_PEOPLE, DemoIssuer};
 use clap::CommandFactory;
-use std::io::stdout;
+use serde::Serialize;
+use std::{fmt::Display, io::stdout};
 use tokio_util::sync::CancellationToken;
 
 /// Reads the settings and does what the command line says.
@@ -51,12 +52,19 @@ pub async fn execute(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
             let json = options.json;
             let mut report = replay::run(options, target).await?;
             report.quarantined = quarantined(&config, &endpoint).await;
-            if json {
-                println!("{}", serde_json::to_string(&report)?);
-            } else {
-                println!("{report}");
-            }
-            Ok(())
+            print(&report, json)
+        }
+        Some(Command::Simulate(options)) => {
+            let json = options.json;
+            let report = simulate::run(options, target).await?;
+            print(&report, json)
+        }
+        Some(Command::Timeline(options)) => {
+            let token = match &options.token {
+                Some(token) => token.clone(),
+                None => token(&config, "doctor")?,
+            };
+            timeline::run(options, &endpoint, &token).await
         }
         Some(Command::Token { who }) => {
             println!("{}", token(&config, &who)?);
@@ -76,6 +84,16 @@ async fn run(config: &Config, services: &[Service], stop: CancellationToken) -> 
         println!("{}", demo::banner(config, &node)?);
     }
     node.wait().await
+}
+
+/// A report as one JSON object, or for people.
+fn print(report: &(impl Serialize + Display), json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(report)?);
+    } else {
+        println!("{report}");
+    }
+    Ok(())
 }
 
 async fn health(endpoint: &str) -> anyhow::Result<()> {

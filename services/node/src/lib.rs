@@ -12,4 +12,6 @@ pub mod http;
 pub mod quarantine;
 pub mod replay;
 pub mod run;
+pub mod simulate;
 pub mod telemetry;
+pub mod timeline;

@@ -128,7 +128,11 @@ impl fmt::Display for Report {
         writeln!(f, "refused       {}", if refused.is_empty() { "0" } else { &refused })?;
         writeln!(f, "reconnects    {}", self.reconnects)?;
         writeln!(f, "time          {:.1} s, {:.0} readings/s", self.seconds, self.readings_per_second)?;
-        writeln!(f, "ack latency   p50 {:.1} ms, p99 {:.1} ms after a batch was due", self.ack_p50_ms, self.ack_p99_ms)?;
+        writeln!(
+            f,
+            "ack latency   p50 {:.1} ms, p99 {:.1} ms after a batch was due",
+            self.ack_p50_ms, self.ack_p99_ms
+        )?;
         write!(f, "a patient     {}", self.first_patient)
     }
 }
@@ -195,9 +199,11 @@ fn metrics(keys: &[String]) -> anyhow::Result<Vec<&'static str>> {
         return Ok(DEFAULT_METRICS.to_vec());
     }
     let known = |key: &String| {
-        METRICS.iter().find(|metric| **metric == key).copied().with_context(|| {
-            format!("metric {key:?} cannot be simulated; known are {}", METRICS.join(", "))
-        })
+        METRICS
+            .iter()
+            .find(|metric| **metric == key)
+            .copied()
+            .with_context(|| format!("metric {key:?} cannot be simulated; known are {}", METRICS.join(", ")))
     };
     keys.iter().map(known).collect()
 }

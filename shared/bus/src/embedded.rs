@@ -18,7 +18,7 @@ mod writing;
 
 pub use consumer::Consumer;
 
-use crate::{Error, Outgoing, Publish, Receipt, partitioner};
+use crate::{Error, Outgoing, Publish, Receipt};
 use async_trait::async_trait;
 use shared::Shared;
 use std::{
@@ -160,7 +160,7 @@ impl Publish for Log {
         let since = Instant::now();
         let cost_bytes = (bytes + RECORD_OVERHEAD_BYTES) as u32;
         let room = shared.room.acquire_many(cost_bytes).await.map_err(|_| closed())?;
-        let partition = partitioner::partition(record.key.as_bytes(), shared.settings.partitions).0 as u16;
+        let partition = model::spread(record.key.as_bytes(), shared.settings.partitions);
         let (receipt, outcome) = oneshot::channel();
         let pending = Pending { partition, payload: record.payload, cost_bytes, since, receipt };
         queue.send(pending).await.map_err(|_| closed())?;

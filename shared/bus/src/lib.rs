@@ -12,7 +12,6 @@
 
 pub mod embedded;
 pub mod kafka;
-pub mod partitioner;
 mod position;
 
 pub use position::{Commits, NextOffset, Partition};

@@ -38,6 +38,7 @@ pub use migrations::{Applied, migrate};
 pub use settings::{Consistency, Credentials, Settings, Tls, TlsIdentity};
 
 use crate::{Error, known::Known};
+use model::{PatientId, spread};
 use scylla::client::session::Session;
 use statements::Statements;
 use std::sync::Arc;
@@ -58,6 +59,12 @@ struct Inner {
     writes: Semaphore,
     write_concurrency: usize,
     read_concurrency: usize,
+}
+
+/// The bucket of a patient among `buckets`, which the settings keep at 1 or above.
+fn bucket(patient: PatientId, buckets: i16) -> i16 {
+    // below `buckets`
+    spread(patient.as_bytes(), buckets.unsigned_abs()) as i16
 }
 
 impl Store {

@@ -9,7 +9,6 @@
 //! - Reads take a [`Permit`]: the patient comes from it, never from the caller.
 //! - Reads page inside and return all there is: an empty page does not end one.
 
-mod bucket;
 pub mod cql;
 pub mod embedded;
 mod known;

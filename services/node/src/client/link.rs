@@ -71,10 +71,12 @@ impl State {
         if connection != self.connection {
             return Poll::Ready(None);
         }
-        if self.is_open && !self.is_paused && !self.is_draining {
-            if let Some(bytes) = self.window.next() {
-                return Poll::Ready(Some(bytes));
-            }
+        if self.is_open
+            && !self.is_paused
+            && !self.is_draining
+            && let Some(bytes) = self.window.next()
+        {
+            return Poll::Ready(Some(bytes));
         }
         if self.is_open && self.is_half_closed() {
             return Poll::Ready(None);

@@ -2,13 +2,13 @@
 
 use super::{Stream, link::Shared};
 use bytes::{BufMut, Bytes};
+use prost::Message;
 use proto::{
     codec::StrictCodec,
     telemetry::v1::{
         Batch, Open, Reading, StreamReadingsRequest, StreamReadingsResponse, stream_readings_request::Message as Sent,
     },
 };
-use prost::Message;
 use std::{
     pin::Pin,
     sync::Arc,

@@ -108,6 +108,7 @@ impl fmt::Display for Report {
         let state = match (self.already_complete, self.remaining) {
             (true, _) => "was complete before; --again sends it again",
             (false, 0) => "complete",
+            (false, _) if self.sent == 0 && self.seconds == 0.0 => "planned, nothing was sent",
             (false, _) => "not complete; the same command goes on",
         };
         writeln!(f, "replay of {}, order {}: {state}", self.format, self.order)?;

@@ -68,9 +68,13 @@ pub fn optional(row: &ByteRecord, place: Option<usize>) -> &str {
 
 /// Nanoseconds since 1970 of a time without zone (read as UTC) or with an offset.
 pub fn instant(text: &str) -> Result<i64, Skip> {
-    let instant = match text.parse::<DateTime>() {
-        Ok(civil) => civil.to_zoned(TimeZone::UTC).map_err(|_| Skip::BadTime)?.timestamp(),
-        Err(_) => text.parse::<Timestamp>().map_err(|_| Skip::BadTime)?,
+    // a date alone has ten characters; whatever sign comes after it belongs to an offset
+    let has_offset = text.get(10..).is_some_and(|time| time.contains(['Z', 'z', '+', '-']));
+    let instant = if has_offset {
+        text.parse::<Timestamp>().map_err(|_| Skip::BadTime)?
+    } else {
+        let civil: DateTime = text.parse().map_err(|_| Skip::BadTime)?;
+        civil.to_zoned(TimeZone::UTC).map_err(|_| Skip::BadTime)?.timestamp()
     };
     i64::try_from(instant.as_nanosecond()).map_err(|_| Skip::BadTime)
 }
@@ -96,6 +100,7 @@ mod tests {
         assert_eq!(instant("1970-01-01 00:00:01"), Ok(1_000_000_000));
         assert_eq!(instant("1970-01-01T01:00:01+01:00"), Ok(1_000_000_000));
         assert_eq!(instant("1970-01-02"), Ok(86_400_000_000_000));
+        assert_eq!(instant("1970-01-01 00:00:01.5Z"), Ok(1_500_000_000));
         assert_eq!(instant("yesterday"), Err(Skip::BadTime));
         assert_eq!(instant("9999-01-01 00:00:00"), Err(Skip::BadTime));
         assert_eq!(minutes("-2.5"), Ok(-150_000_000_000));

@@ -104,7 +104,8 @@ impl Device {
         let mut next = first;
         let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let n_before = i64::try_from((first - 1) * u64::from(self.pace.batch)).unwrap_or(i64::MAX);
-        let start = i64::try_from(now_ns).unwrap_or(i64::MAX).saturating_sub(n_before.saturating_mul(self.pace.period_ns()));
+        let start =
+            i64::try_from(now_ns).unwrap_or(i64::MAX).saturating_sub(n_before.saturating_mul(self.pace.period_ns()));
         self.patient = self.patient.with_clock(Nanos(start), self.pace.period_ns());
 
         let begun = Instant::now();

@@ -10,8 +10,7 @@ use proto::{
 use std::{f64::consts::TAU, time::Duration};
 
 /// Metrics that can be simulated.
-pub const METRICS: [&str; 8] =
-    ["8867-4", "59408-5", "9279-1", "8480-6", "8462-4", "8478-0", "8310-5", "mdc:131330"];
+pub const METRICS: [&str; 8] = ["8867-4", "59408-5", "9279-1", "8480-6", "8462-4", "8478-0", "8310-5", "mdc:131330"];
 /// Heart rate, SpO2, respiratory rate, systolic blood pressure, temperature: what NEWS2 needs of a monitor.
 pub const DEFAULT_METRICS: [&str; 5] = ["8867-4", "59408-5", "9279-1", "8480-6", "8310-5"];
 

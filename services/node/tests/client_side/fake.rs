@@ -18,8 +18,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
 };
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Request, Response, Status, Streaming, transport::Server};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Server, server::TcpIncoming},
+};
 
 /// What the server does about a batch.
 pub enum Do {
@@ -91,7 +94,9 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = IngestServiceServer::new(self.clone());
-        tokio::spawn(Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
+        // without it small Acks wait for the client's delayed TCP acknowledgement, 40 ms
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
         address
     }
 
@@ -219,7 +224,10 @@ impl IngestService for Fake {
         self.enter(&request)?;
         let message = request.into_inner();
         self.take(message.sequence, &message.readings, &mut None)?;
-        Ok(Response::new(WriteReadingsResponse { accepted_readings: message.readings.len() as u64, ..Default::default() }))
+        Ok(Response::new(WriteReadingsResponse {
+            accepted_readings: message.readings.len() as u64,
+            ..Default::default()
+        }))
     }
 }
 

@@ -3,3 +3,4 @@
 mod fake;
 mod simulate;
 mod stream;
+mod timeline;

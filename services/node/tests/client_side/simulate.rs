@@ -1,7 +1,5 @@
 //! The simulator against a server that counts, and how fast one stream can be.
 
-
-
 use crate::fake::{Do, Fake};
 use model::StreamId;
 use node::{

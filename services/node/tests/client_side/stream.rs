@@ -1,8 +1,6 @@
 //! The device side against a server that drops, throttles, drains, refuses and forgets to answer: every batch arrives, in
 //! order, and is counted once.
 
-
-
 use crate::fake::{Do, Fake, Seen, wire};
 use model::{DeviceId, StreamId};
 use node::client::{self, Error, Sender, Stream, Tokens, Writer};
@@ -177,7 +175,7 @@ async fn refusals_are_reported_and_not_repeated() {
     let progress = sender.close(5 * SECOND).await.unwrap();
     assert_eq!(progress.refused, [("NOT_FINITE".to_owned(), 2), ("SEQUENCE_GAP".to_owned(), 3)].into());
     assert_eq!((progress.through, progress.accepted), (3, 7));
-    assert_eq!(progress.sample.iter().map(|r| (r.sequence, r.index)).last(), Some((4, None)));
+    assert_eq!(progress.sample.last().map(|r| (r.sequence, r.index)), Some((4, None)));
     assert_eq!(fake.seen.lock().unwrap().arrived, [1, 2, 3, 4]);
 }
 

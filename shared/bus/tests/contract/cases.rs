@@ -1,7 +1,7 @@
 //! The cases, each for any log.
 
 use crate::{Bench, PARTITIONS, PATIENCE, ROOM_BYTES, publish_all, read, record, text};
-use bus::{Commits, Delivery, Error, Partition, partitioner};
+use bus::{Commits, Delivery, Error, Partition};
 use futures::FutureExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub async fn one_key_is_one_partition_in_order<B: Bench>() {
         let text = text(delivery);
         let (key, n) = text.split_once(':').unwrap();
         let key: usize = key.parse().unwrap();
-        assert_eq!(delivery.partition, partitioner::partition(keys[key].as_bytes(), PARTITIONS));
+        assert_eq!(delivery.partition, Partition(i32::from(model::spread(keys[key].as_bytes(), PARTITIONS))));
         seen.entry(key).or_default().push(n.parse().unwrap());
     }
     assert!(offsets.len() > 1, "more than one partition is used");

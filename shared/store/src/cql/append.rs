@@ -1,7 +1,7 @@
 //! Writing rows: sorted by partition, cut into unlogged batches of one partition, many under way at once.
 
 use super::{Inner, Store, connect::again, statements::MAX_BATCH_ROWS};
-use crate::{Append, Error, bucket::bucket, measure, payload};
+use crate::{Append, Error, measure, payload};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{Hour, MetricId, Nanos, PatientId, Row};
@@ -97,7 +97,7 @@ fn batches(rows: &[Row], buckets: i16) -> Vec<Work> {
 fn values(row: &Row, buckets: i16) -> Values {
     let identity = &row.identity;
     (
-        bucket(row.patient.as_bytes(), buckets),
+        super::bucket(row.patient, buckets),
         row.hour.day(),
         row.patient.uuid(),
         row.hour.0,

@@ -5,8 +5,8 @@
 //! that was applied may not change: its checksum is kept.
 
 use super::{Settings, connect, unreadable};
-use crate::{Error, bucket::murmur2};
-use model::Nanos;
+use crate::Error;
+use model::{Nanos, murmur2};
 use scylla::{
     client::session::Session,
     response::query_result::QueryResult,

@@ -1,7 +1,7 @@
 //! Reading timelines: one query for each day, pages until there is no paging state.
 
 use super::{Inner, Store, connect::again, unreadable};
-use crate::{Error, HourEntry, Order, StoredRow, Timeline, bucket::bucket, measure, payload};
+use crate::{Error, HourEntry, Order, StoredRow, Timeline, measure, payload};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -90,7 +90,7 @@ impl Inner {
 
     /// The rows of one day that lie in the range, in the contract's order.
     async fn day(&self, patient: PatientId, day: i32, range: HourRange) -> Result<Vec<StoredRow>, Error> {
-        let bucket = bucket(patient.as_bytes(), self.buckets);
+        let bucket = super::bucket(patient, self.buckets);
         let values = (bucket, day, patient.uuid(), range.first.0, range.end.0);
         let mut rows = Vec::new();
         type Columns = (i32, Uuid, Uuid, i64, i64, Bytes);

@@ -1,7 +1,6 @@
-//! Which bucket of a CQL partition a patient falls into: murmur2, as Kafka assigns its partitions.
-//!
-//! With a number of buckets that is a multiple of the topic's partitions, all rows of one topic partition fall into
-//! few buckets, so that a writer's poll forms large batches.
+//! How patients are spread over the log's partitions and the store's buckets: murmur2, exactly as Kafka's Java client and
+//! librdkafka's `murmur2_random` choose a partition. Where the buckets are a multiple of the partitions, the records of
+//! one partition fall into few buckets, and a writer's poll forms large batches.
 //!
 //! Source: `org.apache.kafka.common.utils.Utils.murmur2` and `toPositive`.
 
@@ -9,14 +8,8 @@ const SEED: u32 = 0x9747_b28c;
 const MULTIPLIER: u32 = 0x5bd1_e995;
 const SHIFT: u32 = 24;
 
-/// The bucket of a key among `buckets` (at least 1).
-pub(crate) fn bucket(key: &[u8], buckets: i16) -> i16 {
-    // the remainder of an i16 fits an i16
-    ((murmur2(key) & i32::MAX) % i32::from(buckets.max(1))) as i16
-}
-
 /// MurmurHash2 of 32 bits with Kafka's seed.
-pub(crate) fn murmur2(bytes: &[u8]) -> i32 {
+pub fn murmur2(bytes: &[u8]) -> i32 {
     let mut hash = SEED ^ bytes.len() as u32;
     let (words, rest) = bytes.as_chunks::<4>();
     for word in words {
@@ -33,6 +26,12 @@ pub(crate) fn murmur2(bytes: &[u8]) -> i32 {
     hash ^= hash >> 13;
     hash = hash.wrapping_mul(MULTIPLIER);
     (hash ^ (hash >> 15)) as i32
+}
+
+/// The place of a key among `places` (0 counts as 1).
+pub fn spread(key: &[u8], places: u16) -> u16 {
+    // below 2^31, and the remainder of a u16 fits a u16
+    ((murmur2(key) & i32::MAX) as u32 % u32::from(places.max(1))) as u16
 }
 
 #[cfg(test)]
@@ -55,9 +54,15 @@ mod tests {
     }
 
     #[test]
-    fn buckets_refine_partitions() {
+    fn places_are_in_range_all_used_and_refined_by_multiples() {
+        let mut seen = [0; 8];
         for n in 0..1000u128 {
-            assert_eq!(bucket(&n.to_be_bytes(), 64) % 8, bucket(&n.to_be_bytes(), 8));
+            let key = n.to_be_bytes();
+            seen[usize::from(spread(&key, 8))] += 1;
+            assert_eq!(spread(&key, 64) % 8, spread(&key, 8));
         }
+        assert!(seen.iter().all(|&n| n > 80), "{seen:?}");
+        assert_eq!((spread(b"foobar", 1), spread(b"foobar", 0)), (0, 0));
+        assert_eq!(i32::from(spread(b"foobar", 10)), (-790332482i32 & i32::MAX) % 10);
     }
 }
