@@ -4,6 +4,7 @@
 //! server; fails when they are not there).
 
 pub mod builders;
+pub mod torture;
 pub mod wait;
 
 use anyhow::Context;

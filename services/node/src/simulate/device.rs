@@ -199,8 +199,10 @@ impl Device {
             lock(waiting).0.push_back((sequence, due));
             sender.send(sequence, self.patient.batch(sequence, self.pace.batch)).await?;
             *next += 1;
-            if self.patient.scenario() == Scenario::Duplicates && sequence.is_multiple_of(REPEAT_EVERY) {
-                sender.send(sequence, self.patient.batch(sequence, self.pace.batch)).await?;
+            if self.patient.scenario() == Scenario::Duplicates && (*next - first).is_multiple_of(REPEAT_EVERY) {
+                // an older one: what is not durable yet is not a duplicate to the server
+                let again = *next - REPEAT_EVERY;
+                sender.send(again, self.patient.batch(again, self.pace.batch)).await?;
             }
         }
     }

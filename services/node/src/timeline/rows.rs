@@ -33,7 +33,7 @@ impl<'a, W: Write> Rows<'a, W> {
         match format {
             Format::Csv => {
                 let mut writer = csv::Writer::from_writer(out);
-                writer.write_record(COLUMNS)?;
+                writer.write_record(COLUMNS).map_err(plain)?;
                 Ok(Self::Csv(Box::new(writer)))
             }
             Format::Json => {
@@ -45,7 +45,7 @@ impl<'a, W: Write> Rows<'a, W> {
 
     pub(super) fn write(&mut self, reading: &StoredReading) -> io::Result<()> {
         match self {
-            Self::Csv(writer) => Ok(writer.write_record(record(reading))?),
+            Self::Csv(writer) => writer.write_record(record(reading)).map_err(plain),
             Self::Json { out, n_written } => {
                 out.write_all(if *n_written == 0 { b"\n" } else { b",\n" })?;
                 *n_written += 1;
@@ -59,6 +59,14 @@ impl<'a, W: Write> Rows<'a, W> {
             Self::Csv(mut writer) => writer.flush(),
             Self::Json { out, .. } => out.write_all(b"\n]\n"),
         }
+    }
+}
+
+/// The error of the output itself: who prints into a pipe must know a closed one.
+fn plain(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        _ => io::Error::other("a row that is not CSV"),
     }
 }
 
