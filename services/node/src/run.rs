@@ -196,12 +196,17 @@ async fn routes(
     stop: &CancellationToken,
 ) -> anyhow::Result<Routes> {
     let (health, health_service) = tonic_health::server::health_reporter();
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+    let descriptors = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            // so that a client can show what an error's details say
+            .register_encoded_file_descriptor_set(proto::ERROR_DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
     let mut routes = Routes::builder();
-    routes.add_service(health_service).add_service(reflection);
+    routes.add_service(health_service);
+    // older tools ask for v1alpha
+    routes.add_service(descriptors().build_v1()?).add_service(descriptors().build_v1alpha()?);
     if let Some(publisher) = publisher
         && services.contains(&Service::Ingest)
     {

@@ -6,7 +6,8 @@ use crate::{
     readings::{Key, Place, Readings, finish, named},
     unreadable,
 };
-use model::{HourRange, MetricId, Nanos, Permit, Range, access::Principal};
+use futures::{StreamExt, stream};
+use model::{Hour, HourRange, MetricId, Nanos, Permit, Range, access::Principal};
 use proto::{
     convert, problem,
     telemetry::v1::{Coverage, ReadTimelineRequest, ReadTimelineResponse, Series, TimelineLayout},
@@ -20,6 +21,8 @@ const PAGE_READINGS: (usize, usize) = (1_000, 10_000);
 const PAGE_COLUMNS: (usize, usize) = (50_000, 100_000);
 /// Entries of the hour index read in one go: a year and a bit.
 const INDEX_AT_ONCE: usize = 10_000;
+/// Runs of hours read ahead for a page of columns: a day at once; more would only be held in memory.
+const CHUNKS_AHEAD: usize = 4;
 
 pub(crate) async fn read(
     query: &Query,
@@ -98,19 +101,33 @@ impl Page {
             let entries = query.store.hours(permit, hours, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
             let Some(last) = entries.last().map(|entry| entry.hour) else { return Ok(false) };
             let wanted: Vec<_> = entries.iter().filter(|entry| wants(entry, metrics)).map(|entry| entry.hour).collect();
-            for some in wanted.chunks(HOURS_AT_ONCE) {
-                let (first, end) = (some[0], model::Hour(some[some.len() - 1].0 + 1));
-                let rows = query.store.rows(permit, HourRange { first, end }).await.map_err(failed)?;
-                let readings = Readings::new(rows, range, after, metrics).map_err(|error| unreadable(&error))?;
-                if self.add(readings) {
+            let mut chunks = stream::iter(self.chunks(&wanted))
+                .map(|hours| query.store.rows(permit, hours))
+                .buffered(if self.columns { CHUNKS_AHEAD } else { 1 });
+            while let Some(rows) = chunks.next().await {
+                let readings = Readings::new(rows.map_err(failed)?, range, after, metrics);
+                if self.add(readings.map_err(|error| unreadable(&error))?) {
                     return Ok(true);
                 }
             }
-            hours.first = model::Hour(last.0 + 1);
+            drop(chunks);
+            hours.first = Hour(last.0 + 1);
             if entries.len() < INDEX_AT_ONCE || hours.first >= hours.end {
                 return Ok(false);
             }
         }
+    }
+
+    /// Cuts hours into runs to be read in one go: short ones first where a short page may be full soon.
+    fn chunks(&self, wanted: &[Hour]) -> Vec<HourRange> {
+        let mut runs = Vec::new();
+        let (mut rest, mut n_hours) = (wanted, if self.columns { HOURS_AT_ONCE } else { 1 });
+        while !rest.is_empty() {
+            let (run, tail) = rest.split_at(n_hours.min(rest.len()));
+            runs.push(HourRange { first: run[0], end: Hour(run[run.len() - 1].0 + 1) });
+            (rest, n_hours) = (tail, (n_hours * 2).min(HOURS_AT_ONCE));
+        }
+        runs
     }
 
     /// Adds readings; `true` when not all of them had room.
@@ -148,7 +165,7 @@ async fn coverage(
     now: Nanos,
 ) -> Result<Vec<Coverage>, Status> {
     let mut hours = range.hours();
-    let until = hours.end.min(model::Hour(now.hour().0 + 1));
+    let until = hours.end.min(Hour(now.hour().0 + 1));
     let hours_in_range = u32::try_from(i64::from(until.0) - i64::from(hours.first.0)).unwrap_or(0);
     let mut counts: BTreeMap<MetricId, u32> = BTreeMap::new();
     loop {
@@ -159,7 +176,7 @@ async fn coverage(
             }
         }
         let Some(last) = entries.last().filter(|_| entries.len() == INDEX_AT_ONCE) else { break };
-        hours.first = model::Hour(last.hour.0 + 1);
+        hours.first = Hour(last.hour.0 + 1);
     }
     let found: Vec<_> = counts.keys().copied().collect();
     let newest = latest::newest(query, permit, range, &found, false).await?;
