@@ -88,14 +88,7 @@ impl Sandbox {
 
     /// Writes a directory file; a running node reads it within a second or two.
     pub fn write_beds(&self, name: &str, beds: &[Bed]) -> anyhow::Result<()> {
-        let mut text = String::new();
-        for bed in beds {
-            let (device, patient) = (bed.device.uuid(), bed.patient.uuid());
-            writeln!(text, "[[patient]]\nid = \"{patient}\"\nward = \"{WARD}\"")?;
-            writeln!(text, "[[device]]\nid = \"{device}\"\nmodel = \"sandbox\"")?;
-            writeln!(text, "[[assignment]]\ndevice = \"{device}\"\npatient = \"{patient}\"")?;
-        }
-        self.write_directory(name, &text)
+        self.write_directory(name, &directory_of(beds))
     }
 
     /// Writes any directory file, all of it at once.
@@ -192,6 +185,19 @@ impl Sandbox {
         anyhow::ensure!(binary.exists(), "build it first: cargo build --bin wardline");
         Ok(binary)
     }
+}
+
+/// A directory file with beds in the demo people's ward.
+pub fn directory_of(beds: &[Bed]) -> String {
+    let mut text = String::new();
+    for bed in beds {
+        let (device, patient) = (bed.device.uuid(), bed.patient.uuid());
+        // writing to a string cannot fail
+        let _ = writeln!(text, "[[patient]]\nid = \"{patient}\"\nward = \"{WARD}\"");
+        let _ = writeln!(text, "[[device]]\nid = \"{device}\"\nmodel = \"sandbox\"");
+        let _ = writeln!(text, "[[assignment]]\ndevice = \"{device}\"\npatient = \"{patient}\"");
+    }
+    text
 }
 
 /// A request with a bearer token.

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{replay, run::Service, simulate, timeline};
+use crate::{bench, replay, run::Service, simulate, timeline};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -34,7 +34,6 @@ pub struct Settings {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "parsed once")]
 pub enum Command {
     /// Run services: all of them, or those named.
     Run {
@@ -64,6 +63,8 @@ pub enum Command {
     Simulate(simulate::Options),
     /// Read a patient's readings: a plot, CSV or JSON.
     Timeline(timeline::Options),
+    /// What this machine can do, each figure beside that of the bare engine.
+    Bench(bench::Options),
     /// A demo token for a person or a device.
     Token {
         /// doctor, nurse, administrator, or a device's UUID.

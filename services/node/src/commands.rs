@@ -1,6 +1,7 @@
 //! Each command: settings in, work done, result on standard output.
 
 use crate::{
+    bench,
     cli::{Cli, Command},
     config::{Config, MANUAL, Sources},
     demo, engines,
@@ -66,6 +67,7 @@ pub async fn execute(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
             };
             timeline::run(options, &endpoint, &token).await
         }
+        Some(Command::Bench(options)) => bench::run(options).await,
         Some(Command::Token { who }) => {
             println!("{}", token(&config, &who)?);
             Ok(())

@@ -16,7 +16,7 @@ pub enum Log {
     /// In this process.
     Embedded(embedded::Log),
     /// Elsewhere.
-    Kafka(kafka::Settings),
+    Kafka(Box<kafka::Settings>),
 }
 
 impl Log {
@@ -36,7 +36,7 @@ impl Log {
                 let log = embedded::Log::open(&dir, settings);
                 Ok(Self::Embedded(log.with_context(|| format!("embedded log in {}", dir.display()))?))
             }
-            LogKind::Kafka => Ok(Self::Kafka(kafka_settings(config))),
+            LogKind::Kafka => Ok(Self::Kafka(Box::new(kafka_settings(config)))),
         }
     }
 
@@ -44,7 +44,7 @@ impl Log {
     pub fn publisher(&self) -> anyhow::Result<Arc<dyn Publish>> {
         Ok(match self {
             Self::Embedded(log) => Arc::new(log.clone()),
-            Self::Kafka(settings) => Arc::new(KafkaPublisher::open(settings.clone()).context("Kafka producer")?),
+            Self::Kafka(settings) => Arc::new(KafkaPublisher::open(settings.as_ref().clone()).context("Kafka producer")?),
         })
     }
 
@@ -52,7 +52,7 @@ impl Log {
     pub fn subscriber(&self, group: &str) -> anyhow::Result<Box<dyn Subscribe>> {
         Ok(match self {
             Self::Embedded(log) => Box::new(log.subscribe(group).context("embedded log")?),
-            Self::Kafka(settings) => Box::new(KafkaConsumer::open(settings.clone(), group).context("Kafka consumer")?),
+            Self::Kafka(settings) => Box::new(KafkaConsumer::open(settings.as_ref().clone(), group).context("Kafka consumer")?),
         })
     }
 }

@@ -28,6 +28,8 @@ use writer::{QuarantineDesk, Writer};
 
 /// How often the directory's files are looked at: a change holds within five seconds.
 const DIRECTORY_EVERY: Duration = Duration::from_secs(1);
+/// How often histograms are folded: until then each sample is kept, however seldom somebody asks for `/metrics`.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often it is asked whether the log has failed for good.
 const FATAL_EVERY: Duration = Duration::from_secs(1);
 /// Largest header list: a token and a few more.
@@ -158,7 +160,18 @@ async fn serve_http(
     ready: Ready,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    http::serve(listener, metrics, ready, stop).await.context("internal port")
+    let upkeep = metrics.clone();
+    let kept_up = async {
+        let mut due = tokio::time::interval(UPKEEP_EVERY);
+        loop {
+            due.tick().await;
+            upkeep.run_upkeep();
+        }
+    };
+    tokio::select! {
+        served = http::serve(listener, metrics, ready, stop) => served.context("internal port"),
+        never = kept_up => never,
+    }
 }
 
 /// Follows the directory's files, and ends the node when its log has failed for good.

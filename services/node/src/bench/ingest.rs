@@ -1,0 +1,136 @@
+//! `bench ingest`: acknowledged readings a second through gRPC, judgement and the log, against the log's bare client
+//! that is given the same bytes.
+
+use super::{
+    Devices, Engines, bare,
+    load::{Amount, Fleet},
+    median,
+    place::{Place, Where},
+    report::Report,
+    server::Server,
+    template::Templates,
+};
+use crate::engines::Log;
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use model::{PatientId, Record};
+use serde_json::json;
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Records of one poll while the topic is read back.
+const POLL: (usize, usize, Duration) = (10_000, 8 << 20, Duration::from_secs(5));
+/// Records of one fsync of the bare embedded engine: about what 32 devices have in flight.
+const BARE_GROUP: usize = 4_000;
+
+/// What to send.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// The log.
+    #[arg(long, value_enum, default_value_t = Engines::Live)]
+    pub engines: Engines,
+    /// Readings a batch.
+    #[arg(long, value_delimiter = ',', default_value = "10,60")]
+    pub batch: Vec<NonZeroU32>,
+    /// Readings of each round.
+    #[arg(long, default_value = "2000000")]
+    pub readings: NonZeroU64,
+    /// Rounds of each size of batch; the medians are compared.
+    #[arg(long, default_value = "3")]
+    pub rounds: NonZeroU32,
+    /// Who sends.
+    #[command(flatten)]
+    pub devices: Devices,
+}
+
+pub(super) async fn run(options: &Options, at: &Where) -> anyhow::Result<Report> {
+    let columns = ["batch", "acknowledged/s", "bare client/s", "ratio", "target", "bytes a record"];
+    let mut report = Report::new("ingest", &columns);
+    // nothing is written to a store: its kind does not matter
+    let mut place = Place::make(at, options.engines, Engines::Embedded).await?;
+    let measured = measure(options, &mut place, &mut report).await;
+    place.remove().await;
+    measured?;
+    let bare = match options.engines {
+        Engines::Live => "librdkafka, acks=all, idempotent, zstd".to_owned(),
+        Engines::Embedded => format!("fjall, an fsync each {BARE_GROUP} records"),
+    };
+    report.detail("engines", options.engines.name());
+    report.note(format!(
+        "readings a second of {} devices through gRPC and {}; the bare client ({bare}) sends the same record bytes",
+        options.devices.devices,
+        if options.engines == Engines::Live { "Kafka" } else { "the embedded log" },
+    ));
+    report.note("the ratio counts what gRPC, authorisation, judgement and the load generator take on the same cores");
+    Ok(report)
+}
+
+async fn measure(options: &Options, place: &mut Place, report: &mut Report) -> anyhow::Result<()> {
+    let fleet = Fleet::register(place, &options.devices)?;
+    let bare_topic = format!("{}_bare", place.config.log.kafka.topic);
+    if options.engines == Engines::Live {
+        place.beside(&[format!("log.kafka.topic={bare_topic}")]).await?;
+    }
+    for &batch in &options.batch {
+        let templates = Arc::new(Templates::new(batch.get() as usize));
+        let (mut ours, mut theirs, mut bytes) = (Vec::new(), Vec::new(), 0.0);
+        for _ in 0..options.rounds.get() {
+            let server = Server::start(place, &["ingest"]).await?;
+            let ready = fleet.open(&server.endpoint).await?;
+            let amount = Amount::Readings(options.readings.get());
+            let sent = ready.send(templates.clone(), batch.get(), amount).await?;
+            ours.push(sent.readings as f64 / sent.seconds());
+            server.stop().await?;
+            let records = records(place, sent.batches).await?;
+            let total: usize = records.iter().map(|(_, payload)| payload.len()).sum();
+            bytes = total as f64 / records.len() as f64;
+            let took = bare(options, place, &bare_topic, records).await?;
+            theirs.push(sent.readings as f64 / took.as_secs_f64());
+        }
+        let (ours, theirs) = (median(&ours), median(&theirs));
+        let target = if options.engines == Engines::Live { json!(0.6) } else { json!(null) };
+        let ratio = json!(ours / theirs);
+        report.row([json!(batch.get()), json!(ours), json!(theirs), ratio, target, json!(bytes)]);
+    }
+    Ok(())
+}
+
+/// The records of the round, read back from the log.
+async fn records(place: &Place, n_records: u64) -> anyhow::Result<Vec<(PatientId, Bytes)>> {
+    let mut log = Log::open(&place.config)?.subscriber(&place.config.writer.group)?;
+    let mut records = Vec::new();
+    while (records.len() as u64) < n_records {
+        let deliveries = log.poll(POLL.0, POLL.1, POLL.2).await?;
+        if deliveries.is_empty() && !records.is_empty() {
+            bail!("{} of {n_records} acknowledged records are in the log", records.len());
+        }
+        let mut commits = bus::Commits::default();
+        for delivery in deliveries {
+            commits.add(&delivery);
+            let patient = Record::decode(&delivery.payload).context("a record of our own")?.patient;
+            records.push((patient, Bytes::copy_from_slice(&delivery.payload)));
+        }
+        log.commit(&commits).await?;
+    }
+    Ok(records)
+}
+
+async fn bare(
+    options: &Options,
+    place: &Place,
+    topic: &str,
+    records: Vec<(PatientId, Bytes)>,
+) -> anyhow::Result<Duration> {
+    if options.engines == Engines::Live {
+        return tokio::task::block_in_place(|| bare::produce(place, topic, &records));
+    }
+    let folder = place.dir.join("bare");
+    let items: Vec<_> =
+        (0u64..).zip(&records).map(|(n, (_, payload))| (n.to_be_bytes().into(), payload.to_vec())).collect();
+    let took = tokio::task::block_in_place(|| bare::Fjall::open(&folder, "records")?.write(&items, BARE_GROUP))?;
+    std::fs::remove_dir_all(&folder)?;
+    Ok(took)
+}

@@ -1,0 +1,110 @@
+//! Batches sent again after they were acknowledged: by a unary call, or over another stream that claims to know less.
+
+use super::{
+    content::Content,
+    load::{Device, QUIET_LIMIT},
+};
+use crate::{builders, with_token};
+use anyhow::Context;
+use node::client::Writer;
+use proto::telemetry::v1::{
+    StreamReadingsResponse, ingest_service_client::IngestServiceClient, stream_readings_response::Message,
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use std::time::Duration;
+use tokio::time::timeout;
+use tonic::Streaming;
+
+/// One repetition in so many goes over a stream of its own, which takes the stream away from the device.
+const STREAMS_ONE_IN: u32 = 40;
+/// How long such a stream may take: whatever stops it is not its subject.
+const STREAM_LIMIT: Duration = Duration::from_secs(5);
+
+/// Sends again what one device is told to.
+pub struct Repeater {
+    device: Device,
+    content: Content,
+    writer: Writer,
+    rng: StdRng,
+    done: Repeated,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Repeated {
+    /// By unary calls, and over another stream.
+    pub n_repeated: [u64; 2],
+    /// Anything that must not be.
+    pub violations: Vec<String>,
+}
+
+impl Repeater {
+    /// For one device.
+    pub fn new(device: Device, content: Content, seed: u64) -> Self {
+        let writer = Writer::new(device.channel.clone(), device.tokens.clone(), device.stream(0));
+        let rng = StdRng::seed_from_u64(!seed ^ u64::from(device.number));
+        Self { device, content, writer, rng, done: Repeated::default() }
+    }
+
+    /// Until there is nothing more to repeat.
+    pub async fn run(mut self, mut queue: tokio::sync::mpsc::Receiver<u64>) -> Repeated {
+        while let Some(sequence) = queue.recv().await {
+            let over_stream = self.rng.random_ratio(1, STREAMS_ONE_IN);
+            // a stream may be cut by a kill or by the device itself; a call is tried again until it is through
+            if over_stream && matches!(timeout(STREAM_LIMIT, self.stream(sequence)).await, Ok(Ok(()))) {
+                self.done.n_repeated[1] += 1;
+            } else {
+                self.call(sequence).await;
+            }
+        }
+        self.done
+    }
+
+    fn violation(&mut self, text: String) {
+        self.done.violations.push(format!("device {}: {text}", self.device.number));
+    }
+
+    async fn call(&mut self, sequence: u64) {
+        let readings = self.content.readings(self.device.number, sequence, false);
+        match self.writer.write(sequence, readings, QUIET_LIMIT).await {
+            Ok(answer) if answer.accepted_readings == u64::from(self.content.batch) && answer.refused.is_empty() => {
+                self.done.n_repeated[0] += 1;
+            }
+            Ok(answer) => {
+                let n_accepted = answer.accepted_readings;
+                self.violation(format!(
+                    "batch {sequence} again: {n_accepted} accepted, {} refused",
+                    answer.refused.len()
+                ));
+            }
+            Err(error) => self.violation(format!("batch {sequence} again: {error}")),
+        }
+    }
+
+    async fn stream(&mut self, sequence: u64) -> anyhow::Result<()> {
+        let (device, number) = (&self.device, self.device.number);
+        let batch = builders::batch(sequence, self.content.readings(number, sequence, false));
+        let messages = tokio_stream::iter([builders::open(&device.bed, sequence - 1), batch]);
+        let request = with_token(messages, &(device.tokens)()?)?;
+        let mut client = IngestServiceClient::new(device.channel.clone());
+        let mut answers = client.stream_readings(request).await?.into_inner();
+        let Some(Message::Opened(opened)) = next(&mut answers).await? else { anyhow::bail!("not opened") };
+        if opened.last_durable + 1 < sequence {
+            self.violation(format!("opened after {}, though {} was claimed", opened.last_durable, sequence - 1));
+        }
+        while let Some(message) = next(&mut answers).await? {
+            let Message::Ack(ack) = message else { continue };
+            if let Some(refusal) = ack.refused.first() {
+                self.violation(format!("batch {sequence} on another stream: {}", refusal.reason));
+            }
+            if ack.through >= sequence {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the stream ended before the batch was acknowledged")
+    }
+}
+
+async fn next(answers: &mut Streaming<StreamReadingsResponse>) -> anyhow::Result<Option<Message>> {
+    answers.message().await?.map(|answer| answer.message.context("an empty message")).transpose()
+}

@@ -1,0 +1,93 @@
+//! A ward for processes: a folder with demo people and beds, settings, tokens.
+
+use super::{
+    binary,
+    child::{Child, Spec, free_address},
+    engines::{Engines, Kind},
+};
+use crate::Bed;
+use anyhow::Context;
+use auth::{DEMO_PEOPLE, DemoIssuer};
+use model::DeviceId;
+use node::{
+    client::Tokens,
+    config::{Config, Sources},
+    demo,
+};
+use std::{fs, path::PathBuf, sync::Arc};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// Beds, people, engines; processes are made from it.
+pub struct Ward {
+    /// Everything that is kept on this side; logs of the processes too.
+    pub dir: TempDir,
+    /// Who sends, and whose readings.
+    pub beds: Vec<Bed>,
+    /// What the processes stand on.
+    pub engines: Engines,
+    binary: PathBuf,
+    issuer: Arc<DemoIssuer>,
+}
+
+impl Ward {
+    /// A ward of `n_beds`, on engines that are brought up to date.
+    pub async fn new(kind: Kind, n_beds: u32) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let binary = tokio::task::spawn_blocking(binary::fresh).await??;
+        let sources = Sources {
+            file: None,
+            environment: Vec::new(),
+            flags: vec![format!("data.dir={}", dir.path().join("data").display())],
+        };
+        let config = Config::load(&sources)?;
+        let beds: Vec<_> = (0..n_beds).map(Bed::numbered).collect();
+        demo::people(&config.directory_dir())?;
+        fs::write(config.directory_dir().join("beds.toml"), crate::directory_of(&beds))?;
+        let issuer = Arc::new(DemoIssuer::open(&config.demo_dir())?);
+        let ward = Self { dir, beds, engines: Engines::new(kind), binary, issuer };
+        ward.migrate("writer").await?;
+        Ok(ward)
+    }
+
+    /// `wardline migrate`, for a consumer group.
+    pub async fn migrate(&self, group: &str) -> anyhow::Result<()> {
+        let mut command = Command::new(&self.binary);
+        let done = command.arg("migrate").args(self.flags(group)).kill_on_drop(true).output().await?;
+        anyhow::ensure!(done.status.success(), "wardline migrate: {}", String::from_utf8_lossy(&done.stderr));
+        Ok(())
+    }
+
+    /// Starts a process with services (none: all), its writer in a consumer group.
+    pub fn start(&self, name: &str, services: &[&str], group: &str) -> anyhow::Result<Child> {
+        let (grpc, http) = (free_address()?, free_address()?);
+        let mut arguments = vec!["run".to_owned()];
+        arguments.extend(services.iter().flat_map(|&service| ["--service".to_owned(), service.to_owned()]));
+        arguments.extend(self.flags(group));
+        for (key, address) in [("server.grpc_listen", grpc), ("server.http_listen", http)] {
+            arguments.extend(["--set".to_owned(), format!("{key}={address}")]);
+        }
+        let log = self.dir.path().join(format!("{name}.log"));
+        Child::start(Spec { name: name.to_owned(), binary: self.binary.clone(), arguments, grpc, http, log })
+    }
+
+    fn flags(&self, group: &str) -> Vec<String> {
+        let mut settings = self.engines.settings();
+        settings.push(format!("data.dir={}", self.dir.path().join("data").display()));
+        settings.push(format!("writer.group={}", self.engines.group(group)));
+        settings.push("telemetry.level=warn".to_owned());
+        settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect()
+    }
+
+    /// Tokens for a device, a new one each time.
+    pub fn tokens(&self, device: DeviceId) -> Tokens {
+        let issuer = Arc::clone(&self.issuer);
+        Arc::new(move || Ok(issuer.device_token(device)?))
+    }
+
+    /// A token for one of the demo's people, by role.
+    pub fn person(&self, role: &str) -> anyhow::Result<String> {
+        let (.., user) = DEMO_PEOPLE.iter().find(|(name, ..)| *name == role).context("no such role")?;
+        Ok(self.issuer.user_token(*user)?)
+    }
+}
