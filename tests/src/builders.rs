@@ -5,7 +5,7 @@ use model::Nanos;
 use proto::{
     convert,
     telemetry::v1::{
-        Batch, Open, Reading, ReadTimelineRequest, StreamReadingsRequest, WriteReadingsRequest, reading::Value,
+        Batch, Open, ReadTimelineRequest, Reading, StreamReadingsRequest, WriteReadingsRequest, reading::Value,
         stream_readings_request::Message,
     },
 };

@@ -4,11 +4,15 @@
 //! server; fails when they are not there).
 
 pub mod builders;
+pub mod fakes;
+pub mod line;
+pub mod raw;
 pub mod torture;
 pub mod wait;
 
 use anyhow::Context;
 use auth::{DEMO_PEOPLE, DemoIssuer};
+use line::Line;
 use model::{DeviceId, PatientId, StreamId};
 use node::{
     config::{Config, Sources},
@@ -16,7 +20,8 @@ use node::{
     run::{Node, Service},
 };
 use proto::telemetry::v1::{
-    ingest_service_client::IngestServiceClient, timeline_service_client::TimelineServiceClient,
+    Opened, Reading, StoredReading, WriteReadingsResponse, ingest_service_client::IngestServiceClient,
+    timeline_service_client::TimelineServiceClient,
 };
 use std::{fmt::Write as _, fs, path::PathBuf};
 use tempfile::TempDir;
@@ -158,6 +163,40 @@ impl Sandbox {
     pub async fn timeline(&self) -> anyhow::Result<TimelineServiceClient<Channel>> {
         let client = TimelineServiceClient::new(self.channel().await?);
         Ok(client.max_decoding_message_size(16 << 20))
+    }
+
+    /// A device's token.
+    pub fn device_token(&self, device: DeviceId) -> anyhow::Result<String> {
+        Ok(self.issuer()?.device_token(device)?)
+    }
+
+    /// Opens a stream as a bed's device, on a connection of its own.
+    pub async fn line(&self, bed: &Bed, resume_after: u64) -> anyhow::Result<(Line, Opened)> {
+        Line::open(self.ingest().await?, &self.device_token(bed.device)?, bed, resume_after).await
+    }
+
+    /// Writes one batch as a bed's device.
+    pub async fn write(
+        &self,
+        bed: &Bed,
+        sequence: u64,
+        readings: Vec<Reading>,
+    ) -> anyhow::Result<WriteReadingsResponse> {
+        let request = self.as_device(bed.device, builders::write(bed, sequence, readings))?;
+        Ok(self.ingest().await?.write_readings(request).await?.into_inner())
+    }
+
+    /// Waits until the doctor sees so many readings of a patient, and returns them; more are a failure too.
+    pub async fn readable(&self, bed: &Bed, n_readings: usize) -> anyhow::Result<Vec<StoredReading>> {
+        let client = self.timeline().await?;
+        let read = async || -> anyhow::Result<_> {
+            let request = self.as_person("doctor", builders::everything(bed))?;
+            Ok(client.clone().read_timeline(request).await?.into_inner().readings)
+        };
+        wait::until("readings", async || Ok(read().await?.len()), |n| *n >= n_readings).await?;
+        let readings = read().await?;
+        anyhow::ensure!(readings.len() == n_readings, "{} readings instead of {n_readings}", readings.len());
+        Ok(readings)
     }
 
     /// Its issuer.

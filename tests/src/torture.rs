@@ -161,7 +161,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     let judge = Judge::new(client::channel(&node.endpoint())?, ward.person("doctor")?, content);
     settle(&judge, &behind, &lasts, &mut report.violations).await;
     drop(pen);
-    let accounts = ledger.close()?.into_iter().map(|(number, account)| (number, account)).collect();
+    let accounts = ledger.close()?.into_iter().collect();
     let first = std::mem::take(&mut report.verdict);
     let after = report.judge(&judge, &behind, &accounts, &lasts).await?;
     report.replayed = std::mem::replace(&mut report.verdict, first);

@@ -30,6 +30,8 @@ pub(crate) struct Judged {
     pub accepted: u64,
     /// Bad readings (without a sequence: the caller knows it).
     pub refused: Vec<wire::Refusal>,
+    /// Whether the same batch would be judged so at any time: not when a patient was missing.
+    pub settled: bool,
 }
 
 /// The patients of one device. Consecutive readings have the same one, so the last answer is tried first.
@@ -81,12 +83,14 @@ impl Judge {
     /// Judges every reading. `assigned` says whose it is at its own time.
     pub(crate) fn judge(&self, readings: &[Reading], assigned: &mut Assigned, now: Nanos) -> Judged {
         let mut hours: Vec<(PatientId, Hour, Builder<'_>)> = Vec::with_capacity(1);
-        let mut judged = Judged { received_at: now, parts: Vec::new(), accepted: 0, refused: Vec::new() };
+        let mut judged =
+            Judged { received_at: now, parts: Vec::new(), accepted: 0, refused: Vec::new(), settled: true };
         for (index, reading) in readings.iter().enumerate() {
             // a batch has at most a few thousand readings
             let index = index as u32;
             let outcome = when(reading, now).and_then(|(at, quality)| {
                 let patient = assigned.at(at).ok_or_else(|| {
+                    judged.settled = false;
                     let text = "no patient was assigned to the device at that time; assign one, then send again";
                     Fault("measured_at", "NOT_ASSIGNED", text.to_owned())
                 })?;
@@ -150,6 +154,7 @@ pub(crate) fn digest(readings: &[Reading]) -> u64 {
                 text.extend_from_slice(&wave.origin.to_bits().to_le_bytes());
                 text.extend_from_slice(&wave.period_ns.to_le_bytes());
                 text.extend_from_slice(&wave.scale.to_bits().to_le_bytes());
+                text.extend_from_slice(&wave.width.to_le_bytes());
                 text.extend_from_slice(&(wave.samples.len() as u32).to_le_bytes());
                 wave.samples.iter().for_each(|s| text.extend_from_slice(&s.to_le_bytes()));
             }
@@ -256,20 +261,21 @@ fn accept<'a>(
     quality: &mut Quality,
 ) -> Result<One<'a>, Fault> {
     let (low, high) = metric.plausible.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+    // whether the value survives its conversion; marks it when it is not plausible
     let mut check = |value: f64| {
         let canonical = factor.apply(value);
         if canonical < low || canonical > high {
             *quality = quality.with(Quality::IMPLAUSIBLE);
         }
+        canonical.is_finite()
     };
     match (metric.kind, &reading.value) {
         (_, None) => Err(Fault("value", "VALUE_MISSING", "missing; give number, code or waveform".to_owned())),
         (Kind::Number, Some(Value::Number(number))) => {
-            if !number.is_finite() {
-                let text = "must be a finite number; leave the reading out when there is no value";
+            if !number.is_finite() || !check(*number) {
+                let text = "must be a finite number, also in the canonical unit; leave it out when there is no value";
                 return Err(Fault("number", "NOT_FINITE", text.to_owned()));
             }
-            check(*number);
             Ok(One::Number(*number))
         }
         (Kind::Coded(codes), Some(Value::Code(code))) => {
@@ -281,8 +287,12 @@ fn accept<'a>(
         }
         (Kind::Waveform, Some(Value::Waveform(wave))) => {
             let wave = waveform(wave)?;
-            let ends = [wave.samples.iter().min(), wave.samples.iter().max()];
-            ends.into_iter().flatten().for_each(|s| check(wave.origin + f64::from(*s) * wave.scale));
+            let ends = [wave.samples.iter().copied().min(), wave.samples.iter().copied().max()];
+            let finite = ends.into_iter().flatten().all(|s| check(wave.origin + f64::from(s) * wave.scale));
+            if !finite || !factor.apply(wave.origin).is_finite() || !(wave.scale * factor.scale).is_finite() {
+                let text = "every sample must be finite, also in the canonical unit";
+                return Err(Fault("waveform.scale", "BAD_WAVEFORM", text.to_owned()));
+            }
             Ok(One::Waveform(wave))
         }
         _ => Err(wrong_kind(metric)),

@@ -8,11 +8,14 @@
 //! not yet read by the device ([`ANSWERS_WAITING`]: acknowledging waits), stream states in memory
 //! ([`streams::MAX_STREAMS`]: the oldest is forgotten; its batches are published again, which changes nothing).
 
+mod courteous;
 mod judge;
 mod stream;
 mod streams;
 mod unary;
 pub mod units;
+
+pub use courteous::Courteous;
 
 use async_trait::async_trait;
 use bus::Publish;
@@ -87,12 +90,13 @@ impl Ingest {
     }
 
     /// The gRPC service, with its message limits set.
-    pub fn service(self) -> ingest_service_server::IngestServiceServer<Self> {
+    pub fn service(self) -> Courteous<ingest_service_server::IngestServiceServer<Self>> {
         let bytes = self.limits.max_message_bytes as usize;
-        ingest_service_server::IngestServiceServer::new(self)
+        let service = ingest_service_server::IngestServiceServer::new(self)
             .max_decoding_message_size(bytes)
             .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
-            .accept_compressed(tonic::codec::CompressionEncoding::Zstd)
+            .accept_compressed(tonic::codec::CompressionEncoding::Zstd);
+        Courteous::new(service, bytes)
     }
 
     /// Publishes a judged batch; one receipt for each patient it has readings of.

@@ -74,6 +74,8 @@ struct Pending {
     sequence: u64,
     /// Whether `sequence` has been dealt with once the receipts are in: not so for a gap.
     advances: bool,
+    /// Whether it would be judged the same another time.
+    settled: bool,
     receipts: Vec<bus::Receipt>,
     accepted: u64,
     duplicate: u64,
@@ -97,6 +99,9 @@ impl Reader {
         let directory = ingest.directory.get();
         let assigned = assigned(&directory, permit.device())?;
         let (device, stream) = (permit.device(), stream_id(&open.stream_id)?);
+        if i64::try_from(open.resume_after).is_err() {
+            return Err(problem::invalid("SEQUENCE_OUT_OF_RANGE", "resume_after", "sequences stay below 2^63"));
+        }
         let state = ingest.streams.get(device, stream);
         let fresh = lock(&state).is_fresh();
         let stored = if fresh { ingest.positions.durable_through(device, stream).await } else { 0 };
@@ -151,17 +156,10 @@ impl Reader {
             let message = tokio::select! {
                 biased;
                 message = tokio::time::timeout(self.ingest.limits.idle, incoming.message()) => message,
-                () = drain.cancelled() => {
-                    let wait = Some(convert::duration(RECONNECT_AFTER.as_nanos() as i64));
-                    let _ = self.answers.send(answer(Out::Draining(Draining { reconnect_after: wait }))).await;
-                    return Ok(());
-                }
+                () = drain.cancelled() => return self.say_draining().await,
                 // the acknowledger stopped: its answer says why
                 () = pending.closed() => return Ok(()),
-                () = &mut token_ends => {
-                    let text = "the token has expired; open the stream again with a new one";
-                    return Err(problem::unauthenticated("TOKEN_EXPIRED", text));
-                }
+                () = &mut token_ends => return Err(expired()),
             };
             let Some(request) = message.map_err(|_| idle())?.map_err(|status| unreadable(status, &self.ingest))? else {
                 return Ok(());
@@ -173,9 +171,12 @@ impl Reader {
                     "after `open` every message must be `batch`",
                 ));
             };
-            if drain.is_cancelled() || (self.ingest.clock)() >= self.expires_at {
-                // what is read faster than it is published would otherwise never see the other branches
-                continue;
+            // a device that sends faster than it is read would otherwise never see the other branches
+            if drain.is_cancelled() {
+                return self.say_draining().await;
+            }
+            if (self.ingest.clock)() >= self.expires_at {
+                return Err(expired());
             }
             let next = self.take(batch).await?;
             if pending.send(next).await.is_err() {
@@ -184,12 +185,20 @@ impl Reader {
         }
     }
 
+    /// Tells the device to come back, which ends the reading.
+    async fn say_draining(&self) -> Result<(), Status> {
+        let wait = Some(convert::duration(RECONNECT_AFTER.as_nanos() as i64));
+        let _ = self.answers.send(answer(Out::Draining(Draining { reconnect_after: wait }))).await;
+        Ok(())
+    }
+
     /// Judges and publishes one batch.
     async fn take(&mut self, batch: Batch) -> Result<Pending, Status> {
         let sequence = batch.sequence;
         let mut pending = Pending {
             sequence,
             advances: true,
+            settled: true,
             receipts: Vec::new(),
             accepted: 0,
             duplicate: 0,
@@ -225,7 +234,7 @@ impl Reader {
         }
         self.refresh_assignments()?;
         let mut judged = self.ingest.judge.judge(&batch.readings, &mut self.assigned, (self.ingest.clock)());
-        pending.accepted = judged.accepted;
+        (pending.accepted, pending.settled) = (judged.accepted, judged.settled);
         pending.refused = std::mem::take(&mut judged.refused);
         number(&mut pending.refused, sequence);
         if turn == Turn::Duplicate {
@@ -305,7 +314,7 @@ async fn acknowledge(
         loop {
             latency.record(pending.since.elapsed().as_secs_f64());
             if pending.advances {
-                lock(&state).durable(epoch, pending.sequence);
+                lock(&state).durable(epoch, pending.sequence, pending.settled);
                 ack.through = ack.through.max(pending.sequence);
             }
             count(pending.accepted, pending.duplicate, &pending.refused);
@@ -339,6 +348,10 @@ async fn acknowledge(
 
 fn answer(message: Out) -> Answer {
     Ok(StreamReadingsResponse { message: Some(message) })
+}
+
+fn expired() -> Status {
+    problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; open the stream again with a new one")
 }
 
 fn idle() -> Status {

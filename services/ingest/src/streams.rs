@@ -124,12 +124,15 @@ impl State {
         Turn::Publish
     }
 
-    /// A batch of this connection, and all before it, is durable.
-    pub(crate) fn durable(&mut self, epoch: u64, sequence: u64) {
+    /// A batch of this connection, and all before it, is durable. One that is not `settled` would be judged otherwise
+    /// another time: it is not a repetition when it comes again.
+    pub(crate) fn durable(&mut self, epoch: u64, sequence: u64, settled: bool) {
         if epoch == self.epoch {
             self.durable_through = self.durable_through.max(sequence);
         }
-        self.durable_alone(sequence);
+        if settled {
+            self.durable_alone(sequence);
+        }
     }
 
     /// A batch is durable; nothing is said of those before it.
@@ -157,7 +160,9 @@ mod tests {
         assert_eq!(state.take(epoch, 2, 22), Turn::Gap { expected: 1 });
         assert_eq!(state.take(epoch, 1, 11), Turn::Publish);
         assert_eq!(state.take(epoch, 1, 11), Turn::Publish, "not yet durable: its ack must wait for the log");
-        state.durable(epoch, 1);
+        state.durable(epoch, 1, false);
+        assert_eq!(state.take(epoch, 1, 11), Turn::Publish, "not settled: it may be taken by now");
+        state.durable(epoch, 1, true);
         assert_eq!(state.take(epoch, 1, 11), Turn::Duplicate);
         assert_eq!(state.take(epoch, 1, 99), Turn::Reused);
         assert_eq!(state.take(epoch, 2, 22), Turn::Publish);
@@ -170,11 +175,11 @@ mod tests {
         for sequence in 1..=3 {
             assert_eq!(state.take(first, sequence, sequence), Turn::Publish);
         }
-        state.durable(first, 1);
+        state.durable(first, 1, true);
         let (second, last) = state.open(0);
         assert_eq!(last, 1);
         assert_eq!(state.take(first, 4, 4), Turn::Superseded);
-        state.durable(first, 3);
+        state.durable(first, 3, true);
         assert_eq!(state.durable_through(), 1, "an old connection does not move the stream");
         assert_eq!(state.take(second, 2, 2), Turn::Publish, "in flight on the old connection: published again");
         assert_eq!(state.open(7).1, 7, "the device, or the store, knows more");
@@ -186,7 +191,7 @@ mod tests {
         let (epoch, _) = state.open(0);
         for sequence in 1..=REMEMBERED as u64 + 1 {
             state.take(epoch, sequence, sequence);
-            state.durable(epoch, sequence);
+            state.durable(epoch, sequence, true);
         }
         assert_eq!(state.take(epoch, 1, 1), Turn::Publish);
         assert_eq!(state.take(epoch, 3, 3), Turn::Duplicate);

@@ -32,7 +32,7 @@ pub(crate) async fn write(
     let state = ingest.streams.get(identity.device, stream);
     let turn = lock(&state).recall(identity.sequence, identity.digest);
     let judged = ingest.judge.judge(&request.readings, &mut assigned, (ingest.clock)());
-    let accepted = judged.accepted;
+    let (accepted, settled) = (judged.accepted, judged.settled);
     let mut refused = judged.refused.clone();
     number(&mut refused, identity.sequence);
     let duplicate = match turn {
@@ -44,7 +44,9 @@ pub(crate) async fn write(
                 for receipt in ingest.publish(identity, judged, clock, 0).await? {
                     receipt.await?;
                 }
-                lock(&state).durable_alone(identity.sequence);
+                if settled {
+                    lock(&state).durable_alone(identity.sequence);
+                }
                 Ok::<(), bus::Error>(())
             });
             let outcome = published.await.map_err(|_| problem::status(tonic::Code::Aborted, "ABORTED", "try again"))?;

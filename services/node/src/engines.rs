@@ -44,7 +44,9 @@ impl Log {
     pub fn publisher(&self) -> anyhow::Result<Arc<dyn Publish>> {
         Ok(match self {
             Self::Embedded(log) => Arc::new(log.clone()),
-            Self::Kafka(settings) => Arc::new(KafkaPublisher::open(settings.as_ref().clone()).context("Kafka producer")?),
+            Self::Kafka(settings) => {
+                Arc::new(KafkaPublisher::open(settings.as_ref().clone()).context("Kafka producer")?)
+            }
         })
     }
 
@@ -52,7 +54,9 @@ impl Log {
     pub fn subscriber(&self, group: &str) -> anyhow::Result<Box<dyn Subscribe>> {
         Ok(match self {
             Self::Embedded(log) => Box::new(log.subscribe(group).context("embedded log")?),
-            Self::Kafka(settings) => Box::new(KafkaConsumer::open(settings.as_ref().clone(), group).context("Kafka consumer")?),
+            Self::Kafka(settings) => {
+                Box::new(KafkaConsumer::open(settings.as_ref().clone(), group).context("Kafka consumer")?)
+            }
         })
     }
 }

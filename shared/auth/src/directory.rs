@@ -285,3 +285,6 @@ struct AssignmentRow {
     from: Option<String>,
     to: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,3 +130,6 @@ fn subject(sub: &str) -> Option<Subject> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub struct Tally {
     /// SIGKILLs of the node.
     pub node_kills: u32,
-    /// Of these, before it was ready.
+    /// Of these, without waiting for it to be ready.
     pub killed_starting: u32,
     /// SIGKILLs of Kafka.
     pub broker_kills: u32,
@@ -43,7 +43,7 @@ pub struct Tally {
     pub store_kills: u32,
     /// How often the node ended by itself: its engines were away when it started.
     pub own_ends: u32,
-    /// From a fault to the first acknowledgement after it: the median.
+    /// From a kill of the node to the first acknowledgement after it: the median.
     pub recovery_median_s: f64,
     /// The longest.
     pub recovery_max_s: f64,
@@ -77,7 +77,7 @@ impl<'a> Faults<'a> {
         faults.extend((0..self.plan.broker_kills).map(|_| Fault::Engine(Engine::Kafka)));
         faults.extend((0..self.plan.store_kills).map(|_| Fault::Engine(Engine::Cassandra)));
         faults.shuffle(&mut self.rng);
-        let (n_faults, mut since) = (faults.len(), Instant::now());
+        let (n_faults, mut killed) = (faults.len(), None);
         for (place, fault) in faults.into_iter().enumerate() {
             tracing::info!(place, n_faults, acknowledged = self.acknowledged.load(Ordering::Relaxed), "next fault");
             let starting = place > 0 && matches!(fault, Fault::Node) && self.rng.random_ratio(1, STARTING_ONE_IN);
@@ -85,16 +85,21 @@ impl<'a> Faults<'a> {
                 self.pause(STARTING_MS).await;
                 self.tally.killed_starting += 1;
             } else {
-                self.life(node, since).await?;
+                self.life(node, killed).await?;
                 self.pause(ALIVE_MS).await;
             }
-            since = Instant::now();
-            match fault {
-                Fault::Node => self.kill(node).await?,
-                Fault::Engine(engine) => self.engine(engine, node).await?,
-            }
+            killed = match fault {
+                Fault::Node => {
+                    self.kill(node).await?;
+                    Some(Instant::now())
+                }
+                Fault::Engine(engine) => {
+                    self.engine(engine, node).await?;
+                    None
+                }
+            };
         }
-        self.life(node, since).await?;
+        self.life(node, killed).await?;
         self.tally.own_ends = node.n_own_ends();
         self.recoveries_s.sort_by(f64::total_cmp);
         self.tally.recovery_median_s = self.recoveries_s.get(self.recoveries_s.len() / 2).copied().unwrap_or_default();
@@ -108,7 +113,7 @@ impl<'a> Faults<'a> {
     }
 
     /// Waits until the node is ready and a device has heard from it.
-    async fn life(&mut self, node: &mut Child, since: Instant) -> anyhow::Result<()> {
+    async fn life(&mut self, node: &mut Child, killed: Option<Instant>) -> anyhow::Result<()> {
         let known = self.acknowledged.load(Ordering::Relaxed);
         node.ready().await?;
         let deadline = Instant::now() + LIFE_LIMIT;
@@ -116,7 +121,7 @@ impl<'a> Faults<'a> {
             anyhow::ensure!(Instant::now() < deadline, "no device hears anything; the log ends:\n{}", node.tail());
             sleep(LOOK_EVERY).await;
         }
-        self.recoveries_s.push(since.elapsed().as_secs_f64());
+        self.recoveries_s.extend(killed.map(|at| at.elapsed().as_secs_f64()));
         Ok(())
     }
 

@@ -216,3 +216,50 @@ fn digest(reading: &StoredReading) -> u64 {
     hasher.write(&reading.encode_to_vec());
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::telemetry::v1::{reading, stored_reading::Value};
+
+    #[test]
+    fn each_kind_of_violation_is_counted() {
+        let content = Content::new(Nanos(1_700_000_000 * Nanos::SECOND), 2);
+        let stored = |sequence: u64, index: u32| {
+            let sent = &content.readings(0, sequence, false)[index as usize];
+            let Some(reading::Value::Number(number)) = sent.value else { panic!("a number") };
+            let (metric, measured_at, value) = (sent.metric.clone(), sent.measured_at, Some(Value::Number(number)));
+            StoredReading { metric, measured_at, value, sequence, index, ..Default::default() }
+        };
+        let judged = |readings: &[StoredReading]| {
+            let account = Account { sent: 3, acknowledged: 2 };
+            let (lasts, mut violations) = (BTreeSet::new(), Vec::new());
+            let mut sheet = Sheet {
+                content,
+                number: 0,
+                stream_id: String::new(),
+                account,
+                lasts: &lasts,
+                newest: i64::MIN,
+                verdict: Verdict::default(),
+                seen: Seen::new(),
+                words: Vec::new(),
+            };
+            readings.iter().for_each(|reading| sheet.take(reading));
+            let (verdict, seen) = sheet.close(&mut violations);
+            ((verdict.lost, verdict.twice, verdict.never_sent, violations.is_empty()), seen)
+        };
+        let all = [stored(1, 0), stored(1, 1), stored(2, 0), stored(2, 1)];
+        let (good, seen) = judged(&all);
+        assert_eq!(good, (0, 0, 0, true));
+        assert_eq!(judged(&[&all[..], &[stored(3, 0)]].concat()).0, good, "sent, not acknowledged: may be there");
+        assert_eq!(judged(&all[..3]).0, (1, 0, 0, false));
+        assert_eq!(judged(&[&all[..], &all[3..]].concat()).0, (0, 1, 0, false));
+        assert_eq!(judged(&[&all[..], &[stored(4, 0)]].concat()).0, (0, 0, 1, false), "never sent");
+        let altered = StoredReading { value: Some(Value::Number(-1.0)), ..all[3].clone() };
+        assert_eq!(judged(&[&all[..3], &[altered]].concat()).0, (1, 0, 1, false), "altered");
+        let mut later = all.clone();
+        later[0].received_at = Some(proto::convert::timestamp(Nanos(1)));
+        assert_eq!((changed(&seen, &judged(&all).1), changed(&seen, &judged(&later).1)), (0, 1));
+    }
+}

@@ -22,7 +22,7 @@ pub const QUIET_LIMIT: Duration = Duration::from_secs(120);
 const REPEATS_WAITING: usize = 4_096;
 /// Now and then a device sends so many batches without a pause.
 const BURST: std::ops::Range<u32> = 20..200;
-const BURSTS_ONE_IN: u32 = 100;
+const BURSTS_ONE_IN: u32 = 25;
 
 /// What the devices of a run have in common.
 #[derive(Clone)]

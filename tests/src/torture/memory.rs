@@ -2,10 +2,11 @@
 //! while at full rate, then left to catch up. What each process held at most is read from the kernel.
 
 use super::{
+    child::Child,
     content::Content,
     engines::Kind,
     judge::Judge,
-    ledger::Ledger,
+    ledger::{Ledger, Pen},
     load::{Device, Load},
     ward::Ward,
 };
@@ -68,12 +69,13 @@ impl fmt::Display for Report {
 /// Does it, on Kafka and CQL: with embedded engines the services cannot be apart.
 pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     let ward = Ward::new(Kind::Live, plan.devices).await?;
-    let mut ingest = ward.start("ingest", &["ingest"], "writer")?;
-    let mut writer = ward.start("writer", &["writer"], "writer")?;
-    let mut query = ward.start("query", &["query"], "writer")?;
-    for process in [&mut ingest, &mut writer, &mut query] {
-        process.ready().await?;
+    let mut services = Vec::new();
+    for name in ["ingest", "writer", "query"] {
+        let mut service = ward.start(name, &[name], "writer")?;
+        service.ready().await?;
+        services.push(service);
     }
+    let [ingest, writer, query] = &services[..] else { anyhow::bail!("three services") };
     let content = Content::new(node::clock::now(), plan.batch);
     let (ledger, pen) = Ledger::open(&ward.dir.path().join("ledger"))?;
     let load = Load {
@@ -84,6 +86,36 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
         acknowledged: Arc::default(),
         stop: CancellationToken::new(),
     };
+    let sending = send(&ward, ingest, &load, pen)?;
+    writer.freeze().await?;
+    sleep(plan.frozen).await;
+    let n_batches = load.acknowledged.load(Ordering::Relaxed);
+    writer.thaw().await?;
+    load.stop.cancel();
+
+    let judge = Judge::new(client::channel(&query.endpoint())?, ward.person("doctor")?, content);
+    let mut report = Report {
+        per_second: n_batches as f64 * f64::from(plan.batch) / plan.frozen.as_secs_f64(),
+        ..Report::default()
+    };
+    report.catch_up(&judge, sending, CATCH_UP.1.max(plan.frozen * CATCH_UP.0)).await?;
+    let accounts = ledger.close()?;
+    report.acknowledged = accounts.values().map(|account| account.acknowledged * u64::from(plan.batch)).sum();
+    for bed in &ward.beds {
+        report.visible += judge.count(bed).await?;
+    }
+    report.weigh(&services)?;
+    for service in &mut services {
+        service.stop().await?;
+    }
+    Ok(report)
+}
+
+/// Devices, and the last batch of each.
+type Sending = JoinSet<anyhow::Result<(Device, u64)>>;
+
+/// All devices send until the load is stopped.
+fn send(ward: &Ward, ingest: &Child, load: &Load, pen: Pen) -> anyhow::Result<Sending> {
     let mut sending = JoinSet::new();
     for (number, bed) in (0..).zip(&ward.beds) {
         let channel = client::channel(&ingest.endpoint())?;
@@ -91,48 +123,41 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
         let (load, pen) = (load.clone(), pen.clone());
         sending.spawn(async move { anyhow::Ok((device.clone(), device.run(load, pen).await?.last)) });
     }
-    drop(pen);
-    writer.freeze().await?;
-    sleep(plan.frozen).await;
-    let n_batches = load.acknowledged.load(Ordering::Relaxed);
-    writer.thaw().await?;
-    load.stop.cancel();
-    let since = Instant::now();
+    Ok(sending)
+}
 
-    let mut report = Report::default();
-    report.per_second = n_batches as f64 * f64::from(plan.batch) / plan.frozen.as_secs_f64();
-    let mut lasts = Vec::new();
-    while let Some(ended) = sending.join_next().await {
-        match ended? {
-            Ok(sent) => lasts.push(sent),
-            Err(error) => report.violations.push(format!("a device ended: {error:#}")),
+impl Report {
+    /// Waits until the last batch of each device is visible.
+    async fn catch_up(&mut self, judge: &Judge, mut sending: Sending, limit: Duration) -> anyhow::Result<()> {
+        let since = Instant::now();
+        let mut lasts = Vec::new();
+        while let Some(ended) = sending.join_next().await {
+            match ended? {
+                Ok(sent) => lasts.push(sent),
+                Err(error) => self.violations.push(format!("a device ended: {error:#}")),
+            }
         }
-    }
-    let judge = Judge::new(client::channel(&query.endpoint())?, ward.person("doctor")?, content);
-    let limit = CATCH_UP.1.max(plan.frozen * CATCH_UP.0);
-    for (device, last) in &lasts {
-        let left = limit.saturating_sub(since.elapsed()).max(Duration::from_secs(1));
-        if let Err(error) = judge.await_last(&device.bed, *last, left).await {
-            report.violations.push(format!("device {}: {error}", device.number));
+        for (device, last) in &lasts {
+            let left = limit.saturating_sub(since.elapsed()).max(Duration::from_secs(1));
+            if let Err(error) = judge.await_last(&device.bed, *last, left).await {
+                self.violations.push(format!("device {}: {error}", device.number));
+            }
         }
+        self.catch_up_seconds = since.elapsed().as_secs_f64();
+        Ok(())
     }
-    report.catch_up_seconds = since.elapsed().as_secs_f64();
-    let accounts = ledger.close()?;
-    report.acknowledged = accounts.values().map(|account| account.acknowledged * u64::from(plan.batch)).sum();
-    for bed in &ward.beds {
-        report.visible += judge.count(bed).await?;
+
+    /// Compares what is visible, and what was held, with what must be.
+    fn weigh(&mut self, services: &[Child]) -> anyhow::Result<()> {
+        if self.visible != self.acknowledged {
+            self.violations.push(format!("{} readings visible, {} acknowledged", self.visible, self.acknowledged));
+        }
+        for (peak, service) in self.peak_mib.iter_mut().zip(services) {
+            *peak = service.peak_mib()?;
+        }
+        if self.peak_mib.iter().any(|peak| *peak >= LIMIT_MIB) {
+            self.violations.push(format!("a service held more than {LIMIT_MIB} MiB: {:.0?}", self.peak_mib));
+        }
+        Ok(())
     }
-    if report.visible != report.acknowledged {
-        report.violations.push(format!("{} readings visible, {} acknowledged", report.visible, report.acknowledged));
-    }
-    for (place, process) in [&ingest, &writer, &query].into_iter().enumerate() {
-        report.peak_mib[place] = process.peak_mib()?;
-    }
-    if report.peak_mib.iter().any(|peak| *peak >= LIMIT_MIB) {
-        report.violations.push(format!("a service held more than {LIMIT_MIB} MiB: {:.0?}", report.peak_mib));
-    }
-    for process in [&mut ingest, &mut writer, &mut query] {
-        process.stop().await?;
-    }
-    Ok(report)
 }

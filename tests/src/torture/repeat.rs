@@ -11,12 +11,14 @@ use proto::telemetry::v1::{
     StreamReadingsResponse, ingest_service_client::IngestServiceClient, stream_readings_response::Message,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 use tokio::time::timeout;
 use tonic::Streaming;
 
 /// One repetition in so many goes over a stream of its own, which takes the stream away from the device.
 const STREAMS_ONE_IN: u32 = 40;
+/// Half of the repetitions wait behind so many others: some seconds, so that the node has forgotten them by then.
+const HELD: usize = 16;
 /// How long such a stream may take: whatever stops it is not its subject.
 const STREAM_LIMIT: Duration = Duration::from_secs(5);
 
@@ -48,16 +50,31 @@ impl Repeater {
 
     /// Until there is nothing more to repeat.
     pub async fn run(mut self, mut queue: tokio::sync::mpsc::Receiver<u64>) -> Repeated {
+        let mut held = VecDeque::with_capacity(HELD);
         while let Some(sequence) = queue.recv().await {
-            let over_stream = self.rng.random_ratio(1, STREAMS_ONE_IN);
-            // a stream may be cut by a kill or by the device itself; a call is tried again until it is through
-            if over_stream && matches!(timeout(STREAM_LIMIT, self.stream(sequence)).await, Ok(Ok(()))) {
-                self.done.n_repeated[1] += 1;
-            } else {
-                self.call(sequence).await;
+            if self.rng.random_ratio(1, 2) {
+                self.repeat(sequence).await;
+            } else if held.len() < HELD {
+                held.push_back(sequence);
+            } else if let Some(oldest) = held.pop_front() {
+                held.push_back(sequence);
+                self.repeat(oldest).await;
             }
         }
+        for sequence in held {
+            self.repeat(sequence).await;
+        }
         self.done
+    }
+
+    async fn repeat(&mut self, sequence: u64) {
+        let over_stream = self.rng.random_ratio(1, STREAMS_ONE_IN);
+        // a stream may be cut by a kill or by the device itself; a call is tried again until it is through
+        if over_stream && matches!(timeout(STREAM_LIMIT, self.stream(sequence)).await, Ok(Ok(()))) {
+            self.done.n_repeated[1] += 1;
+        } else {
+            self.call(sequence).await;
+        }
     }
 
     fn violation(&mut self, text: String) {

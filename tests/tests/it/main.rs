@@ -1,3 +1,15 @@
 //! The embedded suite: one binary, one module a topic.
 
+mod access;
+mod bad_batches;
+mod bad_input;
+mod bad_messages;
+mod hold;
+mod mutations;
+mod no_patient_data;
+mod quarantine;
 mod round_trip;
+mod streams;
+mod timeline;
+mod timeline_pages;
+mod writer;

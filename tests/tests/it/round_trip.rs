@@ -20,7 +20,15 @@ async fn what_a_device_writes_a_doctor_reads_also_after_a_restart() -> anyhow::R
         let mut client = sandbox.timeline().await?;
         let page = until(
             "two readings",
-            async || Ok(client.clone().read_timeline(sandbox.as_person("doctor", everything(&bed))?).await?.into_inner().readings.len()),
+            async || {
+                Ok(client
+                    .clone()
+                    .read_timeline(sandbox.as_person("doctor", everything(&bed))?)
+                    .await?
+                    .into_inner()
+                    .readings
+                    .len())
+            },
             |n| *n == 2,
         )
         .await?;

@@ -7,6 +7,7 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::{Client, DefaultClientContext},
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext},
+    error::KafkaError,
     types::RDKafkaErrorCode,
 };
 use std::time::{Duration, Instant};
@@ -69,10 +70,24 @@ pub async fn ensure_group(settings: &Settings, group: &str) -> Result<(), Error>
         check_topic(consumer.client(), &settings, CREATE_LIMIT)?;
         let mut partitions = TopicPartitionList::new();
         partitions.add_partition_range(&settings.topic, 0, i32::from(settings.partitions) - 1);
-        let committed = consumer.committed_offsets(partitions, CREATE_LIMIT).map_err(client_error)?;
-        commit_missing(&consumer, &committed, CREATE_LIMIT)
+        let until = Instant::now() + CREATE_LIMIT;
+        loop {
+            let committed = consumer.committed_offsets(partitions.clone(), CREATE_LIMIT);
+            match committed.map_err(client_error).and_then(|found| commit_missing(&consumer, &found, CREATE_LIMIT)) {
+                Err(error) if has_no_coordinator(&error) && Instant::now() < until => std::thread::sleep(LOOK_AGAIN),
+                done => return done,
+            }
+        }
     })
     .await?
+}
+
+/// Whether nobody keeps the group yet: the first group of a new cluster, or a broker that has just come.
+fn has_no_coordinator(error: &Error) -> bool {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    let Error::Unavailable(source) = error else { return false };
+    let code = source.downcast_ref::<KafkaError>().and_then(KafkaError::rdkafka_error_code);
+    code.is_some_and(|code| [CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator].contains(&code))
 }
 
 /// Commits the earliest offset for every partition of `committed` that has none.

@@ -229,6 +229,8 @@ impl Settings {
         config.set("enable.auto.commit", "false").set("enable.auto.offset.store", "false");
         // `group.protocol=consumer` makes a member fatal that polls late, in this librdkafka.
         config.set("partition.assignment.strategy", "cooperative-sticky").set("group.protocol", "classic");
+        // The partitions of a member that was killed stand still for so long; the default is 45 s.
+        config.set("session.timeout.ms", "10000");
         config.set("check.crcs", "true");
         // The defaults hold 64 MiB and 100,000 records ahead.
         config.set("queued.max.messages.kbytes", "16384").set("queued.min.messages", "5000");

@@ -1,0 +1,65 @@
+//! gRPC below the generated client: bytes of any kind over HTTP/2, as a broken or hostile device would send them.
+
+use anyhow::Context;
+use std::{future::poll_fn, pin::Pin};
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{Body as _, Service, http},
+    transport::Channel,
+};
+
+/// A whole answer.
+pub struct Answer {
+    /// How it ended; `Ok` for success.
+    pub status: Status,
+    /// The frames of the answer.
+    pub bytes: Vec<u8>,
+}
+
+/// One frame of gRPC: flag, length, message.
+pub fn frame(flag: u8, message: &[u8]) -> Vec<u8> {
+    let mut out = vec![flag];
+    // a test's message is shorter than 4 GiB
+    out.extend_from_slice(&(message.len() as u32).to_be_bytes());
+    out.extend_from_slice(message);
+    out
+}
+
+/// Sends `body` in one piece to `path` (`/package.Service/Method`) and reads all of the answer.
+pub async fn call(
+    channel: &mut Channel,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> anyhow::Result<Answer> {
+    let mut request = http::Request::post(format!("http://sandbox{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::new(axum::body::Body::from(body)))?;
+    poll_fn(|context| channel.poll_ready(context)).await?;
+    let response = channel.call(request).await?;
+    let (head, mut body) = response.into_parts();
+    let mut status = Status::from_header_map(&head.headers);
+    let mut bytes = Vec::new();
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let frame = match frame {
+            Ok(frame) => frame,
+            // the server cut the rest after it had answered
+            Err(_) if status.is_some() => break,
+            Err(error) => return Err(error.into()),
+        };
+        match frame.into_data() {
+            Ok(data) => bytes.extend_from_slice(&data),
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    status = Status::from_header_map(&trailers);
+                }
+            }
+        }
+    }
+    Ok(Answer { status: status.context("an answer without grpc-status")?, bytes })
+}

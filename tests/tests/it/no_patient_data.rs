@@ -1,0 +1,130 @@
+//! Nothing of a patient reaches the log lines or `/metrics`, whatever goes wrong, at the most talkative level.
+//!
+//! Logs are the process's own: the test starts itself again and reads what that process wrote.
+
+use model::{DeviceId, Nanos, PatientId, StreamId};
+use proto::telemetry::v1::{LatestReadingsRequest, Reading, reading::Value};
+use std::{env, process::Command};
+use tests::{
+    Bed, Sandbox,
+    builders::{self, everything, pulse, reading, write},
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use uuid::{Uuid, uuid};
+
+const CHILD: &str = "WARDLINE_CANARY_CHILD";
+const METRICS_END: &str = "--- metrics end ---";
+const DEVICE: Uuid = uuid!("ca9a11e5-0001-4000-8000-c0ffee000001");
+const PATIENT: Uuid = uuid!("ca9a11e5-0002-4000-8000-c0ffee000002");
+const STREAM: Uuid = uuid!("ca9a11e5-0003-4000-8000-c0ffee000003");
+const NUMBER: f64 = 143.271_828_182;
+const CODE: &str = "canary-code-5e1f";
+const UNIT: &str = "canary-unit-5e1f";
+const METRIC: &str = "canary-metric-5e1f";
+const BAD_ID: &str = "canary-name-5e1f";
+
+fn bed() -> Bed {
+    Bed { device: DeviceId::new(DEVICE), patient: PatientId::new(PATIENT), stream: StreamId::new(STREAM) }
+}
+
+/// Everything that must not be found.
+fn canaries() -> Vec<String> {
+    let mut all =
+        vec!["143.271828".to_owned(), CODE.into(), UNIT.into(), METRIC.into(), BAD_ID.into(), "canary".into()];
+    for id in [DEVICE, PATIENT, STREAM] {
+        all.extend([id.to_string(), id.simple().to_string()]);
+        // as a list of bytes
+        all.push(format!("{:?}", &id.as_bytes()[8..]).trim_matches(['[', ']']).to_owned());
+    }
+    all
+}
+
+#[test]
+fn no_log_line_and_no_metric_shows_anything_of_a_patient() -> anyhow::Result<()> {
+    let child = Command::new(env::current_exe()?)
+        .args(["--exact", "no_patient_data::child", "--ignored", "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .output()?;
+    let logs = String::from_utf8_lossy(&child.stderr).into_owned();
+    let metrics = String::from_utf8_lossy(&child.stdout).into_owned();
+    assert!(child.status.success(), "{metrics}\n{logs}");
+    assert!(logs.lines().filter(|line| line.contains("\"level\":\"TRACE\"")).count() > 100, "trace was not on: {logs}");
+    assert!(logs.contains("record put aside"), "the quarantine was not reached");
+    assert!(metrics.contains(METRICS_END) && metrics.contains("wardline_ingest_refused_total"), "{metrics}");
+    for canary in canaries() {
+        for line in logs.lines().chain(metrics.lines()) {
+            assert!(!line.to_lowercase().contains(&canary), "{canary} in: {line}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "run by no_log_line_and_no_metric_shows_anything_of_a_patient, in a process of its own"]
+async fn child() -> anyhow::Result<()> {
+    anyhow::ensure!(env::var_os(CHILD).is_some(), "this is the other test's other half");
+    let mut sandbox = Sandbox::with(0, &["telemetry.level=trace"], &node::run::Service::ALL).await?;
+    sandbox.stop().await?;
+    sandbox.write_beds("beds", &[bed()])?;
+    put_garbage(&sandbox).await?;
+    node::telemetry::logs(&sandbox.config()?.telemetry)?;
+    sandbox.run().await?;
+    let (bed, now) = (bed(), node::clock::now());
+    let coded = Reading { value: Some(Value::Code(CODE.into())), ..reading("67775-7", "", 0.0, now) };
+    let readings = vec![
+        pulse(NUMBER, now),
+        pulse(NUMBER, Nanos(5)),
+        reading("8867-4", UNIT, NUMBER, now),
+        reading("8867-4", "kg", NUMBER, now),
+        reading(METRIC, "", NUMBER, now),
+        pulse(f64::NAN, now),
+        coded,
+    ];
+    sandbox.write(&bed, 1, readings.clone()).await?;
+    sandbox.write(&bed, 1, readings.clone()).await?;
+    let mut ingest = sandbox.ingest().await?;
+    let mut timeline = sandbox.timeline().await?;
+    // reuse, wrong device, bad ids, no permission, no such patient, bad page token: all of them fail
+    let _ = ingest.write_readings(sandbox.as_device(bed.device, write(&bed, 1, vec![pulse(NUMBER, now)]))?).await;
+    let _ = ingest.write_readings(sandbox.as_device(Bed::numbered(1).device, write(&bed, 2, readings.clone()))?).await;
+    let mut named = write(&bed, 3, readings.clone());
+    named.stream_id = BAD_ID.into();
+    let _ = ingest.write_readings(sandbox.as_device(bed.device, named)?).await;
+    let (mut line, _) = sandbox.line(&bed, 1).await?;
+    line.batch(2, readings.clone()).await;
+    line.acked(2).await?;
+    line.batch(9, readings.clone()).await;
+    line.ack().await?;
+    line.send(builders::open(&bed, 0)).await;
+    line.until_end().await?;
+    sandbox.readable(&bed, 4).await?;
+    for role in ["doctor", "administrator"] {
+        let mut request = everything(&bed);
+        let _ = timeline.read_timeline(sandbox.as_person(role, request.clone())?).await;
+        request.page_token = BAD_ID.into();
+        let _ = timeline.read_timeline(sandbox.as_person(role, request.clone())?).await;
+        request.patient_id = BAD_ID.into();
+        let _ = timeline.read_timeline(sandbox.as_person(role, request)?).await;
+    }
+    let latest = LatestReadingsRequest { patient_id: PATIENT.to_string(), metrics: vec![] };
+    timeline.latest_readings(sandbox.as_person("nurse", latest)?).await?;
+    println!("{}\n{METRICS_END}", metrics(&sandbox.http()).await?);
+    sandbox.stop().await
+}
+
+async fn put_garbage(sandbox: &Sandbox) -> anyhow::Result<()> {
+    use bus::Publish;
+    let log = bus::embedded::Log::open(&sandbox.dir.path().join("log"), bus::embedded::Settings::default())?;
+    let payload = [PATIENT.as_bytes(), BAD_ID.as_bytes()].concat().into();
+    log.publish(bus::Outgoing { key: bed().patient, payload }).await?.await?;
+    Ok(())
+}
+
+/// What `/metrics` says.
+async fn metrics(http: &str) -> anyhow::Result<String> {
+    let mut line = tokio::net::TcpStream::connect(http).await?;
+    line.write_all(format!("GET /metrics HTTP/1.1\r\nhost: {http}\r\nconnection: close\r\n\r\n").as_bytes()).await?;
+    let mut text = String::new();
+    line.read_to_string(&mut text).await?;
+    Ok(text)
+}
