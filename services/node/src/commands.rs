@@ -13,12 +13,19 @@ use crate::{
 use anyhow::{Context, bail};
 use auth::{DEMO_PEOPLE, DemoIssuer};
 use clap::CommandFactory;
+use futures::future::LocalBoxFuture;
 use serde::Serialize;
 use std::{fmt::Display, io::stdout};
 use tokio_util::sync::CancellationToken;
 
 /// Reads the settings and does what the command line says.
-pub async fn execute(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
+///
+/// Boxed, so that all of it is compiled with this crate and not once more with the binary.
+pub fn execute(cli: Cli, stop: CancellationToken) -> LocalBoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(dispatch(cli, stop))
+}
+
+async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
     let file = cli.settings.config.clone();
     let sources = Sources { file, environment: std::env::vars().collect(), flags: cli.settings.set.clone() };
     if let Some(Command::Completions { shell }) = cli.command {

@@ -11,6 +11,7 @@ use crate::{
 use anyhow::{Context, anyhow};
 use auth::{DemoIssuer, Issuer, Sealer, Shared, Verifier};
 use bus::Publish;
+use futures::future::BoxFuture;
 use ingest::Ingest;
 use proto::telemetry::v1::{
     ingest_service_server::IngestServiceServer, timeline_service_server::TimelineServiceServer,
@@ -71,7 +72,17 @@ pub struct Node {
 
 impl Node {
     /// Starts services; returns when they take work. `stop` ends them.
-    pub async fn start(config: &Config, services: &[Service], stop: CancellationToken) -> anyhow::Result<Self> {
+    ///
+    /// Boxed, so that all services are compiled with this crate and not once more with every user of it.
+    pub fn start<'a>(
+        config: &'a Config,
+        services: &'a [Service],
+        stop: CancellationToken,
+    ) -> BoxFuture<'a, anyhow::Result<Self>> {
+        Box::pin(Self::begin(config, services, stop))
+    }
+
+    async fn begin(config: &Config, services: &[Service], stop: CancellationToken) -> anyhow::Result<Self> {
         let metrics = telemetry::recorder()?;
         let grpc = TcpListener::bind(config.server.grpc_listen).await;
         let grpc = grpc.with_context(|| format!("server.grpc_listen {}", config.server.grpc_listen))?;
