@@ -73,6 +73,7 @@ pub struct Ingest {
     limits: Limits,
     clock: Clock,
     drain: CancellationToken,
+    counts: unary::Counts,
 }
 
 impl Ingest {
@@ -86,7 +87,8 @@ impl Ingest {
         drain: CancellationToken,
     ) -> Self {
         let judge = Arc::new(judge::Judge::new(limits.max_readings));
-        Self { log, directory, positions, judge, streams: Arc::default(), limits, clock, drain }
+        let (streams, counts) = (Arc::default(), unary::Counts::default());
+        Self { log, directory, positions, judge, streams, limits, clock, drain, counts }
     }
 
     /// The gRPC service, with its message limits set.

@@ -7,7 +7,7 @@
 use crate::{
     ANSWERS_WAITING, Ingest, assigned, device, judge, log_failed,
     streams::{Shared, Turn, lock},
-    unary::{clock_quality, count, in_range, number, stream_id},
+    unary::{Counts, clock_quality, in_range, number, stream_id},
 };
 use futures::FutureExt;
 use model::{ClockQuality, DeviceId, Identity, Nanos, StreamId};
@@ -134,7 +134,8 @@ impl Reader {
     async fn run(mut self, mut incoming: Streaming<StreamReadingsRequest>) -> Result<(), Status> {
         metrics::gauge!("wardline_ingest_streams").increment(1.0);
         let (pending, queue) = mpsc::channel(self.ingest.limits.max_in_flight as usize);
-        let acknowledger = tokio::spawn(acknowledge(queue, self.answers.clone(), Arc::clone(&self.state), self.epoch));
+        let (answers, state, counts) = (self.answers.clone(), Arc::clone(&self.state), self.ingest.counts.clone());
+        let acknowledger = tokio::spawn(acknowledge(queue, answers, state, self.epoch, counts));
         let outcome = self.read(&mut incoming, &pending).await;
         drop(pending);
         let acknowledged = acknowledger.await;
@@ -305,6 +306,7 @@ async fn acknowledge(
     answers: mpsc::Sender<Answer>,
     state: Shared,
     epoch: u64,
+    counts: Counts,
 ) -> Result<(), Status> {
     let latency = metrics::histogram!("wardline_ingest_ack_seconds");
     let mut next = queue.recv().await;
@@ -317,7 +319,7 @@ async fn acknowledge(
                 lock(&state).durable(epoch, pending.sequence, pending.settled);
                 ack.through = ack.through.max(pending.sequence);
             }
-            count(pending.accepted, pending.duplicate, &pending.refused);
+            counts.add(pending.accepted, pending.duplicate, &pending.refused);
             ack.accepted_readings += pending.accepted;
             ack.duplicate_readings += pending.duplicate;
             ack.refused.append(&mut pending.refused);

@@ -50,6 +50,8 @@ pub(crate) struct State {
     /// Counts connections: an older one must not move the stream any more.
     epoch: u64,
     recent: VecDeque<Recent>,
+    /// Largest sequence that ever was in `recent`: a larger one need not be looked for.
+    highest: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -109,8 +111,7 @@ impl State {
 
     /// What a single batch is: as `take`, without an order.
     pub(crate) fn recall(&mut self, sequence: u64, digest: u64) -> Turn {
-        // the newest are at the back, where repetitions are found
-        if let Some(known) = self.recent.iter().rev().find(|r| r.sequence == sequence) {
+        if let Some(known) = self.place(sequence).map(|place| self.recent[place]) {
             return match (known.digest == digest, known.durable) {
                 (false, _) => Turn::Reused,
                 (true, true) => Turn::Duplicate,
@@ -121,7 +122,19 @@ impl State {
             self.recent.pop_front();
         }
         self.recent.push_back(Recent { sequence, digest, durable: false });
+        self.highest = self.highest.max(sequence);
         Turn::Publish
+    }
+
+    /// Where a batch is in `recent`. A stream's sequences follow each other, so that is nearly always known at once.
+    fn place(&self, sequence: u64) -> Option<usize> {
+        if sequence > self.highest {
+            return None;
+        }
+        let is_at = |&place: &usize| self.recent.get(place).is_some_and(|recent| recent.sequence == sequence);
+        let first = self.recent.front()?.sequence;
+        let likely = usize::try_from(sequence.wrapping_sub(first)).ok().filter(is_at);
+        likely.or_else(|| self.recent.iter().rposition(|recent| recent.sequence == sequence))
     }
 
     /// A batch of this connection, and all before it, is durable. One that is not `settled` would be judged otherwise
@@ -137,8 +150,8 @@ impl State {
 
     /// A batch is durable; nothing is said of those before it.
     pub(crate) fn durable_alone(&mut self, sequence: u64) {
-        if let Some(known) = self.recent.iter_mut().rev().find(|r| r.sequence == sequence) {
-            known.durable = true;
+        if let Some(place) = self.place(sequence) {
+            self.recent[place].durable = true;
         }
     }
 
@@ -195,5 +208,20 @@ mod tests {
         }
         assert_eq!(state.take(epoch, 1, 1), Turn::Publish);
         assert_eq!(state.take(epoch, 3, 3), Turn::Duplicate);
+    }
+
+    #[test]
+    fn single_batches_are_known_in_any_order() {
+        let mut state = State::default();
+        let sequences = [7, 3, 900, 4, 8, 1];
+        for sequence in sequences {
+            assert_eq!(state.recall(sequence, sequence), Turn::Publish);
+            state.durable_alone(sequence);
+        }
+        for sequence in sequences {
+            assert_eq!(state.recall(sequence, sequence), Turn::Duplicate, "{sequence}");
+            assert_eq!(state.recall(sequence, 0), Turn::Reused, "{sequence}");
+        }
+        assert_eq!(state.recall(5, 5), Turn::Publish, "never sent, but smaller than others");
     }
 }

@@ -58,19 +58,35 @@ pub(crate) async fn write(
             return Err(problem::invalid("SEQUENCE_REUSED", "sequence", text));
         }
     };
-    count(accepted, duplicate, &refused);
+    ingest.counts.add(accepted, duplicate, &refused);
     Ok(Response::new(WriteReadingsResponse { refused, accepted_readings: accepted, duplicate_readings: duplicate }))
 }
 
-/// Counts what became of a batch's readings.
-pub(crate) fn count(accepted: u64, duplicate: u64, refused: &[Refusal]) {
-    metrics::counter!("wardline_ingest_readings_total", "outcome" => "accepted").increment(accepted - duplicate);
-    if duplicate > 0 {
-        metrics::counter!("wardline_ingest_readings_total", "outcome" => "duplicate").increment(duplicate);
+/// Counts what became of readings. The handles are looked up once, not for each batch.
+#[derive(Clone)]
+pub(crate) struct Counts {
+    accepted: metrics::Counter,
+    duplicate: metrics::Counter,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        let counter = |outcome| metrics::counter!("wardline_ingest_readings_total", "outcome" => outcome);
+        Self { accepted: counter("accepted"), duplicate: counter("duplicate") }
     }
-    for refusal in refused {
-        // reasons are a closed set
-        metrics::counter!("wardline_ingest_refused_total", "reason" => refusal.reason.clone()).increment(1);
+}
+
+impl Counts {
+    /// Counts what became of a batch's readings.
+    pub(crate) fn add(&self, accepted: u64, duplicate: u64, refused: &[Refusal]) {
+        self.accepted.increment(accepted - duplicate);
+        if duplicate > 0 {
+            self.duplicate.increment(duplicate);
+        }
+        for refusal in refused {
+            // reasons are a closed set
+            metrics::counter!("wardline_ingest_refused_total", "reason" => refusal.reason.clone()).increment(1);
+        }
     }
 }
 

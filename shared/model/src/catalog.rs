@@ -1,5 +1,7 @@
 //! The metric catalogue: data in `catalog/metrics.toml` and `catalog/units.toml`, checked and compiled in by `build.rs`.
 
+use std::{collections::HashMap, sync::LazyLock};
+
 /// A metric's number in the catalogue: what blocks are written with, so it is never changed or used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MetricId(pub u16);
@@ -99,8 +101,10 @@ pub fn by_id(id: MetricId) -> Option<&'static Metric> {
 
 /// The metric that a key or a synonym means.
 pub fn by_code(key: &str) -> Option<&'static Metric> {
-    let at = KEYS.binary_search_by_key(&key, |(k, _)| k).ok()?;
-    Some(&METRICS[KEYS[at].1])
+    // asked for every metric of every batch: a search among some hundred texts would show in a profile
+    static BY_KEY: LazyLock<HashMap<&str, &Metric>> =
+        LazyLock::new(|| KEYS.iter().map(|&(key, place)| (key, &METRICS[place])).collect());
+    BY_KEY.get(key).copied()
 }
 
 /// The UCUM code for a unit as the field writes it (`mmHg`, `bpm`), when it is a reviewed alias.

@@ -24,8 +24,8 @@ const STARTING_MS: Range<u64> = 0..150;
 const STARTING_ONE_IN: u32 = 8;
 /// How long an engine stays dead.
 const DEAD_MS: Range<u64> = 0..2_000;
-/// While one engine in so many is dead, the node is killed too.
-const BOTH_ONE_IN: u32 = 3;
+/// While one engine in so many is dead, the node is killed too: it has to start without it.
+const BOTH_ONE_IN: u32 = 2;
 /// How long a device may take to come back: its longest pause between two tries, and a slow start.
 const LIFE_LIMIT: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -138,7 +138,7 @@ impl<'a> Faults<'a> {
             Engine::Cassandra => self.tally.store_kills += 1,
         }
         self.pause(DEAD_MS).await;
-        if self.rng.random_ratio(1, BOTH_ONE_IN) {
+        if (self.tally.broker_kills + self.tally.store_kills).is_multiple_of(BOTH_ONE_IN) {
             self.kill(node).await?;
         }
         self.engines.start(engine).await

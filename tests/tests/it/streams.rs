@@ -3,6 +3,7 @@
 use model::Nanos;
 use node::run::Service;
 use proto::telemetry::v1::stream_readings_response::Message as Out;
+use std::time::Duration;
 use tests::{
     Bed, Sandbox,
     builders::{open, pulse},
@@ -165,7 +166,10 @@ async fn a_stream_does_not_outlive_its_token() -> anyhow::Result<()> {
     busy.send(open(&bed, 0)).await;
     busy.next().await?;
     let mut sequence = 0;
+    // paced, so that all of it fits into one page of a timeline
+    let mut pace = tokio::time::interval(Duration::from_millis(5));
     let status = loop {
+        pace.tick().await;
         sequence += 1;
         send(&busy, sequence..=sequence).await;
         match busy.next().await {

@@ -74,7 +74,7 @@ pub async fn ensure_group(settings: &Settings, group: &str) -> Result<(), Error>
         loop {
             let committed = consumer.committed_offsets(partitions.clone(), CREATE_LIMIT);
             match committed.map_err(client_error).and_then(|found| commit_missing(&consumer, &found, CREATE_LIMIT)) {
-                Err(error) if has_no_coordinator(&error) && Instant::now() < until => std::thread::sleep(LOOK_AGAIN),
+                Err(error) if is_settling(&error) && Instant::now() < until => std::thread::sleep(LOOK_AGAIN),
                 done => return done,
             }
         }
@@ -82,12 +82,23 @@ pub async fn ensure_group(settings: &Settings, group: &str) -> Result<(), Error>
     .await?
 }
 
-/// Whether nobody keeps the group yet: the first group of a new cluster, or a broker that has just come.
-fn has_no_coordinator(error: &Error) -> bool {
-    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+/// Whether the cluster has not got so far: the first group of a new one, a topic just made, a broker that has just come.
+fn is_settling(error: &Error) -> bool {
+    use RDKafkaErrorCode::{
+        CoordinatorLoadInProgress, CoordinatorNotAvailable, LeaderNotAvailable, NotCoordinator, NotLeaderForPartition,
+        UnknownTopicOrPartition,
+    };
+    let settling = [
+        CoordinatorLoadInProgress,
+        CoordinatorNotAvailable,
+        LeaderNotAvailable,
+        NotCoordinator,
+        NotLeaderForPartition,
+        UnknownTopicOrPartition,
+    ];
     let Error::Unavailable(source) = error else { return false };
     let code = source.downcast_ref::<KafkaError>().and_then(KafkaError::rdkafka_error_code);
-    code.is_some_and(|code| [CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator].contains(&code))
+    code.is_some_and(|code| settling.contains(&code))
 }
 
 /// Commits the earliest offset for every partition of `committed` that has none.
