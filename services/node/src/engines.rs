@@ -50,6 +50,14 @@ impl Log {
         })
     }
 
+    /// The topic, as quarantined records are named by it.
+    pub fn topic(&self) -> &str {
+        match self {
+            Self::Embedded(_) => bus::READINGS,
+            Self::Kafka(settings) => &settings.topic,
+        }
+    }
+
     /// A way out.
     pub fn subscriber(&self, group: &str) -> anyhow::Result<Box<dyn Subscribe>> {
         Ok(match self {

@@ -103,7 +103,8 @@ impl Node {
         tasks.spawn(watch(directory.clone(), publisher.clone(), stop.clone()));
         if services.contains(&Service::Writer) {
             let writer =
-                Writer::new(store.append.clone(), store.quarantine.clone(), store.positions.clone(), clock::now);
+                Writer::new(store.append.clone(), store.quarantine.clone(), store.positions.clone(), clock::now)
+                    .of_topic(log.topic());
             let subscriber = log.subscriber(&config.writer.group)?;
             let stop = stop.clone();
             tasks.spawn(async move { writer.run(subscriber, stop).await.context("writer") });

@@ -35,6 +35,7 @@ pub struct Writer {
     quarantine: Arc<dyn Quarantine>,
     positions: Arc<dyn Positions>,
     clock: Clock,
+    topic: String,
     streams: HashMap<(DeviceId, StreamId), u64>,
     noted: Instant,
 }
@@ -47,7 +48,14 @@ impl Writer {
         positions: Arc<dyn Positions>,
         clock: Clock,
     ) -> Self {
-        Self { rows, quarantine, positions, clock, streams: HashMap::new(), noted: Instant::now() }
+        let topic = bus::READINGS.to_owned();
+        Self { rows, quarantine, positions, clock, topic, streams: HashMap::new(), noted: Instant::now() }
+    }
+
+    /// The topic it reads, where that is not [`bus::READINGS`]: quarantined records are named by it.
+    pub fn of_topic(mut self, topic: &str) -> Self {
+        self.topic = topic.to_owned();
+        self
     }
 
     /// Runs until `stop`. Fails only when the log's client can never read again.
@@ -95,7 +103,7 @@ impl Writer {
                 Ok(mut more) => rows.append(&mut more),
                 Err(malformed) => aside.push(Quarantined {
                     place: Place {
-                        topic: bus::READINGS.to_owned(),
+                        topic: self.topic.clone(),
                         partition: delivery.partition.0,
                         offset: delivery.offset,
                     },
