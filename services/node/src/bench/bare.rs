@@ -114,12 +114,13 @@ impl Cql {
     /// Connects to a keyspace of the schema's.
     pub(super) async fn connect(place: &Place, keyspace: &str) -> anyhow::Result<Self> {
         let cql = &place.config.store.cql;
-        let session = SessionBuilder::new().known_nodes(&cql.nodes).fetch_schema_metadata(false).build().await?;
-        session.use_keyspace(keyspace, false).await?;
-        let insert = "INSERT INTO blocks (bucket, day, patient, hour, device, stream, sequence, digest, payload) \
-                      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
-        let select = "SELECT hour, device, stream, sequence, digest, payload FROM blocks \
-                      WHERE bucket = ? AND day = ? AND patient = ?";
+        let session = SessionBuilder::new().known_nodes(&cql.nodes).build().await?;
+        let columns = "hour, device, stream, sequence, digest, payload";
+        let insert = format!(
+            "INSERT INTO {keyspace}.blocks (bucket, day, patient, {columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) \
+             USING TIMESTAMP ?"
+        );
+        let select = format!("SELECT {columns} FROM {keyspace}.blocks WHERE bucket = ? AND day = ? AND patient = ?");
         let insert = session.prepare(insert).await?;
         let mut select = session.prepare(select).await?;
         select.set_page_size(PAGE_ROWS);

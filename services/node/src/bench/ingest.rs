@@ -1,9 +1,10 @@
 //! `bench ingest`: acknowledged readings a second through gRPC, judgement and the log, against the log's bare client
-//! that is given the same bytes.
+//! that is given the same bytes: the records that we make of batches (a quarter to a half of the size), and the
+//! devices' own messages as they come in.
 
 use super::{
     Devices, Engines, bare,
-    load::{Amount, Fleet},
+    load::{Amount, BASE_SECOND, Fleet},
     median,
     place::{Place, Where},
     report::Report,
@@ -47,7 +48,17 @@ pub struct Options {
 }
 
 pub(super) async fn run(options: &Options, at: &Where) -> anyhow::Result<Report> {
-    let columns = ["batch", "acknowledged/s", "bare client/s", "ratio", "target", "bytes a record"];
+    let columns = [
+        "batch",
+        "acknowledged/s",
+        "bare, records/s",
+        "ratio",
+        "target",
+        "bytes",
+        "bare, messages/s",
+        "ratio to messages",
+        "message bytes",
+    ];
     let mut report = Report::new("ingest", &columns);
     // nothing is written to a store: its kind does not matter
     let mut place = Place::make(at, options.engines, Engines::Embedded).await?;
@@ -60,7 +71,7 @@ pub(super) async fn run(options: &Options, at: &Where) -> anyhow::Result<Report>
     };
     report.detail("engines", options.engines.name());
     report.note(format!(
-        "readings a second of {} devices through gRPC and {}; the bare client ({bare}) sends the same record bytes",
+        "readings a second of {} devices through gRPC and {}; bare: {bare}, given our records, or the devices' messages",
         options.devices.devices,
         if options.engines == Engines::Live { "Kafka" } else { "the embedded log" },
     ));
@@ -76,26 +87,45 @@ async fn measure(options: &Options, place: &mut Place, report: &mut Report) -> a
     }
     for &batch in &options.batch {
         let templates = Arc::new(Templates::new(batch.get() as usize));
-        let (mut ours, mut theirs, mut bytes) = (Vec::new(), Vec::new(), 0.0);
+        let (mut ours, mut bare_records, mut bare_messages) = (Vec::new(), Vec::new(), Vec::new());
+        let mut bytes = (0.0, 0.0);
         for _ in 0..options.rounds.get() {
             let server = Server::start(place, &["ingest"]).await?;
             let ready = fleet.open(&server.endpoint).await?;
             let amount = Amount::Readings(options.readings.get());
             let sent = ready.send(templates.clone(), batch.get(), amount).await?;
-            ours.push(sent.readings as f64 / sent.seconds());
+            let rate = |took: f64| sent.readings as f64 / took;
+            ours.push(rate(sent.seconds()));
             server.stop().await?;
             let records = records(place, sent.batches).await?;
-            let total: usize = records.iter().map(|(_, payload)| payload.len()).sum();
-            bytes = total as f64 / records.len() as f64;
-            let took = bare(options, place, &bare_topic, records).await?;
-            theirs.push(sent.readings as f64 / took.as_secs_f64());
+            let message = |(n, (key, _)): (usize, &(PatientId, Bytes))| {
+                (*key, templates.message(0, n as u64 / u64::from(options.devices.devices.get()) + 1, BASE_SECOND))
+            };
+            let messages: Vec<_> = records.iter().enumerate().map(message).collect();
+            bytes = (mean_bytes(&records), mean_bytes(&messages));
+            bare_records.push(rate(bare(options, place, &bare_topic, records).await?.as_secs_f64()));
+            bare_messages.push(rate(bare(options, place, &bare_topic, messages).await?.as_secs_f64()));
         }
-        let (ours, theirs) = (median(&ours), median(&theirs));
+        let (ours, records, messages) = (median(&ours), median(&bare_records), median(&bare_messages));
         let target = if options.engines == Engines::Live { json!(0.6) } else { json!(null) };
-        let ratio = json!(ours / theirs);
-        report.row([json!(batch.get()), json!(ours), json!(theirs), ratio, target, json!(bytes)]);
+        report.row([
+            json!(batch.get()),
+            json!(ours),
+            json!(records),
+            json!(ours / records),
+            target,
+            json!(bytes.0),
+            json!(messages),
+            json!(ours / messages),
+            json!(bytes.1),
+        ]);
     }
     Ok(())
+}
+
+fn mean_bytes(records: &[(PatientId, Bytes)]) -> f64 {
+    let total: usize = records.iter().map(|(_, payload)| payload.len()).sum();
+    total as f64 / records.len().max(1) as f64
 }
 
 /// The records of the round, read back from the log.

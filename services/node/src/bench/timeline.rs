@@ -172,7 +172,7 @@ async fn settle(options: &Options, place: &Place) -> anyhow::Result<Option<u64>>
             }
             // no nodetool: rows leave memory because the table says so
             let cql = bare::Cql::connect(place, keyspace).await?;
-            cql.query("ALTER TABLE blocks WITH memtable_flush_period_in_ms = 1000").await?;
+            cql.query(&format!("ALTER TABLE {keyspace}.blocks WITH memtable_flush_period_in_ms = 1000")).await?;
             (folder, false)
         }
     };
