@@ -3,12 +3,18 @@
 //! tonic answers INTERNAL to malformed protobuf; a device may take that for a fault of ours and retry for ever.
 
 use crate::problem;
-use prost::Message;
+use prost::{Message, bytes::Buf};
 use std::marker::PhantomData;
 use tonic::{
     Status,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
+
+/// INVALID_ARGUMENT for what is no message of its type. prost's text names field and type, never a value.
+pub(crate) fn malformed(error: &prost::DecodeError) -> Status {
+    let text = format!("not a valid protobuf message of this type: {error}");
+    problem::invalid("MALFORMED_MESSAGE", "message", text)
+}
 
 /// Encodes `T`, decodes `U`.
 pub struct StrictCodec<T, U>(PhantomData<(T, U)>);
@@ -43,6 +49,8 @@ impl<T: Message> Encoder for StrictCodec<T, ()> {
     type Error = Status;
 
     fn encode(&mut self, item: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        // in one piece: a page of a timeline is megabytes, which a growing buffer would copy again and again
+        buffer.reserve(item.encoded_len());
         item.encode(buffer).map_err(|_| Status::resource_exhausted("the answer does not fit into a message"))
     }
 
@@ -56,14 +64,14 @@ impl<U: Message + Default> Decoder for StrictCodec<(), U> {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        // prost's text names field and type, never a value
-        U::decode(buffer).map(Some).map_err(|error| {
-            problem::invalid(
-                "MALFORMED_MESSAGE",
-                "message",
-                format!("not a valid protobuf message of this type: {error}"),
-            )
-        })
+        // the message lies there in one piece, and a plain slice is the quickest to read
+        let length = buffer.remaining();
+        let whole = buffer.chunk().len() == length;
+        let decoded = if whole { U::decode(buffer.chunk()) } else { U::decode(&mut *buffer) };
+        if whole {
+            buffer.advance(length);
+        }
+        decoded.map(Some).map_err(|error| malformed(&error))
     }
 
     fn buffer_settings(&self) -> BufferSettings {

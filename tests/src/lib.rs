@@ -5,6 +5,7 @@
 
 pub mod builders;
 pub mod fakes;
+pub mod http;
 pub mod line;
 pub mod raw;
 pub mod torture;

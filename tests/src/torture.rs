@@ -17,6 +17,7 @@ pub mod memory;
 mod repeat;
 pub mod ward;
 
+use crate::wait;
 use child::Child;
 use content::Content;
 use engines::Kind;
@@ -75,6 +76,8 @@ pub struct Report {
     pub repeated: [u64; 2],
     /// Seconds until everything was acknowledged and in the store after the last fault.
     pub settle_seconds: f64,
+    /// Hours that the last process sealed before the judgement.
+    pub sealed_hours: u64,
     /// Before the replay.
     pub verdict: Verdict,
     /// After it.
@@ -88,7 +91,7 @@ pub struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (faults, verdict, replayed) = (&self.faults, &self.verdict, &self.replayed);
-        let lines: [(&str, String); 14] = [
+        let lines: [(&str, String); 15] = [
             ("seed", self.seed.to_string()),
             ("seconds", format!("{:.1}", self.seconds)),
             ("node killed (while starting)", format!("{} ({})", faults.node_kills, faults.killed_starting)),
@@ -101,6 +104,7 @@ impl fmt::Display for Report {
             ("batches, connections", format!("{}, {}", self.batches, self.connections)),
             ("sent again: calls, streams", format!("{}, {}", self.repeated[0], self.repeated[1])),
             ("settled after, s", format!("{:.1}", self.settle_seconds)),
+            ("hours sealed by the last process", self.sealed_hours.to_string()),
             ("readings acknowledged", verdict.acknowledged.to_string()),
             ("lost, twice, never sent", format!("{}, {}, {}", verdict.lost, verdict.twice, verdict.never_sent)),
             ("records replayed", self.records_replayed.to_string()),
@@ -142,6 +146,9 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     let mut lasts = report.collect(sending).await;
     let judge = Judge::new(client::channel(&node.endpoint())?, ward.person("doctor")?, content);
     settle(&judge, &devices, &lasts, &mut report.violations).await;
+    // what is judged shall be rows and sealed hours
+    let sealed = async || node.metric("wardline_writer_sealed_hours_total").await;
+    report.sealed_hours = wait::until("sealed hours", sealed, |hours| *hours > 0.0).await? as u64;
     report.settle_seconds = since.elapsed().as_secs_f64();
     // a second ledger for the last batches of the replay: the first is read back now
     drop(pen);

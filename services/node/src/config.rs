@@ -73,7 +73,7 @@ sections! {
         buckets: i16, username: String, password: String, ca_file: String, cert_file: String, key_file: String,
     }
     Ingest { max_in_flight: u32, max_readings: u32, max_message_kib: u32, idle_seconds: u64 }
-    Writer { group: String }
+    Writer { group: String, seal_every_seconds: u64, seal_quiet_seconds: u64 }
     Query { cursor_key: String }
     Auth { demo: Demo, issuers: Vec<Issuer> }
     Issuer { name: String, audience: String, algorithm: Algorithm, kid: String, public_key_file: PathBuf }

@@ -74,6 +74,8 @@ impl Log {
 pub struct Store {
     /// For the writer.
     pub append: Arc<dyn store::Append>,
+    /// For the writer, beside its rows.
+    pub seal: Arc<dyn store::Seal>,
     /// For queries.
     pub timeline: Arc<dyn store::Timeline>,
     /// For ingest and the writer.
@@ -100,10 +102,16 @@ impl Store {
 
     fn from<S>(store: S) -> Self
     where
-        S: store::Append + store::Timeline + store::Positions + store::Quarantine + 'static,
+        S: store::Append + store::Seal + store::Timeline + store::Positions + store::Quarantine + 'static,
     {
         let store = Arc::new(store);
-        Self { append: store.clone(), timeline: store.clone(), positions: store.clone(), quarantine: store }
+        Self {
+            append: store.clone(),
+            seal: store.clone(),
+            timeline: store.clone(),
+            positions: store.clone(),
+            quarantine: store,
+        }
     }
 }
 

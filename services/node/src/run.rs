@@ -25,7 +25,7 @@ use tonic::{
     service::{Routes, interceptor::InterceptedService},
     transport::{Server, server::TcpIncoming},
 };
-use writer::{QuarantineDesk, Writer};
+use writer::{HourSealer, QuarantineDesk, Writer};
 
 /// How often the directory's files are looked at: a change holds within five seconds.
 const DIRECTORY_EVERY: Duration = Duration::from_secs(1);
@@ -107,6 +107,10 @@ impl Node {
                     .of_topic(log.topic());
             let subscriber = log.subscriber(&config.writer.group)?;
             let stop = stop.clone();
+            let [every, quiet] = [config.writer.seal_every_seconds.max(1), config.writer.seal_quiet_seconds];
+            let sealer = HourSealer::new(store.seal.clone(), Duration::from_secs(every), Duration::from_secs(quiet));
+            let sealing = sealer.run(stop.clone());
+            tasks.spawn(async move { Ok(sealing.await) });
             tasks.spawn(async move { writer.run(subscriber, stop).await.context("writer") });
         }
         let routes = routes(config, services, publisher.as_ref(), &store, directory, gate, &stop).await?;
@@ -278,21 +282,26 @@ fn name<S: NamedService>(_: &S) -> &'static str {
     S::NAME
 }
 
-fn serve_grpc(
-    config: &Config,
-    listener: TcpListener,
-    routes: Routes,
-    stop: CancellationToken,
-) -> impl Future<Output = anyhow::Result<()>> + use<> {
-    let mut server = Server::builder()
-        .max_concurrent_streams(config.server.max_streams)
+/// A server with our limits for HTTP/2.
+pub(crate) fn http2(max_streams: u32) -> Server {
+    Server::builder()
+        .max_concurrent_streams(max_streams)
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
         .http2_max_pending_accept_reset_streams(Some(MAX_RESETS.0))
         .http2_max_local_error_reset_streams(Some(MAX_RESETS.1))
         .initial_stream_window_size(WINDOWS.0)
         .initial_connection_window_size(WINDOWS.1)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)));
+        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+}
+
+fn serve_grpc(
+    config: &Config,
+    listener: TcpListener,
+    routes: Routes,
+    stop: CancellationToken,
+) -> impl Future<Output = anyhow::Result<()>> + use<> {
+    let mut server = http2(config.server.max_streams);
     if config.server.connection_age_minutes > 0 {
         // a tenth more or less, so that a restart's connections do not all end together
         let seconds = config.server.connection_age_minutes * 60;

@@ -27,7 +27,7 @@ use std::{
 };
 use tonic::{Code, Request, Status, transport::Channel};
 
-/// A page of columns is at most 100,000 readings; waveforms make it large.
+/// A page of columns of 100,000 readings; waveforms make it large.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Columns of a terminal that does not say how wide it is.
 const WIDTH: usize = 100;
@@ -185,8 +185,8 @@ async fn plots(
 /// place on an axis and are only counted.
 fn add(plot: &mut Plot, series: &Series) {
     let mut at = 0_i64;
-    for (i, delta) in series.measured_at_delta_ns.iter().enumerate() {
-        at = at.wrapping_add(*delta);
+    for (i, delta) in series.measured_at_delta_ticks.iter().enumerate() {
+        at = at.wrapping_add(delta.wrapping_mul(series.tick_ns));
         if let Some(value) = series.numbers.get(i) {
             plot.add(Nanos(at), *value);
         } else if let Some(wave) = series.waveforms.get(i) {

@@ -3,10 +3,10 @@
 
 use crate::{
     Query, failed,
-    readings::{Key, Place, Readings},
+    readings::{Key, Readings},
     unreadable,
 };
-use model::{HourRange, MetricId, Nanos, Permit, Range};
+use model::{MetricId, Nanos, Permit, Range};
 use proto::{
     convert,
     telemetry::v1::{LatestReading, LatestReadingsResponse, StoredReading},
@@ -22,7 +22,7 @@ const INDEX_AT_ONCE: usize = 256;
 
 /// The newest reading of one metric.
 pub(crate) struct Found {
-    pub at: Nanos,
+    pub key: Key,
     pub reading: StoredReading,
 }
 
@@ -38,7 +38,7 @@ pub(crate) async fn read(
     let mut readings: Vec<_> = found
         .into_values()
         .map(|found| {
-            let age = convert::duration(now.0.saturating_sub(found.at.0));
+            let age = convert::duration(now.0.saturating_sub(found.key.at.0));
             LatestReading { reading: Some(found.reading), age: Some(age) }
         })
         .collect();
@@ -70,10 +70,12 @@ pub(crate) async fn newest(
             if missing.is_empty() {
                 continue;
             }
-            let rows = query.store.rows(permit, HourRange::one(entry.hour)).await.map_err(failed)?;
+            let data = query.store.read(permit, std::slice::from_ref(entry)).await.map_err(failed)?;
             let missing: Vec<_> = missing.into_iter().collect();
-            let readings = Readings::new(rows, range, None, &missing).map_err(|error| unreadable(&error))?;
-            keep_newest(&readings, credible_only, &mut found);
+            for hour in &data {
+                let readings = Readings::new(hour, range, None, &missing).map_err(|error| unreadable(&error))?;
+                keep_newest(&readings, credible_only, &mut found);
+            }
         }
         let done = !metrics.is_empty() && metrics.iter().all(|metric| found.contains_key(metric));
         let Some(oldest) = entries.last().filter(|_| entries.len() == INDEX_AT_ONCE && !done) else {
@@ -84,17 +86,10 @@ pub(crate) async fn newest(
 }
 
 fn keep_newest(readings: &Readings, credible_only: bool, found: &mut BTreeMap<MetricId, Found>) {
-    let mut best: BTreeMap<MetricId, (Key, Place)> = BTreeMap::new();
-    for &place in &readings.places {
-        if credible_only && !readings.quality(place).time_is_credible() {
-            continue;
+    for (metric, key, reading) in readings.newest(credible_only) {
+        // a metric may have columns in several units
+        if found.get(&metric).is_none_or(|held| held.key < key) {
+            found.insert(metric, Found { key, reading });
         }
-        let (metric, key) = (readings.at(place).1.metric, readings.key(place));
-        if best.get(&metric).is_none_or(|(held, _)| *held < key) {
-            best.insert(metric, (key, place));
-        }
-    }
-    for (metric, (key, place)) in best {
-        found.insert(metric, Found { at: key.at, reading: readings.stored(place) });
     }
 }

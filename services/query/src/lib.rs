@@ -6,6 +6,7 @@
 mod latest;
 mod page;
 mod readings;
+mod series;
 mod timeline;
 
 use async_trait::async_trait;
@@ -24,8 +25,8 @@ use std::{sync::Arc, time::Duration};
 use store::Timeline;
 use tonic::{Code, Request, Response, Status};
 
-/// Hours read from the store in one go: at 1 Hz and five metrics about 100,000 readings, under 10 MB.
-pub const HOURS_AT_ONCE: usize = 6;
+/// Hours read from the store in one go: a day at 1 Hz of five metrics is 432,000 readings, about 12 MB decoded.
+pub const HOURS_AT_ONCE: usize = 24;
 
 /// The query service.
 pub struct Query {
@@ -120,4 +121,9 @@ fn failed(error: store::Error) -> Status {
 fn unreadable(error: &(dyn std::error::Error + 'static)) -> Status {
     tracing::error!(error, "stored rows cannot be read");
     problem::status(Code::DataLoss, "STORED_ROWS_UNREADABLE", "stored readings cannot be read; tell the operators")
+}
+
+/// Key and canonical unit; a number that left the catalogue is shown as such.
+fn named(metric: MetricId) -> (&'static str, &'static str) {
+    model::by_id(metric).map_or(("unknown", ""), |m| (m.key, m.unit))
 }

@@ -1,11 +1,12 @@
-//! Rows become readings: decoded, filtered, put in the one order that pages follow.
+//! Sheets become readings: cut to what was asked for, in the one order that pages follow.
 
-use model::{Block, Column, Identity, MetricId, Nanos, Quality, Range, Values};
+use crate::named;
+use model::{Batch, Column, Identity, Malformed, MetricId, Nanos, Quality, Range, Sheet, SheetColumn, Values};
 use proto::{
     convert,
     telemetry::v1::{self as wire, ReadingFlag, StoredReading, stored_reading::Value},
 };
-use store::StoredRow;
+use store::{Data, HourData};
 
 /// The order of readings: time first, then what makes a reading itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,76 +16,110 @@ pub(crate) struct Key {
     pub index: u32,
 }
 
-/// Some hours of a patient, decoded.
+/// Readings of one hour: a run of lines of each column of its sheet.
 pub(crate) struct Readings {
-    rows: Vec<(StoredRow, Block)>,
-    /// The readings that were asked for; see [`Readings::sort`] for their order.
-    pub places: Vec<Place>,
+    sheet: Sheet,
+    runs: Vec<std::ops::Range<usize>>,
 }
 
-/// Where one reading is: row, column, line.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    at: Nanos,
-    row: u32,
-    column: u32,
-    line: u32,
-}
+/// Where a reading is, after what it is ordered by.
+type Place = (Nanos, u32, u32, usize, usize);
 
 impl Readings {
-    /// Decodes rows and keeps what lies in `range`, after `after`, and is of `metrics` (empty: all).
+    /// Decodes an hour and keeps what lies in `range`, after `after`, and is of `metrics` (ascending; empty: all).
     pub(crate) fn new(
-        rows: Vec<StoredRow>,
+        data: &HourData,
         range: Range,
         after: Option<Key>,
         metrics: &[MetricId],
-    ) -> Result<Self, model::Malformed> {
-        let decode = |row: StoredRow| Block::decode(row.hour, &row.block).map(|block| (row, block));
-        let rows: Vec<_> = rows.into_iter().map(decode).collect::<Result<_, _>>()?;
-        let mut places = Vec::new();
-        for (r, (row, block)) in rows.iter().enumerate() {
-            for (c, column) in block.columns.iter().enumerate() {
-                if !metrics.is_empty() && metrics.binary_search(&column.metric).is_err() {
-                    continue;
-                }
-                for (line, &at) in column.measured_at.iter().enumerate() {
-                    let key = || Key { at, identity: row.identity, index: column.index[line] };
-                    if range.contains(at) && after.is_none_or(|after| after < key()) {
-                        places.push(Place { at, row: r as u32, column: c as u32, line: line as u32 });
-                    }
-                }
+    ) -> Result<Self, Malformed> {
+        let sheet = match &data.data {
+            Data::Sealed(bytes) => Sheet::decode(data.hour, bytes, metrics)?,
+            Data::Rows(rows) => {
+                let batch = |row: &store::StoredRow| Batch {
+                    identity: row.identity,
+                    received_at: row.received_at,
+                    clock: row.clock,
+                };
+                Sheet::collect(data.hour, rows.iter().map(|row| (batch(row), &row.block[..])), metrics)?
             }
+        };
+        let run = |column: &SheetColumn| {
+            let times = &column.lines.measured_at;
+            let first = times.partition_point(|&at| at < range.from());
+            let end = times.partition_point(|&at| at < range.to());
+            let first = match after {
+                Some(after) => first.max(first_where(times.len(), |line| key(&sheet, column, line) > after)),
+                None => first,
+            };
+            first.min(end)..end
+        };
+        let runs = sheet.columns.iter().map(run).collect();
+        Ok(Self { sheet, runs })
+    }
+
+    /// How much of a page's room they take: a waveform takes more than a number.
+    pub(crate) fn weight(&self) -> usize {
+        self.columns().map(|(column, run)| weight(&column.lines, run)).sum()
+    }
+
+    /// Keeps the first readings, as far as there is room; where `some`, at least one.
+    pub(crate) fn keep(&mut self, room: usize, some: bool) {
+        let mut ends: Vec<usize> = self.runs.iter().map(|run| run.start).collect();
+        let mut taken = 0;
+        for (_, _, _, column, line) in self.places() {
+            taken += weight(&self.sheet.columns[column].lines, line..line + 1);
+            if taken > room && !(some && ends.iter().zip(&self.runs).all(|(end, run)| *end == run.start)) {
+                break;
+            }
+            // a column's lines come in their order
+            ends[column] = line + 1;
         }
-        Ok(Self { rows, places })
+        for (run, end) in self.runs.iter_mut().zip(ends) {
+            run.end = end;
+        }
     }
 
-    /// Puts the readings in order.
-    pub(crate) fn sort(&mut self) {
-        // rows of one hour come in the order of their identity; hours are told apart by time
-        let rows = &self.rows;
-        self.places.sort_by_key(|place| {
-            (place.at, place.row, rows[place.row as usize].1.columns[place.column as usize].index[place.line as usize])
-        });
+    /// The last of the readings.
+    pub(crate) fn last(&self) -> Option<Key> {
+        let last = |(column, run): (&SheetColumn, std::ops::Range<usize>)| {
+            run.last().map(|line| key(&self.sheet, column, line))
+        };
+        self.columns().filter_map(last).max()
     }
 
-    pub(crate) fn key(&self, place: Place) -> Key {
-        let (row, column) = self.at(place);
-        Key { at: place.at, identity: row.identity, index: column.index[place.line as usize] }
+    /// The newest reading of each metric (of those whose time can be believed, if asked).
+    pub(crate) fn newest(&self, credible_only: bool) -> impl Iterator<Item = (MetricId, Key, StoredReading)> {
+        self.columns().filter_map(move |(column, mut run)| {
+            let line = run.rfind(|&line| !credible_only || column.lines.quality[line].time_is_credible())?;
+            Some((column.lines.metric, key(&self.sheet, column, line), self.stored(column, line)))
+        })
     }
 
-    pub(crate) fn at(&self, place: Place) -> (&StoredRow, &Column) {
-        let (row, block) = &self.rows[place.row as usize];
-        (row, &block.columns[place.column as usize])
+    /// All readings in order, with all there is to know of them.
+    pub(crate) fn each(&self) -> impl Iterator<Item = StoredReading> {
+        self.places().into_iter().map(|(_, _, _, column, line)| self.stored(&self.sheet.columns[column], line))
     }
 
-    pub(crate) fn quality(&self, place: Place) -> Quality {
-        self.at(place).1.quality[place.line as usize]
+    /// Each column and which of its lines count.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = (&SheetColumn, std::ops::Range<usize>)> {
+        self.sheet.columns.iter().zip(self.runs.iter().cloned())
     }
 
-    /// One reading with all there is to know of it.
-    pub(crate) fn stored(&self, place: Place) -> StoredReading {
-        let (row, column) = self.at(place);
-        let line = place.line as usize;
+    fn places(&self) -> Vec<Place> {
+        let mut places: Vec<Place> = Vec::new();
+        for (number, (column, run)) in self.columns().enumerate() {
+            let lines = &column.lines;
+            places.extend(run.map(|l| (lines.measured_at[l], column.batch[l], lines.index[l], number, l)));
+        }
+        // batches are numbered in the order of their identity
+        places.sort_unstable();
+        places
+    }
+
+    fn stored(&self, column: &SheetColumn, line: usize) -> StoredReading {
+        let batch = &self.sheet.batches[column.batch[line] as usize];
+        let column = &column.lines;
         let (key, unit) = named(column.metric);
         let mut original = None;
         let sent_in = |number| Some(wire::Original { number, unit: column.unit.to_string() });
@@ -105,100 +140,53 @@ impl Readings {
         };
         StoredReading {
             metric: key.to_owned(),
-            measured_at: Some(convert::timestamp(place.at)),
+            measured_at: Some(convert::timestamp(column.measured_at[line])),
             unit: unit.to_owned(),
             value: Some(value),
             original,
             flags: flags(column.quality[line]),
-            device_id: row.identity.device.uuid().to_string(),
-            stream_id: row.identity.stream.uuid().to_string(),
-            sequence: row.identity.sequence,
+            device_id: batch.identity.device.uuid().to_string(),
+            stream_id: batch.identity.stream.uuid().to_string(),
+            sequence: batch.identity.sequence,
             index: column.index[line],
-            received_at: Some(convert::timestamp(row.received_at)),
-            clock_quality: i32::from(row.clock.code()),
-        }
-    }
-
-    /// The readings at `places` as packed columns by metric and unit, each ascending by time.
-    pub(crate) fn series(&self, places: &[Place], series: &mut Vec<(MetricId, wire::Series)>) {
-        let mut last: Option<(u32, u32, usize)> = None;
-        for &place in places {
-            let (_, column) = self.at(place);
-            let at = match last {
-                Some((row, col, at)) if row == place.row && col == place.column => at,
-                _ => find(series, column),
-            };
-            last = Some((place.row, place.column, at));
-            let target = &mut series[at].1;
-            let line = place.line as usize;
-            target.measured_at_delta_ns.push(place.at.0);
-            match &column.values {
-                Values::Number(values) => {
-                    target.numbers.push(column.factor.apply(values[line]));
-                    if column.factor != model::Factor::IDENTITY {
-                        target.original_numbers.push(values[line]);
-                    }
-                }
-                Values::Coded(values) => target.codes.push(values[line].to_string()),
-                Values::Waveform(values) => target.waveforms.push(waveform(column, &values[line])),
-            }
-            target.flags.push(column.quality[line].0);
+            received_at: Some(convert::timestamp(batch.received_at)),
+            clock_quality: i32::from(batch.clock.code()),
         }
     }
 }
 
-/// Puts each series in order (several devices may have measured one metric), and times as differences.
-pub(crate) fn finish(series: Vec<(MetricId, wire::Series)>) -> Vec<wire::Series> {
-    let mut series: Vec<_> = series.into_iter().map(|(_, series)| series).collect();
-    for one in &mut series {
-        if !one.measured_at_delta_ns.is_sorted() {
-            let mut order: Vec<usize> = (0..one.measured_at_delta_ns.len()).collect();
-            order.sort_by_key(|&i| one.measured_at_delta_ns[i]);
-            permute(&mut one.measured_at_delta_ns, &order);
-            permute(&mut one.numbers, &order);
-            permute(&mut one.original_numbers, &order);
-            permute(&mut one.codes, &order);
-            permute(&mut one.waveforms, &order);
-            permute(&mut one.flags, &order);
-        }
-        let mut last = 0;
-        for at in &mut one.measured_at_delta_ns {
-            (last, *at) = (*at, at.wrapping_sub(last));
-        }
-        if one.flags.iter().all(|&flags| flags == 0) {
-            one.flags.clear();
+fn key(sheet: &Sheet, column: &SheetColumn, line: usize) -> Key {
+    let identity = sheet.batches[column.batch[line] as usize].identity;
+    Key { at: column.lines.measured_at[line], identity, index: column.lines.index[line] }
+}
+
+/// The first of `n` places from which on something holds.
+fn first_where(n: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, n);
+    while low < high {
+        let middle = low.midpoint(high);
+        match holds(middle) {
+            true => high = middle,
+            false => low = middle + 1,
         }
     }
-    series.sort_by(|a, b| (&a.metric, &a.original_unit).cmp(&(&b.metric, &b.original_unit)));
-    series
+    low
 }
 
-fn permute<T: Clone>(items: &mut Vec<T>, order: &[usize]) {
-    if !items.is_empty() {
-        *items = order.iter().map(|&i| items[i].clone()).collect();
+/// Samples of a waveform that take about as many bytes as a reading of one number: time, value, flags.
+const SAMPLES_A_READING: usize = 8;
+
+/// What lines take of a page: each one, a long waveform more.
+fn weight(column: &Column, run: std::ops::Range<usize>) -> usize {
+    match &column.values {
+        Values::Waveform(waves) => {
+            waves[run].iter().map(|wave| wave.samples.len().div_ceil(SAMPLES_A_READING).max(1)).sum()
+        }
+        Values::Number(_) | Values::Coded(_) => run.len(),
     }
 }
 
-fn find(series: &mut Vec<(MetricId, wire::Series)>, column: &Column) -> usize {
-    let same = |(metric, one): &(MetricId, wire::Series)| {
-        *metric == column.metric
-            && *one.original_unit == *column.unit
-            && one.original_numbers.is_empty() == (column.factor == model::Factor::IDENTITY)
-    };
-    series.iter().position(same).unwrap_or_else(|| {
-        let (key, unit) = named(column.metric);
-        let one = wire::Series {
-            metric: key.to_owned(),
-            unit: unit.to_owned(),
-            original_unit: column.unit.to_string(),
-            ..Default::default()
-        };
-        series.push((column.metric, one));
-        series.len() - 1
-    })
-}
-
-fn waveform(column: &Column, wave: &model::Waveform) -> wire::Waveform {
+pub(crate) fn waveform(column: &Column, wave: &model::Waveform) -> wire::Waveform {
     let narrow = wave.samples.iter().all(|&s| i16::try_from(s).is_ok());
     wire::Waveform {
         origin: column.factor.apply(wave.origin),
@@ -207,11 +195,6 @@ fn waveform(column: &Column, wave: &model::Waveform) -> wire::Waveform {
         width: if narrow { wire::SampleWidth::Int16 } else { wire::SampleWidth::Int32 } as i32,
         samples: wave.samples.clone(),
     }
-}
-
-/// Key and canonical unit; a number that left the catalogue is shown as such.
-pub(crate) fn named(metric: MetricId) -> (&'static str, &'static str) {
-    model::by_id(metric).map_or(("unknown", ""), |m| (m.key, m.unit))
 }
 
 fn flags(quality: Quality) -> Vec<i32> {

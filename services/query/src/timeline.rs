@@ -1,16 +1,16 @@
 //! `ReadTimeline`: pages of readings, and how much of the range has data.
 
 use crate::{
-    HOURS_AT_ONCE, Query, failed, latest, metrics,
+    HOURS_AT_ONCE, Query, failed, latest, metrics, named,
     page::{Cursor, context},
-    readings::{Key, Place, Readings, finish, named},
+    readings::{Key, Readings},
+    series::Packed,
     unreadable,
 };
-use futures::{StreamExt, stream};
-use model::{Hour, HourRange, MetricId, Nanos, Permit, Range, access::Principal};
+use model::{Hour, MetricId, Nanos, Permit, Range, access::Principal};
 use proto::{
     convert, problem,
-    telemetry::v1::{Coverage, ReadTimelineRequest, ReadTimelineResponse, Series, TimelineLayout},
+    telemetry::v1::{Coverage, ReadTimelineRequest, ReadTimelineResponse, StoredReading, TimelineLayout},
 };
 use std::collections::BTreeMap;
 use store::{HourEntry, Order};
@@ -18,12 +18,9 @@ use tonic::Status;
 
 /// Default and largest page, as readings and as columns.
 const PAGE_READINGS: (usize, usize) = (1_000, 10_000);
-const PAGE_COLUMNS: (usize, usize) = (50_000, 100_000);
+const PAGE_COLUMNS: (usize, usize) = (50_000, 500_000);
 /// Entries of the hour index read in one go: a year and a bit.
 const INDEX_AT_ONCE: usize = 10_000;
-/// Runs of hours read ahead for a page of columns: a day at once; more would only be held in memory.
-const CHUNKS_AHEAD: usize = 4;
-
 pub(crate) async fn read(
     query: &Query,
     permit: &Permit,
@@ -50,11 +47,11 @@ pub(crate) async fn read(
     if after.is_none() {
         response.coverage = coverage(query, permit, range, &metrics, now).await?;
     }
-    let mut page = Page { columns, left: size, last: None, series: Vec::new(), response };
+    let mut page = Page { columns, size, taken: 0, last: None, packed: Packed::default(), readings: Vec::new() };
     let full = page.fill(query, permit, range, after, &metrics).await?;
-    let Page { last, series, mut response, .. } = page;
-    response.series = finish(series);
-    if let (true, Some(after)) = (full, last) {
+    response.series = page.packed.finish();
+    response.readings = page.readings;
+    if let (true, Some(after)) = (full, page.last) {
         let sealed = Cursor { range, after }.seal(&query.sealer, &context, now);
         response.next_page_token = sealed.ok_or_else(|| Status::unavailable("the page token could not be sealed"))?;
     }
@@ -77,10 +74,11 @@ fn range(request: &ReadTimelineRequest, now: Nanos) -> Result<Range, Status> {
 /// A page that is being filled.
 struct Page {
     columns: bool,
-    left: usize,
+    size: usize,
+    taken: usize,
     last: Option<Key>,
-    series: Vec<(MetricId, Series)>,
-    response: ReadTimelineResponse,
+    packed: Packed,
+    readings: Vec<StoredReading>,
 }
 
 impl Page {
@@ -98,57 +96,52 @@ impl Page {
             hours.first = after.at.hour();
         }
         loop {
-            let entries = query.store.hours(permit, hours, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
+            let mut entries =
+                query.store.hours(permit, hours, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
+            let more = entries.len() == INDEX_AT_ONCE;
             let Some(last) = entries.last().map(|entry| entry.hour) else { return Ok(false) };
-            let wanted: Vec<_> = entries.iter().filter(|entry| wants(entry, metrics)).map(|entry| entry.hour).collect();
-            let mut chunks = stream::iter(self.chunks(&wanted))
-                .map(|hours| query.store.rows(permit, hours))
-                .buffered(if self.columns { CHUNKS_AHEAD } else { 1 });
-            while let Some(rows) = chunks.next().await {
-                let readings = Readings::new(rows.map_err(failed)?, range, after, metrics);
-                if self.add(readings.map_err(|error| unreadable(&error))?) {
-                    return Ok(true);
+            entries.retain(|entry| wants(entry, metrics));
+            let (mut rest, mut n_read) = (&entries[..], 0);
+            while !rest.is_empty() {
+                let (next, tail) = rest.split_at(self.hours_ahead(n_read).min(rest.len()));
+                for data in query.store.read(permit, next).await.map_err(failed)? {
+                    let readings = Readings::new(&data, range, after, metrics);
+                    if self.add(readings.map_err(|error| unreadable(&error))?) {
+                        return Ok(true);
+                    }
                 }
+                (rest, n_read) = (tail, n_read + next.len());
             }
-            drop(chunks);
             hours.first = Hour(last.0 + 1);
-            if entries.len() < INDEX_AT_ONCE || hours.first >= hours.end {
+            if !more || hours.first >= hours.end {
                 return Ok(false);
             }
         }
     }
 
-    /// Cuts hours into runs to be read in one go: short ones first where a short page may be full soon.
-    fn chunks(&self, wanted: &[Hour]) -> Vec<HourRange> {
-        let mut runs = Vec::new();
-        let (mut rest, mut n_hours) = (wanted, if self.columns { HOURS_AT_ONCE } else { 1 });
-        while !rest.is_empty() {
-            let (run, tail) = rest.split_at(n_hours.min(rest.len()));
-            runs.push(HourRange { first: run[0], end: Hour(run[run.len() - 1].0 + 1) });
-            (rest, n_hours) = (tail, (n_hours * 2).min(HOURS_AT_ONCE));
+    /// How many hours to read at once, so that little is read that has no room: going by those read so far, and one at first.
+    fn hours_ahead(&self, n_read: usize) -> usize {
+        if n_read == 0 {
+            return 1;
         }
-        runs
+        let an_hour = (self.taken / n_read).max(1);
+        ((self.size - self.taken) / an_hour + 1).min(HOURS_AT_ONCE)
     }
 
-    /// Adds readings; `true` when not all of them had room.
+    /// Adds an hour; `true` when not all of it had room.
     fn add(&mut self, mut readings: Readings) -> bool {
-        let all = readings.places.len();
-        let fits = all.min(self.left);
-        // columns are put in order one by one at the end; to cut, or to list, all readings need one order
-        if fits < all || !self.columns {
-            readings.sort();
+        let room = self.size - self.taken;
+        let full = readings.weight() > room;
+        if full {
+            readings.keep(room, self.last.is_none());
         }
-        let places: &[Place] = &readings.places[..fits];
-        if let Some(last) = places.iter().map(|&place| readings.key(place)).max() {
-            self.last = Some(last);
+        self.taken += readings.weight();
+        self.last = readings.last().or(self.last);
+        match self.columns {
+            true => self.packed.add(&readings),
+            false => self.readings.extend(readings.each()),
         }
-        if self.columns {
-            readings.series(places, &mut self.series);
-        } else {
-            self.response.readings.extend(places.iter().map(|&place| readings.stored(place)));
-        }
-        self.left -= fits;
-        fits < all
+        full
     }
 }
 
@@ -181,7 +174,7 @@ async fn coverage(
     let found: Vec<_> = counts.keys().copied().collect();
     let newest = latest::newest(query, permit, range, &found, false).await?;
     let entry = |(metric, hours_with_data): (MetricId, u32)| {
-        let at = newest.get(&metric).map(|found| found.at);
+        let at = newest.get(&metric).map(|found| found.key.at);
         Coverage {
             metric: named(metric).0.to_owned(),
             hours_with_data,

@@ -5,11 +5,13 @@
 //! themselves. A record that cannot be read never holds up its partition; a store that does not answer does, for as long
 //! as it takes.
 //!
-//! What is bounded: one poll ([`POLL_RECORDS`], [`POLL_BYTES`]) is all that the writer holds.
+//! What is bounded: the writer holds two polls ([`POLL_RECORDS`], [`POLL_BYTES`]), one being written and the next.
 
 mod quarantine;
+mod sealing;
 
 pub use quarantine::QuarantineDesk;
+pub use sealing::HourSealer;
 
 use bus::{Commits, Delivery, Subscribe};
 use model::{Clock, DeviceId, Record, Row, StreamId};
@@ -20,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Records of one poll: enough for full CQL batches and one fsync for many, few enough to be quick.
 pub const POLL_RECORDS: usize = 4_000;
-/// Bytes of one poll; with the rows made from it about three times that in memory.
+/// Bytes of one poll; with the rows made from it about three times that in memory, and the next poll beside it.
 pub const POLL_BYTES: usize = 8 * 1024 * 1024;
 /// How long an idle poll waits.
 const POLL_WAIT: Duration = Duration::from_millis(250);
@@ -59,26 +61,24 @@ impl Writer {
     }
 
     /// Runs until `stop`. Fails only when the log's client can never read again.
+    ///
+    /// While the store takes the rows of one poll, the log commits those before and gives the next.
     pub async fn run(mut self, mut log: Box<dyn Subscribe>, stop: CancellationToken) -> Result<(), bus::Error> {
         let mut wait = RETRY.0;
+        // read and not yet durable; durable and not yet committed
+        let (mut held, mut durable) = (Vec::new(), Commits::default());
         while !stop.is_cancelled() {
-            let polled = tokio::select! {
-                polled = log.poll(POLL_RECORDS, POLL_BYTES, POLL_WAIT) => polled,
-                () = stop.cancelled() => break,
-            };
+            let ahead = ahead(log.as_mut(), std::mem::take(&mut durable), &stop);
+            let (persisted, polled) = tokio::join!(self.persist(&held, &stop), ahead);
+            if !persisted {
+                break;
+            }
+            held.iter().for_each(|delivery| durable.add(delivery));
+            held.clear();
             match polled {
-                Ok(deliveries) if deliveries.is_empty() => {}
                 Ok(deliveries) => {
-                    if !self.persist(&deliveries, &stop).await {
-                        break;
-                    }
+                    held = deliveries;
                     wait = RETRY.0;
-                    let mut commits = Commits::default();
-                    deliveries.iter().for_each(|delivery| commits.add(delivery));
-                    if let Err(error) = log.commit(&commits).await {
-                        // what is not committed is read again and lands on itself
-                        tracing::warn!(%error, "positions were not committed");
-                    }
                 }
                 Err(error @ (bus::Error::Fatal(_) | bus::Error::Config(_))) => return Err(error),
                 Err(error) => {
@@ -86,10 +86,15 @@ impl Writer {
                     pause(&mut wait, &stop).await;
                 }
             }
+            if held.is_empty() {
+                // nothing to do beside it
+                commit(log.as_mut(), &std::mem::take(&mut durable)).await;
+            }
             if self.noted.elapsed() >= NOTE_EVERY {
                 self.note(log.as_mut()).await;
             }
         }
+        commit(log.as_mut(), &durable).await;
         self.note(log.as_mut()).await;
         Ok(())
     }
@@ -156,6 +161,29 @@ impl Writer {
             Ok(lag) => metrics::gauge!("wardline_writer_lag_records").set(lag as f64),
             Err(error) => tracing::warn!(%error, "the lag is not known"),
         }
+    }
+}
+
+/// Commits what is durable, then reads on.
+async fn ahead(
+    log: &mut dyn Subscribe,
+    durable: Commits,
+    stop: &CancellationToken,
+) -> Result<Vec<Delivery>, bus::Error> {
+    commit(log, &durable).await;
+    tokio::select! {
+        polled = log.poll(POLL_RECORDS, POLL_BYTES, POLL_WAIT) => polled,
+        () = stop.cancelled() => Ok(Vec::new()),
+    }
+}
+
+async fn commit(log: &mut dyn Subscribe, durable: &Commits) {
+    if durable.is_empty() {
+        return;
+    }
+    if let Err(error) = log.commit(durable).await {
+        // what is not committed is read again and lands on itself
+        tracing::warn!(%error, "positions were not committed");
     }
 }
 

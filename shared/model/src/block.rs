@@ -18,7 +18,7 @@
 //! kept bit for bit: a decimal form is used only where it gives the same `f64` back.
 
 use crate::{
-    bytes::{Malformed, Reader, put_signed, put_text, put_varint},
+    bytes::{Malformed, Reader, put_ints, put_signed, put_text, put_varint, read_ints},
     catalog::{Factor, MetricId},
     reading::{Quality, Waveform},
     time::{Hour, Nanos},
@@ -26,7 +26,7 @@ use crate::{
 
 const VERSION: u8 = 1;
 /// More readings than any hour of one device holds; bounds what a hostile block can make a reader allocate.
-const MAX_READINGS: usize = 1 << 20;
+pub(crate) const MAX_READINGS: usize = 1 << 20;
 const RAW: u8 = 16;
 const CODED: u8 = 17;
 const WAVEFORM: u8 = 18;
@@ -82,6 +82,23 @@ impl Column {
         self.measured_at.is_empty()
     }
 
+    /// A column of nothing, to be read into.
+    pub(crate) fn scratch() -> Self {
+        Head { metric: MetricId(0), unit: "", factor: Factor::IDENTITY, n: 0 }.column()
+    }
+
+    /// Takes all readings out and keeps their room.
+    fn clear(&mut self) {
+        self.index.clear();
+        self.measured_at.clear();
+        self.quality.clear();
+        match &mut self.values {
+            Values::Number(values) => values.clear(),
+            Values::Coded(values) => values.clear(),
+            Values::Waveform(values) => values.clear(),
+        }
+    }
+
     /// Adds what every kind of value has; the value itself goes into `values`.
     pub fn note(&mut self, index: u32, at: Nanos, quality: Quality) {
         self.index.push(index);
@@ -112,18 +129,24 @@ impl Block {
 
     /// Reads a block of `hour` back.
     pub fn decode(hour: Hour, bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut input = Reader::new(bytes);
-        if input.byte()? != VERSION {
-            return Err(input.malformed("block version 1"));
-        }
-        let n = input.count(8)?;
+        let (mut input, n) = open(bytes)?;
         let columns = (0..n).map(|_| decode_column(&mut input, hour)).collect::<Result<_, _>>()?;
         input.end()?;
         Ok(Self { columns })
     }
 }
 
-fn encode_column(column: &Column, hour: Hour, out: &mut Vec<u8>) {
+/// The first bytes of a block: a reader that stands before its columns, and their number.
+pub(crate) fn open(bytes: &[u8]) -> Result<(Reader<'_>, usize), Malformed> {
+    let mut input = Reader::new(bytes);
+    if input.byte()? != VERSION {
+        return Err(input.malformed("block version 1"));
+    }
+    let n = input.count(8)?;
+    Ok((input, n))
+}
+
+pub(crate) fn encode_column(column: &Column, hour: Hour, out: &mut Vec<u8>) {
     put_varint(out, u64::from(column.metric.0));
     put_text(out, &column.unit);
     if column.factor == Factor::IDENTITY {
@@ -192,117 +215,150 @@ fn encode_waveform(wave: &Waveform, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes integers, divided by the largest power of ten in `exponents` that divides them all.
-fn put_ints(out: &mut Vec<u8>, items: impl Iterator<Item = i64> + Clone, exponents: &[u32]) {
-    let exponent = exponents.iter().copied().find(|&e| {
-        let power = 10i64.pow(e);
-        e == 0 || items.clone().all(|v| v % power == 0)
-    });
-    let exponent = exponent.unwrap_or(0);
-    let power = 10i64.pow(exponent);
-    let mut scaled = items.map(|v| if exponent == 0 { v } else { v / power });
-    let probe = scaled.clone();
-    let Some(first) = scaled.next() else {
-        out.extend_from_slice(&[0, 0, 0, 0]);
-        return;
-    };
-    let step = scaled.clone().next().map_or(0, |second| second.wrapping_sub(first));
-    let mut expected = first;
-    let regular = probe.clone().all(|v| {
-        let same = v == expected;
-        expected = expected.wrapping_add(step);
-        same
-    });
-    out.push(u8::from(!regular));
-    put_varint(out, u64::from(exponent));
-    put_signed(out, first);
-    if regular {
-        put_signed(out, step);
-        return;
+/// What a column's bytes begin with.
+pub(crate) struct Head<'a> {
+    pub metric: MetricId,
+    unit: &'a str,
+    factor: Factor,
+    n: usize,
+}
+
+impl<'a> Head<'a> {
+    pub(crate) fn read(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let metric = u16::try_from(input.varint()?).map_err(|_| input.malformed("a metric number"))?;
+        let unit = input.text()?;
+        let factor = match input.byte()? {
+            0 => Factor::IDENTITY,
+            1 => Factor { scale: input.float()?, offset: input.float()? },
+            _ => return Err(input.malformed("factor 0 or 1")),
+        };
+        let n = usize::try_from(input.varint()?).ok().filter(|&n| n <= MAX_READINGS);
+        let n = n.ok_or_else(|| input.malformed("at most 1,048,576 readings"))?;
+        Ok(Self { metric: MetricId(metric), unit, factor, n })
     }
-    let mut last = first;
-    for v in scaled {
-        put_signed(out, v.wrapping_sub(last));
-        last = v;
+
+    /// Whether lines under this head may follow those of `column`, but for their kind of value.
+    pub(crate) fn suits(&self, column: &Column) -> bool {
+        self.metric == column.metric && *self.unit == *column.unit && self.factor == column.factor
+    }
+
+    /// A column without lines. Its kind of value is that of the first lines it is given.
+    pub(crate) fn column(&self) -> Column {
+        Column {
+            metric: self.metric,
+            unit: self.unit.into(),
+            factor: self.factor,
+            index: Vec::new(),
+            measured_at: Vec::new(),
+            quality: Vec::new(),
+            values: Values::Number(Vec::new()),
+        }
     }
 }
 
-/// Reads `n` integers, handing each to `each`.
-#[inline]
-fn read_ints(input: &mut Reader<'_>, n: usize, mut each: impl FnMut(i64)) -> Result<(), Malformed> {
-    let mode = input.byte()?;
-    let exponent = input.varint()?;
-    if mode > 1 || exponent > 9 {
-        return Err(input.malformed("integer mode 0 or 1, exponent 0 to 9"));
+/// Which metrics a block holds, ascending; all of it is read, into `scratch`, to know that it can be.
+pub(crate) fn metrics(hour: Hour, bytes: &[u8], scratch: &mut Column) -> Result<Vec<MetricId>, Malformed> {
+    let (mut input, n) = open(bytes)?;
+    let mut metrics = Vec::with_capacity(n);
+    for _ in 0..n {
+        let head = Head::read(&mut input)?;
+        scratch.clear();
+        decode_lines(&mut input, hour, &head, scratch)?;
+        metrics.push(head.metric);
     }
-    let power = 10i64.pow(exponent as u32);
-    let mut value = input.signed()?;
-    if mode == 0 {
-        let step = input.signed()?;
-        for _ in 0..n {
-            each(value.wrapping_mul(power));
-            value = value.wrapping_add(step);
-        }
-        return Ok(());
-    }
-    for i in 0..n {
-        if i > 0 {
-            value = value.wrapping_add(input.signed()?);
-        }
-        each(value.wrapping_mul(power));
-    }
-    Ok(())
+    input.end()?;
+    metrics.sort_unstable();
+    metrics.dedup();
+    Ok(metrics)
 }
 
 fn decode_column(input: &mut Reader<'_>, hour: Hour) -> Result<Column, Malformed> {
-    let metric = u16::try_from(input.varint()?).map_err(|_| input.malformed("a metric number"))?;
-    let unit = input.text()?.into();
-    let factor = match input.byte()? {
-        0 => Factor::IDENTITY,
-        1 => Factor { scale: input.float()?, offset: input.float()? },
-        _ => return Err(input.malformed("factor 0 or 1")),
-    };
-    let n = input.varint()?;
-    let n = usize::try_from(n).ok().filter(|&n| n <= MAX_READINGS);
-    let n = n.ok_or_else(|| input.malformed("at most 1,048,576 readings"))?;
-    let mut index = Vec::with_capacity(n);
+    let head = Head::read(input)?;
+    let mut column = head.column();
+    match decode_lines(input, hour, &head, &mut column)? {
+        true => Ok(column),
+        // an empty column takes any kind
+        false => Err(input.malformed("values of one kind")),
+    }
+}
+
+/// Reads the lines that follow a head and adds them to a column that suits it. `false`, and the column as it was, when their
+/// values are of another kind; `input` then stands before the values.
+pub(crate) fn decode_lines(
+    input: &mut Reader<'_>,
+    hour: Hour,
+    head: &Head<'_>,
+    column: &mut Column,
+) -> Result<bool, Malformed> {
+    let n = head.n;
+    let before = column.len();
     let mut out_of_range = false;
+    column.index.reserve(n);
     read_ints(input, n, |v| match u32::try_from(v) {
-        Ok(v) => index.push(v),
+        Ok(v) => column.index.push(v),
         Err(_) => out_of_range = true,
     })?;
     if out_of_range {
         return Err(input.malformed("indices from 0 to 4,294,967,295"));
     }
     let start = hour.start().0;
-    let mut measured_at = Vec::with_capacity(n);
-    read_ints(input, n, |v| measured_at.push(Nanos(start.wrapping_add(v))))?;
-    let quality = match input.byte()? {
-        0 => vec![Quality(input.byte()?); n],
-        1 => input.take(n)?.iter().map(|&q| Quality(q)).collect(),
+    column.measured_at.reserve(n);
+    read_ints(input, n, |v| column.measured_at.push(Nanos(start.wrapping_add(v))))?;
+    match input.byte()? {
+        0 => column.quality.resize(before + n, Quality(input.byte()?)),
+        1 => column.quality.extend(input.take(n)?.iter().map(|&q| Quality(q))),
         _ => return Err(input.malformed("quality 0 or 1")),
-    };
-    let values = decode_values(input, n)?;
-    Ok(Column { metric: MetricId(metric), unit, factor, index, measured_at, quality, values })
+    }
+    let taken = decode_values(input, n, &mut column.values, before == 0)?;
+    if !taken {
+        column.index.truncate(before);
+        column.measured_at.truncate(before);
+        column.quality.truncate(before);
+    }
+    Ok(taken)
 }
 
-fn decode_values(input: &mut Reader<'_>, n: usize) -> Result<Values, Malformed> {
+/// Adds `n` values; `false`, with nothing added, when they are of another kind and `any` does not allow that.
+fn decode_values(input: &mut Reader<'_>, n: usize, values: &mut Values, any: bool) -> Result<bool, Malformed> {
     let kind = input.byte()?;
-    if let Some(power) = POWERS.get(usize::from(kind)) {
-        let mut values = Vec::with_capacity(n);
-        read_ints(input, n, |v| values.push(v as f64 / power))?;
-        return Ok(Values::Number(values));
-    }
-    match kind {
-        RAW => {
-            let floats = input.take(n * 8)?.chunks_exact(8);
-            // chunks_exact(8) gives eight bytes
-            Ok(Values::Number(floats.map(|c| f64::from_le_bytes(c.try_into().unwrap_or_default())).collect()))
+    if any {
+        // what is of the right kind keeps its room
+        match (kind, &*values) {
+            (CODED, Values::Coded(_)) | (WAVEFORM, Values::Waveform(_)) => {}
+            (CODED, _) => *values = Values::Coded(Vec::new()),
+            (WAVEFORM, _) => *values = Values::Waveform(Vec::new()),
+            (_, Values::Number(_)) => {}
+            _ => *values = Values::Number(Vec::new()),
         }
-        CODED => Ok(Values::Coded((0..n).map(|_| input.text().map(Into::into)).collect::<Result<_, _>>()?)),
-        WAVEFORM => Ok(Values::Waveform((0..n).map(|_| decode_waveform(input)).collect::<Result<_, _>>()?)),
-        _ => Err(input.malformed("a known kind of values")),
     }
+    match (kind, values) {
+        (CODED, Values::Coded(codes)) => {
+            codes.reserve(n.min(input.remaining()));
+            for _ in 0..n {
+                codes.push(input.text()?.into());
+            }
+        }
+        (WAVEFORM, Values::Waveform(waves)) => {
+            waves.reserve(n.min(input.remaining()));
+            for _ in 0..n {
+                waves.push(decode_waveform(input)?);
+            }
+        }
+        (RAW, Values::Number(numbers)) => {
+            // chunks_exact(8) gives eight bytes
+            let floats = input.take(n.saturating_mul(8))?.chunks_exact(8);
+            numbers.extend(floats.map(|c| f64::from_le_bytes(c.try_into().unwrap_or_default())));
+        }
+        (kind, Values::Number(numbers)) if usize::from(kind) < POWERS.len() => {
+            let power = POWERS[usize::from(kind)];
+            numbers.reserve(n);
+            read_ints(input, n, |v| numbers.push(v as f64 / power))?;
+        }
+        (CODED | WAVEFORM | RAW, _) => return Ok(false),
+        (kind, _) if usize::from(kind) < POWERS.len() => return Ok(false),
+        _ => return Err(input.malformed("a known kind of values")),
+    }
+    Ok(true)
 }
 
 fn decode_waveform(input: &mut Reader<'_>) -> Result<Waveform, Malformed> {

@@ -27,7 +27,70 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
+/// Writes integers, divided by the largest power of ten in `exponents` that divides them all.
+pub(crate) fn put_ints(out: &mut Vec<u8>, items: impl Iterator<Item = i64> + Clone, exponents: &[u32]) {
+    let exponent = exponents.iter().copied().find(|&e| {
+        let power = 10i64.pow(e);
+        e == 0 || items.clone().all(|v| v % power == 0)
+    });
+    let exponent = exponent.unwrap_or(0);
+    let power = 10i64.pow(exponent);
+    let mut scaled = items.map(|v| if exponent == 0 { v } else { v / power });
+    let probe = scaled.clone();
+    let Some(first) = scaled.next() else {
+        out.extend_from_slice(&[0, 0, 0, 0]);
+        return;
+    };
+    let step = scaled.clone().next().map_or(0, |second| second.wrapping_sub(first));
+    let mut expected = first;
+    let regular = probe.clone().all(|v| {
+        let same = v == expected;
+        expected = expected.wrapping_add(step);
+        same
+    });
+    out.push(u8::from(!regular));
+    put_varint(out, u64::from(exponent));
+    put_signed(out, first);
+    if regular {
+        put_signed(out, step);
+        return;
+    }
+    let mut last = first;
+    for v in scaled {
+        put_signed(out, v.wrapping_sub(last));
+        last = v;
+    }
+}
+
+/// Reads `n` integers, handing each to `each`.
+#[inline]
+pub(crate) fn read_ints(input: &mut Reader<'_>, n: usize, mut each: impl FnMut(i64)) -> Result<(), Malformed> {
+    let mode = input.byte()?;
+    let exponent = input.varint()?;
+    if mode > 1 || exponent > 9 {
+        return Err(input.malformed("integer mode 0 or 1, exponent 0 to 9"));
+    }
+    let power = 10i64.pow(exponent as u32);
+    let mut value = input.signed()?;
+    if mode == 0 {
+        let step = input.signed()?;
+        for _ in 0..n {
+            each(value.wrapping_mul(power));
+            value = value.wrapping_add(step);
+        }
+        return Ok(());
+    }
+    for i in 0..n {
+        if i > 0 {
+            value = value.wrapping_add(input.signed()?);
+        }
+        each(value.wrapping_mul(power));
+    }
+    Ok(())
+}
+
 /// A cursor over bytes from outside: every read is checked, nothing is allocated on a mere claim of size.
+#[derive(Clone)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,

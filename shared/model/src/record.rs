@@ -5,7 +5,7 @@
 //! zigzag hour, varint length, block; last the lower half of the XXH3 of all before it (4).
 
 use crate::{
-    block::Block,
+    block::{self, Column},
     bytes::{Malformed, Reader, put_signed, put_varint},
     catalog::MetricId,
     id::{DeviceId, PatientId, StreamId},
@@ -56,7 +56,7 @@ pub struct Record {
 pub struct Slice {
     /// Which hour.
     pub hour: Hour,
-    /// A [`Block`] of that hour.
+    /// A [`crate::Block`] of that hour.
     pub block: Bytes,
 }
 
@@ -75,7 +75,7 @@ pub struct Row {
     pub clock: ClockQuality,
     /// Which metrics the block holds.
     pub metrics: Vec<MetricId>,
-    /// A [`Block`] of the hour.
+    /// A [`crate::Block`] of the hour.
     pub block: Bytes,
 }
 
@@ -143,11 +143,9 @@ impl Record {
 
     /// The rows that the record becomes; fails when one of its blocks cannot be read.
     pub fn rows(self) -> Result<Vec<Row>, Malformed> {
+        let mut scratch = Column::scratch();
         let row = |slice: Slice| {
-            let mut metrics: Vec<_> =
-                Block::decode(slice.hour, &slice.block)?.columns.iter().map(|c| c.metric).collect();
-            metrics.sort_unstable();
-            metrics.dedup();
+            let metrics = block::metrics(slice.hour, &slice.block, &mut scratch)?;
             Ok(Row {
                 patient: self.patient,
                 hour: slice.hour,
@@ -165,6 +163,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block::Block;
     use uuid::Uuid;
 
     fn record() -> Record {

@@ -6,8 +6,8 @@
 //! the batch was received, in microseconds, and the one payload column starts with that time in nanoseconds.
 //!
 //! Every statement is idempotent, prepared once at [`Store::connect`], and tried a few times with growing waits; then
-//! it is [`Error::Unavailable`]. Nothing is ever deleted, no counters, no lightweight transactions outside
-//! [`migrate`].
+//! it is [`Error::Unavailable`]. No row is ever deleted, no counters, no lightweight transactions outside [`migrate`].
+//! Old hours are read from seals; the module `seal` says why these never lack a row.
 //!
 //! # Why a partition is a bucket of patients for a day
 //!
@@ -25,12 +25,20 @@
 //! buckets that is a multiple of the log's partitions (a writer's poll then has few buckets) is worth most. The price
 //! is the size of a partition: patients / buckets * rows a day * (70 B + block); raise `buckets` before it passes
 //! 100 MB.
+//!
+//! # What sealing and late changes cost
+//!
+//! The same machine and server, rows of 118 B (30 readings): a day of 8,640 rows to sheets took 48 ms (p50) as rows, and
+//! 6 ms as 24 sealed hours; 355 hours a second were sealed. Rows as they come are written as before; late rows
+//! cost more, the more hours they are spread over: 9,300 rows/s at two rows of each hour in a call, the worst there is
+//! (46,000 in the same run as they come), because the late changes of a patient are a partition.
 
 mod append;
 mod connect;
 mod migrations;
 mod read;
 mod rest;
+mod seal;
 mod settings;
 mod statements;
 
@@ -41,8 +49,9 @@ use crate::{Error, known::Known};
 use model::{PatientId, spread};
 use scylla::client::session::Session;
 use statements::Statements;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicI64};
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 /// A store in a cluster. Clones share its connections.
 #[derive(Clone)]
@@ -55,6 +64,12 @@ struct Inner {
     statements: Statements,
     buckets: i16,
     known: Known,
+    /// This run of this process.
+    writer: Uuid,
+    /// The number of the last late change.
+    changes: AtomicI64,
+    /// When an hour was last touched, in microseconds.
+    touched: AtomicI64,
     /// One permit for each batch under way.
     writes: Semaphore,
     write_concurrency: usize,
@@ -78,6 +93,9 @@ impl Store {
             statements,
             buckets: settings.buckets,
             known: Known::new(),
+            writer: Uuid::new_v4(),
+            changes: AtomicI64::new(0),
+            touched: AtomicI64::new(0),
             writes: Semaphore::new(settings.write_concurrency),
             write_concurrency: settings.write_concurrency,
             read_concurrency: settings.read_concurrency,

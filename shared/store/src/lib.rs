@@ -8,16 +8,20 @@
 //! - Written again, a row changes nothing; of two versions the one received later stands, whatever comes last.
 //! - Reads take a [`Permit`]: the patient comes from it, never from the caller.
 //! - Reads page inside and return all there is: an empty page does not end one.
+//! - An hour may be read as one sealed sheet instead of its rows, only when the sheet is proven to hold every row that
+//!   [`Append::append`] had returned for when [`Timeline::hours`] was called. Rows stay; a seal is derived from them.
 
 pub mod cql;
 pub mod embedded;
 mod known;
 mod measure;
 mod payload;
+mod sheet;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::{ClockQuality, DeviceId, Hour, HourRange, MetricId, Nanos, Permit, Row, StreamId};
+use std::time::Duration;
 
 /// The way in; belongs to `writer`.
 #[async_trait]
@@ -38,8 +42,19 @@ pub trait Timeline: Send + Sync {
         limit: usize,
     ) -> Result<Vec<HourEntry>, Error>;
 
-    /// All rows of the hours, ascending by hour, device, stream, sequence and digest.
-    async fn rows(&self, permit: &Permit, hours: HourRange) -> Result<Vec<StoredRow>, Error>;
+    /// What there is of each of these hours (entries that [`Self::hours`] gave), in their order.
+    ///
+    /// An hour without rows gives no rows. [`Error::Corrupt`] when a row or a seal cannot be read.
+    async fn read(&self, permit: &Permit, hours: &[HourEntry]) -> Result<Vec<HourData>, Error>;
+}
+
+/// What makes old hours cheap to read; belongs to `writer`.
+#[async_trait]
+pub trait Seal: Send + Sync {
+    /// Puts each hour that is over, and did not change for `quiet`, into one sheet, recomputed from its rows.
+    ///
+    /// May be called by several processes at once, and dropped at any point: nothing is lost, the next call goes on.
+    async fn seal(&self, quiet: Duration) -> Result<Sealed, Error>;
 }
 
 /// How far each stream had been acknowledged; a hint that may lag, never one that runs ahead.
@@ -81,6 +96,35 @@ pub struct HourEntry {
     pub hour: Hour,
     /// Which metrics, ascending.
     pub metrics: Vec<MetricId>,
+    /// Which late changes the entry has seen; a seal of another version is not used.
+    pub version: u64,
+}
+
+/// What there is of an hour.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HourData {
+    /// Which hour.
+    pub hour: Hour,
+    /// Its readings.
+    pub data: Data,
+}
+
+/// The readings of an hour, in the form in which they are kept.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Data {
+    /// Its rows, ascending by identity.
+    Rows(Vec<StoredRow>),
+    /// An encoded `model::Sheet` of all its rows.
+    Sealed(Bytes),
+}
+
+/// What a call of [`Seal::seal`] came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sealed {
+    /// Hours sealed by this call.
+    pub hours: u64,
+    /// Hours that are over and still unsealed, because they changed a short while ago.
+    pub waiting: u64,
 }
 
 /// A row read back.

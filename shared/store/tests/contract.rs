@@ -11,49 +11,66 @@ mod cql_only;
 mod durability;
 #[path = "contract/fixture.rs"]
 mod fixture;
+#[path = "contract/sealing.rs"]
+mod sealing;
 
-/// One test for each case. The factory gives a store, and what must live as long.
+/// All cases.
+mod all {
+    pub use crate::{cases::*, sealing::*};
+}
+
+/// One test for each case. The first factory gives a store, and what must live as long; the second one that nobody else
+/// seals at the same time.
 macro_rules! store_contract {
-    ($name:ident, $factory:path) => {
-        store_contract!(@cases $name, $factory,
-            replay_changes_nothing,
-            range_ends_are_half_open,
-            two_batches_at_one_time_both_survive,
-            same_sequence_with_another_digest_survives,
-            late_data_lands_in_its_hour,
-            a_correction_stands_whatever_comes_last,
-            of_equal_times_the_larger_bytes_stand,
-            versions_in_one_call_settle_too,
-            versions_written_at_once_settle_too,
-            any_order_of_writes_gives_the_same_rows,
-            pages_join_without_gap_or_repeat,
-            empty_hours_do_not_end_a_read,
-            rows_come_in_the_order_promised,
-            hours_go_both_ways_with_limit_and_all_metrics,
-            an_hour_without_metrics_is_named,
-            another_patients_rows_never_show,
-            times_before_1970_and_far_ahead_are_kept,
-            one_call_may_span_days_and_patients,
-            an_empty_call_does_nothing,
-            positions_never_go_back,
-            quarantine_holds_a_record_once,
-            only_what_was_put_aside_is_marked,
-        );
-    };
-    (@cases $name:ident, $factory:path, $($case:ident,)+) => {
+    ($name:ident, $factory:path, $alone:path) => {
         mod $name {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                let (store, _alive) = $factory().await;
-                super::cases::$case(&store).await;
-            })+
+            store_contract!(@cases $factory,
+                replay_changes_nothing,
+                range_ends_are_half_open,
+                two_batches_at_one_time_both_survive,
+                same_sequence_with_another_digest_survives,
+                late_data_lands_in_its_hour,
+                a_correction_stands_whatever_comes_last,
+                of_equal_times_the_larger_bytes_stand,
+                versions_in_one_call_settle_too,
+                versions_written_at_once_settle_too,
+                any_order_of_writes_gives_the_same_rows,
+                pages_join_without_gap_or_repeat,
+                empty_hours_do_not_end_a_read,
+                rows_come_in_the_order_promised,
+                hours_go_both_ways_with_limit_and_all_metrics,
+                an_hour_without_metrics_is_named,
+                another_patients_rows_never_show,
+                times_before_1970_and_far_ahead_are_kept,
+                one_call_may_span_days_and_patients,
+                an_empty_call_does_nothing,
+                positions_never_go_back,
+                quarantine_holds_a_record_once,
+                only_what_was_put_aside_is_marked,
+            );
+            store_contract!(@cases $alone,
+                sealed_hours_read_the_same,
+                late_data_unseals,
+                replay_of_sealed_rows_changes_nothing,
+                a_correction_after_sealing_stands,
+                an_hour_that_is_not_over_is_not_sealed,
+                unreadable_blocks_are_left_as_rows,
+                appends_and_seals_at_once,
+            );
         }
+    };
+    (@cases $factory:path, $($case:ident,)+) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            let (store, _alive) = $factory().await;
+            crate::all::$case(&store).await;
+        })+
     };
 }
 
-store_contract!(embedded, crate::fixture::embedded);
+store_contract!(embedded, crate::fixture::embedded, crate::fixture::embedded);
 #[cfg(feature = "live")]
-store_contract!(cql, crate::fixture::cql);
+store_contract!(cql, crate::fixture::cql, crate::fixture::cql_alone);
 // Pages of three rows: every read of the suite takes many.
 #[cfg(feature = "live")]
-store_contract!(cql_small_pages, crate::fixture::cql_small_pages);
+store_contract!(cql_small_pages, crate::fixture::cql_small_pages, crate::fixture::cql_small_pages_alone);

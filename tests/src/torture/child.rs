@@ -1,5 +1,6 @@
 //! `wardline` as a process of its own: started, killed, frozen, asked.
 
+use crate::http;
 use anyhow::Context;
 use std::{
     fs,
@@ -9,8 +10,6 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     process::{Child as Process, Command},
     time::{Instant, sleep, timeout},
 };
@@ -141,25 +140,12 @@ impl Child {
 
     /// The sum of a metric over its labels; 0 when it has not been counted yet.
     pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
-        let (_, text) = self.get("/metrics").await?;
-        let value = |line: &str| {
-            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with([' ', '{']))?;
-            rest.rsplit(' ').next()?.parse::<f64>().ok()
-        };
-        Ok(text.lines().filter_map(value).sum())
+        timeout(LOOK_LIMIT, http::metric(self.spec.http, name)).await?
     }
 
     /// Status and text of a page of the internal port.
     async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
-        let ask = async {
-            let mut stream = TcpStream::connect(self.spec.http).await?;
-            stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: wardline\r\n\r\n").as_bytes()).await?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text).await?;
-            let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no HTTP")?;
-            anyhow::Ok((status, text))
-        };
-        timeout(LOOK_LIMIT, ask).await?
+        timeout(LOOK_LIMIT, http::get(self.spec.http, path)).await?
     }
 
     /// The end of what it wrote.

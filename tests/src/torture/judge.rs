@@ -128,7 +128,7 @@ impl Judge {
         let mut n_readings = 0;
         loop {
             let page = self.client.clone().read_timeline(with_token(request.clone(), &self.token)?).await?.into_inner();
-            n_readings += page.series.iter().map(|series| series.measured_at_delta_ns.len() as u64).sum::<u64>();
+            n_readings += page.series.iter().map(|series| series.measured_at_delta_ticks.len() as u64).sum::<u64>();
             request.page_token = page.next_page_token;
             if request.page_token.is_empty() {
                 return Ok(n_readings);

@@ -75,6 +75,8 @@ impl Ward {
         let mut settings = self.engines.settings();
         settings.push(format!("data.dir={}", self.dir.path().join("data").display()));
         settings.push(format!("writer.group={}", self.engines.group(group)));
+        // hours are sealed, and unsealed by what comes late, all the while
+        settings.extend(["writer.seal_every_seconds=1".to_owned(), "writer.seal_quiet_seconds=0".to_owned()]);
         settings.push("telemetry.level=warn".to_owned());
         settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect()
     }

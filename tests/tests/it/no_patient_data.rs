@@ -8,8 +8,8 @@ use std::{env, process::Command};
 use tests::{
     Bed, Sandbox,
     builders::{self, everything, pulse, reading, write},
+    http,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::{Uuid, uuid};
 
 const CHILD: &str = "WARDLINE_CANARY_CHILD";
@@ -108,7 +108,7 @@ async fn child() -> anyhow::Result<()> {
     }
     let latest = LatestReadingsRequest { patient_id: PATIENT.to_string(), metrics: vec![] };
     timeline.latest_readings(sandbox.as_person("nurse", latest)?).await?;
-    println!("{}\n{METRICS_END}", metrics(&sandbox.http()).await?);
+    println!("{}\n{METRICS_END}", http::get(sandbox.http(), "/metrics").await?.1);
     sandbox.stop().await
 }
 
@@ -118,13 +118,4 @@ async fn put_garbage(sandbox: &Sandbox) -> anyhow::Result<()> {
     let payload = [PATIENT.as_bytes(), BAD_ID.as_bytes()].concat().into();
     log.publish(bus::Outgoing { key: bed().patient, payload }).await?.await?;
     Ok(())
-}
-
-/// What `/metrics` says.
-async fn metrics(http: &str) -> anyhow::Result<String> {
-    let mut line = tokio::net::TcpStream::connect(http).await?;
-    line.write_all(format!("GET /metrics HTTP/1.1\r\nhost: {http}\r\nconnection: close\r\n\r\n").as_bytes()).await?;
-    let mut text = String::new();
-    line.read_to_string(&mut text).await?;
-    Ok(text)
 }

@@ -1,14 +1,18 @@
 //! Pages join without gap or repeat, and a page token serves for nothing else.
 
 use model::Nanos;
+use node::run::Service;
 use proto::{
     convert,
     telemetry::v1::{ReadTimelineRequest, ReadTimelineResponse, Series, StoredReading, TimelineLayout},
 };
+use std::collections::BTreeSet;
 use tests::{
     Bed, Sandbox,
     builders::{everything, pulse, reading},
+    http,
     line::Problem,
+    wait,
 };
 use tonic::Code;
 
@@ -41,7 +45,7 @@ async fn ward(sandbox: &Sandbox) -> anyhow::Result<Bed> {
         }
         Ok(())
     };
-    tests::wait::until("the ward is known", write, |()| true).await?;
+    wait::until("the ward is known", write, |()| true).await?;
     sandbox.readable(&patient, N_READINGS).await?;
     Ok(patient)
 }
@@ -84,17 +88,43 @@ fn line(reading: &StoredReading) -> Line {
 fn lines(series: &Series) -> Vec<Line> {
     let mut at = 0i64;
     let line = |(delta, number): (&i64, &f64)| {
-        at += delta;
+        at += delta * series.tick_ns;
         (series.metric.clone(), Nanos(at), number.to_bits(), series.original_unit.clone())
     };
-    series.measured_at_delta_ns.iter().zip(&series.numbers).map(line).collect()
+    series.measured_at_delta_ticks.iter().zip(&series.numbers).map(line).collect()
 }
 
 #[tokio::test]
 async fn pages_of_any_size_and_layout_join_to_the_same_readings() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(0).await?;
     let bed = ward(&sandbox).await?;
-    let all = pages(&sandbox, everything(&bed)).await?.remove(0).readings;
+    pages_join(&sandbox, &bed).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn sealed_hours_read_as_their_rows_did_and_late_data_is_seen_at_once() -> anyhow::Result<()> {
+    let flags = ["writer.seal_every_seconds=1", "writer.seal_quiet_seconds=0"];
+    let sandbox = Sandbox::with(0, &flags, &Service::ALL).await?;
+    let bed = ward(&sandbox).await?;
+    let before = sandbox.readable(&bed, N_READINGS).await?;
+    let hour = |reading: &StoredReading| reading.measured_at.map(|at| at.seconds / 3_600);
+    let hours: BTreeSet<_> = before.iter().map(hour).collect();
+    // no other test of this process seals
+    let sealed = async || http::metric(sandbox.http(), "wardline_writer_sealed_hours_total").await;
+    wait::until("sealed hours", sealed, |sealed| *sealed >= hours.len() as f64).await?;
+    assert!(sandbox.readable(&bed, N_READINGS).await? == before, "a sealed hour reads otherwise than its rows");
+    pages_join(&sandbox, &bed).await?;
+    for late in 0..3 {
+        let at = START.plus((late + 1) * Nanos::SECOND);
+        sandbox.write(&bed, 13 + late as u64, vec![pulse(50.0, at)]).await?;
+        sandbox.readable(&bed, N_READINGS + late as usize + 1).await?;
+    }
+    Ok(())
+}
+
+async fn pages_join(sandbox: &Sandbox, bed: &Bed) -> anyhow::Result<()> {
+    let all = pages(sandbox, everything(bed)).await?.remove(0).readings;
     assert_eq!(all.len(), N_READINGS);
     let place = |r: &StoredReading| (line(r).1, r.device_id.clone(), r.stream_id.clone(), r.sequence, r.index);
     let places: Vec<_> = all.iter().map(place).collect();
@@ -102,7 +132,7 @@ async fn pages_of_any_size_and_layout_join_to_the_same_readings() -> anyhow::Res
     let mut expected: Vec<_> = all.iter().map(line).collect();
     expected.sort();
     for page_size in [1, 7, 1_000] {
-        let readings = pages(&sandbox, ReadTimelineRequest { page_size, ..everything(&bed) }).await?;
+        let readings = pages(sandbox, ReadTimelineRequest { page_size, ..everything(bed) }).await?;
         assert!(readings.iter().all(|page| page.readings.len() <= page_size as usize));
         assert_eq!(readings.len(), N_READINGS.div_ceil(page_size as usize));
         let joined: Vec<_> = readings.iter().flat_map(|page| &page.readings).map(place).collect();
@@ -110,11 +140,11 @@ async fn pages_of_any_size_and_layout_join_to_the_same_readings() -> anyhow::Res
         assert!(readings.iter().skip(1).all(|page| page.coverage.is_empty()));
 
         let layout = TimelineLayout::Columns as i32;
-        let columns = pages(&sandbox, ReadTimelineRequest { page_size, layout, ..everything(&bed) }).await?;
+        let columns = pages(sandbox, ReadTimelineRequest { page_size, layout, ..everything(bed) }).await?;
         let series: Vec<_> = columns.iter().flat_map(|page| &page.series).collect();
         for one in &series {
-            let n = one.measured_at_delta_ns.len();
-            assert!(n <= page_size as usize && one.measured_at_delta_ns.iter().skip(1).all(|delta| *delta >= 0));
+            let n = one.measured_at_delta_ticks.len();
+            assert!(n <= page_size as usize && one.measured_at_delta_ticks.iter().skip(1).all(|delta| *delta >= 0));
             assert_eq!(one.original_numbers.len(), if one.metric == "8310-5" { n } else { 0 });
         }
         let mut joined: Vec<_> = series.into_iter().flat_map(lines).collect();

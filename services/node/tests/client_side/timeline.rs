@@ -63,7 +63,8 @@ impl TimelineService for Fake {
                 page.series.push(Series {
                     metric: "8867-4".into(),
                     unit: "/min".into(),
-                    measured_at_delta_ns: [(NOON - 3_600) * SECOND].into_iter().chain([60 * SECOND; 59]).collect(),
+                    measured_at_delta_ticks: [NOON - 3_600].into_iter().chain([60; 59]).collect(),
+                    tick_ns: SECOND,
                     numbers: (0..60).map(|minute| 60.0 + f64::from(minute)).collect(),
                     ..Default::default()
                 });

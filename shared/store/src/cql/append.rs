@@ -1,11 +1,15 @@
 //! Writing rows: sorted by partition, cut into unlogged batches of one partition, many under way at once.
 
 use super::{Inner, Store, connect::again, statements::MAX_BATCH_ROWS};
-use crate::{Append, Error, measure, payload};
+use crate::{Append, Error, measure, payload, sheet};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{Hour, MetricId, Nanos, PatientId, Row};
-use std::time::Instant;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 use uuid::Uuid;
 
 /// Most bytes in one batch, which is one mutation of one partition: far below what servers accept in one, and little
@@ -23,7 +27,21 @@ enum Work {
     Blocks(Vec<Values>),
     /// An entry of the hour index.
     Hour(PatientId, Hour, Vec<MetricId>),
+    /// Late changes of one patient.
+    Late(Vec<LateValues>),
+    /// Hours of one bucket that are to be sealed.
+    Unsealed(Vec<UnsealedValues>),
 }
+
+/// A late change: patient, hour, writer, change, timestamp.
+type LateValues = (Uuid, i32, Uuid, i64, i64);
+
+/// An hour to be sealed: bucket, hour, patient, writer, touched, timestamp.
+type UnsealedValues = (i16, i32, Uuid, Uuid, i64, i64);
+
+/// How long an hour must be over for a change to it to be a late one, which is noted: less than the time after which
+/// hours are sealed, by as much as the clocks of two machines may differ.
+const LATE_AFTER: Duration = Duration::from_secs(3_600);
 
 #[async_trait]
 impl Append for Store {
@@ -34,13 +52,21 @@ impl Append for Store {
         let started = Instant::now();
         let inner = &*self.inner;
         let missing = inner.known.missing(rows);
+        let first_on_time = first_on_time(sheet::now());
         let mut work = batches(rows, inner.buckets);
         work.extend(missing.iter().map(|((patient, hour), metrics)| Work::Hour(*patient, *hour, metrics.clone())));
-        stream::iter(work)
-            .map(|work| inner.write(work))
-            .buffer_unordered(inner.write_concurrency)
-            .try_collect::<()>()
-            .await?;
+        let on_time = missing.keys().filter(|(_, hour)| *hour >= first_on_time).copied();
+        work.extend(inner.unsealed(on_time));
+        inner.write_all(work).await?;
+
+        // from here on all rows are durable
+        let first_on_time = first_on_time.max(self::first_on_time(sheet::now()));
+        let late: BTreeSet<_> =
+            rows.iter().filter(|row| row.hour < first_on_time).map(|row| (row.patient, row.hour)).collect();
+        if !late.is_empty() {
+            inner.write_all(inner.late(&late)).await?;
+            inner.write_all(inner.unsealed(late)).await?;
+        }
         let n_hours = missing.len();
         inner.known.remember(missing);
         measure::appended("cql", rows.len(), n_hours, started);
@@ -49,6 +75,44 @@ impl Append for Store {
 }
 
 impl Inner {
+    async fn write_all(&self, work: Vec<Work>) -> Result<(), Error> {
+        let writes = stream::iter(work).map(|work| self.write(work));
+        writes.buffer_unordered(self.write_concurrency).try_collect().await
+    }
+
+    /// What notes a late change of these hours; call it when the rows are durable.
+    fn late(&self, hours: &BTreeSet<(PatientId, Hour)>) -> Vec<Work> {
+        // taken after the rows are durable: of two changes at once the later number stands, whoever writes last
+        let change = self.changes.fetch_add(1, Ordering::SeqCst) + 1;
+        let values = |(patient, hour): &(PatientId, Hour)| (patient.uuid(), hour.0, self.writer, change, change);
+        let values: Vec<_> = hours.iter().map(values).collect();
+        let patients = values.chunk_by(|a, b| a.0 == b.0);
+        patients.flat_map(|values| values.chunks(MAX_BATCH_ROWS)).map(|values| Work::Late(values.to_vec())).collect()
+    }
+
+    /// What puts these hours on the list of those to be sealed.
+    fn unsealed(&self, hours: impl IntoIterator<Item = (PatientId, Hour)>) -> Vec<Work> {
+        let touched = self.touch();
+        let bucket = |patient| super::bucket(patient, self.buckets);
+        let values = |(patient, hour): (PatientId, Hour)| {
+            (bucket(patient), hour.0, patient.uuid(), self.writer, touched, touched)
+        };
+        let mut values: Vec<_> = hours.into_iter().map(values).collect();
+        values.sort_unstable();
+        let buckets = values.chunk_by(|a, b| a.0 == b.0);
+        buckets.flat_map(|values| values.chunks(MAX_BATCH_ROWS)).map(|values| Work::Unsealed(values.to_vec())).collect()
+    }
+
+    /// Microseconds by this machine's clock, but always more than before: what is touched again is not taken for what a
+    /// sealer saw.
+    fn touch(&self) -> i64 {
+        let now = write_timestamp(sheet::now());
+        let next = |last: i64| now.max(last + 1);
+        // always given a value to store
+        let last = self.touched.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |last| Some(next(last)));
+        next(last.unwrap_or_else(|last| last))
+    }
+
     async fn write(&self, work: Work) -> Result<(), Error> {
         // never closed
         let _permit = self.writes.acquire().await.map_err(|cause| Error::Unavailable(Box::new(cause)))?;
@@ -67,9 +131,23 @@ impl Inner {
                 let values = (metrics, patient.uuid(), hour.0);
                 again(|| self.session.execute_unpaged(&statements.add_metrics, &values)).await?;
             }
+            Work::Late(rows) => {
+                let batch = &statements.insert_late[rows.len() - 1];
+                again(|| self.session.batch(batch, &rows)).await?;
+            }
+            Work::Unsealed(rows) => {
+                let batch = &statements.insert_unsealed[rows.len() - 1];
+                again(|| self.session.batch(batch, &rows)).await?;
+            }
         }
         Ok(())
     }
+}
+
+/// The first hour whose changes are not late.
+fn first_on_time(now: Nanos) -> Hour {
+    // an hour fits
+    now.plus(-(LATE_AFTER.as_nanos() as i64)).hour()
 }
 
 /// Cuts rows into batches of one partition.
@@ -141,7 +219,7 @@ mod tests {
                 assert!(rows.iter().all(|r| (r.0, r.1) == (rows[0].0, rows[0].1)), "one partition");
                 rows.len()
             }
-            Work::Hour(..) => panic!("no hours asked for"),
+            _ => panic!("only rows asked for"),
         };
         batches(rows, 64).iter().map(size).collect()
     }

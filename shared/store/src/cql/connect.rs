@@ -43,7 +43,8 @@ pub(super) async fn session(settings: &Settings) -> Result<Session, Error> {
         .known_nodes(&settings.nodes)
         .connection_timeout(settings.connect_timeout)
         .default_execution_profile_handle(profile.into_handle())
-        .fetch_schema_metadata(false)
+        // how our keyspace is replicated: without it the driver does not know which nodes have a row
+        .keyspaces_to_fetch([&settings.keyspace])
         .tls_context(settings.tls.as_ref().map(tls).transpose()?.map(Arc::new));
     if let Some(credentials) = &settings.credentials {
         builder = builder.user(&credentials.username, &credentials.password);

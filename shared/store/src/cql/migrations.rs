@@ -4,8 +4,8 @@
 //! at most. Every statement says `IF NOT EXISTS`, so a migration that was cut short is simply run again. A file
 //! that was applied may not change: its checksum is kept.
 
-use super::{Settings, connect, unreadable};
-use crate::Error;
+use super::{Settings, connect, statements::named, unreadable};
+use crate::{Error, sheet};
 use model::{Nanos, murmur2};
 use scylla::{
     client::session::Session,
@@ -14,16 +14,14 @@ use scylla::{
     statement::Statement,
     value::{CqlValue, Row},
 };
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
 
 /// Name and text, version 1 first. Add at the end; never change one that was released.
-const MIGRATIONS: [(&str, &str); 2] = [
+const MIGRATIONS: [(&str, &str); 3] = [
     ("rows", include_str!("../../migrations/0001_rows.cql")),
     ("positions_quarantine", include_str!("../../migrations/0002_positions_quarantine.cql")),
+    ("seals", include_str!("../../migrations/0003_seals.cql")),
 ];
 /// How long a dead migrator blocks the next; must be longer than any one migration takes.
 const LOCK_TTL_SECONDS: i32 = 60;
@@ -33,6 +31,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(120);
 const LOCK_POLL: Duration = Duration::from_millis(500);
 /// Changes of the schema take longer than reads and writes.
 const SCHEMA_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How every statement of a migration starts.
+const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS ";
 
 /// A migration that is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,23 +53,23 @@ pub struct Applied {
 /// Safe to call again and from several places at once. A keyspace that is newer than this version is left alone.
 pub async fn migrate(settings: &Settings) -> Result<Vec<Applied>, Error> {
     let session = connect::session(settings).await?;
+    let schema = Schema { session: &session, settings };
     let keyspace = &settings.keyspace;
     let replication = &settings.replication;
     let create = format!("CREATE KEYSPACE IF NOT EXISTS {keyspace} WITH replication = {replication}");
-    query(&session, &create, ()).await?;
-    enter(&session, settings).await?;
+    query(schema, &create, ()).await?;
     for table in [
-        "CREATE TABLE IF NOT EXISTS schema_migrations \
+        "CREATE TABLE IF NOT EXISTS KS.schema_migrations \
          (version int PRIMARY KEY, name text, checksum text, applied_at bigint)",
-        "CREATE TABLE IF NOT EXISTS schema_lock (name text PRIMARY KEY, holder uuid)",
+        "CREATE TABLE IF NOT EXISTS KS.schema_lock (name text PRIMARY KEY, holder uuid)",
     ] {
-        query(&session, table, ()).await?;
+        query(schema, table, ()).await?;
     }
     let holder = Uuid::new_v4();
-    lock(&session, holder).await?;
-    let applied = apply(&session, settings).await;
-    let unlock = "DELETE FROM schema_lock WHERE name = 'migrate' IF holder = ?";
-    if let Err(cause) = lightweight(&session, unlock, (holder,)).await {
+    lock(schema, holder).await?;
+    let applied = apply(schema).await;
+    let unlock = "DELETE FROM KS.schema_lock WHERE name = 'migrate' IF holder = ?";
+    if let Err(cause) = lightweight(schema, unlock, (holder,)).await {
         tracing::warn!(error = %cause, "the migrators' lock was not released, it will run out by itself");
     }
     applied
@@ -76,19 +77,19 @@ pub async fn migrate(settings: &Settings) -> Result<Vec<Applied>, Error> {
 
 /// Refuses a schema that is missing, older than this version's or laid out otherwise.
 pub(super) async fn check(session: &Session, settings: &Settings) -> Result<(), Error> {
+    let schema = Schema { session, settings };
     let help = "run `wardline migrate`";
     let keyspace = &settings.keyspace;
     let exists = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?";
     let missing = || Error::Config(format!("keyspace {keyspace} has no schema: {help}"));
-    if !any(session, exists, (keyspace,)).await? {
+    if !any(schema, exists, (keyspace,)).await? {
         return Err(missing());
     }
-    enter(session, settings).await?;
     let table = "SELECT keyspace_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = ?";
-    if !any(session, table, (keyspace, "schema_migrations")).await? {
+    if !any(schema, table, (keyspace, "schema_migrations")).await? {
         return Err(missing());
     }
-    let found = applied(session).await?;
+    let found = applied(schema).await?;
     for (version, (name, _)) in (1..).zip(MIGRATIONS) {
         if !found.contains_key(&version) {
             return Err(Error::Config(format!(
@@ -97,38 +98,38 @@ pub(super) async fn check(session: &Session, settings: &Settings) -> Result<(), 
         }
     }
     check_checksums(&found)?;
-    check_buckets(session, settings).await
+    check_buckets(schema).await
 }
 
 /// Runs the migrations that are missing.
-async fn apply(session: &Session, settings: &Settings) -> Result<Vec<Applied>, Error> {
-    let mut found = applied(session).await?;
+async fn apply(schema: Schema<'_>) -> Result<Vec<Applied>, Error> {
+    let mut found = applied(schema).await?;
     check_checksums(&found)?;
     for (version, (name, text)) in (1..).zip(MIGRATIONS) {
         if found.contains_key(&version) {
             continue;
         }
         for statement in statements(text) {
-            query(session, &statement, ()).await?;
+            query(schema, &statement, ()).await?;
         }
-        let applied_at = now();
+        let applied_at = sheet::now();
         let note =
-            "INSERT INTO schema_migrations (version, name, checksum, applied_at) VALUES (?, ?, ?, ?) IF NOT EXISTS";
-        lightweight(session, note, (version, name, checksum(text), applied_at.0)).await?;
+            "INSERT INTO KS.schema_migrations (version, name, checksum, applied_at) VALUES (?, ?, ?, ?) IF NOT EXISTS";
+        lightweight(schema, note, (version, name, checksum(text), applied_at.0)).await?;
         tracing::info!(version, name, "migration applied");
         let applied = Applied { version, name: name.into(), applied_at, now: true };
         found.insert(version, (applied, checksum(text)));
     }
-    let note = "INSERT INTO layout (name, value) VALUES ('buckets', ?) IF NOT EXISTS";
-    lightweight(session, note, (i32::from(settings.buckets),)).await?;
-    check_buckets(session, settings).await?;
+    let note = "INSERT INTO KS.layout (name, value) VALUES ('buckets', ?) IF NOT EXISTS";
+    lightweight(schema, note, (i32::from(schema.settings.buckets),)).await?;
+    check_buckets(schema).await?;
     Ok(found.into_values().map(|(applied, _)| applied).collect())
 }
 
 /// The migrations in force, with their checksums.
-async fn applied(session: &Session) -> Result<BTreeMap<i32, (Applied, String)>, Error> {
-    let select = "SELECT version, name, checksum, applied_at FROM schema_migrations";
-    let rows = query(session, select, ()).await?.into_rows_result().map_err(unreadable)?;
+async fn applied(schema: Schema<'_>) -> Result<BTreeMap<i32, (Applied, String)>, Error> {
+    let select = "SELECT version, name, checksum, applied_at FROM KS.schema_migrations";
+    let rows = query(schema, select, ()).await?.into_rows_result().map_err(unreadable)?;
     let mut found = BTreeMap::new();
     for row in rows.rows::<(i32, String, String, i64)>().map_err(unreadable)? {
         let (version, name, checksum, applied_at) = row.map_err(unreadable)?;
@@ -146,10 +147,11 @@ fn check_checksums(found: &BTreeMap<i32, (Applied, String)>) -> Result<(), Error
     Ok(())
 }
 
-async fn check_buckets(session: &Session, settings: &Settings) -> Result<(), Error> {
-    let select = "SELECT value FROM layout WHERE name = 'buckets'";
-    let rows = query(session, select, ()).await?.into_rows_result().map_err(unreadable)?;
+async fn check_buckets(schema: Schema<'_>) -> Result<(), Error> {
+    let select = "SELECT value FROM KS.layout WHERE name = 'buckets'";
+    let rows = query(schema, select, ()).await?.into_rows_result().map_err(unreadable)?;
     let found = rows.maybe_first_row::<(i32,)>().map_err(unreadable)?.map(|(n,)| n);
+    let settings = schema.settings;
     if found != Some(i32::from(settings.buckets)) {
         return Err(Error::Config(format!(
             "keyspace {} has {} buckets, the settings say {}: the number cannot change",
@@ -162,10 +164,10 @@ async fn check_buckets(session: &Session, settings: &Settings) -> Result<(), Err
 }
 
 /// Waits until no other migrator works.
-async fn lock(session: &Session, holder: Uuid) -> Result<(), Error> {
-    let claim = "INSERT INTO schema_lock (name, holder) VALUES ('migrate', ?) IF NOT EXISTS USING TTL ?";
+async fn lock(schema: Schema<'_>, holder: Uuid) -> Result<(), Error> {
+    let claim = "INSERT INTO KS.schema_lock (name, holder) VALUES ('migrate', ?) IF NOT EXISTS USING TTL ?";
     let deadline = tokio::time::Instant::now() + LOCK_PATIENCE;
-    while !lightweight(session, claim, (holder, LOCK_TTL_SECONDS)).await? {
+    while !lightweight(schema, claim, (holder, LOCK_TTL_SECONDS)).await? {
         if tokio::time::Instant::now() > deadline {
             return Err(Error::Config("another migrator is at work".into()));
         }
@@ -174,44 +176,43 @@ async fn lock(session: &Session, holder: Uuid) -> Result<(), Error> {
     Ok(())
 }
 
-async fn enter(session: &Session, settings: &Settings) -> Result<(), Error> {
-    session.use_keyspace(&settings.keyspace, false).await.map_err(|cause| Error::Unavailable(Box::new(cause)))
+/// A keyspace, and the session to change it through.
+#[derive(Clone, Copy)]
+struct Schema<'a> {
+    session: &'a Session,
+    settings: &'a Settings,
 }
 
-/// Runs one statement, on its own and with time enough for a change of the schema.
-async fn query(session: &Session, text: &str, values: impl SerializeRow) -> Result<QueryResult, Error> {
-    let mut statement = Statement::new(text);
+/// Runs one statement (`KS` stands for the keyspace), on its own and with time enough for a change of the schema.
+async fn query(schema: Schema<'_>, text: &str, values: impl SerializeRow) -> Result<QueryResult, Error> {
+    let mut statement = Statement::new(named(text, &schema.settings.keyspace));
     statement.set_is_idempotent(true);
     statement.set_request_timeout(Some(SCHEMA_TIMEOUT));
-    connect::again(|| session.query_unpaged(statement.clone(), &values)).await
+    connect::again(|| schema.session.query_unpaged(statement.clone(), &values)).await
 }
 
 /// Whether a query finds anything.
-async fn any(session: &Session, text: &str, values: impl SerializeRow) -> Result<bool, Error> {
-    Ok(query(session, text, values).await?.into_rows_result().map_err(unreadable)?.rows_num() > 0)
+async fn any(schema: Schema<'_>, text: &str, values: impl SerializeRow) -> Result<bool, Error> {
+    Ok(query(schema, text, values).await?.into_rows_result().map_err(unreadable)?.rows_num() > 0)
 }
 
 /// Whether a statement with an `IF` was applied.
-async fn lightweight(session: &Session, text: &str, values: impl SerializeRow) -> Result<bool, Error> {
-    let rows = query(session, text, values).await?.into_rows_result().map_err(unreadable)?;
+async fn lightweight(schema: Schema<'_>, text: &str, values: impl SerializeRow) -> Result<bool, Error> {
+    let rows = query(schema, text, values).await?.into_rows_result().map_err(unreadable)?;
     let row = rows.first_row::<Row>().map_err(unreadable)?;
     Ok(matches!(row.columns.first(), Some(Some(CqlValue::Boolean(true)))))
 }
 
-/// The statements of a file, without comments.
+/// The statements of a file, without comments; `KS` stands for the keyspace. (A file that was released cannot say it.)
 fn statements(text: &str) -> Vec<String> {
     let lines: Vec<_> = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
-    lines.join("\n").split(';').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect()
+    let text = lines.join("\n").replace(CREATE_TABLE, &format!("{CREATE_TABLE}KS."));
+    text.split(';').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect()
 }
 
 /// Tells a changed file from the one that was applied: murmur2 and the length.
 fn checksum(text: &str) -> String {
     format!("{:08x}-{}", murmur2(text.as_bytes()), text.len())
-}
-
-fn now() -> Nanos {
-    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    Nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -221,13 +222,13 @@ mod tests {
     #[test]
     fn files_split_into_statements() {
         let all: Vec<_> = MIGRATIONS.iter().flat_map(|(_, text)| statements(text)).collect();
-        assert_eq!(all.len(), 5);
+        assert_eq!(all.len(), 8);
         // a migration that was cut short is run again
-        assert!(all.iter().all(|s| s.starts_with("CREATE TABLE IF NOT EXISTS ")), "{all:?}");
+        assert!(all.iter().all(|s| s.starts_with("CREATE TABLE IF NOT EXISTS KS.")), "{all:?}");
     }
 
     #[test]
     fn released_files_do_not_change() {
-        assert_eq!(MIGRATIONS.map(|(_, text)| checksum(text)), ["640e5c75-814", "d1d8a338-475"]);
+        assert_eq!(MIGRATIONS.map(|(_, text)| checksum(text)), ["640e5c75-814", "d1d8a338-475", "f7d6950d-997"]);
     }
 }

@@ -1,10 +1,16 @@
-//! Reading timelines: one query for each day, pages until there is no paging state.
+//! Reading timelines: for each day its seals, and the rows of hours that have none of the right version; pages until
+//! there is no paging state.
 
-use super::{Inner, Store, connect::again, unreadable};
-use crate::{Error, HourEntry, Order, StoredRow, Timeline, measure, payload};
+use super::{
+    Inner, Store,
+    connect::again,
+    seal::{Version, sealed_of},
+    unreadable,
+};
+use crate::{Data, Error, HourData, HourEntry, Order, StoredRow, Timeline, measure, payload, sheet};
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, future, stream};
 use model::{DeviceId, Hour, HourRange, Identity, MetricId, PatientId, Permit, StreamId};
 use scylla::{
     deserialize::row::DeserializeRow,
@@ -12,11 +18,12 @@ use scylla::{
     serialize::row::SerializeRow,
     statement::prepared::PreparedStatement,
 };
-use std::{ops::ControlFlow, time::Instant};
+use std::{collections::BTreeMap, ops::ControlFlow, time::Instant};
 use uuid::Uuid;
 
-/// Up to so many days are simply asked for; for more, the hour index says which have rows.
-const MAX_DAYS_UNASKED: i32 = 3;
+/// Up to so many hours are asked for their index entries and their late changes at once; of a longer range only those
+/// that the index names are, when it has answered: a patient's late changes of years are many.
+const MAX_HOURS_AT_ONCE: i64 = 24 * 31;
 
 #[async_trait]
 impl Timeline for Store {
@@ -30,17 +37,24 @@ impl Timeline for Store {
         self.inner.hours(permit.patient(), hours, order, limit).await
     }
 
-    async fn rows(&self, permit: &Permit, hours: HourRange) -> Result<Vec<StoredRow>, Error> {
+    async fn read(&self, permit: &Permit, hours: &[HourEntry]) -> Result<Vec<HourData>, Error> {
         let (patient, started) = (permit.patient(), Instant::now());
         let inner = &*self.inner;
-        let days = inner.days(patient, hours).await?;
-        let rows = stream::iter(days)
-            .map(|day| inner.day(patient, day, hours))
-            .buffered(inner.read_concurrency)
+        let mut days: BTreeMap<i32, BTreeMap<Hour, u64>> = BTreeMap::new();
+        for entry in hours {
+            days.entry(entry.hour.day()).or_default().insert(entry.hour, entry.version);
+        }
+        let mut found: BTreeMap<Hour, Data> = stream::iter(days)
+            .map(|(day, versions)| inner.day(patient, day, versions))
+            .buffer_unordered(inner.read_concurrency)
             .try_concat()
-            .await?;
-        measure::read("cql", rows.len(), started);
-        Ok(rows)
+            .await?
+            .into_iter()
+            .collect();
+        let mut data = |hour| found.remove(&hour).unwrap_or(Data::Rows(Vec::new()));
+        let hours: Vec<_> = hours.iter().map(|e| HourData { hour: e.hour, data: data(e.hour) }).collect();
+        measure::read("cql", &hours, started);
+        Ok(hours)
     }
 }
 
@@ -56,6 +70,29 @@ impl Inner {
         if range.first >= range.end || limit == 0 {
             return Ok(Vec::new());
         }
+        if i64::from(range.end.0) - i64::from(range.first.0) <= MAX_HOURS_AT_ONCE {
+            let (mut entries, versions) =
+                future::try_join(self.index(patient, range, order, limit), self.versions(patient, range)).await?;
+            give(&mut entries, &versions);
+            return Ok(entries);
+        }
+        let mut entries = self.index(patient, range, order, limit).await?;
+        let hours = || entries.iter().map(|entry| entry.hour);
+        if let (Some(first), Some(last)) = (hours().min(), hours().max()) {
+            let versions = self.versions(patient, HourRange { first, end: Hour(last.0 + 1) }).await?;
+            give(&mut entries, &versions);
+        }
+        Ok(entries)
+    }
+
+    /// The entries of the hour index, without versions.
+    async fn index(
+        &self,
+        patient: PatientId,
+        range: HourRange,
+        order: Order,
+        limit: i32,
+    ) -> Result<Vec<HourEntry>, Error> {
         let statement = match order {
             Order::Ascending => &self.statements.hours_ascending,
             Order::Descending => &self.statements.hours_descending,
@@ -66,47 +103,92 @@ impl Inner {
             let mut metrics: Vec<_> = metrics.unwrap_or_default().into_iter().map(|m| MetricId(m as u16)).collect();
             // the set is sorted as signed numbers
             metrics.sort_unstable();
-            entries.push(HourEntry { hour: Hour(hour), metrics });
+            entries.push(HourEntry { hour: Hour(hour), metrics, version: 0 });
             Ok(())
         })
         .await?;
         Ok(entries)
     }
 
-    /// The days of a range that may have rows, ascending.
-    async fn days(&self, patient: PatientId, range: HourRange) -> Result<Vec<i32>, Error> {
-        if range.first >= range.end {
-            return Ok(Vec::new());
+    /// What there is of some hours of one day, each with the version that a seal must have.
+    async fn day(
+        &self,
+        patient: PatientId,
+        day: i32,
+        versions: BTreeMap<Hour, u64>,
+    ) -> Result<Vec<(Hour, Data)>, Error> {
+        let first_open = sheet::first_open_hour(sheet::now());
+        let (over, open): (Vec<_>, Vec<_>) = versions.keys().copied().partition(|hour| *hour < first_open);
+        let (seals, mut data) = future::try_join(self.seals(patient, day, &over), self.runs(patient, &open)).await?;
+        let mut unsealed = over;
+        for (hour, seal) in seals {
+            let (version, sheet) = sealed_of(&seal)?;
+            if versions.get(&hour) == Some(&version) {
+                data.push((hour, Data::Sealed(sheet::open(sheet)?)));
+                unsealed.retain(|other| *other != hour);
+            }
         }
-        let (first, last) = (range.first.day(), Hour(range.end.0 - 1).day());
-        if last - first < MAX_DAYS_UNASKED {
-            return Ok((first..=last).collect());
-        }
-        let entries = self.hours(patient, range, Order::Ascending, usize::MAX).await?;
-        let mut days: Vec<_> = entries.iter().map(|entry| entry.hour.day()).collect();
-        days.dedup();
-        Ok(days)
+        data.extend(self.runs(patient, &unsealed).await?);
+        Ok(data)
     }
 
-    /// The rows of one day that lie in the range, in the contract's order.
-    async fn day(&self, patient: PatientId, day: i32, range: HourRange) -> Result<Vec<StoredRow>, Error> {
+    /// The seals there are of some hours of one day, ascending, whatever their versions.
+    async fn seals(&self, patient: PatientId, day: i32, hours: &[Hour]) -> Result<Vec<(Hour, Bytes)>, Error> {
+        let mut seals = Vec::new();
+        if let ([first, ..], [.., last]) = (hours, hours) {
+            let values = (patient.uuid(), day, first.0, last.0 + 1);
+            self.pages(&self.statements.select_seals, values, |(hour, seal): (i32, Option<Bytes>)| {
+                seals.extend(seal.map(|seal| (Hour(hour), seal)));
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(seals)
+    }
+
+    /// The rows of some hours of one day, ascending: one query for each run of hours that follow each other.
+    async fn runs(&self, patient: PatientId, hours: &[Hour]) -> Result<Vec<(Hour, Data)>, Error> {
+        let mut data = Vec::new();
+        for run in hours.chunk_by(|a, b| a.0 + 1 == b.0) {
+            let range = HourRange { first: run[0], end: Hour(run[run.len() - 1].0 + 1) };
+            let mut rows = self.rows(patient, range, usize::MAX).await?.into_iter().peekable();
+            while let Some(hour) = rows.peek().map(|row| row.hour) {
+                data.push((hour, Data::Rows(std::iter::from_fn(|| rows.next_if(|row| row.hour == hour)).collect())));
+            }
+        }
+        Ok(data)
+    }
+
+    /// The rows of hours of one day, ascending by hour and identity, up to the page with which they exceed so many
+    /// bytes.
+    pub(super) async fn rows(
+        &self,
+        patient: PatientId,
+        hours: HourRange,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredRow>, Error> {
         let bucket = super::bucket(patient, self.buckets);
-        let values = (bucket, day, patient.uuid(), range.first.0, range.end.0);
+        let values = (bucket, hours.first.day(), patient.uuid(), hours.first.0, hours.end.0);
         let mut rows = Vec::new();
-        type Columns = (i32, Uuid, Uuid, i64, i64, Bytes);
-        self.pages(&self.statements.select_blocks, values, |columns: Columns| {
-            let (hour, device, stream, sequence, digest, payload) = columns;
-            let (received_at, clock, block) = payload::decode(&payload)?;
-            let identity = Identity {
-                device: DeviceId::new(device),
-                stream: StreamId::new(stream),
-                sequence: sequence as u64,
-                digest: digest as u64,
+        let mut bytes = 0;
+        let mut state = Some(PagingState::start());
+        while let Some(page) = state.take().filter(|_| bytes <= max_bytes) {
+            type Columns = (i32, Uuid, Uuid, i64, i64, Bytes);
+            let each = |columns: Columns| {
+                let (hour, device, stream, sequence, digest, payload) = columns;
+                let (received_at, clock, block) = payload::decode(&payload)?;
+                let identity = Identity {
+                    device: DeviceId::new(device),
+                    stream: StreamId::new(stream),
+                    sequence: sequence as u64,
+                    digest: digest as u64,
+                };
+                bytes += block.len();
+                rows.push(StoredRow { hour: Hour(hour), identity, received_at, clock, block });
+                Ok(())
             };
-            rows.push(StoredRow { hour: Hour(hour), identity, received_at, clock, block });
-            Ok(())
-        })
-        .await?;
+            state = self.page(&self.statements.select_blocks, &values, page, each).await?;
+        }
         // the server sorts UUIDs by their version and numbers by their sign; nearly sorted, this costs little
         rows.sort_by_key(|row| (row.hour, row.identity));
         Ok(rows)
@@ -122,18 +204,40 @@ impl Inner {
     where
         R: for<'a> DeserializeRow<'a, 'a>,
     {
-        let mut state = PagingState::start();
-        loop {
-            let page = || self.session.execute_single_page(statement, &values, state.clone());
-            let (result, next) = again(page).await?;
-            let rows: QueryRowsResult = result.into_rows_result().map_err(unreadable)?;
-            for row in rows.rows::<R>().map_err(unreadable)? {
-                each(row.map_err(unreadable)?)?;
-            }
-            match next.into_paging_control_flow() {
-                ControlFlow::Break(()) => return Ok(()),
-                ControlFlow::Continue(next) => state = next,
-            }
+        let mut state = Some(PagingState::start());
+        while let Some(page) = state {
+            state = self.page(statement, &values, page, &mut each).await?;
         }
+        Ok(())
+    }
+
+    /// Reads one page of a query; returns where the next starts.
+    pub(super) async fn page<R>(
+        &self,
+        statement: &PreparedStatement,
+        values: &(impl SerializeRow + Sync),
+        state: PagingState,
+        mut each: impl FnMut(R) -> Result<(), Error>,
+    ) -> Result<Option<PagingState>, Error>
+    where
+        R: for<'a> DeserializeRow<'a, 'a>,
+    {
+        let page = || self.session.execute_single_page(statement, values, state.clone());
+        let (result, next) = again(page).await?;
+        let rows: QueryRowsResult = result.into_rows_result().map_err(unreadable)?;
+        for row in rows.rows::<R>().map_err(unreadable)? {
+            each(row.map_err(unreadable)?)?;
+        }
+        Ok(match next.into_paging_control_flow() {
+            ControlFlow::Break(()) => None,
+            ControlFlow::Continue(next) => Some(next),
+        })
+    }
+}
+
+/// Notes in index entries what changed late.
+fn give(entries: &mut [HourEntry], versions: &BTreeMap<Hour, Version>) {
+    for entry in entries {
+        entry.version = versions.get(&entry.hour).map_or(0, |version| version.id);
     }
 }

@@ -14,20 +14,32 @@ use std::time::Duration;
 /// Most rows in one batch: more do not make it faster (see [`super`]), and a batch is retried as a whole.
 pub(super) const MAX_BATCH_ROWS: usize = 50;
 
-const INSERT_BLOCK: &str = "INSERT INTO blocks (bucket, day, patient, hour, device, stream, sequence, digest, payload) \
+// `KS` stands for the keyspace: the driver finds a statement's replicas by it.
+const INSERT_BLOCK: &str = "INSERT INTO KS.blocks \
+                            (bucket, day, patient, hour, device, stream, sequence, digest, payload) \
                             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
-const SELECT_BLOCKS: &str = "SELECT hour, device, stream, sequence, digest, payload FROM blocks \
+const SELECT_BLOCKS: &str = "SELECT hour, device, stream, sequence, digest, payload FROM KS.blocks \
                              WHERE bucket = ? AND day = ? AND patient = ? AND hour >= ? AND hour < ?";
-const INSERT_HOUR: &str = "INSERT INTO hours (patient, hour) VALUES (?, ?)";
-const ADD_METRICS: &str = "UPDATE hours SET metrics = metrics + ? WHERE patient = ? AND hour = ?";
-const SELECT_HOURS: &str = "SELECT hour, metrics FROM hours WHERE patient = ? AND hour >= ? AND hour < ?";
-const INSERT_POSITION: &str = "INSERT INTO positions (device, stream, sequence) VALUES (?, ?, ?) USING TIMESTAMP ?";
-const SELECT_POSITION: &str = "SELECT sequence FROM positions WHERE device = ? AND stream = ?";
+const INSERT_HOUR: &str = "INSERT INTO KS.hours (patient, hour) VALUES (?, ?)";
+const ADD_METRICS: &str = "UPDATE KS.hours SET metrics = metrics + ? WHERE patient = ? AND hour = ?";
+const SELECT_HOURS: &str = "SELECT hour, metrics FROM KS.hours WHERE patient = ? AND hour >= ? AND hour < ?";
+const INSERT_LATE: &str = "INSERT INTO KS.late (patient, hour, writer, change) VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
+const SELECT_LATE: &str = "SELECT hour, writer, change FROM KS.late WHERE patient = ? AND hour >= ? AND hour < ?";
+const INSERT_UNSEALED: &str =
+    "INSERT INTO KS.unsealed (bucket, hour, patient, writer, touched) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?";
+const SELECT_UNSEALED: &str = "SELECT hour, patient, writer, touched FROM KS.unsealed WHERE bucket = ? AND hour < ?";
+const DELETE_UNSEALED: &str =
+    "DELETE FROM KS.unsealed USING TIMESTAMP ? WHERE bucket = ? AND hour = ? AND patient = ? AND writer = ?";
+const INSERT_SEAL: &str = "INSERT INTO KS.seals (patient, day, hour, seal) VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
+const SELECT_SEALS: &str = "SELECT hour, seal FROM KS.seals WHERE patient = ? AND day = ? AND hour >= ? AND hour < ?";
+const INSERT_POSITION: &str = "INSERT INTO KS.positions (device, stream, sequence) VALUES (?, ?, ?) USING TIMESTAMP ?";
+const SELECT_POSITION: &str = "SELECT sequence FROM KS.positions WHERE device = ? AND stream = ?";
 const PLACE: &str = "topic = ? AND log_partition = ? AND log_offset = ?";
-const INSERT_QUARANTINED: &str = "INSERT INTO quarantine (topic, log_partition, log_offset, put_at, reason, payload) \
+const INSERT_QUARANTINED: &str = "INSERT INTO KS.quarantine \
+                                  (topic, log_partition, log_offset, put_at, reason, payload) \
                                   VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
 const SELECT_QUARANTINE: &str =
-    "SELECT topic, log_partition, log_offset, put_at, reason, payload, replayed_at FROM quarantine";
+    "SELECT topic, log_partition, log_offset, put_at, reason, payload, replayed_at FROM KS.quarantine";
 
 /// Every statement, prepared once.
 pub(super) struct Statements {
@@ -38,6 +50,16 @@ pub(super) struct Statements {
     pub(super) add_metrics: PreparedStatement,
     pub(super) hours_ascending: PreparedStatement,
     pub(super) hours_descending: PreparedStatement,
+    /// Batches of 1, 2, .. [`MAX_BATCH_ROWS`] late changes.
+    pub(super) insert_late: Vec<Batch>,
+    pub(super) select_late: PreparedStatement,
+    /// Batches of 1, 2, .. [`MAX_BATCH_ROWS`] unsealed hours.
+    pub(super) insert_unsealed: Vec<Batch>,
+    pub(super) select_unsealed: PreparedStatement,
+    /// Batches of 1, 2, .. [`MAX_BATCH_ROWS`] unsealed hours.
+    pub(super) delete_unsealed: Vec<Batch>,
+    pub(super) insert_seal: PreparedStatement,
+    pub(super) select_seals: PreparedStatement,
     pub(super) insert_position: PreparedStatement,
     pub(super) select_position: PreparedStatement,
     pub(super) insert_quarantined: PreparedStatement,
@@ -49,34 +71,49 @@ pub(super) struct Statements {
 impl Statements {
     pub(super) async fn prepare(session: &Session, settings: &Settings) -> Result<Self, Error> {
         let prepare = async |text: &str, timeout: Duration| {
-            let mut statement = session.prepare(text).await.map_err(prepare_failed)?;
+            let mut statement = session.prepare(named(text, &settings.keyspace)).await.map_err(prepare_failed)?;
             statement.set_is_idempotent(true);
             statement.set_request_timeout(Some(timeout));
             statement.set_page_size(settings.page_rows);
             Ok::<_, Error>(statement)
         };
         let (write, read) = (settings.write_timeout, settings.read_timeout);
-        let insert_block = prepare(INSERT_BLOCK, write).await?;
-        let batch = |n: usize| {
-            let rows = vec![BatchStatement::from(insert_block.clone()); n];
-            let mut batch = Batch::new_with_statements(BatchType::Unlogged, rows);
-            batch.set_is_idempotent(true);
-            batch.set_request_timeout(Some(write));
-            batch
+        let batches = async |text: &str| {
+            let statement = prepare(text, write).await?;
+            let batch = |n: usize| {
+                let rows = vec![BatchStatement::from(statement.clone()); n];
+                let mut batch = Batch::new_with_statements(BatchType::Unlogged, rows);
+                batch.set_is_idempotent(true);
+                batch.set_request_timeout(Some(write));
+                batch
+            };
+            Ok::<_, Error>((1..=MAX_BATCH_ROWS).map(batch).collect())
         };
         Ok(Self {
-            insert_blocks: (1..=MAX_BATCH_ROWS).map(batch).collect(),
+            insert_blocks: batches(INSERT_BLOCK).await?,
             select_blocks: prepare(SELECT_BLOCKS, read).await?,
             insert_hour: prepare(INSERT_HOUR, write).await?,
             add_metrics: prepare(ADD_METRICS, write).await?,
             hours_ascending: prepare(&format!("{SELECT_HOURS} LIMIT ?"), read).await?,
             hours_descending: prepare(&format!("{SELECT_HOURS} ORDER BY hour DESC LIMIT ?"), read).await?,
+            insert_late: batches(INSERT_LATE).await?,
+            select_late: prepare(SELECT_LATE, read).await?,
+            insert_unsealed: batches(INSERT_UNSEALED).await?,
+            select_unsealed: prepare(SELECT_UNSEALED, read).await?,
+            delete_unsealed: batches(DELETE_UNSEALED).await?,
+            insert_seal: prepare(INSERT_SEAL, write).await?,
+            select_seals: prepare(SELECT_SEALS, read).await?,
             insert_position: prepare(INSERT_POSITION, write).await?,
             select_position: prepare(SELECT_POSITION, read).await?,
             insert_quarantined: prepare(INSERT_QUARANTINED, write).await?,
             select_quarantine: prepare(SELECT_QUARANTINE, read).await?,
-            select_put_at: prepare(&format!("SELECT put_at FROM quarantine WHERE {PLACE}"), read).await?,
-            mark_replayed: prepare(&format!("UPDATE quarantine SET replayed_at = ? WHERE {PLACE}"), write).await?,
+            select_put_at: prepare(&format!("SELECT put_at FROM KS.quarantine WHERE {PLACE}"), read).await?,
+            mark_replayed: prepare(&format!("UPDATE KS.quarantine SET replayed_at = ? WHERE {PLACE}"), write).await?,
         })
     }
+}
+
+/// A statement in which `KS.` is replaced by the keyspace, whose name the settings have checked.
+pub(super) fn named(text: &str, keyspace: &str) -> String {
+    text.replace("KS.", &format!("{keyspace}."))
 }

@@ -51,6 +51,38 @@ pub(super) fn parse_hour(key: &[u8]) -> Result<Hour, Error> {
     Ok(Hour((u32::from_be_bytes(part(key, 16)) ^ SIGN) as i32))
 }
 
+/// The patient and the hour in a key of `hours` or `seals`.
+pub(super) fn parse_patient_hour(key: &[u8; HOUR]) -> (PatientId, Hour) {
+    (PatientId::from_bytes(part(key, 0)), Hour((u32::from_be_bytes(part(key, 16)) ^ SIGN) as i32))
+}
+
+/// `unsealed`: hour (4, sign bit flipped), patient (16), so that the oldest hours come first.
+pub(super) fn unsealed(hour: &[u8; HOUR]) -> [u8; HOUR] {
+    let mut key = *hour;
+    key.rotate_right(4);
+    key
+}
+
+/// The first key in `unsealed` that an hour can have.
+pub(super) fn first_unsealed(of: Hour) -> [u8; HOUR] {
+    unsealed(&hour(PatientId::from_bytes([0; 16]), of))
+}
+
+/// The key in `hours` and `seals` for a key of `unsealed`.
+pub(super) fn parse_unsealed(key: &[u8]) -> Result<[u8; HOUR], Error> {
+    let key: [u8; HOUR] =
+        key.try_into().map_err(|_| Error::Corrupt(format!("an unsealed hour's key of {} bytes", key.len())))?;
+    let mut hour = key;
+    hour.rotate_left(4);
+    Ok(hour)
+}
+
+/// When an unsealed hour was touched: nanoseconds, 8 bytes.
+pub(super) fn parse_touched(bytes: &[u8]) -> Result<Nanos, Error> {
+    let bytes = bytes.try_into().map_err(|_| Error::Corrupt(format!("a touched time of {} bytes", bytes.len())))?;
+    Ok(Nanos(i64::from_be_bytes(bytes)))
+}
+
 /// The metrics of an hour: two bytes each, ascending.
 pub(super) fn metrics(metrics: &[MetricId]) -> Vec<u8> {
     metrics.iter().flat_map(|m| m.0.to_be_bytes()).collect()

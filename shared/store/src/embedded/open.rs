@@ -1,6 +1,6 @@
 //! Opening a folder: making it, refusing one that a newer version wrote, repairing a first start that was cut short.
 
-use super::{Error, Inner, Known, failed};
+use super::{Error, Inner, Known, failed, seal::Writing};
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use std::{
     fs::{self, File},
@@ -8,11 +8,16 @@ use std::{
     sync::{Mutex, atomic::AtomicU64},
 };
 
-/// Version of the keys and values in [`super::keys`] and [`crate::payload`].
-const SCHEMA: u32 = 1;
+/// Version of the keys and values in [`super::keys`], [`crate::payload`] and [`crate::sheet`]. Version 2 added seals: a
+/// program that knows only version 1 would append to a sealed hour and leave its seal, so it must not open the folder.
+const SCHEMA: u32 = 2;
+/// The oldest version that this one opens; such a folder is raised to [`SCHEMA`].
+const OLDEST_SCHEMA: u32 = 1;
 const SCHEMA_KEY: &str = "schema";
 /// Rows in memory before they go to a file: two of these (one filling, one being written) stay below 64 MiB.
 const MEMTABLE_BYTES: u64 = 24 << 20;
+/// Seals and their list in memory before they go to a file: written rarely, so that less will do.
+const SEALS_MEMTABLE_BYTES: u64 = 4 << 20;
 /// Blocks of files kept in memory for reads.
 const CACHE_BYTES: u64 = 32 << 20;
 /// Journals kept until their rows are in files: bounds the disk they take and the time a start needs to read them.
@@ -25,20 +30,23 @@ pub(super) fn open(dir: &Path) -> Result<Inner, Error> {
         .max_journaling_size(JOURNAL_BYTES)
         .open()
         .map_err(|cause| at(dir, failed(cause)))?;
-    let keyspace =
-        |name| db.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)).map_err(failed);
+    let sized =
+        |name, bytes| db.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(bytes)).map_err(failed);
+    let keyspace = |name| sized(name, MEMTABLE_BYTES);
     let meta = keyspace("meta")?;
-    match meta.get(SCHEMA_KEY).map_err(failed)? {
-        None => meta.insert(SCHEMA_KEY, SCHEMA.to_be_bytes()).map_err(failed)?,
-        Some(bytes) => check_schema(&bytes).map_err(|cause| at(dir, cause))?,
+    if let Some(bytes) = meta.get(SCHEMA_KEY).map_err(failed)? {
+        check_schema(&bytes).map_err(|cause| at(dir, cause))?;
     }
+    meta.insert(SCHEMA_KEY, SCHEMA.to_be_bytes()).map_err(failed)?;
     let inner = Inner {
         blocks: keyspace("blocks")?,
         hours: keyspace("hours")?,
+        seals: sized("seals", SEALS_MEMTABLE_BYTES)?,
+        unsealed: sized("unsealed", SEALS_MEMTABLE_BYTES)?,
         positions: keyspace("positions")?,
         quarantine: keyspace("quarantine")?,
         known: Known::new(),
-        writing: Mutex::new(()),
+        writing: Mutex::new(Writing::new()),
         committed: AtomicU64::new(0),
         synced: Mutex::new(0),
         db,
@@ -50,7 +58,7 @@ pub(super) fn open(dir: &Path) -> Result<Inner, Error> {
 fn check_schema(bytes: &[u8]) -> Result<(), Error> {
     let bytes = bytes.try_into().map_err(|_| Error::Corrupt(format!("a schema version of {} bytes", bytes.len())))?;
     match u32::from_be_bytes(bytes) {
-        SCHEMA => Ok(()),
+        OLDEST_SCHEMA..=SCHEMA => Ok(()),
         newer if newer > SCHEMA => Err(Error::Config(format!(
             "the folder was written by a newer version (schema {newer}, this one knows {SCHEMA})"
         ))),
@@ -121,6 +129,17 @@ mod tests {
         meta.insert(SCHEMA_KEY, (SCHEMA + 1).to_be_bytes()).unwrap();
         drop((meta, store));
         assert!(message(Store::open(dir.path())).contains("newer version"));
+    }
+
+    #[test]
+    fn the_version_before_seals_is_raised() {
+        let dir = tempfile::tempdir().unwrap();
+        let schema = |store: &Store| store.inner.db.keyspace("meta", KeyspaceCreateOptions::default).unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        schema(&store).insert(SCHEMA_KEY, OLDEST_SCHEMA.to_be_bytes()).unwrap();
+        drop(store);
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(*schema(&store).get(SCHEMA_KEY).unwrap().unwrap(), SCHEMA.to_be_bytes());
     }
 
     #[test]

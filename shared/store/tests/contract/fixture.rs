@@ -5,11 +5,11 @@ use model::{
     ClockQuality, DeviceId, Hour, HourRange, Identity, MetricId, Nanos, PatientId, Permit, Row, StreamId, UserId,
     access::{Action, Permission, Principal, Relation, RelationKind, Subject, decide},
 };
-use store::{Append, Positions, Quarantine, StoredRow, Timeline};
+use store::{Append, Data, HourData, Order, Positions, Quarantine, Seal, StoredRow, Timeline};
 
 /// All that a store does.
-pub trait Store: Append + Timeline + Positions + Quarantine + Clone + 'static {}
-impl<T: Append + Timeline + Positions + Quarantine + Clone + 'static> Store for T {}
+pub trait Store: Append + Timeline + Seal + Positions + Quarantine + Clone + 'static {}
+impl<T: Append + Timeline + Seal + Positions + Quarantine + Clone + 'static> Store for T {}
 
 /// An embedded store in a folder of its own.
 pub async fn embedded() -> (store::embedded::Store, tempfile::TempDir) {
@@ -28,6 +28,24 @@ pub async fn cql() -> (store::cql::Store, ()) {
 pub async fn cql_small_pages() -> (store::cql::Store, ()) {
     connect(3).await
 }
+
+/// A CQL store as it comes, and that nobody else seals at the same time.
+#[cfg(feature = "live")]
+pub async fn cql_alone() -> (store::cql::Store, tokio::sync::MutexGuard<'static, ()>) {
+    let alone = SEALING.lock().await;
+    (cql().await.0, alone)
+}
+
+/// A CQL store that reads three rows at once, and that nobody else seals at the same time.
+#[cfg(feature = "live")]
+pub async fn cql_small_pages_alone() -> (store::cql::Store, tokio::sync::MutexGuard<'static, ()>) {
+    let alone = SEALING.lock().await;
+    (cql_small_pages().await.0, alone)
+}
+
+/// Held by the cases that seal the keyspace which all share.
+#[cfg(feature = "live")]
+static SEALING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[cfg(feature = "live")]
 async fn connect(page_rows: i32) -> (store::cql::Store, ()) {
@@ -94,12 +112,33 @@ pub fn hours(first: i32, end: i32) -> HourRange {
     HourRange { first: Hour(first), end: Hour(end) }
 }
 
-/// All rows of a patient.
-pub async fn all(store: &impl Store, patient: PatientId) -> Vec<StoredRow> {
-    store.rows(&permit(patient), model::Range::ALL.hours()).await.unwrap()
+/// What there is of a patient's hours.
+pub async fn read(store: &impl Timeline, patient: PatientId, hours: HourRange) -> Vec<HourData> {
+    let permit = permit(patient);
+    let entries = store.hours(&permit, hours, Order::Ascending, usize::MAX).await.unwrap();
+    let data = store.read(&permit, &entries).await.unwrap();
+    assert!(data.iter().map(|data| data.hour).eq(entries.iter().map(|entry| entry.hour)), "in the order asked for");
+    data
+}
+
+/// The rows of a patient's hours, none of which may be sealed.
+pub async fn rows(store: &impl Timeline, patient: PatientId, hours: HourRange) -> Vec<StoredRow> {
+    let rows = |data: HourData| match data.data {
+        Data::Rows(rows) => {
+            assert!(rows.iter().all(|row| row.hour == data.hour));
+            rows
+        }
+        Data::Sealed(_) => panic!("{:?} is sealed", data.hour),
+    };
+    read(store, patient, hours).await.into_iter().flat_map(rows).collect()
+}
+
+/// All rows of a patient, of hours that are not sealed.
+pub async fn all(store: &impl Timeline, patient: PatientId) -> Vec<StoredRow> {
+    rows(store, patient, model::Range::ALL.hours()).await
 }
 
 /// All rows of a patient, which must be these, in this order.
-pub async fn expect(store: &impl Store, patient: PatientId, rows: &[Row]) {
+pub async fn expect(store: &impl Timeline, patient: PatientId, rows: &[Row]) {
     assert_eq!(all(store, patient).await, rows.iter().map(stored).collect::<Vec<_>>());
 }

@@ -1,0 +1,278 @@
+//! A sheet: all readings of one patient's hour, from all batches, column by column in the order of time.
+//!
+//! Timelines are read from sheets: put together from rows, or read back from a sealed hour. Layout (notation and columns as in
+//! [`crate::Block`]), version 1:
+//!
+//! ```text
+//! sheet   = 1:u8, v n_sources, source*, v n_batches, batch*, v n_columns, (v length, column, runs)*
+//! source  = device (16), stream (16)
+//! batch   = v source, z sequence - the last one's, digest (8), z received_at - the last one's, clock (1)
+//! runs    = v n_runs, (z batch - the last one's, v n_lines)*
+//! ```
+
+use crate::{
+    block::{Column, Head, MAX_READINGS, Values, decode_lines, encode_column},
+    bytes::{Malformed, Reader, put_signed, put_varint},
+    catalog::MetricId,
+    id::{DeviceId, StreamId},
+    reading::ClockQuality,
+    record::Identity,
+    time::{Hour, Nanos},
+};
+
+const VERSION: u8 = 1;
+/// The fewest bytes that a batch takes: what a claim of many can at most make a reader allocate.
+const MIN_BATCH_BYTES: usize = 12;
+
+/// What readings of one batch have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// Which batch.
+    pub identity: Identity,
+    /// When it was accepted, by our clock.
+    pub received_at: Nanos,
+    /// What the device says of its clock.
+    pub clock: ClockQuality,
+}
+
+/// All readings of one patient's hour.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sheet {
+    /// The hour.
+    pub hour: Hour,
+    /// The batches, ascending by identity.
+    pub batches: Vec<Batch>,
+    /// The readings by metric and unit.
+    pub columns: Vec<SheetColumn>,
+}
+
+/// Readings of one metric in one unit, ascending by time, then batch, then index.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SheetColumn {
+    /// The lines.
+    pub lines: Column,
+    /// The place of each line's batch in [`Sheet::batches`].
+    pub batch: Vec<u32>,
+}
+
+impl SheetColumn {
+    /// What a line's place in its column follows.
+    fn key(&self, line: usize) -> (Nanos, u32, u32) {
+        (self.lines.measured_at[line], self.batch[line], self.lines.index[line])
+    }
+
+    fn is_sorted(&self) -> bool {
+        (1..self.batch.len()).all(|line| self.key(line - 1) <= self.key(line))
+    }
+
+    fn sort(&mut self) {
+        if self.is_sorted() {
+            return;
+        }
+        let mut order: Vec<usize> = (0..self.batch.len()).collect();
+        order.sort_unstable_by_key(|&line| self.key(line));
+        permute(&mut self.batch, &order);
+        permute(&mut self.lines.index, &order);
+        permute(&mut self.lines.measured_at, &order);
+        permute(&mut self.lines.quality, &order);
+        match &mut self.lines.values {
+            Values::Number(values) => permute(values, &order),
+            Values::Coded(values) => permute(values, &order),
+            Values::Waveform(values) => permute(values, &order),
+        }
+    }
+}
+
+fn permute<T: Clone>(items: &mut Vec<T>, order: &[usize]) {
+    *items = order.iter().map(|&at| items[at].clone()).collect();
+}
+
+impl Sheet {
+    /// Puts rows of one hour together: each a batch and its [`crate::Block`]. Of metrics only those `wanted` (ascending; empty: all).
+    pub fn collect<'a>(
+        hour: Hour,
+        rows: impl IntoIterator<Item = (Batch, &'a [u8])>,
+        wanted: &[MetricId],
+    ) -> Result<Self, Malformed> {
+        let mut rows: Vec<_> = rows.into_iter().collect();
+        if !rows.is_sorted_by_key(|(batch, _)| batch.identity) {
+            rows.sort_by_key(|(batch, _)| batch.identity);
+        }
+        let mut columns: Vec<SheetColumn> = Vec::new();
+        for (number, (_, block)) in (0u32..).zip(&rows) {
+            add_block(&mut columns, number, hour, block, wanted)?;
+        }
+        columns.iter_mut().for_each(SheetColumn::sort);
+        Ok(Self { hour, batches: rows.into_iter().map(|(batch, _)| batch).collect(), columns })
+    }
+
+    /// How many readings the sheet has.
+    pub fn len(&self) -> usize {
+        self.columns.iter().map(|column| column.batch.len()).sum()
+    }
+
+    /// Whether the sheet has no reading.
+    pub fn is_empty(&self) -> bool {
+        self.columns.iter().all(|column| column.batch.is_empty())
+    }
+
+    /// The sheet's bytes; `None` when a column has more than 1,048,576 readings, which no reader would take.
+    pub fn encode(&self) -> Option<Vec<u8>> {
+        if self.columns.iter().any(|column| column.batch.len() > MAX_READINGS) {
+            return None;
+        }
+        let mut out = vec![VERSION];
+        encode_batches(&self.batches, &mut out);
+        put_varint(&mut out, self.columns.len() as u64);
+        let mut bytes = Vec::new();
+        for column in &self.columns {
+            bytes.clear();
+            encode_column(&column.lines, self.hour, &mut bytes);
+            let runs = column.batch.chunk_by(|a, b| a == b);
+            put_varint(&mut bytes, runs.clone().count() as u64);
+            let mut last = 0;
+            for run in runs {
+                put_signed(&mut bytes, i64::from(run[0]) - last);
+                put_varint(&mut bytes, run.len() as u64);
+                last = i64::from(run[0]);
+            }
+            put_varint(&mut out, bytes.len() as u64);
+            out.extend_from_slice(&bytes);
+        }
+        Some(out)
+    }
+
+    /// Reads the sheet of `hour` back; of metrics only those `wanted` (ascending; empty: all).
+    pub fn decode(hour: Hour, bytes: &[u8], wanted: &[MetricId]) -> Result<Self, Malformed> {
+        let mut input = Reader::new(bytes);
+        if input.byte()? != VERSION {
+            return Err(input.malformed("sheet version 1"));
+        }
+        let batches = decode_batches(&mut input)?;
+        let mut columns = Vec::new();
+        for _ in 0..input.count(8)? {
+            let length = input.count(1)?;
+            let mut column = Reader::new(input.take(length)?);
+            let head = Head::read(&mut column)?;
+            if wanted.is_empty() || wanted.binary_search(&head.metric).is_ok() {
+                columns.push(decode_column(&mut column, hour, &head, batches.len())?);
+                column.end()?;
+            }
+        }
+        input.end()?;
+        Ok(Self { hour, batches, columns })
+    }
+}
+
+/// Adds a block's lines to the columns that they belong to.
+fn add_block(
+    columns: &mut Vec<SheetColumn>,
+    number: u32,
+    hour: Hour,
+    block: &[u8],
+    wanted: &[MetricId],
+) -> Result<(), Malformed> {
+    let (mut input, n_columns) = crate::block::open(block)?;
+    for ordinal in 0..n_columns {
+        let head = Head::read(&mut input)?;
+        let lines = input.clone();
+        if !wanted.is_empty() && wanted.binary_search(&head.metric).is_err() {
+            // read over
+            decode_lines(&mut input, hour, &head, &mut head.column())?;
+            continue;
+        }
+        // one device's blocks mostly have the same columns at the same places
+        let mut near = columns.get(ordinal).is_some_and(|column| head.suits(&column.lines)).then_some(ordinal);
+        let mut next = 0;
+        loop {
+            let at = near.take().or_else(|| (next..columns.len()).find(|&at| head.suits(&columns[at].lines)));
+            let at = at.unwrap_or_else(|| {
+                columns.push(SheetColumn { lines: head.column(), batch: Vec::new() });
+                columns.len() - 1
+            });
+            let column = &mut columns[at];
+            input = lines.clone();
+            if decode_lines(&mut input, hour, &head, &mut column.lines)? {
+                column.batch.resize(column.lines.len(), number);
+                break;
+            }
+            // values of another kind; a new column takes any
+            next = at + 1;
+        }
+    }
+    input.end()
+}
+
+fn decode_column(
+    input: &mut Reader<'_>,
+    hour: Hour,
+    head: &Head<'_>,
+    n_batches: usize,
+) -> Result<SheetColumn, Malformed> {
+    let mut lines = head.column();
+    decode_lines(input, hour, head, &mut lines)?;
+    let mut batch = Vec::with_capacity(lines.len());
+    let mut last = 0i64;
+    for _ in 0..input.count(2)? {
+        last = last.wrapping_add(input.signed()?);
+        let number = u32::try_from(last).ok().filter(|&number| (number as usize) < n_batches);
+        let number = number.ok_or_else(|| input.malformed("a batch that the sheet has"))?;
+        let n_lines = usize::try_from(input.varint()?).unwrap_or(usize::MAX);
+        if n_lines > lines.len() - batch.len() {
+            return Err(input.malformed("as many batches as lines"));
+        }
+        batch.resize(batch.len() + n_lines, number);
+    }
+    let column = SheetColumn { lines, batch };
+    if column.batch.len() != column.lines.len() || !column.is_sorted() {
+        return Err(input.malformed("lines in order, each with its batch"));
+    }
+    Ok(column)
+}
+
+fn encode_batches(batches: &[Batch], out: &mut Vec<u8>) {
+    let source = |batch: &Batch| (batch.identity.device, batch.identity.stream);
+    // ascending by identity: a source's batches stand together
+    let sources = batches.chunk_by(|a, b| source(a) == source(b));
+    put_varint(out, sources.clone().count() as u64);
+    for batches in sources.clone() {
+        let (device, stream) = source(&batches[0]);
+        out.extend_from_slice(device.as_bytes());
+        out.extend_from_slice(stream.as_bytes());
+    }
+    put_varint(out, batches.len() as u64);
+    let (mut sequence, mut received_at) = (0u64, 0i64);
+    for (number, batch) in (0u64..).zip(sources).flat_map(|(n, batches)| batches.iter().map(move |b| (n, b))) {
+        put_varint(out, number);
+        put_signed(out, batch.identity.sequence.wrapping_sub(sequence) as i64);
+        out.extend_from_slice(&batch.identity.digest.to_le_bytes());
+        put_signed(out, batch.received_at.0.wrapping_sub(received_at));
+        out.push(batch.clock.code());
+        (sequence, received_at) = (batch.identity.sequence, batch.received_at.0);
+    }
+}
+
+fn decode_batches(input: &mut Reader<'_>) -> Result<Vec<Batch>, Malformed> {
+    let n_sources = input.count(32)?;
+    let mut sources = Vec::with_capacity(n_sources);
+    for _ in 0..n_sources {
+        sources.push((DeviceId::from_bytes(input.array()?), StreamId::from_bytes(input.array()?)));
+    }
+    let n_batches = input.count(MIN_BATCH_BYTES)?;
+    let mut batches: Vec<Batch> = Vec::with_capacity(n_batches);
+    let (mut sequence, mut received_at) = (0u64, 0i64);
+    for _ in 0..n_batches {
+        let source = usize::try_from(input.varint()?).ok().and_then(|at| sources.get(at));
+        let &(device, stream) = source.ok_or_else(|| input.malformed("a source that the sheet has"))?;
+        sequence = sequence.wrapping_add(input.signed()? as u64);
+        let digest = u64::from_le_bytes(input.array()?);
+        received_at = received_at.wrapping_add(input.signed()?);
+        let clock = ClockQuality::from_code(input.byte()?).ok_or_else(|| input.malformed("a clock quality"))?;
+        let identity = Identity { device, stream, sequence, digest };
+        if batches.last().is_some_and(|last| last.identity >= identity) {
+            return Err(input.malformed("batches in the order of their identity"));
+        }
+        batches.push(Batch { identity, received_at: Nanos(received_at), clock });
+    }
+    Ok(batches)
+}

@@ -1,0 +1,155 @@
+//! A sheet holds exactly the readings of its rows, in order, and damage to its bytes is noticed.
+
+use model::{
+    Batch, Block, ClockQuality, Column, DeviceId, Factor, Hour, Identity, MetricId, Nanos, Quality, Sheet, StreamId,
+    Values,
+};
+use proptest::prelude::*;
+
+const HOUR: Hour = Hour(446_000);
+
+/// One reading as plainly as it can be said: batch, metric, unit, time, index, quality, value.
+type Plain = (Identity, MetricId, String, Nanos, u32, u8, String);
+
+fn plain_value(values: &Values, line: usize) -> String {
+    match values {
+        Values::Number(values) => format!("{:?}", values[line]),
+        Values::Coded(values) => format!("code {}", values[line]),
+        Values::Waveform(values) => format!("{:?}", values[line]),
+    }
+}
+
+fn of_column(identity: impl Fn(usize) -> Identity, column: &Column) -> Vec<Plain> {
+    let plain = |line: usize| {
+        let (at, index, quality) = (column.measured_at[line], column.index[line], column.quality[line].0);
+        let value = plain_value(&column.values, line);
+        (identity(line), column.metric, column.unit.to_string(), at, index, quality, value)
+    };
+    (0..column.len()).map(plain).collect()
+}
+
+fn of_sheet(sheet: &Sheet) -> Vec<Plain> {
+    let column = |column: &model::SheetColumn| {
+        of_column(|line| sheet.batches[column.batch[line] as usize].identity, &column.lines)
+    };
+    let mut all: Vec<_> = sheet.columns.iter().flat_map(column).collect();
+    all.sort();
+    all
+}
+
+fn of_rows(rows: &[(Batch, Block)], wanted: &[MetricId]) -> Vec<Plain> {
+    let block = |(batch, block): &(Batch, Block)| {
+        let columns = block.columns.iter().filter(|c| wanted.is_empty() || wanted.contains(&c.metric));
+        columns.flat_map(|column| of_column(|_| batch.identity, column)).collect::<Vec<_>>()
+    };
+    let mut all: Vec<_> = rows.iter().flat_map(block).collect();
+    all.sort();
+    all
+}
+
+fn collect(rows: &[(Batch, Block)], wanted: &[MetricId]) -> Sheet {
+    let encode = |(batch, block): &(Batch, Block)| {
+        let mut bytes = Vec::new();
+        block.encode(HOUR, &mut bytes);
+        (*batch, bytes)
+    };
+    let encoded: Vec<_> = rows.iter().map(encode).collect();
+    Sheet::collect(HOUR, encoded.iter().map(|(batch, bytes)| (*batch, &bytes[..])), wanted).unwrap()
+}
+
+fn column() -> impl Strategy<Value = Column> {
+    let line = (0..3_600_000i64, 0..40u32, 0..3u8, 0..500i64);
+    let factor = prop_oneof![Just(Factor::IDENTITY), Just(Factor { scale: 0.5, offset: -17.0 })];
+    let shape = (0..4u16, prop_oneof![Just(""), Just("bpm")], factor, any::<bool>());
+    (shape, prop::collection::vec(line, 1..12)).prop_map(|((metric, unit, factor, coded), lines)| Column {
+        metric: MetricId(metric),
+        unit: unit.into(),
+        factor,
+        index: lines.iter().map(|l| l.1).collect(),
+        measured_at: lines.iter().map(|l| HOUR.start().plus(l.0 * 1_000_000)).collect(),
+        quality: lines.iter().map(|l| Quality(l.2)).collect(),
+        values: match coded {
+            true => Values::Coded(lines.iter().map(|l| format!("c{}", l.3).into()).collect()),
+            false => Values::Number(lines.iter().map(|l| l.3 as f64 / 10.0).collect()),
+        },
+    })
+}
+
+/// Rows of two devices in any order, as no two have the same identity.
+fn rows() -> impl Strategy<Value = Vec<(Batch, Block)>> {
+    let row = (prop::collection::vec(column(), 1..4), 0..2u8, 1..1_000u64, any::<u64>(), any::<i32>());
+    prop::collection::vec(row, 0..8).prop_map(|rows| {
+        let row = |(columns, device, sequence, digest, received_at): (Vec<Column>, u8, u64, u64, i32)| {
+            let (device, stream) = (DeviceId::from_bytes([device; 16]), StreamId::from_bytes([9; 16]));
+            let identity = Identity { device, stream, sequence, digest };
+            let batch = Batch { identity, received_at: Nanos(received_at.into()), clock: ClockQuality::Free };
+            (batch, Block { columns })
+        };
+        let mut rows: Vec<_> = rows.into_iter().map(row).collect();
+        rows.sort_by_key(|(batch, _)| batch.identity);
+        rows.dedup_by_key(|(batch, _)| batch.identity);
+        rows.reverse();
+        rows
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_sheet_has_the_readings_of_its_rows(rows in rows()) {
+        for wanted in [&[][..], &[MetricId(1)], &[MetricId(0), MetricId(3)]] {
+            let sheet = collect(&rows, wanted);
+            prop_assert_eq!(of_sheet(&sheet), of_rows(&rows, wanted));
+            for column in &sheet.columns {
+                let keys: Vec<_> = (0..column.batch.len())
+                    .map(|l| (column.lines.measured_at[l], column.batch[l], column.lines.index[l]))
+                    .collect();
+                prop_assert!(keys.is_sorted());
+            }
+            let bytes = sheet.encode().unwrap();
+            prop_assert_eq!(&Sheet::decode(HOUR, &bytes, &[]).unwrap(), &sheet);
+            // all of it encoded, some of it read
+            let all = collect(&rows, &[]).encode().unwrap();
+            prop_assert_eq!(of_sheet(&Sheet::decode(HOUR, &all, wanted).unwrap()), of_rows(&rows, wanted));
+        }
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused_or_still_in_order(rows in rows(), at in any::<prop::sample::Index>(), to: u8) {
+        let mut bytes = collect(&rows, &[]).encode().unwrap();
+        let cut = at.index(bytes.len());
+        prop_assert!(Sheet::decode(HOUR, &bytes[..cut], &[]).is_err());
+        bytes[cut] = to;
+        if let Ok(sheet) = Sheet::decode(HOUR, &bytes, &[]) {
+            let known = sheet.columns.iter().all(|c| c.batch.iter().all(|&b| (b as usize) < sheet.batches.len()));
+            prop_assert!(known);
+        }
+    }
+}
+
+#[test]
+fn an_hour_at_one_hertz_takes_three_bytes_a_reading() {
+    let row = |n: u64| {
+        let seconds: Vec<i64> = (0..10).map(|s| (n as i64 * 10 + s) * Nanos::SECOND).collect();
+        let column = |metric: u16| Column {
+            metric: MetricId(metric),
+            unit: "".into(),
+            factor: Factor::IDENTITY,
+            index: (0..10).map(|i| i * 5 + u32::from(metric)).collect(),
+            measured_at: seconds.iter().map(|&s| HOUR.start().plus(s)).collect(),
+            quality: vec![Quality::GOOD; 10],
+            values: Values::Number((0..10).map(|i| 70.0 + f64::from((i * 7 + n as i32) % 5)).collect()),
+        };
+        let (device, stream) = (DeviceId::from_bytes([1; 16]), StreamId::from_bytes([2; 16]));
+        let identity = Identity { device, stream, sequence: n + 1, digest: n.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
+        let received_at = HOUR.start().plus(n as i64 * 10 * Nanos::SECOND);
+        (
+            Batch { identity, received_at, clock: ClockQuality::Synchronized },
+            Block { columns: (0..5).map(column).collect() },
+        )
+    };
+    let rows: Vec<_> = (0..360).map(row).collect();
+    let sheet = collect(&rows, &[]);
+    assert_eq!((sheet.len(), sheet.columns.len()), (18_000, 5));
+    let bytes = sheet.encode().unwrap().len();
+    assert!(bytes <= 3 * 18_000, "{bytes} bytes");
+}

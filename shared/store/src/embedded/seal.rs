@@ -1,0 +1,238 @@
+//! Sealing hours, and unsealing those that are appended to.
+//!
+//! No clock decides whether a seal holds every row of its hour: an append that changes an hour removes its seal in the
+//! same batch, and takes the ticket of whoever is just sealing it, so that this seal is not committed. Both happen
+//! under the lock that all writing holds.
+//!
+//! A seal is not synced by itself. The engine recovers a prefix of what was committed (it syncs its journal before rows
+//! go to files): a seal on disk has the rows it holds before it, and a crash that loses the removal of a seal loses
+//! the rows of the same batch with it.
+
+use super::{Inner, Store, failed, keys};
+use crate::{
+    Data, Error, HourData, Seal, Sealed, StoredRow, measure, payload,
+    sheet::{self, MAX_HOUR_BYTES},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use fjall::{OwnedWriteBatch, Readable, Snapshot};
+use lru::LruCache;
+use model::{Hour, Nanos, PatientId};
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::{MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// A key in `hours` and `seals`.
+type HourKey = [u8; keys::HOUR];
+
+/// Hours remembered as unsealed: 10,000 patients with some late hours each, about 100 bytes an entry.
+const MAX_TOUCHED: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+/// How often an hour that changes all the time has its entry in `unsealed` written: `quiet` is exact up to this.
+const TOUCH_EVERY_NANOS: i64 = 60 * Nanos::SECOND;
+/// Hours sealed in one batch: their sheets are held in memory until then, and a stop waits for one batch at most.
+const HOURS_AT_ONCE: usize = 32;
+
+/// What is known under the lock that all writing holds.
+pub(super) struct Writing {
+    /// Hours that have an entry in `unsealed` and no seal, and when that entry was written.
+    touched: LruCache<HourKey, Nanos>,
+    /// Hours being sealed, each with the ticket of who does; who changes an hour takes the ticket away.
+    sealing: HashMap<HourKey, u64>,
+    /// The last ticket given.
+    ticket: u64,
+}
+
+impl Writing {
+    pub(super) fn new() -> Self {
+        Self { touched: LruCache::new(MAX_TOUCHED), sealing: HashMap::new(), ticket: 0 }
+    }
+
+    /// Remembers, after the commit, that these hours are unsealed.
+    pub(super) fn remember(&mut self, touched: Vec<HourKey>, now: Nanos) {
+        for hour in touched {
+            self.touched.put(hour, now);
+        }
+    }
+}
+
+/// An hour on its way into a seal.
+struct Candidate {
+    hour: HourKey,
+    ticket: u64,
+}
+
+/// Some hours on their way into seals.
+struct Candidates {
+    snapshot: Snapshot,
+    hours: Vec<Candidate>,
+    /// How many changed a short while ago.
+    n_restless: u64,
+    /// Where the list goes on, if it does.
+    next: Option<HourKey>,
+}
+
+#[async_trait]
+impl Seal for Store {
+    async fn seal(&self, quiet: Duration) -> Result<Sealed, Error> {
+        let mut total = Sealed::default();
+        let mut from = [0; keys::HOUR];
+        loop {
+            let (done, next) = self.blocking(move |inner| inner.seal_some(from, quiet)).await?;
+            total.hours += done.hours;
+            total.waiting += done.waiting;
+            match next {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        measure::sealed("embedded", total);
+        Ok(total)
+    }
+}
+
+impl Inner {
+    /// The lock that all writing holds, from reading what is stored to committing what replaces it.
+    pub(super) fn writing(&self) -> MutexGuard<'_, Writing> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds to the batch what unseals these hours; returns those to [`Writing::remember`] once it is committed.
+    pub(super) fn unseal(
+        &self,
+        writing: &mut Writing,
+        batch: &mut OwnedWriteBatch,
+        changed: &[HourKey],
+        now: Nanos,
+    ) -> Result<Vec<HourKey>, Error> {
+        let mut touched = Vec::new();
+        for hour in changed {
+            writing.sealing.remove(hour);
+            match writing.touched.get(hour) {
+                Some(at) if (0..TOUCH_EVERY_NANOS).contains(&now.0.saturating_sub(at.0)) => continue,
+                Some(_) => {}
+                None if self.seals.contains_key(hour).map_err(failed)? => batch.remove(&self.seals, *hour),
+                None => {}
+            }
+            batch.insert(&self.unsealed, keys::unsealed(hour), now.0.to_be_bytes());
+            touched.push(*hour);
+        }
+        Ok(touched)
+    }
+
+    /// Seals some hours of the list; returns where it goes on.
+    fn seal_some(&self, from: HourKey, quiet: Duration) -> Result<(Sealed, Option<HourKey>), Error> {
+        let candidates = self.candidates(from, quiet)?;
+        let seal = |candidate: &Candidate| {
+            let (patient, hour) = keys::parse_patient_hour(&candidate.hour);
+            sheet::seal("embedded", hour, self.rows(&candidates.snapshot, patient, hour, MAX_HOUR_BYTES))
+        };
+        let seals: Result<Vec<_>, Error> = candidates.hours.iter().map(seal).collect();
+
+        let mut done = Sealed { hours: 0, waiting: candidates.n_restless };
+        let mut batch = self.db.batch();
+        let mut writing = self.writing();
+        let unchanged: Vec<_> = candidates.hours.iter().map(|candidate| writing.give_back(candidate)).collect();
+        for ((candidate, seal), unchanged) in candidates.hours.iter().zip(seals?).zip(unchanged) {
+            if !unchanged {
+                done.waiting += 1;
+                continue;
+            }
+            // what cannot be sealed leaves the list too, until it changes
+            writing.touched.pop(&candidate.hour);
+            batch.remove(&self.unsealed, keys::unsealed(&candidate.hour));
+            if let Some(seal) = seal {
+                batch.insert(&self.seals, candidate.hour, seal);
+                done.hours += 1;
+            }
+        }
+        self.commit(batch)?;
+        Ok((done, candidates.next))
+    }
+
+    /// The next hours to seal, with what is stored of them, from a place in the list on.
+    fn candidates(&self, from: HourKey, quiet: Duration) -> Result<Candidates, Error> {
+        let now = sheet::now();
+        let quiet_nanos = i64::try_from(quiet.as_nanos()).unwrap_or(i64::MAX);
+        let end = keys::first_unsealed(sheet::first_open_hour(now));
+        let mut writing = self.writing();
+        // under the lock: whatever is committed later takes the tickets away
+        let snapshot = self.db.snapshot();
+        let mut hours = Vec::new();
+        let mut n_restless = 0;
+        let mut next = None;
+        if from < end {
+            for (n, guard) in snapshot.range(&self.unsealed, from..end).enumerate() {
+                let (key, touched) = guard.into_inner().map_err(failed)?;
+                let hour = keys::parse_unsealed(&key)?;
+                if n == HOURS_AT_ONCE {
+                    next = Some(keys::unsealed(&hour));
+                    break;
+                }
+                if keys::parse_touched(&touched)?.plus(quiet_nanos) > now {
+                    n_restless += 1;
+                    continue;
+                }
+                hours.push(Candidate { hour, ticket: writing.give(hour) });
+            }
+        }
+        drop(writing);
+        Ok(Candidates { snapshot, hours, n_restless, next })
+    }
+
+    /// What there is of hours, all of one moment.
+    pub(super) fn read(&self, patient: PatientId, hours: &[Hour]) -> Result<Vec<HourData>, Error> {
+        let snapshot = self.db.snapshot();
+        let read = |hour: &Hour| {
+            let data = match snapshot.get(&self.seals, keys::hour(patient, *hour)).map_err(failed)? {
+                Some(seal) => Data::Sealed(sheet::open(&seal)?),
+                None => Data::Rows(self.rows(&snapshot, patient, *hour, usize::MAX)?),
+            };
+            Ok(HourData { hour: *hour, data })
+        };
+        hours.iter().map(read).collect()
+    }
+
+    /// The rows of an hour, ascending by identity, up to the one with which they exceed so many bytes.
+    fn rows(
+        &self,
+        snapshot: &Snapshot,
+        patient: PatientId,
+        hour: Hour,
+        max_bytes: usize,
+    ) -> Result<Vec<StoredRow>, Error> {
+        let mut rows = Vec::new();
+        let mut bytes = 0;
+        // all keys of the hour's rows start like its own
+        for guard in snapshot.prefix(&self.blocks, keys::hour(patient, hour)) {
+            let (key, value) = guard.into_inner().map_err(failed)?;
+            let (hour, identity) = keys::parse_block(&key)?;
+            let (received_at, clock, block) = payload::decode(&Bytes::copy_from_slice(&value))?;
+            bytes += block.len();
+            rows.push(StoredRow { hour, identity, received_at, clock, block });
+            if bytes > max_bytes {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+}
+
+impl Writing {
+    fn give(&mut self, hour: HourKey) -> u64 {
+        self.ticket += 1;
+        self.sealing.insert(hour, self.ticket);
+        self.ticket
+    }
+
+    /// Whether nothing took the ticket away: the hour is as it was when it was given.
+    fn give_back(&mut self, candidate: &Candidate) -> bool {
+        let ours = self.sealing.get(&candidate.hour) == Some(&candidate.ticket);
+        if ours {
+            self.sealing.remove(&candidate.hour);
+        }
+        ours
+    }
+}
