@@ -2,6 +2,7 @@
 
 use prost::Message;
 use std::{env, error::Error, fs, path::PathBuf};
+use tonic_prost_build::manual;
 
 const FILES: [&str; 3] = [
     "wardline/telemetry/v1/ingest.proto",
@@ -19,5 +20,26 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".wardline.operations.v1")
         .codec_path("crate::codec::StrictCodec")
         .compile_fds(descriptors)?;
+    manual::Builder::new().build_client(false).compile(&[ingest_in_place()]);
     Ok(())
+}
+
+/// `IngestService` once more, its stream's messages as the bytes that came: see `src/in_place.rs`.
+fn ingest_in_place() -> manual::Service {
+    let stream = manual::Method::builder()
+        .name("stream_readings")
+        .route_name("StreamReadings")
+        .input_type("crate::in_place::Received")
+        .output_type("crate::telemetry::v1::StreamReadingsResponse")
+        .codec_path("crate::in_place::ReceivedCodec")
+        .client_streaming()
+        .server_streaming();
+    let write = manual::Method::builder()
+        .name("write_readings")
+        .route_name("WriteReadings")
+        .input_type("crate::telemetry::v1::WriteReadingsRequest")
+        .output_type("crate::telemetry::v1::WriteReadingsResponse")
+        .codec_path("crate::codec::StrictCodec");
+    let service = manual::Service::builder().name("IngestService").package("wardline.telemetry.v1");
+    service.method(stream.build()).method(write.build()).build()
 }

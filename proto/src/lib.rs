@@ -7,6 +7,7 @@ pub use prost_types;
 
 pub mod codec;
 pub mod convert;
+pub mod in_place;
 pub mod problem;
 
 /// Devices' way in and readers' way out.

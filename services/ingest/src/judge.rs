@@ -6,13 +6,25 @@ use crate::{
 };
 use auth::Assignment;
 use model::{Block, Column, Factor, Hour, Kind, Metric, Nanos, PatientId, Quality, Slice, Values, Waveform};
-use proto::telemetry::v1::{self as wire, Reading, reading::Value};
-use xxhash_rust::xxh3::xxh3_64;
+use proto::{
+    in_place::{ReadingView, ValueView},
+    telemetry::v1 as wire,
+};
+use std::cell::Cell;
 
 /// Samples of one waveform reading: a minute at 500 Hz, twice over.
 const MAX_SAMPLES: usize = 65_536;
 /// Longest code of a coded value, in bytes; the catalogue's are shorter.
 const MAX_SHOWN_BYTES: usize = 64;
+
+/// Columns kept per thread from batch to batch (a batch has about five), if they had at most so many readings.
+const SPARE_COLUMNS: usize = 32;
+const SPARE_READINGS: usize = 1_024;
+
+thread_local! {
+    /// Empty columns with their memory: a batch would otherwise ask for four vectors a metric.
+    static SPARE: Cell<Vec<Column>> = const { Cell::new(Vec::new()) };
+}
 
 /// Judges batches against the catalogue.
 pub(crate) struct Judge {
@@ -66,9 +78,9 @@ impl Judge {
     }
 
     /// Why a batch as a whole cannot be taken.
-    pub(crate) fn refuse_whole(&self, readings: &[Reading]) -> Option<wire::Refusal> {
+    pub(crate) fn refuse_whole(&self, n_readings: usize) -> Option<wire::Refusal> {
         let max = self.max_readings;
-        let (reason, description) = match readings.len() {
+        let (reason, description) = match n_readings {
             0 => {
                 ("EMPTY_BATCH", format!("a batch has 1 to {max} readings; send nothing when there is nothing to send"))
             }
@@ -81,10 +93,11 @@ impl Judge {
     }
 
     /// Judges every reading. `assigned` says whose it is at its own time.
-    pub(crate) fn judge(&self, readings: &[Reading], assigned: &mut Assigned, now: Nanos) -> Judged {
+    pub(crate) fn judge(&self, readings: &[ReadingView<'_>], assigned: &mut Assigned, now: Nanos) -> Judged {
         let mut hours: Vec<(PatientId, Hour, Builder<'_>)> = Vec::with_capacity(1);
         let mut judged =
             Judged { received_at: now, parts: Vec::new(), accepted: 0, refused: Vec::new(), settled: true };
+        let mut spare = SPARE.take();
         for (index, reading) in readings.iter().enumerate() {
             // a batch has at most a few thousand readings
             let index = index as u32;
@@ -99,7 +112,7 @@ impl Judge {
                     hours.push((patient, hour, Builder::default()));
                     hours.len() - 1
                 });
-                hours[place].2.push(&self.units, reading, index, at, quality)
+                hours[place].2.push(&self.units, &mut spare, reading, index, at, quality)
             });
             match outcome {
                 Ok(()) => judged.accepted += 1,
@@ -114,57 +127,19 @@ impl Judge {
         }
         hours.sort_by_key(|(patient, hour, _)| (*patient, *hour));
         for (patient, hour, builder) in hours {
-            let Some(slice) = builder.slice(hour) else { continue };
+            let Some(slice) = builder.slice(hour, &mut spare) else { continue };
             match judged.parts.last_mut() {
                 Some((last, slices)) if *last == patient => slices.push(slice),
                 _ => judged.parts.push((patient, vec![slice])),
             }
         }
+        SPARE.set(spare);
         judged
     }
 }
 
-/// The content of a batch as the device sent it, in 64 bits.
-pub(crate) fn digest(readings: &[Reading]) -> u64 {
-    let mut text = Vec::with_capacity(readings.len() * 48);
-    let put = |text: &mut Vec<u8>, part: &str| {
-        text.extend_from_slice(&(part.len() as u32).to_le_bytes());
-        text.extend_from_slice(part.as_bytes());
-    };
-    for reading in readings {
-        put(&mut text, &reading.metric);
-        put(&mut text, &reading.unit);
-        if let Some(at) = &reading.measured_at {
-            text.extend_from_slice(&at.seconds.to_le_bytes());
-            text.extend_from_slice(&at.nanos.to_le_bytes());
-        }
-        text.push(u8::from(reading.questionable));
-        match &reading.value {
-            None => text.push(0),
-            Some(Value::Number(number)) => {
-                text.push(1);
-                text.extend_from_slice(&number.to_bits().to_le_bytes());
-            }
-            Some(Value::Code(code)) => {
-                text.push(2);
-                put(&mut text, code);
-            }
-            Some(Value::Waveform(wave)) => {
-                text.push(3);
-                text.extend_from_slice(&wave.origin.to_bits().to_le_bytes());
-                text.extend_from_slice(&wave.period_ns.to_le_bytes());
-                text.extend_from_slice(&wave.scale.to_bits().to_le_bytes());
-                text.extend_from_slice(&wave.width.to_le_bytes());
-                text.extend_from_slice(&(wave.samples.len() as u32).to_le_bytes());
-                wave.samples.iter().for_each(|s| text.extend_from_slice(&s.to_le_bytes()));
-            }
-        }
-    }
-    xxh3_64(&text)
-}
-
 /// When a reading was measured, and whether that can be true.
-fn when(reading: &Reading, now: Nanos) -> Result<(Nanos, Quality), Fault> {
+fn when(reading: &ReadingView<'_>, now: Nanos) -> Result<(Nanos, Quality), Fault> {
     let Some(stamp) = &reading.measured_at else {
         let text = "missing; give the device's time of measurement";
         return Err(Fault("measured_at", "TIME_MISSING", text.to_owned()));
@@ -185,25 +160,36 @@ fn when(reading: &Reading, now: Nanos) -> Result<(Nanos, Quality), Fault> {
 /// Collects the readings of one patient and hour by metric and unit.
 #[derive(Default)]
 struct Builder<'a> {
+    /// With metric and unit as the device writes them.
     columns: Vec<(&'static Metric, Column, &'a str, &'a str)>,
+    /// Where the last reading went.
+    last: usize,
 }
 
 impl<'a> Builder<'a> {
     fn push(
         &mut self,
         units: &Units,
-        reading: &'a Reading,
+        spare: &mut Vec<Column>,
+        reading: &ReadingView<'a>,
         index: u32,
         at: Nanos,
         mut quality: Quality,
     ) -> Result<(), Fault> {
-        let known = self.columns.iter().position(|(_, _, key, unit)| *key == reading.metric && *unit == reading.unit);
+        let is_of = |&(_, _, key, unit): &(_, _, &str, &str)| key == reading.metric && unit == reading.unit;
+        // a device sends its metrics in turn: most often it is the column after the last one
+        let next = if self.last + 1 < self.columns.len() { self.last + 1 } else { 0 };
+        let known = match self.columns.get(next).is_some_and(is_of) {
+            true => Some(next),
+            false => self.columns.iter().position(is_of),
+        };
         let (metric, factor) = match known {
             Some(place) => (self.columns[place].0, self.columns[place].1.factor),
             None => resolve(units, reading)?,
         };
         let value = accept(metric, factor, reading, &mut quality)?;
-        let place = known.unwrap_or_else(|| self.open(metric, factor, reading, &value));
+        let place = known.unwrap_or_else(|| self.open(metric, factor, reading, &value, spare));
+        self.last = place;
         let column = &mut self.columns[place].1;
         match (&mut column.values, value) {
             (Values::Number(values), One::Number(number)) => values.push(number),
@@ -216,33 +202,59 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn open(&mut self, metric: &'static Metric, factor: Factor, reading: &'a Reading, value: &One<'_>) -> usize {
-        let unit = stated(&reading.metric, &reading.unit);
-        let column = Column {
-            metric: metric.id,
-            unit: if unit == metric.unit { "" } else { unit }.into(),
-            factor,
-            index: Vec::new(),
-            measured_at: Vec::new(),
-            quality: Vec::new(),
-            values: match value {
-                One::Number(_) => Values::Number(Vec::new()),
-                One::Code(_) => Values::Coded(Vec::new()),
-                One::Waveform(_) => Values::Waveform(Vec::new()),
+    fn open(
+        &mut self,
+        metric: &'static Metric,
+        factor: Factor,
+        reading: &ReadingView<'a>,
+        value: &One<'_>,
+        spare: &mut Vec<Column>,
+    ) -> usize {
+        let unit = stated(reading.metric, reading.unit);
+        let unit = if unit == metric.unit { "" } else { unit }.into();
+        let column = match (value, spare.pop()) {
+            (One::Number(_), Some(column)) => Column { metric: metric.id, unit, factor, ..column },
+            _ => Column {
+                metric: metric.id,
+                unit,
+                factor,
+                index: Vec::new(),
+                measured_at: Vec::new(),
+                quality: Vec::new(),
+                values: match value {
+                    One::Number(_) => Values::Number(Vec::new()),
+                    One::Code(_) => Values::Coded(Vec::new()),
+                    One::Waveform(_) => Values::Waveform(Vec::new()),
+                },
             },
         };
-        self.columns.push((metric, column, &reading.metric, &reading.unit));
+        self.columns.push((metric, column, reading.metric, reading.unit));
         self.columns.len() - 1
     }
 
-    fn slice(self, hour: Hour) -> Option<Slice> {
+    fn slice(self, hour: Hour, spare: &mut Vec<Column>) -> Option<Slice> {
         let block = Block { columns: self.columns.into_iter().map(|(_, column, ..)| column).collect() };
-        if block.is_empty() {
-            return None;
-        }
-        let mut bytes = Vec::with_capacity(64 + block.len() * 8);
-        block.encode(hour, &mut bytes);
-        Some(Slice { hour, block: bytes.into() })
+        let slice = (!block.is_empty()).then(|| {
+            let mut bytes = Vec::with_capacity(64 + block.len() * 8);
+            block.encode(hour, &mut bytes);
+            Slice { hour, block: bytes.into() }
+        });
+        block.columns.into_iter().for_each(|column| keep(column, spare));
+        slice
+    }
+}
+
+/// Keeps a column's memory for the next batch.
+fn keep(mut column: Column, spare: &mut Vec<Column>) {
+    if spare.len() < SPARE_COLUMNS
+        && column.len() <= SPARE_READINGS
+        && let Values::Number(values) = &mut column.values
+    {
+        values.clear();
+        column.index.clear();
+        column.measured_at.clear();
+        column.quality.clear();
+        spare.push(column);
     }
 }
 
@@ -257,7 +269,7 @@ enum One<'a> {
 fn accept<'a>(
     metric: &'static Metric,
     factor: Factor,
-    reading: &'a Reading,
+    reading: &'a ReadingView<'_>,
     quality: &mut Quality,
 ) -> Result<One<'a>, Fault> {
     let (low, high) = metric.plausible.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
@@ -271,21 +283,21 @@ fn accept<'a>(
     };
     match (metric.kind, &reading.value) {
         (_, None) => Err(Fault("value", "VALUE_MISSING", "missing; give number, code or waveform".to_owned())),
-        (Kind::Number, Some(Value::Number(number))) => {
+        (Kind::Number, Some(ValueView::Number(number))) => {
             if !number.is_finite() || !check(*number) {
                 let text = "must be a finite number, also in the canonical unit; leave it out when there is no value";
                 return Err(Fault("number", "NOT_FINITE", text.to_owned()));
             }
             Ok(One::Number(*number))
         }
-        (Kind::Coded(codes), Some(Value::Code(code))) => {
-            if !codes.contains(&code.as_str()) {
+        (Kind::Coded(codes), Some(ValueView::Code(code))) => {
+            if !codes.contains(code) {
                 let text = format!("{:?} is none of {}", clipped(code), codes.join(", "));
                 return Err(Fault("code", "UNKNOWN_CODE", text));
             }
             Ok(One::Code(code))
         }
-        (Kind::Waveform, Some(Value::Waveform(wave))) => {
+        (Kind::Waveform, Some(ValueView::Waveform(wave))) => {
             let wave = waveform(wave)?;
             let ends = [wave.samples.iter().copied().min(), wave.samples.iter().copied().max()];
             let finite = ends.into_iter().flatten().all(|s| check(wave.origin + f64::from(s) * wave.scale));
@@ -309,15 +321,15 @@ fn wrong_kind(metric: &Metric) -> Fault {
     Fault("value", "WRONG_VALUE_KIND", format!("{} takes {takes}", metric.key))
 }
 
-fn resolve(units: &Units, reading: &Reading) -> Result<(&'static Metric, Factor), Fault> {
-    let metric = model::by_code(&reading.metric).ok_or_else(|| {
+fn resolve(units: &Units, reading: &ReadingView<'_>) -> Result<(&'static Metric, Factor), Fault> {
+    let metric = model::by_code(reading.metric).ok_or_else(|| {
         let text =
-            format!("{:?} is not in the catalogue; use a LOINC code or mdc: and a code", clipped(&reading.metric));
+            format!("{:?} is not in the catalogue; use a LOINC code or mdc: and a code", clipped(reading.metric));
         Fault("metric", "UNKNOWN_METRIC", text)
     })?;
     let factor = match metric.kind {
         Kind::Number | Kind::Waveform => {
-            units.factor(metric, stated(&reading.metric, &reading.unit)).map_err(|error| {
+            units.factor(metric, stated(reading.metric, reading.unit)).map_err(|error| {
                 let reason = match error {
                     UnitError::WrongDimension { .. } => "WRONG_DIMENSION",
                     _ => "UNKNOWN_UNIT",

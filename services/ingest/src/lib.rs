@@ -8,7 +8,9 @@
 //! not yet read by the device ([`ANSWERS_WAITING`]: acknowledging waits), stream states in memory
 //! ([`streams::MAX_STREAMS`]: the oldest is forgotten; its batches are published again, which changes nothing).
 
+mod acknowledge;
 mod courteous;
+mod digest;
 mod judge;
 mod stream;
 mod streams;
@@ -24,8 +26,9 @@ use model::{
     access::{Denied, Principal, WritePermit, decide_write},
 };
 use proto::{
+    in_place::{Received, ingest_service_server},
     problem,
-    telemetry::v1::{self as wire, ingest_service_server},
+    telemetry::v1 as wire,
 };
 use std::{pin::Pin, sync::Arc, time::Duration};
 use tokio_stream::Stream;
@@ -125,7 +128,7 @@ impl ingest_service_server::IngestService for Ingest {
 
     async fn stream_readings(
         &self,
-        request: Request<Streaming<wire::StreamReadingsRequest>>,
+        request: Request<Streaming<Received>>,
     ) -> Result<Response<Self::StreamReadingsStream>, Status> {
         stream::open(self.clone(), request).await
     }

@@ -1,26 +1,32 @@
 //! `StreamReadings`: batches in, acknowledgements out.
 //!
-//! Two tasks a stream. The reader judges and publishes; the acknowledger waits for the log, in order, and answers. The
-//! queue between them holds [`Limits::max_in_flight`](crate::Limits) batches: when the log is slow the reader waits, and
+//! Two tasks a stream. The reader judges and publishes; the acknowledger (`acknowledge.rs`) waits for the log, in order,
+//! and answers. The queue between them holds [`Limits::max_in_flight`](crate::Limits) batches: when the log is slow the reader waits, and
 //! HTTP/2 makes the device wait.
 
 use crate::{
-    ANSWERS_WAITING, Ingest, assigned, device, judge, log_failed,
+    ANSWERS_WAITING, Ingest,
+    acknowledge::{Pending, acknowledge},
+    assigned, device, digest, judge, log_failed,
     streams::{Shared, Turn, lock},
-    unary::{Counts, clock_quality, in_range, number, stream_id},
+    unary::{clock_quality, in_range, number, stream_id},
 };
-use futures::FutureExt;
 use model::{ClockQuality, DeviceId, Identity, Nanos, StreamId};
 use proto::{
-    convert, problem,
+    convert,
+    in_place::{Message, ReadingView, Received},
+    problem,
     telemetry::v1::{
-        Ack, Batch, Draining, Limits, Opened, Refusal, StreamReadingsRequest, StreamReadingsResponse, Throttle,
-        stream_readings_request::Message as In, stream_readings_response::Message as Out,
+        Draining, Limits, Opened, Refusal, StreamReadingsResponse, Throttle, stream_readings_request::Message as In,
+        stream_readings_response::Message as Out,
     },
 };
-use std::{sync::Arc, time::Duration};
-use tokio::{sync::mpsc, time::Instant};
-use tokio_stream::wrappers::ReceiverStream;
+use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 /// How long a device should wait before it comes back to a server that is about to stop.
@@ -28,13 +34,18 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 /// Credits while the log has no room, and how long to wait before using them.
 const THROTTLED_IN_FLIGHT: u32 = 4;
 const THROTTLED_WAIT: Duration = Duration::from_millis(100);
+/// How often a quiet stream is looked at: whether it is still the device's newest, and the device still registered.
+const LOOK_EVERY: Duration = Duration::from_secs(4);
+/// A device that always has a batch ready is asked to drain after so many.
+const DRAIN_CHECK_BATCHES: u64 = 32;
 
-type Answer = Result<StreamReadingsResponse, Status>;
+/// Boxed, as batches are on their way to the acknowledger: a channel sets aside 32 places, and a quiet stream needs none.
+pub(crate) type Answer = Box<Result<StreamReadingsResponse, Status>>;
 
 /// Reads `Open`, answers `Opened`, and leaves two tasks behind.
 pub(crate) async fn open(
     ingest: Ingest,
-    request: Request<Streaming<StreamReadingsRequest>>,
+    request: Request<Streaming<Received>>,
 ) -> Result<Response<<Ingest as crate::ingest_service_server::IngestService>::StreamReadingsStream>, Status> {
     let (_, extensions, mut incoming) = request.into_parts();
     if extensions.get::<model::access::Principal>().is_none() {
@@ -43,16 +54,19 @@ pub(crate) async fn open(
     let (answers, outgoing) = mpsc::channel(ANSWERS_WAITING);
     // the head of the answer leaves at once, so that a client may wait for it before it opens
     tokio::spawn(async move {
-        let outcome = match Reader::open(ingest, &extensions, &mut incoming, answers.clone()).await {
+        let opened = Reader::open(ingest, &extensions, &mut incoming, answers.clone()).await;
+        // a stream may last for months: what only its beginning needed goes
+        drop(extensions);
+        let outcome = match opened {
             Ok(reader) => reader.run(incoming).await,
             Err(status) => Err(status),
         };
         if let Err(status) = outcome {
             // a device that has gone away does not hear it; it will ask again
-            let _ = answers.send(Err(status)).await;
+            let _ = answers.send(Box::new(Err(status))).await;
         }
     });
-    Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+    Ok(Response::new(Box::pin(ReceiverStream::new(outgoing).map(|answer| *answer))))
 }
 
 struct Reader {
@@ -69,30 +83,25 @@ struct Reader {
     throttled: bool,
 }
 
-/// A batch on its way from the reader to the acknowledger.
-struct Pending {
-    sequence: u64,
-    /// Whether `sequence` has been dealt with once the receipts are in: not so for a gap.
-    advances: bool,
-    /// Whether it would be judged the same another time.
-    settled: bool,
-    receipts: Vec<bus::Receipt>,
-    accepted: u64,
-    duplicate: u64,
-    refused: Vec<Refusal>,
-    since: Instant,
+/// What a batch is after it was judged.
+enum Step {
+    /// Nothing is to be published.
+    Done(Pending),
+    /// This is.
+    Publish(Pending, Identity, judge::Judged),
 }
 
 impl Reader {
     async fn open(
         ingest: Ingest,
         extensions: &tonic::Extensions,
-        incoming: &mut Streaming<StreamReadingsRequest>,
+        incoming: &mut Streaming<Received>,
         answers: mpsc::Sender<Answer>,
     ) -> Result<Self, Status> {
         let first = tokio::time::timeout(ingest.limits.idle, incoming.message()).await;
         let first = first.map_err(|_| idle())?.map_err(|status| unreadable(status, &ingest))?;
-        let Some(In::Open(open)) = first.and_then(|request| request.message) else {
+        let first = first.map(|received| received.read().map(message)).transpose()?.flatten();
+        let Some(In::Open(open)) = first else {
             return Err(problem::invalid("OPEN_EXPECTED", "message", "the first message of a stream must be `open`"));
         };
         let permit = device(&ingest, extensions, &open.device_id)?;
@@ -131,7 +140,7 @@ impl Reader {
     }
 
     /// Reads until the device ends the stream, the server drains, or something is wrong; then waits for what is under way.
-    async fn run(mut self, mut incoming: Streaming<StreamReadingsRequest>) -> Result<(), Status> {
+    async fn run(mut self, mut incoming: Streaming<Received>) -> Result<(), Status> {
         metrics::gauge!("wardline_ingest_streams").increment(1.0);
         let (pending, queue) = mpsc::channel(self.ingest.limits.max_in_flight as usize);
         let (answers, state, counts) = (self.answers.clone(), Arc::clone(&self.state), self.ingest.counts.clone());
@@ -146,44 +155,64 @@ impl Reader {
 
     async fn read(
         &mut self,
-        incoming: &mut Streaming<StreamReadingsRequest>,
-        pending: &mpsc::Sender<Pending>,
+        incoming: &mut Streaming<Received>,
+        pending: &mpsc::Sender<Box<Pending>>,
     ) -> Result<(), Status> {
-        let left = (self.expires_at.0 - (self.ingest.clock)().0).max(0);
-        let token_ends = tokio::time::sleep(Duration::from_nanos(left as u64));
-        tokio::pin!(token_ends);
         let drain = self.ingest.drain.clone();
+        let (mut drained, mut gone) = (pin!(drain.cancelled()), pin!(pending.closed()));
+        let (mut n_heard, mut n_heard_before, mut quiet_since) = (0u64, 0, Instant::now());
+        let mut look = pin!(sleep_until(self.next_look(quiet_since)));
         loop {
             let message = tokio::select! {
                 biased;
-                message = tokio::time::timeout(self.ingest.limits.idle, incoming.message()) => message,
-                () = drain.cancelled() => return self.say_draining().await,
+                message = incoming.message() => message,
+                () = &mut drained => return self.say_draining().await,
                 // the acknowledger stopped: its answer says why
-                () = pending.closed() => return Ok(()),
-                () = &mut token_ends => return Err(expired()),
+                () = &mut gone => return Ok(()),
+                () = &mut look => {
+                    if n_heard != n_heard_before {
+                        (n_heard_before, quiet_since) = (n_heard, Instant::now());
+                    }
+                    self.look(quiet_since)?;
+                    look.as_mut().reset(self.next_look(quiet_since));
+                    continue;
+                }
             };
-            let Some(request) = message.map_err(|_| idle())?.map_err(|status| unreadable(status, &self.ingest))? else {
+            let Some(received) = message.map_err(|status| unreadable(status, &self.ingest))? else {
                 return Ok(());
             };
-            let Some(In::Batch(batch)) = request.message else {
-                return Err(problem::invalid(
-                    "BATCH_EXPECTED",
-                    "message",
-                    "after `open` every message must be `batch`",
-                ));
-            };
+            n_heard += 1;
             // a device that sends faster than it is read would otherwise never see the other branches
-            if drain.is_cancelled() {
+            if n_heard.is_multiple_of(DRAIN_CHECK_BATCHES) && drain.is_cancelled() {
                 return self.say_draining().await;
             }
-            if (self.ingest.clock)() >= self.expires_at {
-                return Err(expired());
-            }
-            let next = self.take(batch).await?;
-            if pending.send(next).await.is_err() {
+            let next = self.take(received).await?;
+            if pending.send(Box::new(next)).await.is_err() {
                 return Ok(());
             }
         }
+    }
+
+    /// When to look at a stream of which nothing was heard since.
+    fn next_look(&self, quiet_since: Instant) -> Instant {
+        let left = (self.expires_at.0 - (self.ingest.clock)().0).max(0);
+        let now = Instant::now();
+        let token_ends = now + Duration::from_nanos(left as u64);
+        (now + LOOK_EVERY).min(quiet_since + self.ingest.limits.idle).min(token_ends)
+    }
+
+    /// Whether a quiet stream may stay: what a batch would be told otherwise, when it comes.
+    fn look(&mut self, quiet_since: Instant) -> Result<(), Status> {
+        if (self.ingest.clock)() >= self.expires_at {
+            return Err(expired());
+        }
+        if quiet_since.elapsed() >= self.ingest.limits.idle {
+            return Err(idle());
+        }
+        if !lock(&self.state).is_current(self.epoch) {
+            return Err(superseded());
+        }
+        self.refresh_assignments()
     }
 
     /// Tells the device to come back, which ends the reading.
@@ -194,60 +223,73 @@ impl Reader {
     }
 
     /// Judges and publishes one batch.
-    async fn take(&mut self, batch: Batch) -> Result<Pending, Status> {
-        let sequence = batch.sequence;
-        let mut pending = Pending {
-            sequence,
-            advances: true,
-            settled: true,
-            receipts: Vec::new(),
-            accepted: 0,
-            duplicate: 0,
-            refused: Vec::new(),
-            since: Instant::now(),
-        };
-        if let Err(text) = in_range(sequence) {
-            pending.refuse("sequence", "SEQUENCE_OUT_OF_RANGE", text.to_owned());
-            return Ok(pending);
+    async fn take(&mut self, received: Received) -> Result<Pending, Status> {
+        match self.judge(&received)? {
+            Step::Done(pending) => Ok(pending),
+            Step::Publish(mut pending, identity, judged) => {
+                // the bytes it was read from are the transport's again
+                drop(received);
+                self.throttle().await;
+                let acked_through = lock(&self.state).durable_through();
+                let published = self.ingest.publish(identity, judged, self.clock, acked_through).await;
+                pending.receipts = published.map_err(|error| log_failed(&error))?;
+                Ok(pending)
+            }
         }
-        let digest = judge::digest(&batch.readings);
+    }
+
+    fn judge(&mut self, received: &Received) -> Result<Step, Status> {
+        let now = (self.ingest.clock)();
+        if now >= self.expires_at {
+            return Err(expired());
+        }
+        match received.read()? {
+            Message::Batch { sequence, readings } => self.judge_batch(sequence, &readings, now),
+            Message::Other(request) => {
+                let Some(In::Batch(batch)) = request.message else {
+                    let text = "after `open` every message must be `batch`";
+                    return Err(problem::invalid("BATCH_EXPECTED", "message", text));
+                };
+                let readings: Vec<_> = batch.readings.iter().map(ReadingView::from).collect();
+                self.judge_batch(batch.sequence, &readings, now)
+            }
+        }
+    }
+
+    fn judge_batch(&mut self, sequence: u64, readings: &[ReadingView<'_>], now: Nanos) -> Result<Step, Status> {
+        let mut pending = Pending::new(sequence);
+        if let Err(text) = in_range(sequence) {
+            return Ok(Step::Done(pending.refuse("SEQUENCE_OUT_OF_RANGE", text.to_owned())));
+        }
+        let digest = digest::digest(readings);
         let turn = lock(&self.state).take(self.epoch, sequence, digest);
         match turn {
             Turn::Publish | Turn::Duplicate => {}
             Turn::Gap { expected } => {
                 let text = format!("batches are missing: {expected} must come next; send it, then this one again");
-                pending.refuse("sequence", "SEQUENCE_GAP", text);
-                return Ok(pending);
+                return Ok(Step::Done(pending.refuse("SEQUENCE_GAP", text)));
             }
             Turn::Reused => {
                 let text = "this sequence was used for other readings; start a new stream_id after a loss of state";
-                pending.refuse("sequence", "SEQUENCE_REUSED", text.to_owned());
-                return Ok(pending);
+                return Ok(Step::Done(pending.refuse("SEQUENCE_REUSED", text.to_owned())));
             }
-            Turn::Superseded => {
-                let text = "the stream was opened again elsewhere; use one connection a stream";
-                return Err(problem::status(tonic::Code::Aborted, "STREAM_SUPERSEDED", text));
-            }
+            Turn::Superseded => return Err(superseded()),
         }
-        if let Some(refusal) = self.ingest.judge.refuse_whole(&batch.readings) {
+        if let Some(refusal) = self.ingest.judge.refuse_whole(readings.len()) {
             pending.refused.push(Refusal { sequence, ..refusal });
-            return Ok(pending);
+            return Ok(Step::Done(pending));
         }
         self.refresh_assignments()?;
-        let mut judged = self.ingest.judge.judge(&batch.readings, &mut self.assigned, (self.ingest.clock)());
+        let mut judged = self.ingest.judge.judge(readings, &mut self.assigned, now);
         (pending.accepted, pending.settled) = (judged.accepted, judged.settled);
         pending.refused = std::mem::take(&mut judged.refused);
         number(&mut pending.refused, sequence);
         if turn == Turn::Duplicate {
             pending.duplicate = pending.accepted;
-            return Ok(pending);
+            return Ok(Step::Done(pending));
         }
-        self.throttle().await;
         let identity = Identity { device: self.device, stream: self.stream, sequence, digest };
-        let acked_through = lock(&self.state).durable_through();
-        let published = self.ingest.publish(identity, judged, self.clock, acked_through).await;
-        pending.receipts = published.map_err(|error| log_failed(&error))?;
-        Ok(pending)
+        Ok(Step::Publish(pending, identity, judged))
     }
 
     /// Follows the registry: a changed assignment, or a device that was taken out, counts from the next batch on.
@@ -277,79 +319,21 @@ impl Reader {
     }
 }
 
-impl Pending {
-    /// Refuses the whole batch, without counting its sequence as dealt with.
-    fn refuse(&mut self, field: &str, reason: &str, description: String) {
-        self.advances = false;
-        self.refused.push(Refusal {
-            sequence: self.sequence,
-            index: None,
-            field: field.to_owned(),
-            reason: reason.to_owned(),
-            description,
-        });
-    }
+pub(crate) fn answer(message: Out) -> Answer {
+    Box::new(Ok(StreamReadingsResponse { message: Some(message) }))
+}
 
-    /// Waits for the receipts. Dropped half-way it loses none: a receipt leaves only when it is in.
-    async fn durable(&mut self) -> Result<(), bus::Error> {
-        while let Some(receipt) = self.receipts.last_mut() {
-            receipt.await?;
-            self.receipts.pop();
-        }
-        Ok(())
+/// The request in a message that is no batch, or an unusual one.
+fn message(message: Message<'_>) -> Option<In> {
+    match message {
+        Message::Other(request) => request.message,
+        Message::Batch { .. } => None,
     }
 }
 
-/// Waits for each batch in turn; one `Ack` covers all that are durable by then.
-async fn acknowledge(
-    mut queue: mpsc::Receiver<Pending>,
-    answers: mpsc::Sender<Answer>,
-    state: Shared,
-    epoch: u64,
-    counts: Counts,
-) -> Result<(), Status> {
-    let latency = metrics::histogram!("wardline_ingest_ack_seconds");
-    let mut next = queue.recv().await;
-    while let Some(mut pending) = next.take() {
-        pending.durable().await.map_err(|error| log_failed(&error))?;
-        let mut ack = Ack { through: lock(&state).durable_through(), ..Default::default() };
-        loop {
-            latency.record(pending.since.elapsed().as_secs_f64());
-            if pending.advances {
-                lock(&state).durable(epoch, pending.sequence, pending.settled);
-                ack.through = ack.through.max(pending.sequence);
-            }
-            counts.add(pending.accepted, pending.duplicate, &pending.refused);
-            ack.accepted_readings += pending.accepted;
-            ack.duplicate_readings += pending.duplicate;
-            ack.refused.append(&mut pending.refused);
-            match queue.try_recv() {
-                Err(_) => break,
-                Ok(mut follower) => match follower.durable().now_or_never() {
-                    Some(Ok(())) => pending = follower,
-                    Some(Err(error)) => {
-                        let _ = answers.send(answer(Out::Ack(ack))).await;
-                        return Err(log_failed(&error));
-                    }
-                    None => {
-                        next = Some(follower);
-                        break;
-                    }
-                },
-            }
-        }
-        if answers.send(answer(Out::Ack(ack))).await.is_err() {
-            return Ok(());
-        }
-        if next.is_none() {
-            next = queue.recv().await;
-        }
-    }
-    Ok(())
-}
-
-fn answer(message: Out) -> Answer {
-    Ok(StreamReadingsResponse { message: Some(message) })
+fn superseded() -> Status {
+    let text = "the stream was opened again elsewhere; use one connection a stream";
+    problem::status(tonic::Code::Aborted, "STREAM_SUPERSEDED", text)
 }
 
 fn expired() -> Status {

@@ -89,6 +89,11 @@ impl State {
         (self.epoch, self.durable_through)
     }
 
+    /// Whether no newer connection has opened the stream.
+    pub(crate) fn is_current(&self, epoch: u64) -> bool {
+        epoch == self.epoch
+    }
+
     /// Whether the stream has been used since the process started.
     pub(crate) fn is_fresh(&self) -> bool {
         self.epoch == 0

@@ -1,11 +1,12 @@
 //! `WriteReadings`: one batch, one answer.
 
 use crate::{
-    Ingest, assigned, device, judge, log_failed,
+    Ingest, assigned, device, digest, log_failed,
     streams::{Turn, lock},
 };
 use model::{ClockQuality, Identity, StreamId};
 use proto::{
+    in_place::ReadingView,
     problem,
     telemetry::v1::{Refusal, WriteReadingsRequest, WriteReadingsResponse},
 };
@@ -20,18 +21,15 @@ pub(crate) async fn write(
     let mut assigned = assigned(&ingest.directory.get(), permit.device())?;
     let stream = stream_id(&request.stream_id)?;
     in_range(request.sequence).map_err(|text| problem::invalid("SEQUENCE_OUT_OF_RANGE", "sequence", text))?;
-    if let Some(refusal) = ingest.judge.refuse_whole(&request.readings) {
+    if let Some(refusal) = ingest.judge.refuse_whole(request.readings.len()) {
         return Err(problem::invalid(&refusal.reason, &refusal.field, refusal.description));
     }
-    let identity = Identity {
-        device: permit.device(),
-        stream,
-        sequence: request.sequence,
-        digest: judge::digest(&request.readings),
-    };
+    let readings: Vec<_> = request.readings.iter().map(ReadingView::from).collect();
+    let identity =
+        Identity { device: permit.device(), stream, sequence: request.sequence, digest: digest::digest(&readings) };
     let state = ingest.streams.get(identity.device, stream);
     let turn = lock(&state).recall(identity.sequence, identity.digest);
-    let judged = ingest.judge.judge(&request.readings, &mut assigned, (ingest.clock)());
+    let judged = ingest.judge.judge(&readings, &mut assigned, (ingest.clock)());
     let (accepted, settled) = (judged.accepted, judged.settled);
     let mut refused = judged.refused.clone();
     number(&mut refused, identity.sequence);

@@ -110,7 +110,10 @@ impl Node {
             let [every, quiet] = [config.writer.seal_every_seconds.max(1), config.writer.seal_quiet_seconds];
             let sealer = HourSealer::new(store.seal.clone(), Duration::from_secs(every), Duration::from_secs(quiet));
             let sealing = sealer.run(stop.clone());
-            tasks.spawn(async move { Ok(sealing.await) });
+            tasks.spawn(async move {
+                sealing.await;
+                Ok(())
+            });
             tasks.spawn(async move { writer.run(subscriber, stop).await.context("writer") });
         }
         let routes = routes(config, services, publisher.as_ref(), &store, directory, gate, &stop).await?;

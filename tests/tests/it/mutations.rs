@@ -9,9 +9,11 @@ use model::{
     access::{Permission, Principal, Subject},
 };
 use prost::Message as _;
-use proto::telemetry::v1::{
-    Batch, Reading, SampleWidth, Waveform, WriteReadingsRequest, WriteReadingsResponse,
-    ingest_service_server::IngestService, reading::Value,
+use proto::{
+    in_place::ingest_service_server::IngestService,
+    telemetry::v1::{
+        Batch, Reading, SampleWidth, Waveform, WriteReadingsRequest, WriteReadingsResponse, reading::Value,
+    },
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{

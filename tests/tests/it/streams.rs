@@ -99,6 +99,31 @@ async fn the_newer_connection_has_the_stream() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_quiet_stream_hears_that_it_was_superseded_or_that_its_device_is_gone() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(2).await?;
+    let (bed, removed) = (Bed::numbered(0), Bed::numbered(1));
+    let (mut older, _) = sandbox.line(&bed, 0).await?;
+    send(&older, 1..=1).await;
+    older.acked(1).await?;
+    let (mut newer, _) = sandbox.line(&bed, 0).await?;
+    let (gone, _) = sandbox.line(&removed, 0).await?;
+    sandbox.write_beds("beds", &[bed])?;
+    // neither sends anything; each must be told all the same
+    let told = async |line: Line| -> anyhow::Result<_> {
+        let (.., status) = line.until_end().await?;
+        Problem::from(status.map_or(Ok(()), Err))
+    };
+    let both = async { anyhow::Ok((told(older).await?, told(gone).await?)) };
+    let (superseded, removed) = tokio::time::timeout(Duration::from_secs(8), both).await??;
+    assert_eq!((superseded.code, superseded.reason.as_str()), (Code::Aborted, "STREAM_SUPERSEDED"));
+    assert_eq!((removed.code, removed.reason.as_str()), (Code::PermissionDenied, "UNKNOWN_DEVICE"));
+    // and the newer stream is as it was
+    send(&newer, 2..=2).await;
+    newer.acked(2).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn two_streams_of_one_device_do_not_disturb_each_other() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
     let bed = Bed::numbered(0);

@@ -4,17 +4,18 @@
 
 use super::{
     Devices, Engines, bare,
-    load::{Amount, BASE_SECOND, Fleet},
+    load::{Amount, BASE_SECOND, Fleet, Sent},
     median,
     place::{Place, Where},
     report::Report,
-    server::Server,
+    server::{Server, Unread},
     template::Templates,
 };
 use crate::engines::Log;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use model::{PatientId, Record};
+use proto::telemetry::v1::Limits;
 use serde_json::json;
 use std::{
     num::{NonZeroU32, NonZeroU64},
@@ -24,6 +25,8 @@ use std::{
 
 /// Records of one poll while the topic is read back.
 const POLL: (usize, usize, Duration) = (10_000, 8 << 20, Duration::from_secs(5));
+/// Batches of a round, at least: the bare client is through with fewer before it has begun.
+const N_BATCHES_MIN: u64 = 200_000;
 /// Records of one fsync of the bare embedded engine: about what 32 devices have in flight.
 const BARE_GROUP: usize = 4_000;
 
@@ -36,7 +39,7 @@ pub struct Options {
     /// Readings a batch.
     #[arg(long, value_delimiter = ',', default_value = "10,60")]
     pub batch: Vec<NonZeroU32>,
-    /// Readings of each round.
+    /// Readings of each round; more when they are less than 200,000 batches.
     #[arg(long, default_value = "2000000")]
     pub readings: NonZeroU64,
     /// Rounds of each size of batch; the medians are compared.
@@ -54,6 +57,8 @@ pub(super) async fn run(options: &Options, at: &Where) -> anyhow::Result<Report>
         "bare, records/s",
         "ratio",
         "target",
+        "gRPC alone/s",
+        "possible",
         "bytes",
         "bare, messages/s",
         "ratio to messages",
@@ -75,6 +80,10 @@ pub(super) async fn run(options: &Options, at: &Where) -> anyhow::Result<Report>
         options.devices.devices,
         if options.engines == Engines::Live { "Kafka" } else { "the embedded log" },
     ));
+    report.note(
+        "gRPC alone: the same messages from the same generator to a server that answers each with an Ack, unread; \
+         possible: the ratio if nothing but that and the bare client ran, 1 / (1 / gRPC alone + 1 / bare) / bare",
+    );
     report.note("the ratio counts what gRPC, authorisation, judgement and the load generator take on the same cores");
     Ok(report)
 }
@@ -88,11 +97,12 @@ async fn measure(options: &Options, place: &mut Place, report: &mut Report) -> a
     for &batch in &options.batch {
         let templates = Arc::new(Templates::new(batch.get() as usize));
         let (mut ours, mut bare_records, mut bare_messages) = (Vec::new(), Vec::new(), Vec::new());
+        let mut grpc = Vec::new();
         let mut bytes = (0.0, 0.0);
         for _ in 0..options.rounds.get() {
             let server = Server::start(place, &["ingest"]).await?;
             let ready = fleet.open(&server.endpoint).await?;
-            let amount = Amount::Readings(options.readings.get());
+            let amount = Amount::Readings(options.readings.get().max(N_BATCHES_MIN * u64::from(batch.get())));
             let sent = ready.send(templates.clone(), batch.get(), amount).await?;
             let rate = |took: f64| sent.readings as f64 / took;
             ours.push(rate(sent.seconds()));
@@ -103,10 +113,13 @@ async fn measure(options: &Options, place: &mut Place, report: &mut Report) -> a
             };
             let messages: Vec<_> = records.iter().enumerate().map(message).collect();
             bytes = (mean_bytes(&records), mean_bytes(&messages));
+            let unread = unread(&fleet, place, &templates, batch.get(), amount).await?;
+            grpc.push(unread.readings as f64 / unread.seconds());
             bare_records.push(rate(bare(options, place, &bare_topic, records).await?.as_secs_f64()));
             bare_messages.push(rate(bare(options, place, &bare_topic, messages).await?.as_secs_f64()));
         }
         let (ours, records, messages) = (median(&ours), median(&bare_records), median(&bare_messages));
+        let grpc = median(&grpc);
         let target = if options.engines == Engines::Live { json!(0.6) } else { json!(null) };
         report.row([
             json!(batch.get()),
@@ -114,6 +127,8 @@ async fn measure(options: &Options, place: &mut Place, report: &mut Report) -> a
             json!(records),
             json!(ours / records),
             target,
+            json!(grpc),
+            json!(grpc / (grpc + records)),
             json!(bytes.0),
             json!(messages),
             json!(ours / messages),
@@ -121,6 +136,23 @@ async fn measure(options: &Options, place: &mut Place, report: &mut Report) -> a
         ]);
     }
     Ok(())
+}
+
+/// The same through gRPC and no further.
+async fn unread(
+    fleet: &Fleet,
+    place: &Place,
+    templates: &Arc<Templates>,
+    batch: u32,
+    amount: Amount,
+) -> anyhow::Result<Sent> {
+    let limits = Limits {
+        max_in_flight: place.config.ingest.max_in_flight,
+        max_readings: place.config.ingest.max_readings,
+        max_message_bytes: place.config.ingest.max_message_kib * 1_024,
+    };
+    let server = Unread::start(limits, place.config.server.max_streams)?;
+    fleet.open(&server.endpoint).await?.send(templates.clone(), batch, amount).await
 }
 
 fn mean_bytes(records: &[(PatientId, Bytes)]) -> f64 {

@@ -19,7 +19,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -59,10 +59,14 @@ pub(super) enum Amount {
     For(Duration),
 }
 
+/// How long a device that is held waits before it looks again.
+const HELD_PAUSE: Duration = Duration::from_millis(2);
+
 /// Open streams, before the first batch.
 pub(super) struct Ready {
     senders: Vec<(Arc<Device>, Sender)>,
     acknowledged: Vec<watch::Receiver<u64>>,
+    hold: Arc<AtomicBool>,
 }
 
 /// What was sent and acknowledged.
@@ -121,7 +125,7 @@ impl Fleet {
             senders.push((device.clone(), Sender::open(channel.clone(), tokens, stream).await?));
         }
         let acknowledged = senders.iter().map(|(_, sender)| sender.acknowledged()).collect();
-        Ok(Ready { senders, acknowledged })
+        Ok(Ready { senders, acknowledged, hold: Arc::default() })
     }
 
     /// The patients, and how many readings of each were acknowledged in all rounds.
@@ -142,13 +146,18 @@ impl Ready {
         self.acknowledged.clone()
     }
 
+    /// While it is set devices do not send.
+    pub(super) fn hold(&self) -> Arc<AtomicBool> {
+        self.hold.clone()
+    }
+
     /// Sends, waits for all acknowledgements, and sees that every reading was accepted.
     pub(super) async fn send(self, templates: Arc<Templates>, batch: u32, amount: Amount) -> anyhow::Result<Sent> {
         let n_devices = self.senders.len() as u64;
         let begun = Instant::now();
         let mut tasks = JoinSet::new();
         for (device, sender) in self.senders {
-            let templates = templates.clone();
+            let (templates, hold) = (templates.clone(), self.hold.clone());
             tasks.spawn(async move {
                 let base = device.next_second.load(Ordering::Relaxed);
                 let (last, until) = match amount {
@@ -157,6 +166,10 @@ impl Ready {
                 };
                 let mut sequence = 0;
                 while sequence < last && until.is_none_or(|until| Instant::now() < until) {
+                    if hold.load(Ordering::Relaxed) {
+                        tokio::time::sleep(HELD_PAUSE).await;
+                        continue;
+                    }
                     sequence += 1;
                     let message = templates.message(device.number, sequence, base as i64);
                     sender.send_encoded(sequence, message, batch).await?;

@@ -3,7 +3,6 @@
 
 use super::{
     Engines, bare,
-    load::BASE_SECOND,
     material::Batches,
     median,
     place::{Place, Where},
@@ -13,7 +12,7 @@ use crate::{clock, engines, simulate::Identity};
 use anyhow::{Context, bail};
 use async_trait::async_trait;
 use bus::{Commits, Delivery, Outgoing, Subscribe};
-use model::Record;
+use model::{Nanos, Record};
 use serde_json::json;
 use std::{
     collections::VecDeque,
@@ -97,8 +96,8 @@ async fn measure(options: &Options, place: &mut Place, report: &mut Report) -> a
 /// All patients in turn, time going on; an hour's end cuts few batches, which is left out of the count.
 fn records(options: &Options, batch: usize, round: u64) -> Vec<Record> {
     let n_patients = options.patients.get();
-    // each round is another day: no row is there before
-    let base = BASE_SECOND + round as i64 * 86_400;
+    // from this hour on, as devices send that are not late; each round is another day: no row is there before
+    let base = clock::now().hour().start().0 / Nanos::SECOND + round as i64 * 86_400;
     let mut devices: Vec<_> = (0..n_patients)
         .map(|number| Batches::new(Identity::new(SEED, number), batch, base, round << 32 | u64::from(number)))
         .collect();

@@ -1,11 +1,24 @@
-//! A node in a process of its own: the same binary as this one.
+//! A node in a process of its own: the same binary as this one. And a server that does nothing but gRPC.
 
 use super::place::Place;
+use crate::run;
 use anyhow::{Context, bail};
+use futures::{Stream, StreamExt};
+use proto::{
+    in_place::{
+        Received,
+        ingest_service_server::{IngestService, IngestServiceServer},
+    },
+    telemetry::v1::{
+        Ack, Limits, Opened, StreamReadingsResponse, WriteReadingsRequest, WriteReadingsResponse,
+        stream_readings_response::Message as Out,
+    },
+};
 use std::{
     fs::File,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
+    pin::Pin,
     process::Stdio,
     time::Duration,
 };
@@ -13,8 +26,10 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     process::{Child, Command},
+    task::JoinHandle,
     time::Instant,
 };
+use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
 
 /// A node that reads a full log back may take a while.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -110,6 +125,62 @@ impl Server {
         let mut text = String::new();
         stream.read_to_string(&mut text).await.ok()?;
         Some(text)
+    }
+}
+
+/// Answers each message of a stream with an `Ack`, and looks at none: what gRPC alone can do here.
+pub(super) struct Unread {
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    /// For clients.
+    pub(super) endpoint: String,
+}
+
+impl Unread {
+    /// Serves in this process, with a node's own settings for HTTP/2.
+    pub(super) fn start(limits: Limits, max_streams: u32) -> anyhow::Result<Self> {
+        let incoming = TcpIncoming::bind((Ipv4Addr::LOCALHOST, 0).into()).context("no free port")?;
+        let incoming = incoming.with_nodelay(Some(true));
+        let endpoint = format!("http://{}", incoming.local_addr()?);
+        let service = IngestServiceServer::new(Answering(limits));
+        let serving = tokio::spawn(run::http2(max_streams).add_service(service).serve_with_incoming(incoming));
+        Ok(Self { serving, endpoint })
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+struct Answering(Limits);
+
+#[tonic::async_trait]
+impl IngestService for Answering {
+    type StreamReadingsStream = Pin<Box<dyn Stream<Item = Result<StreamReadingsResponse, Status>> + Send>>;
+
+    async fn stream_readings(
+        &self,
+        request: Request<Streaming<Received>>,
+    ) -> Result<Response<Self::StreamReadingsStream>, Status> {
+        let limits = self.0;
+        // `Open` first, then batches 1, 2, 3 ...
+        let answers = request.into_inner().zip(futures::stream::iter(0u64..)).map(move |(received, through)| {
+            received?;
+            let message = match through {
+                0 => Out::Opened(Opened { last_durable: 0, limits: Some(limits) }),
+                _ => Out::Ack(Ack { through, ..Default::default() }),
+            };
+            Ok(StreamReadingsResponse { message: Some(message) })
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn write_readings(
+        &self,
+        _: Request<WriteReadingsRequest>,
+    ) -> Result<Response<WriteReadingsResponse>, Status> {
+        Err(Status::unimplemented("streams only"))
     }
 }
 

@@ -204,7 +204,10 @@ async fn settle(options: &Options, place: &Place) -> anyhow::Result<Option<u64>>
             }
             // no nodetool: rows leave memory because the table says so
             let cql = bare::Cql::connect(place, keyspace).await?;
-            cql.query(&format!("ALTER TABLE {keyspace}.blocks WITH memtable_flush_period_in_ms = 1000")).await?;
+            for table in ["blocks", "seals"] {
+                let alter = format!("ALTER TABLE {keyspace}.{table} WITH memtable_flush_period_in_ms = 1000");
+                cql.query(&alter).await?;
+            }
             (folder, false)
         }
     };
