@@ -4,13 +4,13 @@ use crate::{
     HOURS_AT_ONCE, Query, failed, latest, metrics, named,
     page::{Cursor, context},
     readings::{Key, Readings},
-    series::Packed,
+    series::pack,
     unreadable,
 };
 use model::{Hour, MetricId, Nanos, Permit, Range, access::Principal};
 use proto::{
     convert, problem,
-    telemetry::v1::{Coverage, ReadTimelineRequest, ReadTimelineResponse, StoredReading, TimelineLayout},
+    telemetry::v1::{Coverage, ReadTimelineRequest, ReadTimelineResponse, TimelineLayout},
 };
 use std::collections::BTreeMap;
 use store::{HourEntry, Order};
@@ -47,10 +47,12 @@ pub(crate) async fn read(
     if after.is_none() {
         response.coverage = coverage(query, permit, range, &metrics, now).await?;
     }
-    let mut page = Page { columns, size, taken: 0, last: None, packed: Packed::default(), readings: Vec::new() };
+    let mut page = Page { size, taken: 0, last: None, held: Vec::new() };
     let full = page.fill(query, permit, range, after, &metrics).await?;
-    response.series = page.packed.finish();
-    response.readings = page.readings;
+    match columns {
+        true => response.series = pack(&page.held),
+        false => response.readings = page.held.iter().flat_map(Readings::each).collect(),
+    }
     if let (true, Some(after)) = (full, page.last) {
         let sealed = Cursor { range, after }.seal(&query.sealer, &context, now);
         response.next_page_token = sealed.ok_or_else(|| Status::unavailable("the page token could not be sealed"))?;
@@ -73,12 +75,10 @@ fn range(request: &ReadTimelineRequest, now: Nanos) -> Result<Range, Status> {
 
 /// A page that is being filled.
 struct Page {
-    columns: bool,
     size: usize,
     taken: usize,
     last: Option<Key>,
-    packed: Packed,
-    readings: Vec<StoredReading>,
+    held: Vec<Readings>,
 }
 
 impl Page {
@@ -137,10 +137,7 @@ impl Page {
         }
         self.taken += readings.weight();
         self.last = readings.last().or(self.last);
-        match self.columns {
-            true => self.packed.add(&readings),
-            false => self.readings.extend(readings.each()),
-        }
+        self.held.push(readings);
         full
     }
 }
