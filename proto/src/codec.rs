@@ -3,12 +3,18 @@
 //! tonic answers INTERNAL to malformed protobuf; a device may take that for a fault of ours and retry for ever.
 
 use crate::problem;
-use prost::{Message, bytes::Buf};
+use prost::{
+    Message,
+    bytes::{Buf, BufMut},
+};
 use std::marker::PhantomData;
 use tonic::{
     Status,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
+
+/// From this size on a message is encoded beside the buffer it goes into: a page of a timeline is megabytes.
+const LARGE_BYTES: usize = 64 << 10;
 
 /// INVALID_ARGUMENT for what is no message of its type. prost's text names field and type, never a value.
 pub(crate) fn malformed(error: &prost::DecodeError) -> Status {
@@ -49,8 +55,11 @@ impl<T: Message> Encoder for StrictCodec<T, ()> {
     type Error = Status;
 
     fn encode(&mut self, item: T, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        // in one piece: a page of a timeline is megabytes, which a growing buffer would copy again and again
-        buffer.reserve(item.encoded_len());
+        if item.encoded_len() >= LARGE_BYTES {
+            // numbers go into a plain vector at half the cost, and a growing buffer would copy itself again and again
+            buffer.put_slice(&item.encode_to_vec());
+            return Ok(());
+        }
         item.encode(buffer).map_err(|_| Status::resource_exhausted("the answer does not fit into a message"))
     }
 

@@ -11,6 +11,7 @@ mod consumer;
 mod publisher;
 mod settings;
 mod thread;
+mod trouble;
 
 pub use admin::{ensure_group, ensure_topic, health};
 pub use consumer::KafkaConsumer;

@@ -67,7 +67,7 @@ pub struct Options {
     #[arg(long, default_value = "200")]
     pub reads: NonZeroU32,
     /// The CQL server's data folder, to see what it takes on disk.
-    #[arg(long, default_value = "deploy/engines/target/data/cassandra-1/data")]
+    #[arg(long, default_value = "deploy/engines/target/data/cassandra-1/rows")]
     pub cql_data: PathBuf,
 }
 

@@ -1,36 +1,44 @@
 //! The topic and the groups before anything runs: made by `wardline migrate`, checked by everyone.
 
-use super::{Settings, client_error};
+use super::{
+    Settings, client_error,
+    trouble::{Asking, Heeds},
+};
 use crate::Error;
 use rdkafka::{
-    ClientContext, Offset, TopicPartitionList,
+    Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::{Client, DefaultClientContext},
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext},
     error::KafkaError,
+    metadata::Metadata,
     types::RDKafkaErrorCode,
 };
 use std::time::{Duration, Instant};
 
 /// A new topic is known everywhere within this time, or something is wrong.
 const CREATE_LIMIT: Duration = Duration::from_secs(30);
-/// Between two looks at whether a new topic is known.
+/// The first try of a question; the one after a try that took it all has twice the time, so that a slow broker gets half
+/// of the limit. Between them we look whether a broker has refused us, and more time is of no use.
+const FIRST_TRY: Duration = Duration::from_secs(1);
+/// What librdkafka has to say is there by then.
+const HEAR: Duration = Duration::from_millis(20);
+/// Between two tries, and two looks at whether a new topic is known.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Makes the topic if it is missing, and checks the one that is there. Partitions are never added: the keys of a
 /// patient would move to another partition and lose their order.
 ///
 /// # Errors
-/// `Config` when the topic has another number of partitions or the broker refuses; `Unavailable` when it does not
-/// answer.
+/// `Config` when the topic has another number of partitions or a broker refuses the topic, us, or TLS; `Unavailable`
+/// when none answers.
 pub async fn ensure_topic(settings: &Settings) -> Result<(), Error> {
-    let client: AdminClient<DefaultClientContext> =
-        settings.with_extra(settings.client()?).create().map_err(client_error)?;
     let wanted = settings.clone();
-    let (exists, client) = blocking(move || (topic_exists(client.inner(), &wanted, CREATE_LIMIT), client)).await?;
-    if exists? {
+    if blocking(move || topic_exists(&asking(&wanted)?, &wanted, CREATE_LIMIT)).await?? {
         return Ok(());
     }
+    let client: AdminClient<DefaultClientContext> =
+        settings.with_extra(settings.client()?).create().map_err(client_error)?;
     let min_insync_replicas = settings.min_insync_replicas.to_string();
     let replication = TopicReplication::Fixed(settings.replication_factor.into());
     let topic = NewTopic::new(&settings.topic, settings.partitions.into(), replication)
@@ -44,14 +52,15 @@ pub async fn ensure_topic(settings: &Settings) -> Result<(), Error> {
         }
     }
     let settings = settings.clone();
-    blocking(move || await_topic(client.inner(), &settings)).await?
+    blocking(move || await_topic(&settings)).await?
 }
 
 /// A new topic takes a moment to be known to every broker.
-fn await_topic<C: ClientContext>(client: &Client<C>, settings: &Settings) -> Result<(), Error> {
+fn await_topic(settings: &Settings) -> Result<(), Error> {
     let until = Instant::now() + CREATE_LIMIT;
+    let client = asking(settings)?;
     loop {
-        match check_topic(client, settings, CREATE_LIMIT) {
+        match check_topic(&client, settings, CREATE_LIMIT) {
             Err(_) if Instant::now() < until => std::thread::sleep(LOOK_AGAIN),
             found => return found,
         }
@@ -62,12 +71,14 @@ fn await_topic<C: ClientContext>(client: &Client<C>, settings: &Settings) -> Res
 /// [`OffsetReset::Error`] from their first start. Positions that are there stay. Nobody may be reading in the group.
 ///
 /// # Errors
-/// `Config` when the topic is not as the settings say; `Unavailable` when the broker does not answer or refuses.
+/// `Config` when the topic is not as the settings say, or a broker refuses us or TLS; `Unavailable` when none answers,
+/// or it refuses positions.
 pub async fn ensure_group(settings: &Settings, group: &str) -> Result<(), Error> {
     let (settings, group) = (settings.clone(), group.to_owned());
     blocking(move || {
-        let consumer: BaseConsumer = settings.consumer(&group)?.create().map_err(client_error)?;
-        check_topic(consumer.client(), &settings, CREATE_LIMIT)?;
+        let consumer: BaseConsumer<Asking> =
+            settings.consumer(&group)?.create_with_context(Asking::default()).map_err(client_error)?;
+        check_topic(&consumer, &settings, CREATE_LIMIT)?;
         let mut partitions = TopicPartitionList::new();
         partitions.add_partition_range(&settings.topic, 0, i32::from(settings.partitions) - 1);
         let until = Instant::now() + CREATE_LIMIT;
@@ -127,28 +138,70 @@ pub(super) fn commit_missing<C: ConsumerContext>(
 /// As [`ensure_topic`]; a missing topic is `Config`.
 pub async fn health(settings: &Settings, limit: Duration) -> Result<(), Error> {
     let settings = settings.clone();
-    blocking(move || {
-        let client: BaseConsumer = settings.with_extra(settings.client()?).create().map_err(client_error)?;
-        check_topic(client.client(), &settings, limit)
-    })
-    .await?
+    blocking(move || check_topic(&asking(&settings)?, &settings, limit)).await?
 }
 
-pub(super) fn check_topic<C: ClientContext>(
-    client: &Client<C>,
-    settings: &Settings,
-    limit: Duration,
-) -> Result<(), Error> {
-    match topic_exists(client, settings, limit)? {
+/// A client whose trouble is heard.
+pub(super) trait Asks {
+    type Heeds: Heeds;
+    fn client(&self) -> &Client<Self::Heeds>;
+    /// Takes in what librdkafka has to say, unless a thread does so all the time.
+    fn hear(&self) {}
+}
+
+impl Asks for BaseConsumer<Asking> {
+    type Heeds = Asking;
+
+    fn client(&self) -> &Client<Asking> {
+        Consumer::client(self)
+    }
+
+    fn hear(&self) {
+        while self.poll(HEAR).is_some() {}
+    }
+}
+
+fn asking(settings: &Settings) -> Result<BaseConsumer<Asking>, Error> {
+    settings.with_extra(settings.client()?).create_with_context(Asking::default()).map_err(client_error)
+}
+
+pub(super) fn check_topic(asks: &impl Asks, settings: &Settings, limit: Duration) -> Result<(), Error> {
+    match topic_exists(asks, settings, limit)? {
         true => Ok(()),
         false => Err(Error::Config(format!("the topic {} does not exist", settings.topic))),
     }
 }
 
+/// Of all topics: asking for one by name can make it, with the broker's default of partitions.
+fn metadata(asks: &impl Asks, limit: Duration) -> Result<Metadata, Error> {
+    let (client, until) = (asks.client(), Instant::now() + limit);
+    let trouble = client.context().trouble();
+    let mut patience = FIRST_TRY;
+    loop {
+        let began = Instant::now();
+        match client.fetch_metadata(None, patience.min(until.saturating_duration_since(began))) {
+            Ok(metadata) => {
+                trouble.over();
+                return Ok(metadata);
+            }
+            Err(error) => {
+                asks.hear();
+                if trouble.is_refused() || Instant::now() >= until {
+                    return Err(trouble.explain(error));
+                }
+            }
+        }
+        if began.elapsed() >= patience {
+            patience *= 2;
+        }
+        // A connection that is lost ends a try at once.
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
 /// Whether it exists; an error when it does and is not as wanted.
-fn topic_exists<C: ClientContext>(client: &Client<C>, settings: &Settings, limit: Duration) -> Result<bool, Error> {
-    // Of all topics: asking for one by name can make it, with the broker's default of partitions.
-    let metadata = client.fetch_metadata(None, limit).map_err(client_error)?;
+fn topic_exists(asks: &impl Asks, settings: &Settings, limit: Duration) -> Result<bool, Error> {
+    let metadata = metadata(asks, limit)?;
     let topic = metadata.topics().iter().find(|topic| topic.name() == settings.topic);
     let Some(topic) = topic.filter(|topic| !topic.partitions().is_empty()) else {
         return Ok(false);

@@ -9,6 +9,7 @@ use crate::{Commits, Delivery, Error, NextOffset, Partition, Subscribe};
 use async_trait::async_trait;
 use rdkafka::{
     Offset, TopicPartitionList,
+    client::Client,
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::KafkaError,
     types::RDKafkaErrorCode,
@@ -78,10 +79,11 @@ impl KafkaConsumer {
     /// Whether the brokers answer within `limit` and the topic is as the settings say.
     ///
     /// # Errors
-    /// `Unavailable` when they do not answer, `Config` when the topic is missing or has other partitions.
+    /// `Unavailable` when they do not answer, `Config` when the topic is missing or has other partitions, or a broker
+    /// refuses us or TLS.
     pub async fn health(&mut self, limit: Duration) -> Result<(), Error> {
         let settings = self.settings.clone();
-        self.blocking(move |consumer, _| admin::check_topic(consumer.client(), &settings, limit)).await
+        self.blocking(move |consumer, _| admin::check_topic(consumer, &settings, limit)).await
     }
 
     /// librdkafka answers these by waiting.
@@ -184,6 +186,14 @@ impl Subscribe for KafkaConsumer {
             Ok(lag)
         })
         .await
+    }
+}
+
+impl admin::Asks for BaseConsumer<Context> {
+    type Heeds = Context;
+
+    fn client(&self) -> &Client<Context> {
+        Consumer::client(self)
     }
 }
 

@@ -2,11 +2,16 @@
 //!
 //! Every failed report means "unknown": the record may be in the log. Sent again it lands on itself in the store.
 
-use super::{MAX_RECORD_BYTES, RECORD_OVERHEAD_BYTES, Settings, admin, client_error};
+use super::{
+    MAX_RECORD_BYTES, RECORD_OVERHEAD_BYTES, Settings, admin, client_error,
+    trouble::{Heeds, Trouble},
+};
 use crate::{Error, Outgoing, Publish, Receipt};
 use async_trait::async_trait;
 use rdkafka::{
     ClientContext,
+    client::Client,
+    config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
     message::{DeliveryResult, Message},
     producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
@@ -39,6 +44,8 @@ struct Reports {
     n_records: metrics::Counter,
     n_bytes: metrics::Counter,
     n_failed: metrics::Counter,
+    /// Of the connections.
+    trouble: Trouble,
 }
 
 /// A record of which no report has come yet.
@@ -51,6 +58,25 @@ struct InFlight {
 impl ClientContext for Reports {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "Kafka producer");
+        self.trouble.hear(&error, reason);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.trouble.hear_log(level, facility, line);
+    }
+}
+
+impl Heeds for Reports {
+    fn trouble(&self) -> &Trouble {
+        &self.trouble
+    }
+}
+
+impl admin::Asks for ThreadedProducer<Reports> {
+    type Heeds = Reports;
+
+    fn client(&self) -> &Client<Reports> {
+        Producer::client(self)
     }
 }
 
@@ -91,6 +117,7 @@ impl KafkaPublisher {
             n_records: metrics::counter!("wardline_log_records_total"),
             n_bytes: metrics::counter!("wardline_log_bytes_total"),
             n_failed: metrics::counter!("wardline_log_failed_total"),
+            trouble: Trouble::default(),
         };
         let producer = settings.producer()?.create_with_context(reports).map_err(client_error)?;
         Ok(Self(Arc::new(Inner { producer, room, settings })))
@@ -99,10 +126,11 @@ impl KafkaPublisher {
     /// Whether the brokers answer within `limit` and the topic is as the settings say.
     ///
     /// # Errors
-    /// `Unavailable` when they do not answer, `Config` when the topic is missing or has other partitions.
+    /// `Unavailable` when they do not answer, `Config` when the topic is missing or has other partitions, or a broker
+    /// refuses us or TLS.
     pub async fn health(&self, limit: Duration) -> Result<(), Error> {
         let inner = self.0.clone();
-        let check = move || admin::check_topic(inner.producer.client(), &inner.settings, limit);
+        let check = move || admin::check_topic(&inner.producer, &inner.settings, limit);
         tokio::task::spawn_blocking(check).await.map_err(|error| Error::Unavailable(Box::new(error)))?
     }
 }
@@ -110,6 +138,17 @@ impl KafkaPublisher {
 impl Inner {
     fn fatal(&self) -> Option<String> {
         self.producer.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
+    }
+
+    fn publish_error(&self, error: KafkaError, bytes: usize) -> Error {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => Error::TooLarge { bytes, limit: MAX_RECORD_BYTES },
+            Some(RDKafkaErrorCode::Fatal) => Error::Fatal(self.fatal().unwrap_or_else(|| error.to_string())),
+            // The cause of a time-out is on the connection; nothing on it explains the others.
+            Some(RDKafkaErrorCode::MessageTimedOut) => self.producer.context().trouble.explain_for_now(error),
+            // A full queue too: the caller sends the record again.
+            _ => Error::Unavailable(Box::new(error)),
+        }
     }
 }
 
@@ -148,13 +187,13 @@ impl Publish for KafkaPublisher {
         match inner.producer.send(outgoing) {
             // Given back with the report.
             Ok(()) => room.forget(),
-            Err((error, _)) => return Err(publish_error(error, bytes, || inner.fatal())),
+            Err((error, _)) => return Err(inner.publish_error(error, bytes)),
         }
         let inner = inner.clone();
         Ok(Box::pin(async move {
             match outcome.await {
                 Ok(Ok(())) => Ok(()),
-                Ok(Err(error)) => Err(publish_error(error, bytes, || inner.fatal())),
+                Ok(Err(error)) => Err(inner.publish_error(error, bytes)),
                 Err(gone) => Err(Error::Unavailable(Box::new(gone))),
             }
         }))
@@ -175,14 +214,5 @@ impl Publish for KafkaPublisher {
 
     fn fatal(&self) -> Option<String> {
         self.0.fatal()
-    }
-}
-
-fn publish_error(error: KafkaError, bytes: usize, fatal: impl Fn() -> Option<String>) -> Error {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) => Error::TooLarge { bytes, limit: MAX_RECORD_BYTES },
-        Some(RDKafkaErrorCode::Fatal) => Error::Fatal(fatal().unwrap_or_else(|| error.to_string())),
-        // A full queue too: the caller sends the record again.
-        _ => Error::Unavailable(Box::new(error)),
     }
 }

@@ -1,7 +1,7 @@
 //! Where Kafka is and how we speak to it; from these come librdkafka's settings, each with its reason.
 
 use crate::Error;
-use rdkafka::ClientConfig;
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 /// Everything the clients need to know.
@@ -162,6 +162,8 @@ impl Settings {
     pub(super) fn client(&self) -> Result<ClientConfig, Error> {
         self.check()?;
         let mut config = ClientConfig::new();
+        // A broker that hangs up is told of at this level and nowhere else.
+        config.set_log_level(RDKafkaLogLevel::Info);
         config.set("bootstrap.servers", &self.brokers).set("client.id", "wardline");
         // Idle connections through a NAT die silently otherwise.
         config.set("socket.keepalive.enable", "true").set("socket.timeout.ms", "30000");

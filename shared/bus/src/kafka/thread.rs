@@ -1,10 +1,16 @@
 //! The thread that polls a consumer, and what happens to it there: records, rebalances, pauses, rewinds, errors.
 
-use super::{admin, assignment::Assignment, client_error};
+use super::{
+    admin,
+    assignment::Assignment,
+    client_error,
+    trouble::{Heeds, Trouble},
+};
 use crate::{Delivery, Error, NextOffset, Partition};
 use bytes::Bytes;
 use rdkafka::{
     ClientContext, Message, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
     error::{KafkaError, KafkaResult},
     topic_partition_list::TopicPartitionListElem,
@@ -41,6 +47,8 @@ pub(super) struct Shared {
     /// The reader took something, or wants something.
     taken: Condvar,
     stopped: AtomicBool,
+    /// Of the connections.
+    trouble: Trouble,
 }
 
 impl Shared {
@@ -79,6 +87,17 @@ pub(super) struct Context {
 impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "Kafka consumer");
+        self.shared.trouble.hear(&error, reason);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.shared.trouble.hear_log(level, facility, line);
+    }
+}
+
+impl Heeds for Context {
+    fn trouble(&self) -> &Trouble {
+        &self.shared.trouble
     }
 }
 
@@ -255,7 +274,7 @@ fn report(shared: &Shared, error: KafkaError) {
                     .into(),
             ));
         }
-        error => assignment.error = Some(Error::Unavailable(Box::new(error))),
+        error => assignment.error = Some(shared.trouble.explain_for_now(error)),
     }
     drop(assignment);
     shared.filled.notify_one();

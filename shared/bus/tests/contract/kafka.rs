@@ -22,7 +22,7 @@ impl Reader for KafkaConsumer {
 }
 
 /// A topic that nobody has used.
-fn settings() -> Settings {
+pub fn settings() -> Settings {
     Settings {
         brokers: std::env::var("WARDLINE_KAFKA").unwrap_or_else(|_| "127.0.0.1:19092".into()),
         topic: format!("contract-{}", Uuid::new_v4()),
@@ -35,7 +35,7 @@ fn settings() -> Settings {
 }
 
 /// Groups are known to the whole cluster: named after the topic.
-fn consumer(settings: &Settings, group: &str) -> KafkaConsumer {
+pub fn consumer(settings: &Settings, group: &str) -> KafkaConsumer {
     KafkaConsumer::open(settings.clone(), &format!("{group}-{}", settings.topic)).unwrap()
 }
 
@@ -61,7 +61,7 @@ impl Bench for Live {
     }
 }
 
-fn commits(deliveries: &[Delivery]) -> Commits {
+pub fn commits(deliveries: &[Delivery]) -> Commits {
     let mut commits = Commits::default();
     deliveries.iter().for_each(|delivery| commits.add(delivery));
     commits

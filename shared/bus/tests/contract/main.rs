@@ -5,6 +5,8 @@ mod cases;
 mod embedded;
 #[cfg(feature = "live")]
 mod kafka;
+#[cfg(feature = "live")]
+mod kafka_secure;
 
 use async_trait::async_trait;
 use bus::{Delivery, Outgoing, Publish, Subscribe};

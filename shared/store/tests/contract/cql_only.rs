@@ -1,4 +1,5 @@
-//! What only the CQL store promises: its schema, and reads across pages that servers cut as they like.
+//! What only the CQL store promises: its schema, reads across pages that servers cut as they like, TLS and sign-in (of
+//! `deploy/engines`: certificates are in `tls` in the folder `WARDLINE_ENGINES_DATA`).
 
 use crate::{
     fixture::{expect, patient, permit, read, row},
@@ -7,10 +8,15 @@ use crate::{
 use model::HourRange;
 use rand::{SeedableRng, rngs::StdRng};
 use scylla::client::{session::Session, session_builder::SessionBuilder};
-use std::time::Duration;
+use std::{
+    error::Error as _,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 use store::{
     Append, Error, Order, Seal, Timeline,
-    cql::{Settings, Store, migrate},
+    cql::{Credentials, Settings, Store, Tls, TlsIdentity, migrate},
 };
 
 /// A keyspace of its own.
@@ -21,7 +27,7 @@ struct Fresh {
 
 impl Fresh {
     async fn new() -> Self {
-        let node = std::env::var("WARDLINE_CQL").unwrap_or_else(|_| "127.0.0.1:19042".into());
+        let node = node();
         let keyspace = format!("wardline_test_{:x}", rand::random::<u64>());
         let session = SessionBuilder::new().known_node(&node).build().await.expect("a CQL server at WARDLINE_CQL");
         let settings = Settings { nodes: vec![node], keyspace, buckets: 1, page_rows: 10, ..Settings::default() };
@@ -51,6 +57,10 @@ impl Fresh {
     async fn done(self) {
         self.run("DROP KEYSPACE KS").await;
     }
+}
+
+fn node() -> String {
+    std::env::var("WARDLINE_CQL").unwrap_or_else(|_| "127.0.0.1:19042".into())
 }
 
 fn complaint<T>(result: Result<T, Error>) -> String {
@@ -230,4 +240,140 @@ async fn a_cluster_that_is_not_there_is_unavailable() {
         ..Settings::default()
     };
     assert!(matches!(Store::connect(&settings).await.err(), Some(Error::Unavailable(_))));
+}
+
+/// A file that the engines made.
+fn file(name: &str) -> PathBuf {
+    let standing = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/engines/target/data");
+    let data = std::env::var_os("WARDLINE_ENGINES_DATA").unwrap_or_else(|| standing.into());
+    let path = PathBuf::from(data).join("tls").join(name);
+    assert!(path.exists(), "{} is missing: engines wipe, engines up", path.display());
+    path
+}
+
+fn tls(authority: &str) -> Option<Tls> {
+    Some(Tls { ca: file(authority), identity: None })
+}
+
+/// Migrates, appends and reads.
+async fn round_trip(settings: &Settings) {
+    migrate(settings).await.unwrap();
+    let store = Store::connect(settings).await.unwrap();
+    let patient = patient();
+    let rows: Vec<_> = (0..100).map(|n| row(patient, n as i32 / 10, n)).collect();
+    store.append(&rows).await.unwrap();
+    expect(&store, patient, &rows).await;
+}
+
+/// Neither migrating nor connecting works, both say so in time, with these words somewhere in the causes.
+async fn refused(settings: &Settings, words: &str) {
+    let limit = settings.connect_timeout * (settings.nodes.len() as u32 + 1) + Duration::from_secs(5);
+    for what in ["migrate", "connect"] {
+        let began = Instant::now();
+        let result = match what {
+            "migrate" => migrate(settings).await.map(drop),
+            _ => Store::connect(settings).await.map(drop),
+        };
+        let error = result.expect_err("a refusal");
+        let mut story = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            story = format!("{story}: {error}");
+            cause = error.source();
+        }
+        assert!(story.contains(words), "{what}: {story}");
+        assert!(began.elapsed() < limit, "{what}: {:?}", began.elapsed());
+    }
+}
+
+/// Carries connections to `node` from a port of an address of this machine, for as long as it is kept.
+async fn carried(from: &str, node: String) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind((from, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let carry = async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let mut far = tokio::net::TcpStream::connect(&node).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+        }
+    };
+    (address, tokio::spawn(carry))
+}
+
+#[tokio::test]
+async fn all_works_over_tls() {
+    let fresh = Fresh::new().await;
+    round_trip(&Settings { tls: tls("ca.pem"), ..fresh.settings.clone() }).await;
+    fresh.done().await;
+}
+
+#[tokio::test]
+async fn an_unknown_authority_is_refused() {
+    let settings = Settings { nodes: vec![node()], tls: tls("stranger.pem"), ..Settings::default() };
+    refused(&settings, "UnknownIssuer").await;
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_address_is_refused() {
+    let fresh = Fresh::new().await;
+    for (from, is_named) in [("127.0.0.1", true), ("127.0.0.9", false)] {
+        let (address, carry) = carried(from, node()).await;
+        let settings = Settings { nodes: vec![address], tls: tls("ca.pem"), ..fresh.settings.clone() };
+        match is_named {
+            true => round_trip(&settings).await,
+            false => refused(&settings, "not valid for name").await,
+        }
+        carry.abort();
+    }
+    fresh.done().await;
+}
+
+/// A node that wants a password, ended with it.
+struct Guarded;
+
+fn engines(command: &str) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/engines/engines");
+    let done = Command::new(script).args([command, "guarded"]).output().unwrap();
+    assert!(done.status.success(), "engines {command} guarded: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+impl Guarded {
+    fn start() -> (Self, Settings) {
+        engines("start");
+        let (host, port) = node().rsplit_once(':').map(|(host, port)| (host.to_owned(), port.to_owned())).unwrap();
+        let node = format!("{host}:{}", port.parse::<u16>().unwrap() + 10);
+        let user = Credentials { username: "cassandra".into(), password: "cassandra".into() };
+        let keyspace = format!("wardline_test_{:x}", rand::random::<u64>());
+        (Self, Settings { nodes: vec![node], keyspace, credentials: Some(user), buckets: 1, ..Settings::default() })
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        engines("kill");
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_sign_in_is_refused() {
+    let (_guarded, settings) = Guarded::start();
+    // It makes its first user when it has started, in the background.
+    let patience = Instant::now() + Duration::from_secs(60);
+    while let Err(error) = migrate(&settings).await {
+        assert!(Instant::now() < patience, "{error:?}");
+    }
+    round_trip(&settings).await;
+
+    let user = |username: &str, password: &str| Credentials { username: username.into(), password: password.into() };
+    let with = |credentials| Settings { credentials, ..settings.clone() };
+    refused(&with(Some(user("cassandra", "guess"))), "password").await;
+    refused(&with(Some(user("somebody", "cassandra"))), "password").await;
+    refused(&with(None), "Authentication").await;
+
+    // With TLS it wants our certificate, too.
+    let identity =
+        |name: &str| Some(TlsIdentity { cert: file(&format!("{name}.pem")), key: file(&format!("{name}.key")) });
+    let with = |identity| Settings { tls: Some(Tls { ca: file("ca.pem"), identity }), ..settings.clone() };
+    round_trip(&with(identity("client"))).await;
+    refused(&with(None), "fatal alert").await;
+    refused(&with(identity("stranger")), "fatal alert").await;
 }
