@@ -246,14 +246,8 @@ impl<'a> Builder<'a> {
 
 /// Keeps a column's memory for the next batch.
 fn keep(mut column: Column, spare: &mut Vec<Column>) {
-    if spare.len() < SPARE_COLUMNS
-        && column.len() <= SPARE_READINGS
-        && let Values::Number(values) = &mut column.values
-    {
-        values.clear();
-        column.index.clear();
-        column.measured_at.clear();
-        column.quality.clear();
+    if spare.len() < SPARE_COLUMNS && column.len() <= SPARE_READINGS && matches!(column.values, Values::Number(_)) {
+        column.clear();
         spare.push(column);
     }
 }

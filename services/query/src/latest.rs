@@ -11,7 +11,7 @@ use proto::{
     convert,
     telemetry::v1::{LatestReading, LatestReadingsResponse, StoredReading},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use store::Order;
 use tonic::Status;
 
@@ -60,7 +60,7 @@ pub(crate) async fn newest(
     loop {
         let entries = query.store.hours(permit, hours, Order::Descending, INDEX_AT_ONCE).await.map_err(failed)?;
         for entry in &entries {
-            let missing: BTreeSet<_> = entry
+            let missing: Vec<_> = entry
                 .metrics
                 .iter()
                 .filter(|m| metrics.is_empty() || metrics.binary_search(m).is_ok())
@@ -71,7 +71,6 @@ pub(crate) async fn newest(
                 continue;
             }
             let data = query.store.read(permit, std::slice::from_ref(entry)).await.map_err(failed)?;
-            let missing: Vec<_> = missing.into_iter().collect();
             for hour in &data {
                 let readings = Readings::new(hour, range, None, &missing).map_err(|error| unreadable(&error))?;
                 keep_newest(&readings, credible_only, &mut found);

@@ -1,12 +1,12 @@
 //! Sheets become readings: cut to what was asked for, in the one order that pages follow.
 
 use crate::named;
-use model::{Batch, Column, Identity, Malformed, MetricId, Nanos, Quality, Range, Sheet, SheetColumn, Values};
+use model::{Column, Identity, Malformed, MetricId, Nanos, Quality, Range, Sheet, SheetColumn, Values};
 use proto::{
     convert,
     telemetry::v1::{self as wire, ReadingFlag, StoredReading, stored_reading::Value},
 };
-use store::{Data, HourData};
+use store::HourData;
 
 /// The order of readings: time first, then what makes a reading itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,23 +33,17 @@ impl Readings {
         after: Option<Key>,
         metrics: &[MetricId],
     ) -> Result<Self, Malformed> {
-        let sheet = match &data.data {
-            Data::Sealed(bytes) => Sheet::decode(data.hour, bytes, metrics)?,
-            Data::Rows(rows) => {
-                let batch = |row: &store::StoredRow| Batch {
-                    identity: row.identity,
-                    received_at: row.received_at,
-                    clock: row.clock,
-                };
-                Sheet::collect(data.hour, rows.iter().map(|row| (batch(row), &row.block[..])), metrics)?
-            }
-        };
+        let sheet = data.sheet(metrics)?;
         let run = |column: &SheetColumn| {
             let times = &column.lines.measured_at;
             let first = times.partition_point(|&at| at < range.from());
             let end = times.partition_point(|&at| at < range.to());
             let first = match after {
-                Some(after) => first.max(first_where(times.len(), |line| key(&sheet, column, line) > after)),
+                Some(after) => {
+                    let same_time = times.partition_point(|&at| at < after.at);
+                    let next = (same_time..times.len()).find(|&line| key(&sheet, column, line) > after);
+                    first.max(next.unwrap_or(times.len()))
+                }
                 None => first,
             };
             first.min(end)..end
@@ -158,19 +152,6 @@ impl Readings {
 fn key(sheet: &Sheet, column: &SheetColumn, line: usize) -> Key {
     let identity = sheet.batches[column.batch[line] as usize].identity;
     Key { at: column.lines.measured_at[line], identity, index: column.lines.index[line] }
-}
-
-/// The first of `n` places from which on something holds.
-fn first_where(n: usize, holds: impl Fn(usize) -> bool) -> usize {
-    let (mut low, mut high) = (0, n);
-    while low < high {
-        let middle = low.midpoint(high);
-        match holds(middle) {
-            true => high = middle,
-            false => low = middle + 1,
-        }
-    }
-    low
 }
 
 /// Samples of a waveform that take about as many bytes as a reading of one number: time, value, flags.

@@ -21,6 +21,7 @@ const PAGE_READINGS: (usize, usize) = (1_000, 10_000);
 const PAGE_COLUMNS: (usize, usize) = (50_000, 500_000);
 /// Entries of the hour index read in one go: a year and a bit.
 const INDEX_AT_ONCE: usize = 10_000;
+
 pub(crate) async fn read(
     query: &Query,
     permit: &Permit,

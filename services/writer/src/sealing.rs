@@ -28,15 +28,10 @@ impl HourSealer {
                 sealed = self.store.seal(self.quiet) => sealed,
                 () = stop.cancelled() => return,
             };
-            match sealed {
-                Ok(sealed) => {
-                    metrics::counter!("wardline_writer_sealed_hours_total").increment(sealed.hours);
-                    metrics::gauge!("wardline_writer_unsealed_hours").set(sealed.waiting as f64);
-                }
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "quiet hours were not sealed; trying again");
-                }
+            // the store counts what was sealed
+            if let Err(error) = sealed {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "quiet hours were not sealed; trying again");
             }
         }
     }

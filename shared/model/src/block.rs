@@ -88,7 +88,7 @@ impl Column {
     }
 
     /// Takes all readings out and keeps their room.
-    fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.index.clear();
         self.measured_at.clear();
         self.quality.clear();

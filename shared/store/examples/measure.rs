@@ -8,13 +8,13 @@
 //! three metrics, with one reading or ten of each.
 
 use model::{
-    Batch, Block, ClockQuality, Column, DeviceId, Factor, Hour, HourRange, Identity, MetricId, Nanos, PatientId,
-    Permit, Quality, Row, Sheet, StreamId, UserId, Values,
+    Block, ClockQuality, Column, DeviceId, Factor, Hour, HourRange, Identity, MetricId, Nanos, PatientId, Permit,
+    Quality, Row, StreamId, UserId, Values,
     access::{Action, Permission, Principal, Relation, RelationKind, Subject, decide},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::time::{Duration, Instant, SystemTime};
-use store::{Append, Data, HourData, Order, Seal, StoredRow, Timeline, cql, embedded};
+use store::{Append, HourData, Order, Seal, Timeline, cql, embedded};
 
 const PATIENTS: u64 = 1_000;
 const ROWS_A_DAY: u64 = 8_640;
@@ -109,14 +109,7 @@ async fn read_day<S: Timeline>(name: &str, store: &S) -> Result<(), Failure> {
         let started = Instant::now();
         let entries = store.hours(&permit, day, Order::Ascending, usize::MAX).await?;
         let hours = store.read(&permit, &entries).await?;
-        let batch = |r: &StoredRow| Batch { identity: r.identity, received_at: r.received_at, clock: r.clock };
-        let batches = |hour: &HourData| {
-            let sheet = match &hour.data {
-                Data::Rows(rows) => Sheet::collect(hour.hour, rows.iter().map(|r| (batch(r), &r.block[..])), &[]),
-                Data::Sealed(sheet) => Sheet::decode(hour.hour, sheet, &[]),
-            };
-            sheet.map(|sheet| sheet.batches.len())
-        };
+        let batches = |hour: &HourData| hour.sheet(&[]).map(|sheet| sheet.batches.len());
         found = hours.iter().map(batches).sum::<Result<_, _>>()?;
         times.push(started.elapsed());
     }

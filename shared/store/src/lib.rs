@@ -20,7 +20,7 @@ mod sheet;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{ClockQuality, DeviceId, Hour, HourRange, MetricId, Nanos, Permit, Row, StreamId};
+use model::{ClockQuality, DeviceId, Hour, HourRange, Malformed, MetricId, Nanos, Permit, Row, Sheet, StreamId};
 use std::time::Duration;
 
 /// The way in; belongs to `writer`.
@@ -116,6 +116,16 @@ pub enum Data {
     Rows(Vec<StoredRow>),
     /// An encoded `model::Sheet` of all its rows.
     Sealed(Bytes),
+}
+
+impl HourData {
+    /// The hour's readings, put together or as they were sealed; of metrics only those `wanted` (ascending; empty: all).
+    pub fn sheet(&self, wanted: &[MetricId]) -> Result<Sheet, Malformed> {
+        match &self.data {
+            Data::Rows(rows) => sheet::collect(self.hour, rows, wanted),
+            Data::Sealed(bytes) => Sheet::decode(self.hour, bytes, wanted),
+        }
+    }
 }
 
 /// What a call of [`Seal::seal`] came to.

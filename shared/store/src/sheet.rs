@@ -6,7 +6,7 @@
 
 use crate::{Error, StoredRow, measure};
 use bytes::Bytes;
-use model::{Batch, Hour, Nanos, Sheet};
+use model::{Batch, Hour, Malformed, MetricId, Nanos, Sheet};
 use std::time::{Duration, SystemTime};
 use zstd::{bulk, zstd_safe::CParameter};
 
@@ -43,8 +43,7 @@ pub(crate) fn seal(
         measure::not_sealed(engine, "size");
         return Ok(None);
     }
-    let batch = |row: &StoredRow| Batch { identity: row.identity, received_at: row.received_at, clock: row.clock };
-    let sheet = match Sheet::collect(hour, rows.iter().map(|row| (batch(row), &row.block[..])), &[]) {
+    let sheet = match collect(hour, &rows, &[]) {
         Ok(sheet) => sheet,
         Err(cause) => {
             left_unreadable(engine, &cause);
@@ -58,6 +57,12 @@ pub(crate) fn seal(
         return Ok(None);
     };
     compress(&bytes).map(Some).map_err(|cause| Error::Unavailable(Box::new(cause)))
+}
+
+/// Puts rows of one hour together.
+pub(crate) fn collect(hour: Hour, rows: &[StoredRow], wanted: &[MetricId]) -> Result<Sheet, Malformed> {
+    let batch = |row: &StoredRow| Batch { identity: row.identity, received_at: row.received_at, clock: row.clock };
+    Sheet::collect(hour, rows.iter().map(|row| (batch(row), &row.block[..])), wanted)
 }
 
 fn left_unreadable(engine: &'static str, cause: &dyn std::fmt::Display) {

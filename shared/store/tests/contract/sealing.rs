@@ -50,15 +50,7 @@ pub fn readings(random: &mut StdRng, patient: PatientId, hour: i32, n: u64, line
 
 /// An hour's readings, sealed or not.
 pub fn sheet(data: &HourData) -> Sheet {
-    let sheet = match &data.data {
-        Data::Sealed(bytes) => Sheet::decode(data.hour, bytes, &[]),
-        Data::Rows(rows) => {
-            let batch =
-                |r: &store::StoredRow| Batch { identity: r.identity, received_at: r.received_at, clock: r.clock };
-            Sheet::collect(data.hour, rows.iter().map(|row| (batch(row), &row.block[..])), &[])
-        }
-    };
-    sheet.unwrap()
+    data.sheet(&[]).unwrap()
 }
 
 /// All readings of a patient, hour by hour.
