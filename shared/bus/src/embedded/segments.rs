@@ -95,6 +95,8 @@ fn options() -> KeyspaceCreateOptions {
         .max_memtable_size(MEMTABLE_BYTES)
         .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(NO_COMPACTION_TABLES)))
         .data_block_size_policy(config::BlockSizePolicy::all(BLOCK_BYTES))
+        // Whole indexes would stay in memory: a long backlog has many.
+        .index_block_partitioning_policy(config::PartitioningPolicy::all(true))
         // Only ranges are read: a filter for single keys would cost and never help.
         .filter_policy(config::FilterPolicy::disabled())
 }

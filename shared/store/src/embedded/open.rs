@@ -1,11 +1,11 @@
 //! Opening a folder: making it, refusing one that a newer version wrote, repairing a first start that was cut short.
 
 use super::{Error, Inner, Known, failed, seal::Writing};
-use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, KeyspaceCreateOptions, PersistMode, compaction::Leveled, config};
 use std::{
     fs::{self, File},
     path::Path,
-    sync::{Mutex, atomic::AtomicU64},
+    sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
 /// Version of the keys and values in [`super::keys`], [`crate::payload`] and [`crate::sheet`]. Version 2 added seals: a
@@ -14,10 +14,14 @@ const SCHEMA: u32 = 2;
 /// The oldest version that this one opens; such a folder is raised to [`SCHEMA`].
 const OLDEST_SCHEMA: u32 = 1;
 const SCHEMA_KEY: &str = "schema";
-/// Rows in memory before they go to a file: two of these (one filling, one being written) stay below 64 MiB.
-const MEMTABLE_BYTES: u64 = 24 << 20;
+/// Rows in memory before they go to a file: one fills and up to four wait, each twice that size with its index.
+const MEMTABLE_BYTES: u64 = 8 << 20;
 /// Seals and their list in memory before they go to a file: written rarely, so that less will do.
 const SEALS_MEMTABLE_BYTES: u64 = 4 << 20;
+/// Rows read and compressed together: a timeline wants neighbours, an append only whether a row is there.
+const BLOCK_BYTES: u32 = 16 << 10;
+/// Files that rows are merged into: a few of them are in memory while that goes on.
+const TABLE_BYTES: u64 = 16 << 20;
 /// Blocks of files kept in memory for reads.
 const CACHE_BYTES: u64 = 32 << 20;
 /// Journals kept until their rows are in files: bounds the disk they take and the time a start needs to read them.
@@ -30,8 +34,7 @@ pub(super) fn open(dir: &Path) -> Result<Inner, Error> {
         .max_journaling_size(JOURNAL_BYTES)
         .open()
         .map_err(|cause| at(dir, failed(cause)))?;
-    let sized =
-        |name, bytes| db.keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(bytes)).map_err(failed);
+    let sized = |name, memtable_bytes| db.keyspace(name, || options(memtable_bytes)).map_err(failed);
     let keyspace = |name| sized(name, MEMTABLE_BYTES);
     let meta = keyspace("meta")?;
     if let Some(bytes) = meta.get(SCHEMA_KEY).map_err(failed)? {
@@ -53,6 +56,18 @@ pub(super) fn open(dir: &Path) -> Result<Inner, Error> {
     };
     inner.db.persist(PersistMode::SyncAll).map_err(failed)?;
     Ok(inner)
+}
+
+/// Of a new folder: one that exists keeps those it was made with.
+fn options(memtable_bytes: u64) -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(memtable_bytes)
+        .data_block_size_policy(config::BlockSizePolicy::all(BLOCK_BYTES))
+        // Whole ones would stay in memory, and grow with what is stored. The newest files are asked for every row: their
+        // filters stay whole.
+        .index_block_partitioning_policy(config::PartitioningPolicy::all(true))
+        .filter_block_partitioning_policy(config::PartitioningPolicy::new([false, true]))
+        .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES)))
 }
 
 fn check_schema(bytes: &[u8]) -> Result<(), Error> {
