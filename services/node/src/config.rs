@@ -189,10 +189,11 @@ impl Config {
             mistakes.push("query.cursor_key: 64 hexadecimal digits".into());
         }
         let limits = [
-            ("server.max_streams", self.server.max_streams, 1, 65_536),
-            ("ingest.max_in_flight", self.ingest.max_in_flight, 1, 65_536),
-            ("ingest.max_readings", self.ingest.max_readings, 1, 65_536),
-            ("ingest.max_message_kib", self.ingest.max_message_kib, 1, 1_024),
+            ("server.max_streams", self.server.max_streams.into(), 1, 65_536),
+            ("ingest.max_in_flight", self.ingest.max_in_flight.into(), 1, 65_536),
+            ("ingest.max_readings", self.ingest.max_readings.into(), 1, 65_536),
+            ("ingest.max_message_kib", self.ingest.max_message_kib.into(), 1, 1_024),
+            ("writer.seal_every_seconds", self.writer.seal_every_seconds, 1, 86_400),
         ];
         for (name, value, low, high) in limits {
             if !(low..=high).contains(&value) {
@@ -332,6 +333,15 @@ mod tests {
             ["log.kid", "log.kind", "kafkaesque", "ingest.max_readings", "server.grpc_listen", "WARDLINE__NO__SUCH"]
         {
             assert!(text.contains(part), "{part} in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_refused_with_the_range() {
+        for flag in ["ingest.max_message_kib=0", "writer.seal_every_seconds=0", "server.max_streams=65537"] {
+            let text = load(&[flag], &[]).unwrap_err().to_string();
+            let (name, value) = flag.split_once('=').unwrap();
+            assert!(text.contains(&format!("{name}: {value} is not in 1 to ")), "{text}");
         }
     }
 

@@ -107,7 +107,7 @@ impl Node {
                     .of_topic(log.topic());
             let subscriber = log.subscriber(&config.writer.group)?;
             let stop = stop.clone();
-            let [every, quiet] = [config.writer.seal_every_seconds.max(1), config.writer.seal_quiet_seconds];
+            let [every, quiet] = [config.writer.seal_every_seconds, config.writer.seal_quiet_seconds];
             let sealer = HourSealer::new(store.seal.clone(), Duration::from_secs(every), Duration::from_secs(quiet));
             let sealing = sealer.run(stop.clone());
             tasks.spawn(async move {
