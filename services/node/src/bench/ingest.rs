@@ -25,8 +25,8 @@ use std::{
 
 /// Records of one poll while the topic is read back.
 const POLL: (usize, usize, Duration) = (10_000, 8 << 20, Duration::from_secs(5));
-/// Batches of a round, at least: the bare client is through with fewer before it has begun.
-const N_BATCHES_MIN: u64 = 200_000;
+/// Batches of a round, at least: with fewer the bare client is through before it has begun, and looks slow.
+const N_BATCHES_MIN: u64 = 500_000;
 /// Records of one fsync of the bare embedded engine: about what 32 devices have in flight.
 const BARE_GROUP: usize = 4_000;
 
@@ -39,7 +39,7 @@ pub struct Options {
     /// Readings a batch.
     #[arg(long, value_delimiter = ',', default_value = "10,60")]
     pub batch: Vec<NonZeroU32>,
-    /// Readings of each round; more when they are less than 200,000 batches.
+    /// Readings of each round; more when they are less than 500,000 batches.
     #[arg(long, default_value = "2000000")]
     pub readings: NonZeroU64,
     /// Rounds of each size of batch; the medians are compared.
