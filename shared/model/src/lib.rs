@@ -11,6 +11,7 @@ mod catalog;
 mod id;
 mod reading;
 mod record;
+mod rollup;
 mod sheet;
 mod spread;
 mod time;
@@ -22,6 +23,7 @@ pub use catalog::{CodeSystem, Factor, Kind, Metric, MetricId, by_code, by_id, me
 pub use id::{DeviceId, PatientId, StreamId, UserId};
 pub use reading::{ClockQuality, Quality, Waveform};
 pub use record::{Identity, Record, Row, Slice};
+pub use rollup::{Rollup, Summary};
 pub use sheet::{Batch, Sheet, SheetColumn};
 pub use spread::{murmur2, spread};
 pub use time::{Clock, Hour, HourRange, Nanos, Range};

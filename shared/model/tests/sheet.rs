@@ -1,10 +1,11 @@
 //! A sheet holds exactly the readings of its rows, in order, and damage to its bytes is noticed.
 
 use model::{
-    Batch, Block, ClockQuality, Column, DeviceId, Factor, Hour, Identity, MetricId, Nanos, Quality, Sheet, StreamId,
-    Values,
+    Batch, Block, ClockQuality, Column, DeviceId, Factor, Hour, Identity, MetricId, Nanos, Quality, Rollup, Sheet,
+    StreamId, Values,
 };
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 const HOUR: Hour = Hour(446_000);
 
@@ -55,6 +56,21 @@ fn collect(rows: &[(Batch, Block)], wanted: &[MetricId]) -> Sheet {
     };
     let encoded: Vec<_> = rows.iter().map(encode).collect();
     Sheet::collect(HOUR, encoded.iter().map(|(batch, bytes)| (*batch, &bytes[..])), wanted).unwrap()
+}
+
+/// A metric's numbers in its canonical unit that nothing is known against, and how many others there are.
+fn numbers(rows: &[(Batch, Block)], metric: MetricId) -> (Vec<f64>, u64) {
+    let (mut good, mut n_doubtful) = (Vec::new(), 0);
+    for column in rows.iter().flat_map(|(_, block)| &block.columns).filter(|column| column.metric == metric) {
+        let Values::Number(values) = &column.values else { continue };
+        for (value, quality) in values.iter().zip(&column.quality) {
+            match quality.0 {
+                0 => good.push(column.factor.apply(*value)),
+                _ => n_doubtful += 1,
+            }
+        }
+    }
+    (good, n_doubtful)
 }
 
 fn column() -> impl Strategy<Value = Column> {
@@ -110,6 +126,40 @@ proptest! {
             // all of it encoded, some of it read
             let all = collect(&rows, &[]).encode().unwrap();
             prop_assert_eq!(of_sheet(&Sheet::decode(HOUR, &all, wanted).unwrap()), of_rows(&rows, wanted));
+        }
+    }
+
+    #[test]
+    fn rollups_are_of_the_good_numbers(rows in rows(), at in any::<prop::sample::Index>(), to: u8) {
+        let sheet = collect(&rows, &[]);
+        let rollups = Rollup::of(&sheet);
+        prop_assert!(rollups.is_sorted_by(|a, b| a.metric < b.metric));
+        let metrics = rows.iter().flat_map(|(_, block)| &block.columns);
+        let metrics: BTreeSet<_> = metrics.filter(|c| matches!(c.values, Values::Number(_))).map(|c| c.metric).collect();
+        prop_assert!(metrics.iter().eq(rollups.iter().map(|rollup| &rollup.metric)));
+        for rollup in &rollups {
+            let (good, n_doubtful) = numbers(&rows, rollup.metric);
+            prop_assert_eq!(rollup.n_doubtful, n_doubtful);
+            let Some(found) = rollup.good else {
+                prop_assert!(good.is_empty());
+                continue;
+            };
+            let edges = (good.iter().copied().reduce(f64::min), good.iter().copied().reduce(f64::max));
+            prop_assert_eq!((found.n, Some(found.min), Some(found.max)), (good.len() as u64, edges.0, edges.1));
+            let mean = good.iter().sum::<f64>() / good.len() as f64;
+            prop_assert!((found.mean() - mean).abs() < 1e-9);
+        }
+
+        let mut bytes = Rollup::encode(&rollups);
+        prop_assert_eq!(&Rollup::decode(&bytes).unwrap(), &rollups);
+        // the sheet read back gives the same
+        let read = Sheet::decode(HOUR, &sheet.encode().unwrap(), &[]).unwrap();
+        prop_assert_eq!(&Rollup::encode(&Rollup::of(&read)), &bytes);
+        let cut = at.index(bytes.len());
+        prop_assert!(Rollup::decode(&bytes[..cut]).is_err());
+        bytes[cut] = to;
+        if let Ok(damaged) = Rollup::decode(&bytes) {
+            prop_assert!(damaged.iter().filter_map(|rollup| rollup.good).all(|good| !good.mean().is_nan()));
         }
     }
 

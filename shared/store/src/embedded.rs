@@ -13,7 +13,7 @@
 //! Later, on a busier machine, with 200,000 rows of 64 B and of 119 B (3 and 30 readings): a day to sheets took 5.3 and
 //! 12.5 ms as rows, 1.2 and 4.1 ms as 24 sealed hours; 2,476 and 825 hours of 360 rows were sealed a second.
 //!
-//! Keyspaces: `blocks`, `hours`, `seals`, `unsealed` (hours without a seal, and when they were touched), `positions`,
+//! Keyspaces: `blocks`, `hours`, `seals`, `rollups` (of the hours sealed), `unsealed` (hours without a seal, and when they were touched), `positions`,
 //! `quarantine` (keys in [`keys`]) and `meta` (schema version). Why a seal never lacks a row: [`seal`].
 
 mod keys;
@@ -21,7 +21,8 @@ mod open;
 mod seal;
 
 use crate::{
-    Append, Error, HourData, HourEntry, Order, Place, Positions, Quarantine, Quarantined, Timeline,
+    Append, Error, HourData, HourEntry, HourRollups, Order, Place, Positions, Quarantine, Quarantined, Rollups,
+    Timeline,
     known::{Hours, Known, merge},
     payload, sheet,
 };
@@ -49,6 +50,7 @@ struct Inner {
     blocks: Keyspace,
     hours: Keyspace,
     seals: Keyspace,
+    rollups: Keyspace,
     unsealed: Keyspace,
     positions: Keyspace,
     quarantine: Keyspace,
@@ -220,6 +222,15 @@ impl Timeline for Store {
         let data = self.blocking(move |inner| inner.read(patient, &hours)).await?;
         crate::measure::read("embedded", &data, started);
         Ok(data)
+    }
+}
+
+#[async_trait]
+impl Rollups for Store {
+    async fn rollups(&self, permit: &Permit, hours: &[HourEntry]) -> Result<Vec<HourRollups>, Error> {
+        let patient = permit.patient();
+        let hours: Vec<_> = hours.iter().map(|entry| entry.hour).collect();
+        self.blocking(move |inner| inner.rollups(patient, &hours)).await
     }
 }
 

@@ -10,6 +10,7 @@
 //! - Reads page inside and return all there is: an empty page does not end one.
 //! - An hour may be read as one sealed sheet instead of its rows, only when the sheet is proven to hold every row that
 //!   [`Append::append`] had returned for when [`Timeline::hours`] was called. Rows stay; a seal is derived from them.
+//! - Rollups are recomputed from the rows when these changed, and never counted up: late and repeated rows make them right.
 
 pub mod cql;
 pub mod embedded;
@@ -20,7 +21,9 @@ mod sheet;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{ClockQuality, DeviceId, Hour, HourRange, Malformed, MetricId, Nanos, Permit, Row, Sheet, StreamId};
+use model::{
+    ClockQuality, DeviceId, Hour, HourRange, Malformed, MetricId, Nanos, Permit, Rollup, Row, Sheet, StreamId,
+};
 use std::time::Duration;
 
 /// The way in; belongs to `writer`.
@@ -48,10 +51,19 @@ pub trait Timeline: Send + Sync {
     async fn read(&self, permit: &Permit, hours: &[HourEntry]) -> Result<Vec<HourData>, Error>;
 }
 
+/// What trends over days to years are drawn from; belongs to `query`.
+#[async_trait]
+pub trait Rollups: Timeline {
+    /// What the rows of each of these hours (entries that [`Timeline::hours`] gave) come to, in their order: as stored
+    /// with the hour's seal, where it has one, and else computed from its rows.
+    async fn rollups(&self, permit: &Permit, hours: &[HourEntry]) -> Result<Vec<HourRollups>, Error>;
+}
+
 /// What makes old hours cheap to read; belongs to `writer`.
 #[async_trait]
 pub trait Seal: Send + Sync {
-    /// Puts each hour that is over, and did not change for `quiet`, into one sheet, recomputed from its rows.
+    /// Puts each hour that is over, and did not change for `quiet`, into one sheet and its rollups, recomputed from
+    /// its rows.
     ///
     /// May be called by several processes at once, and dropped at any point: nothing is lost, the next call goes on.
     async fn seal(&self, quiet: Duration) -> Result<Sealed, Error>;
@@ -126,6 +138,15 @@ impl HourData {
             Data::Sealed(bytes) => Sheet::decode(self.hour, bytes, wanted),
         }
     }
+}
+
+/// What the rows of an hour come to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HourRollups {
+    /// Which hour.
+    pub hour: Hour,
+    /// Ascending by metric; of metrics that have numbers.
+    pub rollups: Vec<Rollup>,
 }
 
 /// What a call of [`Seal::seal`] came to.

@@ -1,12 +1,12 @@
-//! A sealed hour, the same bytes in both engines: all its rows in one `model::Sheet`, compressed.
+//! A sealed hour, the same bytes in both engines: all its rows in one `model::Sheet`, compressed; and its rollups.
 //!
 //! Layout: length of the sheet (4, big-endian), one zstd frame with a checksum.
 //!
 //! A seal is derived: rows stay, and whatever is wrong with sealing an hour, it is read as rows.
 
-use crate::{Error, StoredRow, measure};
+use crate::{Error, HourData, HourRollups, StoredRow, measure};
 use bytes::Bytes;
-use model::{Batch, Hour, Malformed, MetricId, Nanos, Sheet};
+use model::{Batch, Hour, Malformed, MetricId, Nanos, Rollup, Sheet};
 use std::time::{Duration, SystemTime};
 use zstd::{bulk, zstd_safe::CParameter};
 
@@ -23,12 +23,20 @@ const MAX_SHEET_BYTES: usize = 4 * MAX_HOUR_BYTES;
 const LEVEL: i32 = 3;
 const HEAD: usize = 4;
 
+/// What an hour's rows amount to.
+pub(crate) struct Amount {
+    /// A compressed sheet.
+    pub seal: Vec<u8>,
+    /// Encoded rollups.
+    pub rollups: Vec<u8>,
+}
+
 /// Puts the rows of an hour into a seal; `None` when there are none, or (counted and logged) when they stay rows.
 pub(crate) fn seal(
     engine: &'static str,
     hour: Hour,
     rows: Result<Vec<StoredRow>, Error>,
-) -> Result<Option<Vec<u8>>, Error> {
+) -> Result<Option<Amount>, Error> {
     let rows = match rows {
         Err(Error::Corrupt(what)) => {
             left_unreadable(engine, &what);
@@ -56,7 +64,20 @@ pub(crate) fn seal(
         measure::not_sealed(engine, "size");
         return Ok(None);
     };
-    compress(&bytes).map(Some).map_err(|cause| Error::Unavailable(Box::new(cause)))
+    let seal = compress(&bytes).map_err(|cause| Error::Unavailable(Box::new(cause)))?;
+    Ok(Some(Amount { seal, rollups: Rollup::encode(&Rollup::of(&sheet)) }))
+}
+
+/// The rollups of an hour that has none stored, or none of the right version.
+pub(crate) fn roll_up(data: &HourData) -> Result<HourRollups, Error> {
+    let sheet = data.sheet(&[]).map_err(|cause| Error::Corrupt(cause.to_string()))?;
+    Ok(HourRollups { hour: data.hour, rollups: Rollup::of(&sheet) })
+}
+
+/// The rollups stored of an hour.
+pub(crate) fn stored_rollups(hour: Hour, bytes: &[u8]) -> Result<HourRollups, Error> {
+    let rollups = Rollup::decode(bytes).map_err(|cause| Error::Corrupt(cause.to_string()))?;
+    Ok(HourRollups { hour, rollups })
 }
 
 /// Puts rows of one hour together.

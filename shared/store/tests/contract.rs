@@ -53,6 +53,7 @@ macro_rules! store_contract {
                 late_data_unseals,
                 replay_of_sealed_rows_changes_nothing,
                 a_correction_after_sealing_stands,
+                rollups_follow_the_rows,
                 an_hour_that_is_not_over_is_not_sealed,
                 unreadable_blocks_are_left_as_rows,
                 appends_and_seals_at_once,

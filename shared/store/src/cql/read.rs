@@ -1,13 +1,15 @@
-//! Reading timelines: for each day its seals, and the rows of hours that have none of the right version; pages until
-//! there is no paging state.
+//! Reading timelines: for each day its seals, and the rows of hours that have none of the right version; rollups in the
+//! same way; pages until there is no paging state.
 
 use super::{
     Inner, Store,
     connect::again,
-    seal::{Version, sealed_of},
+    seal::{Version, derived, span},
     unreadable,
 };
-use crate::{Data, Error, HourData, HourEntry, Order, StoredRow, Timeline, measure, payload, sheet};
+use crate::{
+    Data, Error, HourData, HourEntry, HourRollups, Order, Rollups, StoredRow, Timeline, measure, payload, sheet,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future, stream};
@@ -55,6 +57,47 @@ impl Timeline for Store {
         let hours: Vec<_> = hours.iter().map(|e| HourData { hour: e.hour, data: data(e.hour) }).collect();
         measure::read("cql", &hours, started);
         Ok(hours)
+    }
+}
+
+/// Hours without rollups of the right version whose readings are in memory at once.
+const HOURS_ROLLED_UP: usize = 24;
+
+#[async_trait]
+impl Rollups for Store {
+    async fn rollups(&self, permit: &Permit, hours: &[HourEntry]) -> Result<Vec<HourRollups>, Error> {
+        let inner = &*self.inner;
+        let first_open = sheet::first_open_hour(sheet::now());
+        let mut spans: BTreeMap<i32, Vec<Hour>> = BTreeMap::new();
+        for entry in hours.iter().filter(|entry| entry.hour < first_open) {
+            spans.entry(span(entry.hour)).or_default().push(entry.hour);
+        }
+        let stored: BTreeMap<Hour, Bytes> = stream::iter(spans)
+            .map(|(span, hours)| inner.stored_rollups(permit.patient(), span, hours))
+            .buffer_unordered(inner.read_concurrency)
+            .try_concat()
+            .await?
+            .into_iter()
+            .collect();
+        let mut found = BTreeMap::new();
+        let mut missing = Vec::new();
+        for entry in hours {
+            match stored.get(&entry.hour).map(|column| derived(column)).transpose()? {
+                Some((version, bytes)) if version == entry.version => {
+                    found.insert(entry.hour, sheet::stored_rollups(entry.hour, bytes)?);
+                }
+                _ => missing.push(entry.clone()),
+            }
+        }
+        for entries in missing.chunks(HOURS_ROLLED_UP) {
+            let data = self.read(permit, entries).await?;
+            let rolled_up = tokio::task::spawn_blocking(move || data.iter().map(sheet::roll_up).collect());
+            let rolled_up: Result<Vec<_>, Error> =
+                rolled_up.await.map_err(|cause| Error::Unavailable(Box::new(cause)))?;
+            found.extend(rolled_up?.into_iter().map(|one| (one.hour, one)));
+        }
+        // each was asked for once
+        Ok(hours.iter().filter_map(|entry| found.remove(&entry.hour)).collect())
     }
 }
 
@@ -122,7 +165,7 @@ impl Inner {
         let (seals, mut data) = future::try_join(self.seals(patient, day, &over), self.runs(patient, &open)).await?;
         let mut unsealed = over;
         for (hour, seal) in seals {
-            let (version, sheet) = sealed_of(&seal)?;
+            let (version, sheet) = derived(&seal)?;
             if versions.get(&hour) == Some(&version) {
                 data.push((hour, Data::Sealed(sheet::open(sheet)?)));
                 unsealed.retain(|other| *other != hour);
@@ -144,6 +187,25 @@ impl Inner {
             .await?;
         }
         Ok(seals)
+    }
+
+    /// The rollups stored of some hours of one span of days, whatever their versions.
+    async fn stored_rollups(
+        &self,
+        patient: PatientId,
+        span: i32,
+        hours: Vec<Hour>,
+    ) -> Result<Vec<(Hour, Bytes)>, Error> {
+        let mut stored = Vec::new();
+        if let (Some(first), Some(last)) = (hours.iter().min(), hours.iter().max()) {
+            let values = (patient.uuid(), span, first.0, last.0 + 1);
+            self.pages(&self.statements.select_rollups, values, |(hour, rollups): (i32, Option<Bytes>)| {
+                stored.extend(rollups.map(|rollups| (Hour(hour), rollups)));
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(stored)
     }
 
     /// The rows of some hours of one day, ascending: one query for each run of hours that follow each other.

@@ -6,7 +6,8 @@
 //! - The sealer reads `late` before it reads the rows: a version that includes a change has a seal that includes its
 //!   rows.
 //! - A reader takes a seal only when its version is that of the index entry it read, which includes every late change
-//!   whose `append` had returned. Version and sheet are one column.
+//!   whose `append` had returned. Version and sheet are one column. Rollups are written before the seal and have a
+//!   version of their own: what holds for seals holds for them.
 //! - Changes that are not late came more than `SEAL_AFTER` - `LATE_AFTER` = 2 h before any sealing by one clock: the
 //!   clocks of two machines may differ by that much, and nothing else depends on a clock.
 //! - No writer from before migration 3 may run beside one that seals: it would note nothing.
@@ -19,7 +20,7 @@
 use super::{Inner, Store, connect::again, statements::MAX_BATCH_ROWS};
 use crate::{
     Error, Seal, Sealed, measure,
-    sheet::{self, MAX_HOUR_BYTES},
+    sheet::{self, Amount, MAX_HOUR_BYTES},
 };
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -32,6 +33,8 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Hours sealed at once: each takes a few times its rows, which are 8 MiB at most and a hundredth of that mostly.
 const HOURS_AT_ONCE: usize = 4;
 const VERSION_BYTES: usize = 8;
+/// Days in a partition of rollups.
+const DAYS_A_SPAN: i32 = 32;
 
 /// Which late changes of an hour there are.
 #[derive(Default)]
@@ -117,9 +120,11 @@ impl Inner {
         let sealed = tokio::task::spawn_blocking(move || sheet::seal("cql", hour, rows));
         let sealed = sealed.await.map_err(|cause| Error::Unavailable(Box::new(cause)))??;
         let hours = u64::from(sealed.is_some());
-        if let Some(seal) = sealed {
-            let seal = [&version.id.to_be_bytes(), &seal[..]].concat();
-            let values = (patient.uuid(), hour.day(), hour.0, seal, version.sum);
+        if let Some(Amount { seal, rollups }) = sealed {
+            let versioned = |bytes: &[u8]| [&version.id.to_be_bytes(), bytes].concat();
+            let values = (patient.uuid(), span(hour), hour.0, versioned(&rollups), version.sum);
+            again(|| self.session.execute_unpaged(&self.statements.insert_rollups, &values)).await?;
+            let values = (patient.uuid(), hour.day(), hour.0, versioned(&seal), version.sum);
             again(|| self.session.execute_unpaged(&self.statements.insert_seal, &values)).await?;
         }
         // what cannot be sealed leaves the list too, until it changes
@@ -163,9 +168,14 @@ impl Version {
     }
 }
 
-/// The version and the sheet in the column `seal`.
-pub(super) fn sealed_of(column: &[u8]) -> Result<(u64, &[u8]), Error> {
+/// The partition of an hour's rollups.
+pub(super) fn span(hour: Hour) -> i32 {
+    hour.day().div_euclid(DAYS_A_SPAN)
+}
+
+/// The version in a column `seal` or `rollups`, and what was derived from the rows.
+pub(super) fn derived(column: &[u8]) -> Result<(u64, &[u8]), Error> {
     let short = || Error::Corrupt(format!("a seal of {} bytes", column.len()));
-    let (version, sheet) = column.split_first_chunk::<VERSION_BYTES>().ok_or_else(short)?;
-    Ok((u64::from_be_bytes(*version), sheet))
+    let (version, rest) = column.split_first_chunk::<VERSION_BYTES>().ok_or_else(short)?;
+    Ok((u64::from_be_bytes(*version), rest))
 }

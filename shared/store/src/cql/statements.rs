@@ -32,6 +32,10 @@ const DELETE_UNSEALED: &str =
     "DELETE FROM KS.unsealed USING TIMESTAMP ? WHERE bucket = ? AND hour = ? AND patient = ? AND writer = ?";
 const INSERT_SEAL: &str = "INSERT INTO KS.seals (patient, day, hour, seal) VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
 const SELECT_SEALS: &str = "SELECT hour, seal FROM KS.seals WHERE patient = ? AND day = ? AND hour >= ? AND hour < ?";
+const INSERT_ROLLUPS: &str =
+    "INSERT INTO KS.rollups (patient, span, hour, rollups) VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
+const SELECT_ROLLUPS: &str =
+    "SELECT hour, rollups FROM KS.rollups WHERE patient = ? AND span = ? AND hour >= ? AND hour < ?";
 const INSERT_POSITION: &str = "INSERT INTO KS.positions (device, stream, sequence) VALUES (?, ?, ?) USING TIMESTAMP ?";
 const SELECT_POSITION: &str = "SELECT sequence FROM KS.positions WHERE device = ? AND stream = ?";
 const PLACE: &str = "topic = ? AND log_partition = ? AND log_offset = ?";
@@ -60,6 +64,8 @@ pub(super) struct Statements {
     pub(super) delete_unsealed: Vec<Batch>,
     pub(super) insert_seal: PreparedStatement,
     pub(super) select_seals: PreparedStatement,
+    pub(super) insert_rollups: PreparedStatement,
+    pub(super) select_rollups: PreparedStatement,
     pub(super) insert_position: PreparedStatement,
     pub(super) select_position: PreparedStatement,
     pub(super) insert_quarantined: PreparedStatement,
@@ -103,6 +109,8 @@ impl Statements {
             delete_unsealed: batches(DELETE_UNSEALED).await?,
             insert_seal: prepare(INSERT_SEAL, write).await?,
             select_seals: prepare(SELECT_SEALS, read).await?,
+            insert_rollups: prepare(INSERT_ROLLUPS, write).await?,
+            select_rollups: prepare(SELECT_ROLLUPS, read).await?,
             insert_position: prepare(INSERT_POSITION, write).await?,
             select_position: prepare(SELECT_POSITION, read).await?,
             insert_quarantined: prepare(INSERT_QUARANTINED, write).await?,

@@ -8,9 +8,10 @@ use std::{
     sync::{Arc, Mutex, atomic::AtomicU64},
 };
 
-/// Version of the keys and values in [`super::keys`], [`crate::payload`] and [`crate::sheet`]. Version 2 added seals: a
-/// program that knows only version 1 would append to a sealed hour and leave its seal, so it must not open the folder.
-const SCHEMA: u32 = 2;
+/// Version of the keys and values in [`super::keys`], [`crate::payload`] and [`crate::sheet`]. Version 2 added seals,
+/// version 3 their rollups: a program that knows less would append to a sealed hour and leave what was derived from it,
+/// so it must not open the folder.
+const SCHEMA: u32 = 3;
 /// The oldest version that this one opens; such a folder is raised to [`SCHEMA`].
 const OLDEST_SCHEMA: u32 = 1;
 const SCHEMA_KEY: &str = "schema";
@@ -45,6 +46,7 @@ pub(super) fn open(dir: &Path) -> Result<Inner, Error> {
         blocks: keyspace("blocks")?,
         hours: keyspace("hours")?,
         seals: sized("seals", SEALS_MEMTABLE_BYTES)?,
+        rollups: sized("rollups", SEALS_MEMTABLE_BYTES)?,
         unsealed: sized("unsealed", SEALS_MEMTABLE_BYTES)?,
         positions: keyspace("positions")?,
         quarantine: keyspace("quarantine")?,

@@ -10,8 +10,8 @@
 
 use super::{Inner, Store, failed, keys};
 use crate::{
-    Data, Error, HourData, Seal, Sealed, StoredRow, measure, payload,
-    sheet::{self, MAX_HOUR_BYTES},
+    Data, Error, HourData, HourRollups, Seal, Sealed, StoredRow, measure, payload,
+    sheet::{self, Amount, MAX_HOUR_BYTES},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -113,7 +113,10 @@ impl Inner {
             match writing.touched.get(hour) {
                 Some(at) if (0..TOUCH_EVERY_NANOS).contains(&now.0.saturating_sub(at.0)) => continue,
                 Some(_) => {}
-                None if self.seals.contains_key(hour).map_err(failed)? => batch.remove(&self.seals, *hour),
+                None if self.seals.contains_key(hour).map_err(failed)? => {
+                    batch.remove(&self.seals, *hour);
+                    batch.remove(&self.rollups, *hour);
+                }
                 None => {}
             }
             batch.insert(&self.unsealed, keys::unsealed(hour), now.0.to_be_bytes());
@@ -143,8 +146,9 @@ impl Inner {
             // what cannot be sealed leaves the list too, until it changes
             writing.touched.pop(&candidate.hour);
             batch.remove(&self.unsealed, keys::unsealed(&candidate.hour));
-            if let Some(seal) = seal {
+            if let Some(Amount { seal, rollups }) = seal {
                 batch.insert(&self.seals, candidate.hour, seal);
+                batch.insert(&self.rollups, candidate.hour, rollups);
                 done.hours += 1;
             }
         }
@@ -185,14 +189,25 @@ impl Inner {
     /// What there is of hours, all of one moment.
     pub(super) fn read(&self, patient: PatientId, hours: &[Hour]) -> Result<Vec<HourData>, Error> {
         let snapshot = self.db.snapshot();
-        let read = |hour: &Hour| {
-            let data = match snapshot.get(&self.seals, keys::hour(patient, *hour)).map_err(failed)? {
-                Some(seal) => Data::Sealed(sheet::open(&seal)?),
-                None => Data::Rows(self.rows(&snapshot, patient, *hour, usize::MAX)?),
-            };
-            Ok(HourData { hour: *hour, data })
+        hours.iter().map(|hour| self.read_hour(&snapshot, patient, *hour)).collect()
+    }
+
+    fn read_hour(&self, snapshot: &Snapshot, patient: PatientId, hour: Hour) -> Result<HourData, Error> {
+        let data = match snapshot.get(&self.seals, keys::hour(patient, hour)).map_err(failed)? {
+            Some(seal) => Data::Sealed(sheet::open(&seal)?),
+            None => Data::Rows(self.rows(snapshot, patient, hour, usize::MAX)?),
         };
-        hours.iter().map(read).collect()
+        Ok(HourData { hour, data })
+    }
+
+    /// What hours come to, all of one moment. Those sealed by version 2 have seals and no rollups.
+    pub(super) fn rollups(&self, patient: PatientId, hours: &[Hour]) -> Result<Vec<HourRollups>, Error> {
+        let snapshot = self.db.snapshot();
+        let of = |hour: &Hour| match snapshot.get(&self.rollups, keys::hour(patient, *hour)).map_err(failed)? {
+            Some(stored) => sheet::stored_rollups(*hour, &stored),
+            None => sheet::roll_up(&self.read_hour(&snapshot, patient, *hour)?),
+        };
+        hours.iter().map(of).collect()
     }
 
     /// The rows of an hour, ascending by identity, up to the one with which they exceed so many bytes.
@@ -234,5 +249,82 @@ impl Writing {
             self.sealing.remove(&candidate.hour);
         }
         ours
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Append, Rollups, Timeline};
+    use model::{
+        Block, ClockQuality, Column, DeviceId, Factor, HourRange, Identity, MetricId, Permit, Quality, Rollup, Row,
+        StreamId, Summary, UserId, Values, access,
+    };
+
+    fn permit(patient: PatientId) -> Permit {
+        let subject = access::Subject::User(UserId::from_bytes([1; 16]));
+        let permissions = vec![access::Permission::ReadReadings];
+        let doctor = access::Principal { subject, permissions, expires_at: Nanos::MAX };
+        let relation = access::Relation { kind: access::RelationKind::CareTeam, from: Nanos::MIN, to: Nanos::MAX };
+        access::decide(&doctor, access::Action::ReadTimeline, patient, &[relation], Nanos(0)).unwrap()
+    }
+
+    fn row(patient: PatientId, hour: Hour, value: f64) -> Row {
+        let column = Column {
+            metric: MetricId(3),
+            unit: "".into(),
+            factor: Factor::IDENTITY,
+            index: vec![0],
+            measured_at: vec![hour.start()],
+            quality: vec![Quality::GOOD],
+            values: Values::Number(vec![value]),
+        };
+        let mut block = Vec::new();
+        Block { columns: vec![column] }.encode(hour, &mut block);
+        let (device, stream) = (DeviceId::from_bytes([2; 16]), StreamId::from_bytes([3; 16]));
+        Row {
+            patient,
+            hour,
+            identity: Identity { device, stream, sequence: value as u64, digest: 1 },
+            received_at: hour.start(),
+            clock: ClockQuality::Free,
+            metrics: vec![MetricId(3)],
+            block: block.into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn rollups_go_with_their_seal_and_an_older_seal_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let (patient, hour) = (PatientId::from_bytes([9; 16]), Hour(470_000));
+        let permit = permit(patient);
+        let found = async || {
+            let entries = store.hours(&permit, HourRange::one(hour), crate::Order::Ascending, 1).await.unwrap();
+            store.rollups(&permit, &entries).await.unwrap()
+        };
+        let of = |good| {
+            vec![HourRollups { hour, rollups: vec![Rollup { metric: MetricId(3), n_doubtful: 0, good: Some(good) }] }]
+        };
+        let key = keys::hour(patient, hour);
+        store.append(&[row(patient, hour, 4.0)]).await.unwrap();
+        store.seal(Duration::ZERO).await.unwrap();
+        let one = of(Summary { n: 1, min: 4.0, max: 4.0, sum: 4.0 });
+        assert_eq!(found().await, one);
+
+        // stored ones are read
+        store.inner.rollups.insert(key, Rollup::encode(&[])).unwrap();
+        assert_eq!(found().await, [HourRollups { hour, rollups: Vec::new() }]);
+        // a seal of version 2
+        store.inner.rollups.remove(key).unwrap();
+        assert_eq!(found().await, one);
+        // damage is said
+        store.inner.rollups.insert(key, [9]).unwrap();
+        let entries = store.hours(&permit, HourRange::one(hour), crate::Order::Ascending, 1).await.unwrap();
+        assert!(matches!(store.rollups(&permit, &entries).await, Err(Error::Corrupt(_))));
+
+        store.append(&[row(patient, hour, 6.0)]).await.unwrap();
+        assert!(store.inner.rollups.get(key).unwrap().is_none());
+        assert_eq!(found().await, of(Summary { n: 2, min: 4.0, max: 6.0, sum: 10.0 }));
     }
 }

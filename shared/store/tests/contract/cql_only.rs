@@ -3,7 +3,7 @@
 
 use crate::{
     fixture::{expect, patient, permit, read, row},
-    sealing::{HOUR, readings, sealed, sheets},
+    sealing::{HOUR, readings, rollups, sealed, sheets},
 };
 use model::HourRange;
 use rand::{SeedableRng, rngs::StdRng};
@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 use store::{
-    Append, Error, Order, Seal, Timeline,
+    Append, Error, HourRollups, Order, Rollups, Seal, Timeline,
     cql::{Credentials, Settings, Store, Tls, TlsIdentity, migrate},
 };
 
@@ -102,7 +102,7 @@ async fn a_schema_that_is_missing_old_changed_or_laid_out_otherwise_is_refused()
     fresh.run("DELETE FROM KS.schema_migrations WHERE version = 2").await;
     assert!(complaint(Store::connect(&fresh.settings).await).contains("older than this version"));
     let again = migrate(&fresh.settings).await.unwrap();
-    assert_eq!(again.iter().map(|a| a.now).collect::<Vec<_>>(), [false, true, false]);
+    assert_eq!(again.iter().map(|a| a.now).collect::<Vec<_>>(), [false, true, false, false]);
 
     fresh.run("UPDATE KS.schema_migrations SET checksum = 'x' WHERE version = 1").await;
     assert!(complaint(Store::connect(&fresh.settings).await).contains("another text"));
@@ -202,6 +202,37 @@ async fn a_seal_of_another_version_is_not_used() {
         // no clock decides which of two seals stands
         assert_eq!(fresh.value::<i64>("SELECT WRITETIME(seal) FROM KS.seals").await, change);
         fresh.run("TRUNCATE KS.unsealed").await;
+    }
+    fresh.done().await;
+}
+
+#[tokio::test]
+async fn stored_rollups_are_used_when_of_the_right_version_and_readable() {
+    let fresh = Fresh::new().await;
+    let (store, _) = fresh.writers().await;
+    let mut random = StdRng::seed_from_u64(4);
+    let patient = patient();
+    store.append(&[readings(&mut random, patient, HOUR, 1, 3)]).await.unwrap();
+    let computed = rollups(&store, patient).await;
+    store.seal(Duration::ZERO).await.unwrap();
+    assert_eq!(rollups(&store, patient).await, computed);
+    let stored: Vec<u8> = fresh.value("SELECT rollups FROM KS.rollups").await;
+    let write = async |bytes: &[u8]| {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let (id, span) = (patient.uuid(), model::Hour(HOUR).day() / 32);
+        let key = format!("patient = {id} AND span = {span} AND hour = {HOUR}");
+        fresh.run(&format!("UPDATE KS.rollups SET rollups = 0x{hex} WHERE {key}")).await;
+    };
+    // the right version, and of no metric
+    write(&[&stored[..8], &[1, 0]].concat()).await;
+    assert_eq!(rollups(&store, patient).await, [HourRollups { hour: model::Hour(HOUR), rollups: Vec::new() }]);
+    write(&[&[7; 8], &stored[8..]].concat()).await;
+    assert_eq!(rollups(&store, patient).await, computed);
+    let entries = store.hours(&permit(patient), model::Range::ALL.hours(), Order::Ascending, 9).await.unwrap();
+    for length in [stored.len() - 1, 9, 8, 5, 0] {
+        write(&stored[..length]).await;
+        let result = store.rollups(&permit(patient), &entries).await;
+        assert!(matches!(result, Err(Error::Corrupt(_))), "{length} bytes");
     }
     fresh.done().await;
 }

@@ -4,15 +4,18 @@
 use crate::fixture::{Store, patient, permit, read, row, rows};
 use model::{
     Batch, Block, ClockQuality, Column, DeviceId, Factor, Hour, HourRange, MetricId, Nanos, PatientId, Quality, Range,
-    Row, Sheet, StreamId, Values,
+    Rollup, Row, Sheet, StreamId, Values,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use std::{
-    collections::BTreeSet,
-    sync::atomic::{AtomicBool, Ordering},
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
-use store::{Data, HourData, Order, Timeline};
+use store::{Data, HourData, HourRollups, Order, Rollups, Timeline};
 
 /// Long over.
 pub const HOUR: i32 = 470_000;
@@ -67,6 +70,19 @@ fn sheets_of(rows: &[Row]) -> Vec<Sheet> {
         Sheet::collect(hour, rows.map(|row| (batch(row), &row.block[..])), &[]).unwrap()
     };
     hours.into_iter().map(sheet).collect()
+}
+
+/// What a patient's hours come to.
+pub async fn rollups(store: &impl Rollups, patient: PatientId) -> Vec<HourRollups> {
+    let permit = permit(patient);
+    let entries = store.hours(&permit, Range::ALL.hours(), Order::Ascending, usize::MAX).await.unwrap();
+    store.rollups(&permit, &entries).await.unwrap()
+}
+
+/// What rows come to, hour by hour.
+fn rollups_of(rows: &[Row]) -> Vec<HourRollups> {
+    let of = |sheet: Sheet| HourRollups { hour: sheet.hour, rollups: Rollup::of(&sheet) };
+    sheets_of(rows).into_iter().map(of).collect()
 }
 
 /// Which hours of a patient are sealed.
@@ -159,6 +175,42 @@ pub async fn a_correction_after_sealing_stands(store: &impl Store) {
     assert_eq!(sheets(store, patient).await, sheets_of(&all));
 }
 
+pub async fn rollups_follow_the_rows(store: &impl Store) {
+    let mut random = StdRng::seed_from_u64(9);
+    let patient = patient();
+    // more than are rolled up at once, and in more than one span of days
+    let hour = |n: u64| HOUR + n as i32 % 30 * 29;
+    let mut all: Vec<_> = (0..90).map(|n| readings(&mut random, patient, hour(n), n, 4)).collect();
+    store.append(&all).await.unwrap();
+    assert_eq!(rollups(store, patient).await, rollups_of(&all), "of rows");
+    store.seal(Duration::ZERO).await.unwrap();
+    assert_eq!(sealed(store, patient).await.len(), 30);
+    assert_eq!(rollups(store, patient).await, rollups_of(&all), "of sealed hours");
+
+    store.append(&all).await.unwrap();
+    assert_eq!(rollups(store, patient).await, rollups_of(&all), "after all of it came again");
+    let late = readings(&mut random, patient, hour(100), 100, 4);
+    store.append(std::slice::from_ref(&late)).await.unwrap();
+    all.push(late);
+    assert_eq!(rollups(store, patient).await, rollups_of(&all), "after late data");
+    let old = all[4].clone();
+    let other = readings(&mut random, patient, old.hour.0, 77, 6);
+    all[4] =
+        Row { received_at: old.received_at.plus(5_000), block: other.block, metrics: other.metrics, ..old.clone() };
+    store.append(&all[4..5]).await.unwrap();
+    store.append(&[old]).await.unwrap();
+    assert_eq!(rollups(store, patient).await, rollups_of(&all), "after a correction");
+    store.seal(Duration::ZERO).await.unwrap();
+    assert_eq!(sealed(store, patient).await.len(), 30);
+    assert_eq!(rollups(store, patient).await, rollups_of(&all), "sealed once more");
+
+    let permit = permit(patient);
+    let entries = store.hours(&permit, Range::ALL.hours(), Order::Ascending, usize::MAX).await.unwrap();
+    let some: Vec<_> = [7, 0, 21].map(|n| entries[n].clone()).into();
+    let expected = rollups_of(&all);
+    assert_eq!(store.rollups(&permit, &some).await.unwrap(), [7, 0, 21].map(|n| expected[n].clone()));
+}
+
 pub async fn an_hour_that_is_not_over_is_not_sealed(store: &impl Store) {
     let mut random = StdRng::seed_from_u64(7);
     let patient = patient();
@@ -202,6 +254,8 @@ const RACE_ROWS: u64 = 60;
 pub async fn appends_and_seals_at_once(store: &impl Store) {
     let patient = patient();
     let done = AtomicBool::new(false);
+    // readings of rows whose `append` has returned
+    let returned = Mutex::new(BTreeMap::new());
     let append = async |task: u64| {
         let mut random = StdRng::seed_from_u64(task);
         let mut all = Vec::new();
@@ -215,6 +269,20 @@ pub async fn appends_and_seals_at_once(store: &impl Store) {
                 found.batches.iter().any(|batch| batch.identity == row.identity),
                 "row {n} of task {task} is missing"
             );
+            let expected = {
+                let mut returned = returned.lock().unwrap();
+                let readings = returned.entry(row.hour).or_insert(0);
+                *readings += Block::decode(row.hour, &row.block).unwrap().len() as u64;
+                *readings
+            };
+            let rolled_up: u64 = rollups(store, patient)
+                .await
+                .iter()
+                .filter(|one| one.hour == row.hour)
+                .flat_map(|one| &one.rollups)
+                .map(|rollup| rollup.n_doubtful + rollup.good.map_or(0, |good| good.n))
+                .sum();
+            assert!(rolled_up >= expected, "rollups lack readings after row {n} of task {task}");
             all.push(row);
         }
         all

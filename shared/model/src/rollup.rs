@@ -1,0 +1,139 @@
+//! A rollup: what the numbers of one metric came to in one hour, for trends over days to years.
+//!
+//! Derived from a [`Sheet`], never counted up: late and repeated data make it right, not double. Layout (notation as
+//! in [`crate::Block`]), version 1:
+//!
+//! ```text
+//! rollups = 1:u8, v n, (v metric, v n_doubtful, v n_good, (f64 min, f64 max, f64 sum) unless n_good is 0)*
+//! ```
+
+use crate::{
+    block::{Column, Values},
+    bytes::{Malformed, Reader, put_varint},
+    catalog::MetricId,
+    reading::Quality,
+    sheet::Sheet,
+};
+use std::collections::BTreeMap;
+
+const VERSION: u8 = 1;
+/// The fewest bytes that a rollup takes.
+const MIN_BYTES: usize = 3;
+
+/// The numbers of one metric in one hour. Codes and waveforms have none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rollup {
+    /// What was measured.
+    pub metric: MetricId,
+    /// Readings left out because something is known against them ([`Quality`]).
+    pub n_doubtful: u64,
+    /// The others, if there are any.
+    pub good: Option<Summary>,
+}
+
+/// Some numbers, at least one, in the metric's canonical unit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Summary {
+    /// How many.
+    pub n: u64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+    /// All together.
+    pub sum: f64,
+}
+
+impl Summary {
+    /// Of one number.
+    fn one(value: f64) -> Self {
+        Self { n: 1, min: value, max: value, sum: value }
+    }
+
+    /// Of both.
+    fn and(self, other: Self) -> Self {
+        Self {
+            n: self.n + other.n,
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+            sum: self.sum + other.sum,
+        }
+    }
+
+    /// The arithmetic mean.
+    pub fn mean(&self) -> f64 {
+        // a rounded sum must not put it outside
+        (self.sum / self.n as f64).clamp(self.min, self.max)
+    }
+}
+
+impl Rollup {
+    /// The rollups of an hour, ascending by metric. The same rows always give the same ones, bit for bit.
+    pub fn of(sheet: &Sheet) -> Vec<Self> {
+        let mut rollups: BTreeMap<MetricId, Self> = BTreeMap::new();
+        for column in sheet.columns.iter().map(|column| &column.lines) {
+            let Values::Number(values) = &column.values else { continue };
+            let empty = Self { metric: column.metric, n_doubtful: 0, good: None };
+            rollups.entry(column.metric).or_insert(empty).add(column, values);
+        }
+        rollups.into_values().collect()
+    }
+
+    fn add(&mut self, column: &Column, values: &[f64]) {
+        for (value, quality) in values.iter().zip(&column.quality) {
+            if *quality == Quality::GOOD {
+                let one = Summary::one(column.factor.apply(*value));
+                self.good = Some(self.good.map_or(one, |good| good.and(one)));
+            } else {
+                self.n_doubtful += 1;
+            }
+        }
+    }
+
+    /// The bytes of an hour's rollups.
+    pub fn encode(rollups: &[Self]) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        put_varint(&mut out, rollups.len() as u64);
+        for rollup in rollups {
+            put_varint(&mut out, u64::from(rollup.metric.0));
+            put_varint(&mut out, rollup.n_doubtful);
+            put_varint(&mut out, rollup.good.map_or(0, |good| good.n));
+            if let Some(good) = rollup.good {
+                for value in [good.min, good.max, good.sum] {
+                    out.extend_from_slice(&value.to_le_bytes());
+                }
+            }
+        }
+        out
+    }
+
+    /// Reads an hour's rollups back.
+    pub fn decode(bytes: &[u8]) -> Result<Vec<Self>, Malformed> {
+        let mut input = Reader::new(bytes);
+        if input.byte()? != VERSION {
+            return Err(input.malformed("rollup version 1"));
+        }
+        let n = input.count(MIN_BYTES)?;
+        let mut rollups: Vec<Self> = Vec::with_capacity(n);
+        for _ in 0..n {
+            let metric = u16::try_from(input.varint()?).map_err(|_| input.malformed("a metric of 16 bits"))?;
+            if rollups.last().is_some_and(|last| last.metric.0 >= metric) {
+                return Err(input.malformed("metrics in ascending order"));
+            }
+            let n_doubtful = input.varint()?;
+            let good = match input.varint()? {
+                0 => None,
+                n => {
+                    let good = Summary { n, min: input.float()?, max: input.float()?, sum: input.float()? };
+                    if good.min > good.max || [good.min, good.max, good.sum].iter().any(|value| value.is_nan()) {
+                        return Err(input.malformed("the least number, the greatest and a sum"));
+                    }
+                    Some(good)
+                }
+            };
+            rollups.push(Self { metric: MetricId(metric), n_doubtful, good });
+        }
+        input.end()?;
+        Ok(rollups)
+    }
+}
