@@ -91,7 +91,7 @@ pub struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (faults, verdict, replayed) = (&self.faults, &self.verdict, &self.replayed);
-        let lines: [(&str, String); 15] = [
+        let lines: [(&str, String); 16] = [
             ("seed", self.seed.to_string()),
             ("seconds", format!("{:.1}", self.seconds)),
             ("node killed (while starting)", format!("{} ({})", faults.node_kills, faults.killed_starting)),
@@ -110,6 +110,7 @@ impl fmt::Display for Report {
             ("records replayed", self.records_replayed.to_string()),
             ("then lost, twice, never sent", format!("{}, {}, {}", replayed.lost, replayed.twice, replayed.never_sent)),
             ("changed by the replay", replayed.changed.to_string()),
+            ("hours rolled up wrong, then", format!("{}, {}", verdict.rolled_up_wrong, replayed.rolled_up_wrong)),
         ];
         lines.iter().try_for_each(|(name, value)| writeln!(f, "{name:<36} {value}"))?;
         self.violations.iter().try_for_each(|violation| writeln!(f, "VIOLATION: {violation}"))?;

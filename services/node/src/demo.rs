@@ -93,7 +93,9 @@ fn next_steps(config: &Config, node: &Node) -> anyhow::Result<String> {
     text += "\n# the last day of the patient's heart rate, a page of five\n";
     let body = format!(r#"{{"patient_id": "{patient}", "metrics": ["8867-4"], "page_size": 5}}"#);
     text += &call("ReadTimeline", &body);
-    text += "\n# the same as a plot\n";
+    text += "\n# what each hour of the last month came to\n";
+    text += &call("ReadTrend", &format!(r#"{{"patient_id": "{patient}", "metrics": ["8867-4"]}}"#));
+    text += "\n# the last day as a plot\n";
     let data = config.data.dir.display();
     text +=
         &format!("cargo run --release -- --set data.dir={data} timeline {patient} --metric 8867-4 --metric 59408-5\n");

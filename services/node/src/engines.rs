@@ -77,7 +77,7 @@ pub struct Store {
     /// For the writer, beside its rows.
     pub seal: Arc<dyn store::Seal>,
     /// For queries.
-    pub timeline: Arc<dyn store::Timeline>,
+    pub timeline: Arc<dyn store::Rollups>,
     /// For ingest and the writer.
     pub positions: Arc<dyn store::Positions>,
     /// For the writer and operators.
@@ -102,7 +102,7 @@ impl Store {
 
     fn from<S>(store: S) -> Self
     where
-        S: store::Append + store::Seal + store::Timeline + store::Positions + store::Quarantine + 'static,
+        S: store::Append + store::Seal + store::Rollups + store::Positions + store::Quarantine + 'static,
     {
         let store = Arc::new(store);
         Self {

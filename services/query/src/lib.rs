@@ -1,4 +1,4 @@
-//! Read: timelines and latest values, always through a `Permit`.
+//! Read: timelines, trends and latest values, always through a `Permit`.
 //!
 //! The promise: what the caller may not see answers exactly as what does not exist; a page ends where the next begins;
 //! every answer says how old its newest value is. Memory is bounded by a page and one store read of [`HOURS_AT_ONCE`].
@@ -8,21 +8,24 @@ mod page;
 mod readings;
 mod series;
 mod timeline;
+mod trend;
 
 use async_trait::async_trait;
 use model::{
-    Clock, MetricId, PatientId, Permit,
+    Clock, MetricId, Nanos, PatientId, Permit, Range,
     access::{Action, Denied, Principal, decide},
 };
 use proto::{
-    problem,
+    convert, problem,
+    prost_types::Timestamp,
     telemetry::v1::{
-        LatestReadingsRequest, LatestReadingsResponse, ReadTimelineRequest, ReadTimelineResponse,
+        LatestReadingsRequest, LatestReadingsResponse, ReadTimelineRequest, ReadTimelineResponse, ReadTrendRequest,
+        ReadTrendResponse,
         timeline_service_server::{TimelineService, TimelineServiceServer},
     },
 };
 use std::{sync::Arc, time::Duration};
-use store::Timeline;
+use store::{HourEntry, Rollups};
 use tonic::{Code, Request, Response, Status};
 
 /// Hours read from the store in one go: a day at 1 Hz of five metrics is 432,000 readings, about 12 MB decoded.
@@ -30,7 +33,7 @@ pub const HOURS_AT_ONCE: usize = 24;
 
 /// The query service.
 pub struct Query {
-    store: Arc<dyn Timeline>,
+    store: Arc<dyn Rollups>,
     directory: auth::Shared,
     sealer: auth::Sealer,
     clock: Clock,
@@ -38,7 +41,7 @@ pub struct Query {
 
 impl Query {
     /// Reads from `store`; page tokens are sealed by `sealer`, which all replicas share.
-    pub fn new(store: Arc<dyn Timeline>, directory: auth::Shared, sealer: auth::Sealer, clock: Clock) -> Self {
+    pub fn new(store: Arc<dyn Rollups>, directory: auth::Shared, sealer: auth::Sealer, clock: Clock) -> Self {
         Self { store, directory, sealer, clock }
     }
 
@@ -74,6 +77,13 @@ impl TimelineService for Query {
         timeline::read(self, &permit, principal, &request).await.map(Response::new)
     }
 
+    async fn read_trend(&self, request: Request<ReadTrendRequest>) -> Result<Response<ReadTrendResponse>, Status> {
+        let (_, extensions, request) = request.into_parts();
+        let permit = self.permit(&extensions, Action::ReadTrend, &request.patient_id)?;
+        let principal = principal(&extensions)?;
+        trend::read(self, &permit, principal, &request).await.map(Response::new)
+    }
+
     async fn latest_readings(
         &self,
         request: Request<LatestReadingsRequest>,
@@ -104,6 +114,33 @@ fn metrics(keys: &[String]) -> Result<Vec<MetricId>, Status> {
     metrics.sort_unstable();
     metrics.dedup();
     Ok(metrics)
+}
+
+/// The size of a page that was asked for, in one of default and most.
+fn page_size(asked: i32, (default, most): (usize, usize)) -> Result<usize, Status> {
+    match usize::try_from(asked) {
+        Ok(0) => Ok(default),
+        Ok(size) => Ok(size.min(most)),
+        Err(_) => Err(problem::invalid("INVALID_PAGE_SIZE", "page_size", format!("0 (the default) to {most}"))),
+    }
+}
+
+/// The range asked for; by default up to now, and so many nanoseconds.
+fn range((from, to): (Option<&Timestamp>, Option<&Timestamp>), default_ns: i64, now: Nanos) -> Result<Range, Status> {
+    let instant = |field: &str, stamp: Option<&Timestamp>, default: Nanos| match stamp {
+        None => Ok(default),
+        Some(stamp) => convert::nanos(stamp).ok_or_else(|| {
+            problem::invalid("TIME_OUT_OF_RANGE", field, "must lie between 1678 and 2261, nanoseconds 0 to 999,999,999")
+        }),
+    };
+    let to = instant("to", to, now)?;
+    let from = instant("from", from, to.plus(-default_ns))?;
+    Range::new(from, to).ok_or_else(|| problem::invalid("RANGE_REVERSED", "from", "must not lie after `to`"))
+}
+
+/// Whether an hour has any of the metrics (ascending; empty: all).
+fn wants(entry: &HourEntry, metrics: &[MetricId]) -> bool {
+    metrics.is_empty() || entry.metrics.iter().any(|metric| metrics.binary_search(metric).is_ok())
 }
 
 fn failed(error: store::Error) -> Status {

@@ -3,10 +3,7 @@
 use crate::readings::Key;
 use auth::Sealer;
 use model::{DeviceId, Identity, Nanos, Range, StreamId, access::Principal, access::Subject};
-use proto::{
-    problem,
-    telemetry::v1::{ReadTimelineRequest, TimelineLayout},
-};
+use proto::{problem, prost_types::Timestamp};
 use tonic::Status;
 
 /// How long a page token can be used, in nanoseconds.
@@ -22,18 +19,31 @@ pub(crate) struct Cursor {
     pub after: Key,
 }
 
-/// Who asks, and what: a token serves for nothing else.
-pub(crate) fn context(principal: &Principal, request: &ReadTimelineRequest) -> Vec<u8> {
-    let mut text = Vec::new();
-    match principal.subject {
-        Subject::User(user) => text.extend_from_slice(user.as_bytes()),
-        Subject::Device(device) => text.extend_from_slice(device.as_bytes()),
+/// What was asked: a token serves for nothing else, and for nobody else.
+pub(crate) struct Question<'a> {
+    /// What the pages are of: one word for each that a token could be taken for.
+    pub of: &'static str,
+    /// As in the request.
+    pub patient_id: &'a str,
+    /// As in the request.
+    pub metrics: &'a [String],
+    /// As in the request, from and to.
+    pub bounds: (Option<&'a Timestamp>, Option<&'a Timestamp>),
+}
+
+impl Question<'_> {
+    /// The question and who asks it, in bytes.
+    pub(crate) fn context(&self, principal: &Principal) -> Vec<u8> {
+        let mut text = match principal.subject {
+            Subject::User(user) => user.as_bytes().to_vec(),
+            Subject::Device(device) => device.as_bytes().to_vec(),
+        };
+        let stamp = |at: Option<&Timestamp>| at.map(|at| (at.seconds, at.nanos));
+        let (from, to) = (stamp(self.bounds.0), stamp(self.bounds.1));
+        let Self { of, patient_id, metrics, .. } = self;
+        text.extend_from_slice(format!("{patient_id}|{metrics:?}|{from:?}|{to:?}|{of}").as_bytes());
+        text
     }
-    let stamp = |at: &Option<proto::prost_types::Timestamp>| at.map(|at| (at.seconds, at.nanos));
-    let ReadTimelineRequest { patient_id, metrics, from, to, layout, .. } = request;
-    let columns = *layout == TimelineLayout::Columns as i32;
-    text.extend_from_slice(format!("{patient_id}|{metrics:?}|{:?}|{:?}|{columns}", stamp(from), stamp(to)).as_bytes());
-    text
 }
 
 impl Cursor {

@@ -1,7 +1,9 @@
 //! Sheets become readings: cut to what was asked for, in the one order that pages follow.
 
 use crate::named;
-use model::{Column, Identity, Malformed, MetricId, Nanos, Quality, Range, Sheet, SheetColumn, Values};
+use model::{
+    Column, DeviceId, Hour, Identity, Malformed, MetricId, Nanos, Quality, Range, Sheet, SheetColumn, StreamId, Values,
+};
 use proto::{
     convert,
     telemetry::v1::{self as wire, ReadingFlag, StoredReading, stored_reading::Value},
@@ -14,6 +16,15 @@ pub(crate) struct Key {
     pub at: Nanos,
     pub identity: Identity,
     pub index: u32,
+}
+
+impl Key {
+    /// A place after all readings of an hour.
+    pub(crate) fn end_of(hour: Hour) -> Self {
+        let (device, stream) = (DeviceId::from_bytes([u8::MAX; 16]), StreamId::from_bytes([u8::MAX; 16]));
+        let identity = Identity { device, stream, sequence: u64::MAX, digest: u64::MAX };
+        Self { at: hour.end().plus(-1), identity, index: u32::MAX }
+    }
 }
 
 /// Readings of one hour: a run of lines of each column of its sheet.

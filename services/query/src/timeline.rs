@@ -2,18 +2,19 @@
 
 use crate::{
     HOURS_AT_ONCE, Query, failed, latest, metrics, named,
-    page::{Cursor, context},
+    page::{Cursor, Question},
+    page_size, range,
     readings::{Key, Readings},
     series::pack,
-    unreadable,
+    unreadable, wants,
 };
 use model::{Hour, MetricId, Nanos, Permit, Range, access::Principal};
 use proto::{
-    convert, problem,
+    convert,
     telemetry::v1::{Coverage, ReadTimelineRequest, ReadTimelineResponse, TimelineLayout},
 };
 use std::collections::BTreeMap;
-use store::{HourEntry, Order};
+use store::Order;
 use tonic::Status;
 
 /// Default and largest page, as readings and as columns.
@@ -30,16 +31,18 @@ pub(crate) async fn read(
 ) -> Result<ReadTimelineResponse, Status> {
     let now = (query.clock)();
     let metrics = metrics(&request.metrics)?;
-    let context = context(principal, request);
     let columns = request.layout == TimelineLayout::Columns as i32;
-    let (default, most) = if columns { PAGE_COLUMNS } else { PAGE_READINGS };
-    let size = match usize::try_from(request.page_size) {
-        Ok(0) => default,
-        Ok(size) => size.min(most),
-        Err(_) => return Err(problem::invalid("INVALID_PAGE_SIZE", "page_size", format!("0 (the default) to {most}"))),
+    let bounds = (request.from.as_ref(), request.to.as_ref());
+    let question = Question {
+        of: if columns { "columns" } else { "readings" },
+        patient_id: &request.patient_id,
+        metrics: &request.metrics,
+        bounds,
     };
+    let context = question.context(principal);
+    let size = page_size(request.page_size, if columns { PAGE_COLUMNS } else { PAGE_READINGS })?;
     let (range, after) = if request.page_token.is_empty() {
-        (range(request, now)?, None)
+        (range(bounds, Nanos::DAY, now)?, None)
     } else {
         let cursor = Cursor::open(&request.page_token, &query.sealer, &context, now)?;
         (cursor.range, Some(cursor.after))
@@ -59,19 +62,6 @@ pub(crate) async fn read(
         response.next_page_token = sealed.ok_or_else(|| Status::unavailable("the page token could not be sealed"))?;
     }
     Ok(response)
-}
-
-/// The range asked for; by default the last 24 hours.
-fn range(request: &ReadTimelineRequest, now: Nanos) -> Result<Range, Status> {
-    let instant = |field: &str, stamp: &Option<proto::prost_types::Timestamp>, default: Nanos| match stamp {
-        None => Ok(default),
-        Some(stamp) => convert::nanos(stamp).ok_or_else(|| {
-            problem::invalid("TIME_OUT_OF_RANGE", field, "must lie between 1678 and 2261, nanoseconds 0 to 999,999,999")
-        }),
-    };
-    let to = instant("to", &request.to, now)?;
-    let from = instant("from", &request.from, to.plus(-Nanos::DAY))?;
-    Range::new(from, to).ok_or_else(|| problem::invalid("RANGE_REVERSED", "from", "must not lie after `to`"))
 }
 
 /// A page that is being filled.
@@ -141,10 +131,6 @@ impl Page {
         self.held.push(readings);
         full
     }
-}
-
-fn wants(entry: &HourEntry, metrics: &[MetricId]) -> bool {
-    metrics.is_empty() || entry.metrics.iter().any(|metric| metrics.binary_search(metric).is_ok())
 }
 
 /// For each metric: in how many hours of the range it has data, and its newest reading there.

@@ -14,6 +14,8 @@ use crate::{
 pub enum Action {
     /// Read a range of a timeline.
     ReadTimeline,
+    /// Read what each hour came to.
+    ReadTrend,
     /// Read the latest values.
     ReadLatest,
 }
@@ -33,7 +35,7 @@ impl Action {
     /// The permission that the action needs.
     pub fn needs(self) -> Permission {
         match self {
-            Self::ReadTimeline | Self::ReadLatest => Permission::ReadReadings,
+            Self::ReadTimeline | Self::ReadTrend | Self::ReadLatest => Permission::ReadReadings,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{Bed, builders, with_token};
 use model::Nanos;
 use prost::Message;
 use proto::telemetry::v1::{
-    LatestReadingsRequest, ReadTimelineRequest, StoredReading, TimelineLayout,
+    LatestReadingsRequest, ReadTimelineRequest, ReadTrendRequest, StoredReading, TimelineLayout, stored_reading::Value,
     timeline_service_client::TimelineServiceClient,
 };
 use std::{
@@ -40,10 +40,15 @@ pub struct Verdict {
     pub never_sent: u64,
     /// Visible, with another content or time of acceptance than before the topic was replayed.
     pub changed: u64,
+    /// Hours whose rollup is not what their readings amount to.
+    pub rolled_up_wrong: u64,
 }
 
 /// All that is visible of one patient: what it is, by sequence and index.
 pub type Seen = BTreeMap<(u64, u32), u64>;
+
+/// By metric and the second in which an hour starts: how many readings, the least and the greatest.
+type Hours = BTreeMap<(String, i64), (u64, f64, f64)>;
 
 /// A doctor with a connection.
 #[derive(Clone)]
@@ -97,6 +102,7 @@ impl Judge {
             newest: i64::MIN,
             verdict: Verdict::default(),
             seen: Seen::new(),
+            hours: Hours::new(),
             words: Vec::new(),
         };
         let mut request = builders::everything(&device.bed);
@@ -113,7 +119,31 @@ impl Judge {
             page.readings.iter().for_each(|reading| sheet.take(reading));
             request.page_token = page.next_page_token;
             if request.page_token.is_empty() {
-                return Ok(sheet.close(violations));
+                break;
+            }
+        }
+        let trend = self.trend(&device.bed).await?;
+        sheet.compare(&trend);
+        Ok(sheet.close(violations))
+    }
+
+    /// What each hour of a patient came to, read as trends.
+    async fn trend(&self, bed: &Bed) -> anyhow::Result<Hours> {
+        let ReadTimelineRequest { patient_id, from, to, .. } = builders::everything(bed);
+        let mut request = ReadTrendRequest { patient_id, from, to, ..Default::default() };
+        let mut hours = Hours::new();
+        loop {
+            let page = self.client.clone().read_trend(with_token(request.clone(), &self.token)?).await?.into_inner();
+            for trend in page.trends {
+                for hour in trend.hours {
+                    let start = hour.start.map_or(0, |start| start.seconds);
+                    let (min, max) = (hour.min.unwrap_or(f64::NAN), hour.max.unwrap_or(f64::NAN));
+                    hours.insert((trend.metric.clone(), start), (hour.n_readings + hour.n_doubtful, min, max));
+                }
+            }
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                return Ok(hours);
             }
         }
     }
@@ -147,6 +177,7 @@ struct Sheet<'a> {
     newest: i64,
     verdict: Verdict,
     seen: Seen,
+    hours: Hours,
     words: Vec<String>,
 }
 
@@ -159,6 +190,11 @@ impl Sheet<'_> {
             self.words.push(format!("out of order: {name}"));
         }
         self.newest = at;
+        if let (Some(Value::Number(number)), Some(at)) = (&reading.value, &reading.measured_at) {
+            let key = (reading.metric.clone(), at.seconds.div_euclid(3_600) * 3_600);
+            let (n, min, max) = self.hours.entry(key).or_insert((0, *number, *number));
+            (*n, *min, *max) = (*n + 1, min.min(*number), max.max(*number));
+        }
         let is_known = reading.stream_id == self.stream_id && (1..=self.account.sent).contains(&sequence);
         let fault = match is_known {
             true => self.content.fault(self.number, reading, self.lasts.contains(&sequence)),
@@ -170,6 +206,17 @@ impl Sheet<'_> {
         } else if self.seen.insert((sequence, index), digest(reading)).is_some() {
             self.verdict.twice += 1;
             self.words.push(format!("twice: {name}"));
+        }
+    }
+
+    /// Compares what each hour came to with its readings.
+    fn compare(&mut self, trend: &Hours) {
+        let keys: BTreeSet<_> = self.hours.keys().chain(trend.keys()).collect();
+        for key in keys {
+            if trend.get(key) != self.hours.get(key) {
+                self.verdict.rolled_up_wrong += 1;
+                self.words.push(format!("rolled up wrong: device {}, {} in the hour of {}", self.number, key.0, key.1));
+            }
         }
     }
 
@@ -202,6 +249,7 @@ impl Verdict {
         self.twice += other.twice;
         self.never_sent += other.never_sent;
         self.changed += other.changed;
+        self.rolled_up_wrong += other.rolled_up_wrong;
     }
 }
 
@@ -220,7 +268,7 @@ fn digest(reading: &StoredReading) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::telemetry::v1::{reading, stored_reading::Value};
+    use proto::telemetry::v1::reading;
 
     #[test]
     fn each_kind_of_violation_is_counted() {
@@ -243,6 +291,7 @@ mod tests {
                 newest: i64::MIN,
                 verdict: Verdict::default(),
                 seen: Seen::new(),
+                hours: Hours::new(),
                 words: Vec::new(),
             };
             readings.iter().for_each(|reading| sheet.take(reading));

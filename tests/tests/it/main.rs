@@ -12,4 +12,5 @@ mod round_trip;
 mod streams;
 mod timeline;
 mod timeline_pages;
+mod trend;
 mod writer;

@@ -115,10 +115,12 @@ async fn sealed_hours_read_as_their_rows_did_and_late_data_is_seen_at_once() -> 
     wait::until("sealed hours", sealed, |sealed| *sealed >= hours.len() as f64).await?;
     assert!(sandbox.readable(&bed, N_READINGS).await? == before, "a sealed hour reads otherwise than its rows");
     pages_join(&sandbox, &bed).await?;
+    crate::trend::agrees(&sandbox, &bed, &before).await?;
     for late in 0..3 {
         let at = START.plus((late + 1) * Nanos::SECOND);
         sandbox.write(&bed, 13 + late as u64, vec![pulse(50.0, at)]).await?;
-        sandbox.readable(&bed, N_READINGS + late as usize + 1).await?;
+        let readings = sandbox.readable(&bed, N_READINGS + late as usize + 1).await?;
+        crate::trend::agrees(&sandbox, &bed, &readings).await?;
     }
     Ok(())
 }

@@ -1,0 +1,100 @@
+//! `ReadTrend`: what each metric came to in each hour, from the rollups of hours.
+
+use crate::{
+    Query, failed, metrics, named,
+    page::{Cursor, Question},
+    page_size, range,
+    readings::Key,
+    wants,
+};
+use model::{Hour, HourRange, MetricId, Nanos, Permit, Rollup, access::Principal};
+use proto::{
+    convert,
+    telemetry::v1::{ReadTrendRequest, ReadTrendResponse, Trend, TrendHour},
+};
+use std::collections::BTreeMap;
+use store::Order;
+use tonic::Status;
+
+/// Default and largest page, in hours of metrics.
+const PAGE: (usize, usize) = (5_000, 20_000);
+/// The range when none is asked for.
+const DEFAULT_NS: i64 = 30 * Nanos::DAY;
+/// Hours whose rollups are read in one go: ten days.
+const HOURS_AT_ONCE: usize = 240;
+
+pub(crate) async fn read(
+    query: &Query,
+    permit: &Permit,
+    principal: &Principal,
+    request: &ReadTrendRequest,
+) -> Result<ReadTrendResponse, Status> {
+    let now = (query.clock)();
+    let metrics = metrics(&request.metrics)?;
+    let bounds = (request.from.as_ref(), request.to.as_ref());
+    let question = Question { of: "trend", patient_id: &request.patient_id, metrics: &request.metrics, bounds };
+    let context = question.context(principal);
+    let size = page_size(request.page_size, PAGE)?;
+    let (range, hours) = if request.page_token.is_empty() {
+        let range = range(bounds, DEFAULT_NS, now)?;
+        (range, range.hours())
+    } else {
+        let Cursor { range, after } = Cursor::open(&request.page_token, &query.sealer, &context, now)?;
+        (range, HourRange { first: Hour(after.at.hour().0 + 1), ..range.hours() })
+    };
+    let mut trends = BTreeMap::new();
+    let mut response = ReadTrendResponse::default();
+    if let Some(last) = fill(query, permit, hours, &metrics, size, &mut trends).await? {
+        let sealed = Cursor { range, after: Key::end_of(last) }.seal(&query.sealer, &context, now);
+        response.next_page_token = sealed.ok_or_else(|| Status::unavailable("the page token could not be sealed"))?;
+    }
+    response.trends = trends.into_values().collect();
+    response.trends.sort_by(|a: &Trend, b| a.metric.cmp(&b.metric));
+    Ok(response)
+}
+
+/// Adds hours until the page is full; then says which was the last.
+async fn fill(
+    query: &Query,
+    permit: &Permit,
+    mut hours: HourRange,
+    metrics: &[MetricId],
+    size: usize,
+    trends: &mut BTreeMap<MetricId, Trend>,
+) -> Result<Option<Hour>, Status> {
+    let mut taken = 0;
+    while hours.first < hours.end {
+        let mut entries = query.store.hours(permit, hours, Order::Ascending, HOURS_AT_ONCE).await.map_err(failed)?;
+        let Some(last) = entries.last().map(|entry| entry.hour) else { break };
+        hours.first = Hour(last.0 + 1);
+        entries.retain(|entry| wants(entry, metrics));
+        for one in query.store.rollups(permit, &entries).await.map_err(failed)? {
+            for rollup in one.rollups {
+                if metrics.is_empty() || metrics.binary_search(&rollup.metric).is_ok() {
+                    add(trends, one.hour, &rollup);
+                    taken += 1;
+                }
+            }
+            if taken >= size {
+                return Ok(Some(one.hour));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn add(trends: &mut BTreeMap<MetricId, Trend>, hour: Hour, rollup: &Rollup) {
+    let trend = trends.entry(rollup.metric).or_insert_with(|| {
+        let (metric, unit) = named(rollup.metric);
+        Trend { metric: metric.to_owned(), unit: unit.to_owned(), hours: Vec::new() }
+    });
+    let good = rollup.good;
+    trend.hours.push(TrendHour {
+        start: Some(convert::timestamp(hour.start())),
+        n_readings: good.map_or(0, |good| good.n),
+        min: good.map(|good| good.min),
+        max: good.map(|good| good.max),
+        mean: good.map(|good| good.mean()),
+        n_doubtful: rollup.n_doubtful,
+    });
+}
