@@ -6,7 +6,8 @@ use proto::{
     convert::{duration, timestamp},
     telemetry::v1::{
         LatestReading, LatestReadingsRequest, LatestReadingsResponse, Original, ReadTimelineRequest,
-        ReadTimelineResponse, ReadingFlag, Series, StoredReading, TimelineLayout, Waveform,
+        ReadTimelineResponse, ReadTrendRequest, ReadTrendResponse, ReadingFlag, Series, StoredReading, TimelineLayout,
+        Waveform,
         stored_reading::Value,
         timeline_service_server::{TimelineService, TimelineServiceServer},
     },
@@ -51,6 +52,10 @@ fn wave() -> StoredReading {
 
 #[tonic::async_trait]
 impl TimelineService for Fake {
+    async fn read_trend(&self, _: Request<ReadTrendRequest>) -> Result<Response<ReadTrendResponse>, Status> {
+        Err(Status::unimplemented("nobody asks for it here"))
+    }
+
     async fn read_timeline(
         &self,
         request: Request<ReadTimelineRequest>,
