@@ -7,6 +7,9 @@ mod cases;
 #[cfg(feature = "live")]
 #[path = "contract/cql_only.rs"]
 mod cql_only;
+#[cfg(feature = "live")]
+#[path = "contract/cql_seals.rs"]
+mod cql_seals;
 #[path = "contract/durability.rs"]
 mod durability;
 #[path = "contract/fixture.rs"]
