@@ -161,8 +161,7 @@ impl Drop for Front {
 fn believe(mut request: Request<()>) -> Result<Request<()>, Status> {
     let device = problem::bearer(request.metadata()).and_then(|id| id.parse().ok());
     let device = device.ok_or_else(|| Status::unauthenticated("the token is the device's id"))?;
-    let permissions = vec![Permission::WriteReadings];
-    let principal = Principal { subject: Subject::Device(device), permissions, expires_at: Nanos::MAX };
+    let principal = Principal::everywhere(Subject::Device(device), &[Permission::WriteReadings], Nanos::MAX);
     request.extensions_mut().insert(principal);
     Ok(request)
 }

@@ -57,6 +57,12 @@ pub enum Command {
         #[command(subcommand)]
         action: Quarantine,
     },
+    /// Who may do what.
+    Access {
+        /// What to show.
+        #[command(subcommand)]
+        what: Access,
+    },
     /// Play a recording of real patients through the public API.
     Replay(replay::Options),
     /// Send made-up readings of made-up patients.
@@ -67,7 +73,7 @@ pub enum Command {
     Bench(bench::Options),
     /// A demo token for a person or a device.
     Token {
-        /// doctor, nurse, administrator, or a device's UUID.
+        /// A role (doctor, nurse, patient, administrator, ...) or a device's UUID.
         who: String,
     },
     /// Print completions for a shell.
@@ -75,6 +81,13 @@ pub enum Command {
         /// Which.
         shell: clap_complete::Shell,
     },
+}
+
+/// What to show of the policy.
+#[derive(Debug, Subcommand)]
+pub enum Access {
+    /// Roles, relations and purposes, and the rule of each rpc, as a table.
+    Matrix,
 }
 
 /// What to do with records that could not be stored.

@@ -1,8 +1,8 @@
 //! Each command: settings in, work done, result on standard output.
 
 use crate::{
-    bench,
-    cli::{Cli, Command},
+    access, bench,
+    cli::{Access, Cli, Command},
     config::{Config, MANUAL, Sources},
     demo, engines,
     quarantine::Desk,
@@ -30,6 +30,10 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
     let sources = Sources { file, environment: std::env::vars().collect(), flags: cli.settings.set.clone() };
     if let Some(Command::Completions { shell }) = cli.command {
         clap_complete::generate(shell, &mut Cli::command(), "wardline", &mut stdout());
+        return Ok(());
+    }
+    if let Some(Command::Access { what: Access::Matrix }) = cli.command {
+        print!("{}", access::matrix());
         return Ok(());
     }
     if let Some(Command::Config { manual: true }) = cli.command {
@@ -79,7 +83,7 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
             println!("{}", token(&config, &who)?);
             Ok(())
         }
-        Some(Command::Completions { .. }) => Ok(()),
+        Some(Command::Access { .. } | Command::Completions { .. }) => Ok(()),
     }
 }
 
@@ -134,6 +138,9 @@ fn token(config: &Config, who: &str) -> anyhow::Result<String> {
     if let Some((.., user)) = DEMO_PEOPLE.iter().find(|(role, ..)| *role == who) {
         return Ok(issuer.user_token(*user)?);
     }
-    let device = who.parse().with_context(|| format!("{who}: doctor, nurse, administrator, or a device's UUID"))?;
+    let device = who.parse().with_context(|| {
+        let roles: Vec<_> = DEMO_PEOPLE.iter().map(|(role, ..)| *role).collect();
+        format!("{who}: must be one of {}, or a device's UUID", roles.join(", "))
+    })?;
     Ok(issuer.device_token(device)?)
 }

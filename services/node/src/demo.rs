@@ -15,26 +15,43 @@ const RECORDING: &[u8] = include_bytes!("../../../deploy/demo/mimic3-sample.csv.
 /// The ward in which the demo's people work and recordings are replayed.
 const WARD: &str = "icu";
 
-/// Writes the demo's people, once: roles, who has them, and the ward they work in.
+/// Those whose tokens are printed; `wardline token` prints the others'.
+const SHOWN: [&str; 4] = ["doctor", "nurse", "patient", "administrator"];
+
+/// Writes the demo's people: one for each role, and the ward in which the clinicians work.
 pub fn people(directory: &Path) -> anyhow::Result<()> {
     let mut text = String::from("# Demo people. The tokens for them are printed at the start.\n");
-    for (role, permissions) in [
-        ("doctor", r#"["readings.read"]"#),
-        ("nurse", r#"["readings.read"]"#),
-        ("administrator", r#"["quarantine.manage"]"#),
-    ] {
-        writeln!(text, "\n[[role]]\nname = \"{role}\"\npermissions = {permissions}")?;
-    }
     for (role, name, id) in DEMO_PEOPLE {
         let id = id.uuid();
         writeln!(text, "\n[[user]]\nid = \"{id}\"\nname = \"{name}\"\nroles = [\"{role}\"]")?;
-        if role != "administrator" {
+        if ["doctor", "nurse"].contains(&role) {
             writeln!(text, "\n[[care_team]]\nuser = \"{id}\"\nward = \"{WARD}\"")?;
         }
     }
+    write(directory, "demo", &text)
+}
+
+/// Writes that the demo's patient is the first one of the replay, who takes part in the demo's study.
+fn ties(directory: &Path, patient: &str) -> anyhow::Result<()> {
+    let mut text = String::from("# Who the demo's patient is, and who takes part in the demo's study.\n");
+    for (role, name, id) in DEMO_PEOPLE {
+        let id = id.uuid();
+        match role {
+            "patient" => {
+                writeln!(text, "\n[[user]]\nid = \"{id}\"\nname = \"{name}\"\nroles = []\npatient = \"{patient}\"")?;
+            }
+            "ml-scientist" => writeln!(text, "\n[[study]]\nuser = \"{id}\"\npatient = \"{patient}\"")?,
+            _ => {}
+        }
+    }
+    write(directory, "demo-ties", &text)
+}
+
+/// A whole file at once: a running node reads the folder.
+fn write(directory: &Path, name: &str, text: &str) -> anyhow::Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("directory {}", directory.display()))?;
-    let path = directory.join("demo.toml");
-    let unfinished = directory.join("demo.tmp");
+    let path = directory.join(name).with_extension("toml");
+    let unfinished = path.with_extension("tmp");
     fs::write(&unfinished, text)
         .and_then(|()| fs::rename(&unfinished, &path))
         .with_context(|| format!("demo people in {}", path.display()))
@@ -49,7 +66,7 @@ pub fn banner(config: &Config, node: &Node) -> anyhow::Result<String> {
         "\n  WARDLINE DEMO - loopback only, anyone with these tokens may read. Not a primary alarm system.\n"
     )?;
     writeln!(text, "  gRPC  {}     metrics, live, ready  http://{}\n", node.grpc, node.http)?;
-    for (role, name, user) in DEMO_PEOPLE {
+    for (role, name, user) in DEMO_PEOPLE.iter().copied().filter(|(role, ..)| SHOWN.contains(role)) {
         let variable = role.to_uppercase();
         writeln!(text, "# {name}, {role}\nexport {variable}={}\n", issuer.user_token(user)?)?;
     }
@@ -75,13 +92,14 @@ pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()>
         replayed = replaying => replayed?,
         () = stop.cancelled() => return node.wait().await,
     }
-    println!("{banner}{}", next_steps(config, &node)?);
+    let patient = first_patient(&config.directory_dir())?;
+    ties(&config.directory_dir(), &patient)?;
+    println!("{banner}{}", next_steps(config, &node, &patient));
     node.wait().await
 }
 
 /// Lines to paste.
-fn next_steps(config: &Config, node: &Node) -> anyhow::Result<String> {
-    let patient = first_patient(&config.directory_dir())?;
+fn next_steps(config: &Config, node: &Node, patient: &str) -> String {
     let grpc = node.grpc;
     let service = "wardline.telemetry.v1.TimelineService";
     let mut text = String::from("# Paste the `export` lines above into another terminal, then:\n");
@@ -103,8 +121,11 @@ fn next_steps(config: &Config, node: &Node) -> anyhow::Result<String> {
     text += &format!(
         "cargo run --release -- --set data.dir={data} simulate --devices 20 --rate 5 --batch 5 --seconds 30\n"
     );
+    text += "\n# who may do what, and the tokens of the demo's other people\n";
+    text += "cargo run --release -- access matrix\n";
+    text += &format!("cargo run --release -- --set data.dir={data} token ml-scientist\n");
     text += "\nCtrl-C stops everything.\n";
-    Ok(text)
+    text
 }
 
 fn first_patient(directory: &Path) -> anyhow::Result<String> {

@@ -1,5 +1,6 @@
 //! The composition root: configuration, sockets, signals, and the tools for operators and integrators.
 
+pub mod access;
 pub mod bench;
 pub mod cli;
 pub mod client;

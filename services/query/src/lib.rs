@@ -56,10 +56,10 @@ impl Query {
         let patient: PatientId = patient_id
             .parse()
             .map_err(|_| problem::invalid("INVALID_ID", "patient_id", "must be the patient's UUID"))?;
-        let relations = self.directory.get().relations(principal, patient);
-        decide(principal, action, patient, &relations, (self.clock)()).map_err(|denied| match denied {
+        let facts = self.directory.get().facts(principal, patient);
+        decide(principal, action, patient, &facts, (self.clock)()).map_err(|denied| match denied {
             Denied::Expired => problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
-            Denied::NoRelation => problem::status(Code::NotFound, "NOT_FOUND", "no such patient"),
+            denied if denied.hides() => problem::status(Code::NotFound, "NOT_FOUND", "no such patient"),
             denied => problem::status(Code::PermissionDenied, "NOT_PERMITTED", denied.to_string()),
         })
     }

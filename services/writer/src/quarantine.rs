@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bus::{Outgoing, Publish};
 use model::{
     Clock, Record,
-    access::{Permission, Principal},
+    access::{Action, Denied, Principal, decide_system},
 };
 use proto::{
     convert,
@@ -37,17 +37,13 @@ impl QuarantineDesk {
         QuarantineServiceServer::new(self).max_decoding_message_size(64 * 1024)
     }
 
-    fn permit(&self, extensions: &tonic::Extensions) -> Result<(), Status> {
+    fn permit(&self, extensions: &tonic::Extensions, action: Action) -> Result<(), Status> {
         let principal = extensions.get::<Principal>();
         let principal = principal.ok_or_else(|| problem::unauthenticated("NO_TOKEN", "send a token"))?;
-        if (self.clock)() >= principal.expires_at {
-            return Err(problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"));
-        }
-        if !principal.permissions.contains(&Permission::ManageQuarantine) {
-            let text = "needs the permission quarantine.manage";
-            return Err(problem::status(Code::PermissionDenied, "NOT_PERMITTED", text));
-        }
-        Ok(())
+        decide_system(principal, action, (self.clock)()).map_err(|denied| match denied {
+            Denied::Expired => problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
+            denied => problem::status(Code::PermissionDenied, "NOT_PERMITTED", denied.to_string()),
+        })
     }
 
     async fn find(&self, place: &str) -> Result<Quarantined, Status> {
@@ -65,7 +61,7 @@ impl QuarantineService for QuarantineDesk {
         &self,
         request: Request<ListQuarantinedRequest>,
     ) -> Result<Response<ListQuarantinedResponse>, Status> {
-        self.permit(request.extensions())?;
+        self.permit(request.extensions(), Action::ListQuarantined)?;
         let all = self.store.quarantined().await.map_err(failed)?;
         Ok(Response::new(ListQuarantinedResponse { records: all.iter().map(outline).collect() }))
     }
@@ -74,7 +70,7 @@ impl QuarantineService for QuarantineDesk {
         &self,
         request: Request<GetQuarantinedRequest>,
     ) -> Result<Response<GetQuarantinedResponse>, Status> {
-        self.permit(request.extensions())?;
+        self.permit(request.extensions(), Action::GetQuarantined)?;
         let record = self.find(&request.get_ref().place).await?;
         Ok(Response::new(GetQuarantinedResponse { record: Some(outline(&record)), payload: record.payload }))
     }
@@ -83,7 +79,7 @@ impl QuarantineService for QuarantineDesk {
         &self,
         request: Request<ReplayQuarantinedRequest>,
     ) -> Result<Response<ReplayQuarantinedResponse>, Status> {
-        self.permit(request.extensions())?;
+        self.permit(request.extensions(), Action::ReplayQuarantined)?;
         let mut quarantined = self.find(&request.get_ref().place).await?;
         let key = Record::decode(&quarantined.payload).and_then(|record| {
             let patient = record.patient;

@@ -15,12 +15,21 @@ const KEY_FILE: &str = "issuer.pk8";
 const DEVICE_SECONDS: i64 = 15 * 60;
 const USER_SECONDS: i64 = 12 * 60 * 60;
 
-/// The demo's people: role, name, id. What they may do is in the demo's directory file.
-pub const PEOPLE: [(&str, &str, UserId); 3] = [
-    ("doctor", "Dr. Ada Okafor", UserId::new(Uuid::from_u128(0xd0c7_0000_0000_4000_8000_0000_0000_0001))),
-    ("nurse", "Noor Haddad", UserId::new(Uuid::from_u128(0xd0c7_0000_0000_4000_8000_0000_0000_0002))),
-    ("administrator", "Alex Admin", UserId::new(Uuid::from_u128(0xd0c7_0000_0000_4000_8000_0000_0000_0003))),
+/// The demo's people, one for each role: role, name, id. Whom they may see is in the demo's directory files.
+pub const PEOPLE: [(&str, &str, UserId); 8] = [
+    ("doctor", "Dr. Ada Okafor", person(1)),
+    ("nurse", "Noor Haddad", person(2)),
+    ("administrator", "Alex Admin", person(3)),
+    ("patient", "Pat Doe", person(4)),
+    ("application-developer", "Dev Kapoor", person(5)),
+    ("device-integrator", "Iris Lindqvist", person(6)),
+    ("ml-scientist", "Milan Horvat", person(7)),
+    ("auditor", "Audrey Stone", person(8)),
 ];
+
+const fn person(number: u128) -> UserId {
+    UserId::new(Uuid::from_u128(0xd0c7_0000_0000_4000_8000_0000_0000_0000 + number))
+}
 
 /// Holds the demo's signing key.
 pub struct DemoIssuer {
@@ -37,6 +46,8 @@ struct Claims {
     iat: i64,
     nbf: i64,
     exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
 }
 
 impl DemoIssuer {
@@ -84,14 +95,23 @@ impl DemoIssuer {
         self.sign(format!("user:{}", user.uuid()), USER_SECONDS)
     }
 
+    /// A person's token that leaves only some permissions (see [`crate::Verifier`]), for 12 hours.
+    pub fn scoped_token(&self, user: UserId, scope: &str) -> Result<String, Error> {
+        self.sign_scoped(format!("user:{}", user.uuid()), USER_SECONDS, Some(scope.to_owned()))
+    }
+
     /// A token that ends `seconds` from now (negative: has ended), for tests of what happens then.
     pub fn sign(&self, sub: String, seconds: i64) -> Result<String, Error> {
+        self.sign_scoped(sub, seconds, None)
+    }
+
+    fn sign_scoped(&self, sub: String, seconds: i64, scope: Option<String>) -> Result<String, Error> {
         let now = now().0 / Nanos::SECOND;
         let mut header = Header::new(jsonwebtoken::Algorithm::EdDSA);
         header.typ = Some("at+jwt".to_owned());
         header.kid = Some(self.kid.clone());
         let start = now.min(now + seconds) - 1;
-        let claims = Claims { iss: NAME, aud: AUDIENCE, sub, iat: start, nbf: start, exp: now + seconds };
+        let claims = Claims { iss: NAME, aud: AUDIENCE, sub, iat: start, nbf: start, exp: now + seconds, scope };
         encode(&header, &claims, &self.signing)
             .map_err(|error| Error::Key { name: KEY_FILE.to_owned(), what: error.to_string() })
     }

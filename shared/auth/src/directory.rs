@@ -3,18 +3,24 @@
 //! For now it is read from a folder of TOML files, merged:
 //!
 //! ```toml
-//! [[role]]        # name, permissions ("readings.read", "readings.write", "quarantine.manage")
-//! [[user]]        # id, name, roles, patient (when the person is one)
+//! [[role]]        # name, permissions ("readings.read", ...); beside those of `model::access::ROLES`
+//! [[user]]        # id, name, roles (held everywhere), patient (when the person is one)
+//! [[grant]]       # user, role, ward: a role held in one ward
 //! [[patient]]     # id, ward
 //! [[care_team]]   # user, ward or patient, from, to (RFC 3339, both optional, half-open)
+//! [[proxy]]       # user, patient, from, to: who acts for the patient
+//! [[study]]       # user, patient, from, to: in whose study the patient takes part
+//! [[consent]]     # patient, bars ("anyone", a user's id, "care-team", ...), purpose ("TREAT", ...; none: any), from, to
 //! [[device]]      # id, model
 //! [[assignment]]  # device, patient, from, to
 //! ```
 
-use crate::Error;
+use crate::{Error, Identity};
 use model::{
     DeviceId, Nanos, PatientId, UserId,
-    access::{Permission, Principal, Relation, RelationKind, Subject},
+    access::{
+        Barred, Consent, Facts, Grant, Permission, Principal, Purpose, ROLES, Relation, RelationKind, Scope, Subject,
+    },
 };
 use serde::Deserialize;
 use std::{
@@ -37,16 +43,35 @@ pub struct Assignment {
 }
 
 /// What is known of people and devices, at one moment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Directory {
     roles: HashMap<String, Vec<Permission>>,
-    users: HashMap<UserId, Vec<String>>,
+    /// Which roles, and where.
+    users: HashMap<UserId, Vec<(String, Scope)>>,
     myself: HashMap<UserId, PatientId>,
-    wards: HashMap<PatientId, String>,
-    ward_teams: HashMap<(UserId, String), Vec<Relation>>,
-    patient_teams: HashMap<(UserId, PatientId), Vec<Relation>>,
+    wards: HashMap<PatientId, Arc<str>>,
+    ward_staff: HashMap<(UserId, Arc<str>), Vec<Relation>>,
+    relations: HashMap<(UserId, PatientId), Vec<Relation>>,
+    consents: HashMap<PatientId, Vec<Consent>>,
     devices: HashSet<DeviceId>,
     assignments: HashMap<DeviceId, Vec<Assignment>>,
+}
+
+impl Default for Directory {
+    /// Nobody, and the roles that are there from the start.
+    fn default() -> Self {
+        Self {
+            roles: ROLES.iter().map(|role| (role.id.to_owned(), role.permissions.to_vec())).collect(),
+            users: HashMap::new(),
+            myself: HashMap::new(),
+            wards: HashMap::new(),
+            ward_staff: HashMap::new(),
+            relations: HashMap::new(),
+            consents: HashMap::new(),
+            devices: HashSet::new(),
+            assignments: HashMap::new(),
+        }
+    }
 }
 
 impl Directory {
@@ -76,25 +101,42 @@ impl Directory {
         }
         for user in tables.user {
             let id = UserId::new(user.id);
-            self.users.insert(id, user.roles);
+            self.users.entry(id).or_default().extend(user.roles.into_iter().map(|role| (role, Scope::Everywhere)));
             if let Some(patient) = user.patient {
                 self.myself.insert(id, PatientId::new(patient));
             }
         }
+        for grant in tables.grant {
+            let scope = Scope::Ward(grant.ward.into());
+            self.users.entry(UserId::new(grant.user)).or_default().push((grant.role, scope));
+        }
         for patient in tables.patient {
-            self.wards.insert(PatientId::new(patient.id), patient.ward);
+            self.wards.insert(PatientId::new(patient.id), patient.ward.into());
         }
         for team in tables.care_team {
             let (from, to) = span(&team.from, &team.to).map_err(&wrong)?;
-            let relation = Relation { kind: RelationKind::CareTeam, from, to };
             let user = UserId::new(team.user);
             match (team.ward, team.patient) {
-                (Some(ward), None) => self.ward_teams.entry((user, ward)).or_default().push(relation),
+                (Some(ward), None) => {
+                    let relation = Relation { kind: RelationKind::WardStaff, from, to };
+                    self.ward_staff.entry((user, ward.into())).or_default().push(relation);
+                }
                 (None, Some(patient)) => {
-                    self.patient_teams.entry((user, PatientId::new(patient))).or_default().push(relation);
+                    let relation = Relation { kind: RelationKind::CareTeam, from, to };
+                    self.relations.entry((user, PatientId::new(patient))).or_default().push(relation);
                 }
                 _ => return Err(wrong("care_team: give either ward or patient".to_owned())),
             }
+        }
+        let ties = tables.proxy.into_iter().map(|tie| (RelationKind::Proxy, tie));
+        for (kind, tie) in ties.chain(tables.study.into_iter().map(|tie| (RelationKind::Study, tie))) {
+            let (from, to) = span(&tie.from, &tie.to).map_err(&wrong)?;
+            let between = (UserId::new(tie.user), PatientId::new(tie.patient));
+            self.relations.entry(between).or_default().push(Relation { kind, from, to });
+        }
+        for consent in tables.consent {
+            let patient = PatientId::new(consent.patient);
+            self.consents.entry(patient).or_default().push(consent.read().map_err(&wrong)?);
         }
         self.devices.extend(tables.device.iter().map(|d| DeviceId::new(d.id)));
         for row in tables.assignment {
@@ -109,32 +151,39 @@ impl Directory {
         Ok(())
     }
 
-    /// The principal for a token's subject: what its roles grant. A device may write, a person what the roles say.
-    pub fn principal(&self, subject: Subject, expires_at: Nanos) -> Principal {
-        let permissions = match subject {
-            Subject::Device(_) => vec![Permission::WriteReadings],
+    /// The principal for a token: what all its roles grant, as far as the token's scope leaves it. A device may write, a
+    /// person what the roles say.
+    pub fn principal(&self, identity: &Identity, purpose: Option<Purpose>) -> Principal {
+        let mut grants = match identity.subject {
+            Subject::Device(_) => vec![Grant { permission: Permission::WriteReadings, scope: Scope::Everywhere }],
             Subject::User(user) => {
                 let roles = self.users.get(&user).into_iter().flatten();
-                roles.filter_map(|role| self.roles.get(role)).flatten().copied().collect()
+                let grants = roles.filter_map(|(role, scope)| Some((self.roles.get(role)?, scope)));
+                let grant =
+                    |permission: &Permission, scope: &Scope| Grant { permission: *permission, scope: scope.clone() };
+                grants.flat_map(|(permissions, scope)| permissions.iter().map(move |p| grant(p, scope))).collect()
             }
         };
-        Principal { subject, permissions, expires_at }
+        if let Some(scope) = &identity.scope {
+            grants.retain(|grant| scope.contains(&grant.permission));
+        }
+        Principal { subject: identity.subject, grants, purpose, expires_at: identity.expires_at }
     }
 
-    /// Everything that ties a principal to a patient, at any time.
-    pub fn relations(&self, principal: &Principal, patient: PatientId) -> Vec<Relation> {
-        let Subject::User(user) = principal.subject else {
-            return Vec::new();
-        };
+    /// What matters of a patient to a principal, at any time.
+    pub fn facts(&self, principal: &Principal, patient: PatientId) -> Facts {
+        let ward = self.wards.get(&patient).cloned();
         let mut relations = Vec::new();
-        if self.myself.get(&user) == Some(&patient) {
-            relations.push(Relation { kind: RelationKind::Myself, from: Nanos::MIN, to: Nanos::MAX });
+        if let Subject::User(user) = principal.subject {
+            if self.myself.get(&user) == Some(&patient) {
+                relations.push(Relation { kind: RelationKind::Myself, from: Nanos::MIN, to: Nanos::MAX });
+            }
+            relations.extend(self.relations.get(&(user, patient)).into_iter().flatten());
+            if let Some(ward) = &ward {
+                relations.extend(self.ward_staff.get(&(user, Arc::clone(ward))).into_iter().flatten());
+            }
         }
-        relations.extend(self.patient_teams.get(&(user, patient)).into_iter().flatten());
-        if let Some(ward) = self.wards.get(&patient) {
-            relations.extend(self.ward_teams.get(&(user, ward.clone())).into_iter().flatten());
-        }
-        relations
+        Facts { ward, relations, consents: self.consents.get(&patient).cloned().unwrap_or_default() }
     }
 
     /// A device's assignments, ascending by time and without overlap; `None` when the device is not registered.
@@ -226,7 +275,15 @@ struct Tables {
     #[serde(default)]
     user: Vec<User>,
     #[serde(default)]
+    grant: Vec<GrantRow>,
+    #[serde(default)]
     patient: Vec<Patient>,
+    #[serde(default)]
+    proxy: Vec<Tie>,
+    #[serde(default)]
+    study: Vec<Tie>,
+    #[serde(default)]
+    consent: Vec<ConsentRow>,
     #[serde(default)]
     care_team: Vec<CareTeam>,
     #[serde(default)]
@@ -250,6 +307,56 @@ struct User {
     name: String,
     roles: Vec<String>,
     patient: Option<uuid::Uuid>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantRow {
+    user: uuid::Uuid,
+    role: String,
+    ward: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tie {
+    user: uuid::Uuid,
+    patient: uuid::Uuid,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConsentRow {
+    patient: uuid::Uuid,
+    bars: String,
+    purpose: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+impl ConsentRow {
+    fn read(&self) -> Result<Consent, String> {
+        let barred = match (self.bars.as_str(), RelationKind::from_name(&self.bars), self.bars.parse()) {
+            ("anyone", ..) => Barred::Anyone,
+            (_, Some(kind), _) => Barred::Kind(kind),
+            (.., Ok(user)) => Barred::User(UserId::new(user)),
+            (text, ..) => {
+                let kinds: Vec<_> = RelationKind::ALL.iter().map(|kind| kind.name()).collect();
+                return Err(format!(
+                    "consent: bars {text:?} is neither anyone, a user's UUID nor {}",
+                    kinds.join(", ")
+                ));
+            }
+        };
+        let purpose = self.purpose.as_deref().map(|code| {
+            let known: Vec<_> = Purpose::ALL.iter().map(|purpose| purpose.code()).collect();
+            Purpose::from_code(code).ok_or_else(|| format!("consent: purpose {code:?} is none of {}", known.join(", ")))
+        });
+        let (from, to) = span(&self.from, &self.to)?;
+        Ok(Consent { barred, purpose: purpose.transpose()?, from, to })
+    }
 }
 
 #[derive(Deserialize)]

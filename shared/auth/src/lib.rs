@@ -12,7 +12,7 @@ mod token;
 pub use demo::{DemoIssuer, PEOPLE as DEMO_PEOPLE};
 pub use directory::{Assignment, Directory, Shared};
 pub use sealer::Sealer;
-pub use token::{Algorithm, Issuer, Rejected, Verifier};
+pub use token::{Algorithm, Identity, Issuer, Rejected, Verifier};
 
 use std::path::PathBuf;
 

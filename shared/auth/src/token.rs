@@ -1,11 +1,15 @@
 //! Access tokens: one pinned algorithm per issuer, every claim required, nothing believed from the token's header.
 //!
 //! Claims: `iss`, `aud`, `sub` (`user:UUID` or `device:UUID`), `exp`, `nbf`; header `typ` must be `at+jwt` (RFC 9068).
+//! `scope` (RFC 8693): words like `wardline/readings.read` leave only those permissions; without such a word all are left.
 //! `jku`, `x5u`, `jwk` and `x5c` in the header are ignored: keys come from settings only.
 
 use crate::Error;
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
-use model::{DeviceId, Nanos, UserId, access::Subject};
+use model::{
+    DeviceId, Nanos, UserId,
+    access::{Permission, Subject},
+};
 use serde::Deserialize;
 use std::collections::HashMap;
 
@@ -54,7 +58,23 @@ struct Claims {
     iss: String,
     sub: String,
     exp: i64,
+    #[serde(default)]
+    scope: String,
 }
+
+/// Who a token speaks for, how far and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The person or device.
+    pub subject: Subject,
+    /// The permissions that it leaves; `None`: all.
+    pub scope: Option<Vec<Permission>>,
+    /// When it ends.
+    pub expires_at: Nanos,
+}
+
+/// What the words of a scope that are ours begin with.
+const SCOPE_PREFIX: &str = "wardline/";
 
 impl Issuer {
     /// An issuer whose tokens carry `name` as `iss` and `audience` as `aud`.
@@ -97,8 +117,8 @@ impl Verifier {
         Self { issuers: issuers.into_iter().map(|i| (i.name.clone(), i)).collect() }
     }
 
-    /// Who a token speaks for, and until when.
-    pub fn verify(&self, token: &str) -> Result<(Subject, Nanos), Rejected> {
+    /// Checks a token.
+    pub fn verify(&self, token: &str) -> Result<Identity, Rejected> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Rejected::Invalid);
         }
@@ -119,8 +139,15 @@ impl Verifier {
             return Err(Rejected::Invalid);
         }
         let expires_at = Nanos::from_parts(claims.exp, 0).ok_or(Rejected::Invalid)?;
-        Ok((subject(&claims.sub).ok_or(Rejected::Invalid)?, expires_at))
+        let subject = subject(&claims.sub).ok_or(Rejected::Invalid)?;
+        Ok(Identity { subject, scope: scope(&claims.scope), expires_at })
     }
+}
+
+/// Words of ours that nobody knows leave nothing, rather than everything.
+fn scope(words: &str) -> Option<Vec<Permission>> {
+    let ours: Vec<_> = words.split_ascii_whitespace().filter_map(|word| word.strip_prefix(SCOPE_PREFIX)).collect();
+    (!ours.is_empty()).then(|| ours.into_iter().filter_map(Permission::from_name).collect())
 }
 
 fn subject(sub: &str) -> Option<Subject> {

@@ -1,73 +1,46 @@
 //! Who may do what to whom. Pure: facts in, a [`Permit`] or a reason out.
 //!
-//! Code asks "may this principal do this action on this patient?" and never names a role: roles are data and
-//! arrive here as the permissions they grant. A principal without a relation to a patient cannot learn that
-//! the patient exists.
+//! Code asks "may this principal do this action on this patient, for this purpose?" and never names a role: roles are
+//! data and arrive here as the permissions they grant. Leave is given when all of these hold at once:
+//!
+//! - the token has not ended, and a role grants the permission, and the token's scope does not take it away;
+//! - the grant's [`Scope`] reaches the patient;
+//! - one and the same relation holds now, opens the action, serves the purpose and is not barred by the patient
+//!   ([`Consent`]).
+//!
+//! A principal for whom the last two do not hold cannot learn that the patient exists: [`Denied::hides`].
+
+mod table;
+mod terms;
+
+pub use table::table;
+pub use terms::{About, Action, Permission, Purpose, ROLES, RelationKind, SeededRole};
 
 use crate::{
     id::{DeviceId, PatientId, UserId},
     time::Nanos,
 };
-
-/// What a request wants to do to a patient's data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Action {
-    /// Read a range of a timeline.
-    ReadTimeline,
-    /// Read what each hour came to.
-    ReadTrend,
-    /// Read the latest values.
-    ReadLatest,
-}
-
-/// What a role lets its holder do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Permission {
-    /// Read readings of patients to whom one has a relation.
-    ReadReadings,
-    /// Send readings as oneself, a device.
-    WriteReadings,
-    /// List, look at and replay records that could not be stored.
-    ManageQuarantine,
-}
-
-impl Action {
-    /// The permission that the action needs.
-    pub fn needs(self) -> Permission {
-        match self {
-            Self::ReadTimeline | Self::ReadTrend | Self::ReadLatest => Permission::ReadReadings,
-        }
-    }
-}
-
-impl Permission {
-    /// Every permission.
-    pub const ALL: [Self; 3] = [Self::ReadReadings, Self::WriteReadings, Self::ManageQuarantine];
-
-    /// Its name in role tables and tokens.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ReadReadings => "readings.read",
-            Self::WriteReadings => "readings.write",
-            Self::ManageQuarantine => "quarantine.manage",
-        }
-    }
-
-    /// From its name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|p| p.name() == name)
-    }
-}
+use std::sync::Arc;
 
 /// Who sent a request, after the token was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     /// The person or device.
     pub subject: Subject,
-    /// What its roles grant and its token does not take away.
-    pub permissions: Vec<Permission>,
+    /// What all its roles grant and its token does not take away.
+    pub grants: Vec<Grant>,
+    /// What the request says it is for.
+    pub purpose: Option<Purpose>,
     /// When the token ends: what outlives it must ask again.
     pub expires_at: Nanos,
+}
+
+impl Principal {
+    /// One whose permissions hold everywhere.
+    pub fn everywhere(subject: Subject, permissions: &[Permission], expires_at: Nanos) -> Self {
+        let grant = |permission: &Permission| Grant { permission: *permission, scope: Scope::Everywhere };
+        Self { subject, grants: permissions.iter().map(grant).collect(), purpose: None, expires_at }
+    }
 }
 
 /// A person or a device.
@@ -77,6 +50,24 @@ pub enum Subject {
     User(UserId),
     /// A device.
     Device(DeviceId),
+}
+
+/// A permission, and where it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// What.
+    pub permission: Permission,
+    /// Where.
+    pub scope: Scope,
+}
+
+/// Where a role was granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Everywhere.
+    Everywhere,
+    /// For patients in one ward.
+    Ward(Arc<str>),
 }
 
 /// Why a person may see a patient, from when to when (half-open).
@@ -90,13 +81,39 @@ pub struct Relation {
     pub to: Nanos,
 }
 
-/// What ties a person to a patient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RelationKind {
-    /// The patient is that person.
-    Myself,
-    /// The person treats the patient.
-    CareTeam,
+/// What a patient does not want, from when to when (half-open). Never bars the patient's own look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Consent {
+    /// Who is barred.
+    pub barred: Barred,
+    /// For what; nothing means for anything.
+    pub purpose: Option<Purpose>,
+    /// The first instant at which it holds.
+    pub from: Nanos,
+    /// The first instant at which it holds no more: its end, or when it was taken back.
+    pub to: Nanos,
+}
+
+/// Who is barred by a patient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barred {
+    /// Everybody else.
+    Anyone,
+    /// One person.
+    User(UserId),
+    /// Whoever has no other relation than this.
+    Kind(RelationKind),
+}
+
+/// What is known of a patient that matters to one principal.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The ward in which the patient is.
+    pub ward: Option<Arc<str>>,
+    /// What ties the principal to the patient, at any time.
+    pub relations: Vec<Relation>,
+    /// What the patient does not want, at any time, of anybody.
+    pub consents: Vec<Consent>,
 }
 
 /// Why a request is refused.
@@ -105,15 +122,34 @@ pub enum Denied {
     /// The token has ended.
     #[error("the token has expired")]
     Expired,
-    /// No role grants the permission.
-    #[error("no role grants {}", .0.name())]
+    /// No role grants the permission, or the token takes it away.
+    #[error("no role grants {}, or the token's scope leaves it out", .0.name())]
     Permission(Permission),
-    /// No relation holds now: the patient does not exist for this principal.
-    #[error("no such patient")]
+    /// The permission does not reach so far.
+    #[error("{} is granted for another ward", .0.name())]
+    Scope(Permission),
+    /// No relation that opens this holds now.
+    #[error("no relation to the patient that opens this")]
     NoRelation,
+    /// None of the relations serves the purpose.
+    #[error("no relation to the patient serves the purpose {}", .0.code())]
+    Purpose(Purpose),
+    /// The patient does not want it.
+    #[error("the patient has barred it")]
+    Consent,
     /// A device acts for another.
     #[error("a device may act only as itself")]
     NotItself,
+}
+
+impl Denied {
+    /// Whether the answer must be that of a patient who does not exist.
+    pub fn hides(self) -> bool {
+        match self {
+            Self::Scope(_) | Self::NoRelation | Self::Purpose(_) | Self::Consent => true,
+            Self::Expired | Self::Permission(_) | Self::NotItself => false,
+        }
+    }
 }
 
 /// Leave to do one action on one patient. Only [`decide`] makes one; the stores read the patient from it.
@@ -121,6 +157,7 @@ pub enum Denied {
 pub struct Permit {
     patient: PatientId,
     action: Action,
+    purpose: Purpose,
     expires_at: Nanos,
 }
 
@@ -133,6 +170,11 @@ impl Permit {
     /// What may be done.
     pub fn action(&self) -> Action {
         self.action
+    }
+
+    /// What for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// When the leave ends.
@@ -160,78 +202,110 @@ impl WritePermit {
     }
 }
 
-/// Decides one request about one patient, from the relations between that patient and the principal.
+/// Decides one request about one patient.
 pub fn decide(
     principal: &Principal,
     action: Action,
     patient: PatientId,
-    relations: &[Relation],
+    facts: &Facts,
     now: Nanos,
 ) -> Result<Permit, Denied> {
-    if now >= principal.expires_at {
-        return Err(Denied::Expired);
-    }
-    let needed = action.needs();
-    if !principal.permissions.contains(&needed) {
-        return Err(Denied::Permission(needed));
-    }
-    let holding = relations.iter().filter(|r| r.from <= now && now < r.to);
-    let Some(ends) = holding.map(|r| r.to).max() else {
-        return Err(Denied::NoRelation);
+    let reaches = |scope: &Scope| match scope {
+        Scope::Everywhere => true,
+        Scope::Ward(ward) => facts.ward.as_ref() == Some(ward),
     };
-    Ok(Permit { patient, action, expires_at: principal.expires_at.min(ends) })
+    granted(principal, action, now)?;
+    if !scopes(principal, action).any(reaches) {
+        return Err(Denied::Scope(action.needs()));
+    }
+    let holding = facts.relations.iter().filter(|r| r.from <= now && now < r.to && r.kind.opens(action));
+    let mut denied = Denied::NoRelation;
+    let mut best: Option<(Purpose, Nanos)> = None;
+    for relation in holding {
+        let usual = relation.kind.purposes()[0];
+        let purpose = principal.purpose.unwrap_or(usual);
+        if !relation.kind.purposes().contains(&purpose) {
+            // barred by the patient says more
+            if denied == Denied::NoRelation {
+                denied = Denied::Purpose(purpose);
+            }
+            continue;
+        }
+        match bars(principal, relation, purpose, &facts.consents, now) {
+            Bars::Now => denied = Denied::Consent,
+            Bars::From(instant) => {
+                let ends = relation.to.min(instant);
+                if best.is_none_or(|(_, latest)| latest < ends) {
+                    best = Some((purpose, ends));
+                }
+            }
+        }
+    }
+    let (purpose, ends) = best.ok_or(denied)?;
+    Ok(Permit { patient, action, purpose, expires_at: principal.expires_at.min(ends) })
+}
+
+/// When a relation is barred.
+enum Bars {
+    Now,
+    /// From then on; [`Nanos::MAX`] when never.
+    From(Nanos),
+}
+
+fn bars(principal: &Principal, relation: &Relation, purpose: Purpose, consents: &[Consent], now: Nanos) -> Bars {
+    if relation.kind == RelationKind::Myself {
+        return Bars::From(Nanos::MAX);
+    }
+    let concerns = |consent: &&Consent| {
+        consent.purpose.is_none_or(|barred| barred == purpose)
+            && match consent.barred {
+                Barred::Anyone => true,
+                Barred::User(user) => principal.subject == Subject::User(user),
+                Barred::Kind(kind) => kind == relation.kind,
+            }
+    };
+    let mut from = Nanos::MAX;
+    for consent in consents.iter().filter(concerns).filter(|consent| now < consent.to) {
+        if consent.from <= now {
+            return Bars::Now;
+        }
+        from = from.min(consent.from);
+    }
+    Bars::From(from)
+}
+
+/// Decides a request about the system: the permission must hold everywhere.
+pub fn decide_system(principal: &Principal, action: Action, now: Nanos) -> Result<(), Denied> {
+    granted(principal, action, now)?;
+    if action.about() == About::System && scopes(principal, action).any(|scope| *scope == Scope::Everywhere) {
+        Ok(())
+    } else {
+        Err(Denied::Permission(action.needs()))
+    }
 }
 
 /// Decides whether a principal may send readings as `device`.
 pub fn decide_write(principal: &Principal, device: DeviceId, now: Nanos) -> Result<WritePermit, Denied> {
-    if now >= principal.expires_at {
-        return Err(Denied::Expired);
-    }
-    if !principal.permissions.contains(&Permission::WriteReadings) {
-        return Err(Denied::Permission(Permission::WriteReadings));
-    }
+    granted(principal, Action::SendReadings, now)?;
     if principal.subject != Subject::Device(device) {
         return Err(Denied::NotItself);
     }
     Ok(WritePermit { device, expires_at: principal.expires_at })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use uuid::Uuid;
-
-    const NOW: Nanos = Nanos(100);
-
-    fn principal(permissions: &[Permission]) -> Principal {
-        let subject = Subject::User(UserId::new(Uuid::from_u128(1)));
-        Principal { subject, permissions: permissions.to_vec(), expires_at: Nanos(200) }
+/// A live token, and the permission somewhere.
+fn granted(principal: &Principal, action: Action, now: Nanos) -> Result<(), Denied> {
+    if now >= principal.expires_at {
+        return Err(Denied::Expired);
     }
-
-    fn ask(principal: &Principal, from: i64, to: i64, now: Nanos) -> Result<Permit, Denied> {
-        let relation = Relation { kind: RelationKind::CareTeam, from: Nanos(from), to: Nanos(to) };
-        decide(principal, Action::ReadTimeline, PatientId::new(Uuid::from_u128(2)), &[relation], now)
+    match scopes(principal, action).next() {
+        Some(_) => Ok(()),
+        None => Err(Denied::Permission(action.needs())),
     }
+}
 
-    #[test]
-    fn a_permit_needs_permission_relation_and_a_live_token() {
-        let doctor = principal(&[Permission::ReadReadings]);
-        assert_eq!(ask(&doctor, 0, 150, NOW).unwrap().expires_at(), Nanos(150));
-        assert_eq!(ask(&doctor, 0, 100, NOW), Err(Denied::NoRelation));
-        assert_eq!(ask(&doctor, 101, 150, NOW), Err(Denied::NoRelation));
-        assert_eq!(ask(&doctor, 0, 500, Nanos(200)), Err(Denied::Expired));
-        assert_eq!(ask(&principal(&[]), 0, 150, NOW), Err(Denied::Permission(Permission::ReadReadings)));
-        assert_eq!(decide(&doctor, Action::ReadLatest, PatientId::new(Uuid::nil()), &[], NOW), Err(Denied::NoRelation));
-    }
-
-    #[test]
-    fn a_device_writes_only_as_itself() {
-        let (mine, other) = (DeviceId::new(Uuid::from_u128(1)), DeviceId::new(Uuid::from_u128(2)));
-        let mut device = principal(&[Permission::WriteReadings]);
-        assert_eq!(decide_write(&device, mine, NOW), Err(Denied::NotItself), "a user with a device's id is no device");
-        device.subject = Subject::Device(mine);
-        assert_eq!(decide_write(&device, mine, NOW).unwrap().device(), mine);
-        assert_eq!(decide_write(&device, other, NOW), Err(Denied::NotItself));
-        assert_eq!(decide_write(&device, mine, Nanos(200)), Err(Denied::Expired));
-    }
+/// Where the permission that an action needs holds.
+fn scopes(principal: &Principal, action: Action) -> impl Iterator<Item = &Scope> {
+    let needed = action.needs();
+    principal.grants.iter().filter(move |grant| grant.permission == needed).map(|grant| &grant.scope)
 }

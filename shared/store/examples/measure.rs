@@ -10,7 +10,7 @@
 use model::{
     Block, ClockQuality, Column, DeviceId, Factor, Hour, HourRange, Identity, MetricId, Nanos, PatientId, Permit,
     Quality, Row, StreamId, UserId, Values,
-    access::{Action, Permission, Principal, Relation, RelationKind, Subject, decide},
+    access::{Action, Facts, Permission, Principal, Relation, RelationKind, Subject, decide},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::time::{Duration, Instant, SystemTime};
@@ -158,8 +158,9 @@ fn id(kind: u64, n: u64) -> [u8; 16] {
 
 fn permit(patient: u64) -> Result<Permit, Failure> {
     let subject = Subject::User(UserId::from_bytes([9; 16]));
-    let principal = Principal { subject, permissions: vec![Permission::ReadReadings], expires_at: Nanos::MAX };
+    let principal = Principal::everywhere(subject, &[Permission::ReadReadings], Nanos::MAX);
     let relation = Relation { kind: RelationKind::CareTeam, from: Nanos::MIN, to: Nanos::MAX };
     let patient = PatientId::from_bytes(id(1, patient));
-    Ok(decide(&principal, Action::ReadTimeline, patient, &[relation], Nanos(0))?)
+    let facts = Facts { relations: vec![relation], ..Facts::default() };
+    Ok(decide(&principal, Action::ReadTimeline, patient, &facts, Nanos(0))?)
 }

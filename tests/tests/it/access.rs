@@ -1,11 +1,14 @@
 //! What one may not see answers exactly as what does not exist, and a changed relation counts within seconds.
 
+use auth::DEMO_PEOPLE;
+use node::access::RPCS;
 use proto::telemetry::v1::{LatestReadingsRequest, ReadTimelineRequest};
 use std::time::Duration;
 use tests::{
     Bed, Sandbox, builders,
     builders::pulse,
     line::{Line, Problem},
+    raw,
     wait::until,
     with_token,
 };
@@ -188,4 +191,123 @@ async fn health_needs_no_token_and_says_what_is_served() -> anyhow::Result<()> {
         assert!(text.contains(service), "{service} is not in {text:?}");
     }
     sandbox.stop().await
+}
+
+#[tokio::test]
+async fn every_rpc_wants_a_token_unless_it_is_open_to_all() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let expired = sandbox.issuer()?.sign(format!("user:{}", DEMO_PEOPLE[0].2.uuid()), -120)?;
+    let bearer = format!("Bearer {expired}");
+    for (rpc, action) in RPCS {
+        // Watch never ends
+        if rpc.ends_with("/Watch") {
+            continue;
+        }
+        for headers in [&[][..], &[("authorization", "Bearer x")], &[("authorization", &bearer)]] {
+            let mut channel = sandbox.channel().await?;
+            let answer = raw::call(&mut channel, &format!("/{rpc}"), headers, raw::frame(0, &[])).await?;
+            let refused = answer.status.code() == Code::Unauthenticated;
+            assert_eq!(refused, action.is_some(), "{rpc} with {} headers: {:?}", headers.len(), answer.status.code());
+            assert!(!refused || answer.bytes.is_empty());
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_same_request_is_answered_by_role_relation_purpose_and_consent() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let (bed, nobody) = (Bed::numbered(0), Bed::numbered(99));
+    let person = |wanted: &str| DEMO_PEOPLE.iter().find(|(role, ..)| *role == wanted).map(|(.., id)| id.uuid());
+    let id = |role: &str| person(role).ok_or_else(|| anyhow::anyhow!("nobody is {role}"));
+    let patient = bed.patient.uuid();
+    let (own, nurse, integrator) = (id("patient")?, id("nurse")?, id("device-integrator")?);
+    let scientist = id("ml-scientist")?;
+    let text = format!(
+        "[[user]]\nid = \"{own}\"\nname = \"p\"\nroles = []\npatient = \"{patient}\"\n\
+         [[user]]\nid = \"{integrator}\"\nname = \"the son\"\nroles = [\"patient\"]\n\
+         [[proxy]]\nuser = \"{integrator}\"\npatient = \"{patient}\"\n\
+         [[user]]\nid = \"{scientist}\"\nname = \"s\"\nroles = [\"doctor\"]\n\
+         [[study]]\nuser = \"{scientist}\"\npatient = \"{patient}\"\n\
+         [[consent]]\npatient = \"{patient}\"\nbars = \"{nurse}\"\npurpose = \"TREAT\"\n"
+    );
+    sandbox.write(&bed, 1, vec![pulse(60.0, node::clock::now())]).await?;
+    sandbox.readable(&bed, 1).await?;
+    sandbox.write_directory("ties", &text)?;
+    let ask = async |role: &str, purpose: Option<&str>, bed: &Bed| {
+        let mut request = sandbox.as_person(role, builders::everything(bed))?;
+        if let Some(purpose) = purpose {
+            request.metadata_mut().insert("purpose-of-use", purpose.parse()?);
+        }
+        anyhow::Ok(read(&sandbox, request).await?.map_err(|status| whole(&status)))
+    };
+    let known =
+        until("the patient is known", async || ask("patient", None, &bed).await, |answer| *answer == Ok(1)).await?;
+    assert_eq!(known, Ok(1));
+
+    let missing = ask("doctor", None, &nobody).await?;
+    assert!(missing.as_ref().is_err_and(|status| status.0 == Code::NotFound));
+    for (role, purpose) in [
+        ("doctor", None),
+        ("doctor", Some("TREAT")),
+        ("doctor", Some("ETREAT")),
+        // barred for treatment only
+        ("nurse", Some("ETREAT")),
+        ("patient", Some("PATRQT")),
+        // by proxy
+        ("device-integrator", None),
+    ] {
+        assert_eq!(ask(role, purpose, &bed).await?, Ok(1), "{role}, {purpose:?}");
+    }
+    for (role, purpose) in [
+        ("nurse", None),
+        ("nurse", Some("TREAT")),
+        ("doctor", Some("HRESCH")),
+        ("doctor", Some("PATRQT")),
+        ("patient", Some("TREAT")),
+        ("device-integrator", Some("HPAYMT")),
+        // a study opens nothing from which a patient can be recognised
+        ("ml-scientist", None),
+        ("ml-scientist", Some("HRESCH")),
+    ] {
+        assert_eq!(ask(role, purpose, &bed).await?, missing, "{role}, {purpose:?}");
+    }
+    for role in ["administrator", "auditor", "application-developer"] {
+        let refused = ask(role, None, &bed).await?;
+        assert_eq!(refused, ask(role, None, &nobody).await?, "{role}");
+        assert!(refused.is_err_and(|status| status.0 == Code::PermissionDenied), "{role}");
+    }
+    let mut odd = sandbox.as_person("doctor", builders::everything(&bed))?;
+    odd.metadata_mut().insert("purpose-of-use", "curiosity".parse()?);
+    let problem = Problem::from(read(&sandbox, odd).await?)?;
+    assert_eq!(problem.parts(), (Code::InvalidArgument, "UNKNOWN_PURPOSE", "purpose-of-use"));
+
+    // taken back, it is open again
+    sandbox.write_directory("ties", &text.replace(&format!("bars = \"{nurse}\""), "bars = \"study\""))?;
+    let opened = Instant::now();
+    let seen =
+        until("the nurse sees again", async || ask("nurse", None, &bed).await, |answer| *answer == Ok(1)).await?;
+    assert_eq!(seen, Ok(1));
+    assert!(opened.elapsed() < EFFECT);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tokens_scope_takes_away() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let bed = Bed::numbered(0);
+    sandbox.write(&bed, 1, vec![pulse(60.0, node::clock::now())]).await?;
+    sandbox.readable(&bed, 1).await?;
+    let doctor = DEMO_PEOPLE[0].2;
+    for (scope, expected) in [
+        ("openid", Ok(1)),
+        ("openid wardline/readings.read", Ok(1)),
+        ("wardline/quarantine.manage", Err(Code::PermissionDenied)),
+        ("wardline/readings.writ", Err(Code::PermissionDenied)),
+    ] {
+        let token = sandbox.issuer()?.scoped_token(doctor, scope)?;
+        let answer = read(&sandbox, with_token(builders::everything(&bed), &token)?).await?;
+        assert_eq!(answer.map_err(|status| status.code()), expected, "{scope}");
+    }
+    Ok(())
 }

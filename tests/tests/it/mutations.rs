@@ -212,8 +212,7 @@ async fn what_can_be_decoded_is_judged_and_what_is_accepted_can_be_read_back() -
     std::fs::write(dir.path().join("beds.toml"), tests::directory_of(&[bed]))?;
     let log = Arc::new(Proof(AtomicUsize::new(0)));
     let ingest = tests::fakes::ingest(log.clone(), dir.path(), Default::default(), Default::default())?;
-    let permissions = vec![Permission::WriteReadings];
-    let principal = Principal { subject: Subject::Device(bed.device), permissions, expires_at: Nanos::MAX };
+    let principal = Principal::everywhere(Subject::Device(bed.device), &[Permission::WriteReadings], Nanos::MAX);
     let mut dice = StdRng::seed_from_u64(SEED);
     let good = Batch { sequence: 1, readings: readings() }.encode_to_vec();
     let (mut decoded, mut accepted, mut refused) = (0, 0, 0);

@@ -4,6 +4,7 @@
 //! generator is this process. Whatever is compared is measured in turns (ours, bare, ours, bare ...) and the medians
 //! are compared: on a shared machine only ratios mean something.
 
+mod access;
 mod all_in;
 mod bare;
 mod idle;
@@ -51,6 +52,8 @@ pub enum What {
     Ingest(ingest::Options),
     /// Readings a second from the log to the store, against the store's bare client.
     Persist(persist::Options),
+    /// What it costs to decide who may see a patient.
+    Access(access::Options),
     /// Devices to queryable, everything on this machine.
     AllIn(all_in::Options),
     /// A day of one patient through the public API, and bytes a reading on disk.
@@ -112,6 +115,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     match &options.what {
         What::Ingest(what) => ingest::run(what, &at).await,
         What::Persist(what) => persist::run(what, &at).await,
+        What::Access(what) => access::run(what),
         What::AllIn(what) => all_in::run(what, &at).await,
         What::Timeline(what) => timeline::run(what, &at).await,
         What::IdleStreams(what) => idle::run(what, &at).await,

@@ -30,13 +30,36 @@ fn a_good_directory_says_who_may_do_what() {
     let text = format!(
         r#"
         [[role]]
-        name = "nurse"
-        permissions = ["readings.read"]
+        name = "patcher"
+        permissions = ["readings.write"]
         [[user]]
         id = "{USER}"
         name = "N"
-        roles = ["nurse", "a role that nobody defined"]
+        roles = ["nurse", "a role that nobody defined", "patcher"]
         patient = "{USER}"
+        [[grant]]
+        user = "{USER}"
+        role = "administrator"
+        ward = "icu"
+        [[proxy]]
+        user = "{USER}"
+        patient = "{PATIENT}"
+        [[study]]
+        user = "{USER}"
+        patient = "{PATIENT}"
+        to = "2025-01-01T00:00:00Z"
+        [[consent]]
+        patient = "{PATIENT}"
+        bars = "anyone"
+        purpose = "HRESCH"
+        [[consent]]
+        patient = "{PATIENT}"
+        bars = "{USER}"
+        from = "2025-01-01T00:00:00Z"
+        [[consent]]
+        patient = "{PATIENT}"
+        bars = "ward-staff"
+        to = "2025-01-01T00:00:00Z"
         [[patient]]
         id = "{PATIENT}"
         ward = "icu"
@@ -51,20 +74,51 @@ fn a_good_directory_says_who_may_do_what() {
         "#
     );
     let directory = read(&text).unwrap();
-    let principal = directory.principal(Subject::User(UserId::new(USER)), Nanos::MAX);
-    assert_eq!(principal.permissions, [Permission::ReadReadings]);
-    let mut spans: Vec<_> =
-        directory.relations(&principal, PatientId::new(PATIENT)).iter().map(|r| (r.from, r.to)).collect();
-    spans.sort();
+    let who = |subject, scope| {
+        directory.principal(&Identity { subject, scope, expires_at: Nanos::MAX }, Some(Purpose::Treatment))
+    };
+    let everywhere = |permission| Grant { permission, scope: Scope::Everywhere };
+    let person = Subject::User(UserId::new(USER));
+    let principal = who(person, None);
+    assert_eq!(principal.purpose, Some(Purpose::Treatment));
+    let in_icu = Grant { permission: Permission::ManageQuarantine, scope: Scope::Ward("icu".into()) };
+    let patched = Grant { permission: Permission::WriteReadings, scope: Scope::Everywhere };
+    assert_eq!(principal.grants, [everywhere(Permission::ReadReadings), patched, in_icu.clone()]);
+    // the token's scope takes away, and adds nothing
+    assert_eq!(who(person, Some(vec![Permission::ManageQuarantine])).grants, [in_icu]);
+    assert!(who(person, Some(vec![])).grants.is_empty());
+
+    let facts = directory.facts(&principal, PatientId::new(PATIENT));
+    assert_eq!(facts.ward.as_deref(), Some("icu"));
     let second = |seconds: i64| Nanos(seconds * Nanos::SECOND);
-    assert_eq!(spans, [(Nanos::MIN, second(1_704_063_600)), (second(1_735_689_600), Nanos::MAX)]);
-    assert_eq!(directory.relations(&principal, PatientId::new(USER))[0].kind, RelationKind::Myself);
-    assert!(directory.relations(&principal, PatientId::new(DEVICE)).is_empty());
-    let device = directory.principal(Subject::Device(DeviceId::new(USER)), Nanos::MAX);
-    assert_eq!(device.permissions, [Permission::WriteReadings]);
-    assert!(directory.relations(&device, PatientId::new(USER)).is_empty(), "a device with a person's id is nobody's");
-    let stranger = directory.principal(Subject::User(UserId::new(DEVICE)), Nanos::MAX);
-    assert!(stranger.permissions.is_empty());
+    let tie = |kind, from, to| Relation { kind, from, to };
+    let (ends, begins) = (second(1_704_063_600), second(1_735_689_600));
+    assert_eq!(
+        facts.relations,
+        [
+            tie(RelationKind::CareTeam, begins, Nanos::MAX),
+            tie(RelationKind::Proxy, Nanos::MIN, Nanos::MAX),
+            tie(RelationKind::Study, Nanos::MIN, begins),
+            tie(RelationKind::WardStaff, Nanos::MIN, ends),
+        ]
+    );
+    let bars = |barred, purpose, from, to| Consent { barred, purpose, from, to };
+    assert_eq!(
+        facts.consents,
+        [
+            bars(Barred::Anyone, Some(Purpose::Research), Nanos::MIN, Nanos::MAX),
+            bars(Barred::User(UserId::new(USER)), None, begins, Nanos::MAX),
+            bars(Barred::Kind(RelationKind::WardStaff), None, Nanos::MIN, begins),
+        ]
+    );
+    let own = directory.facts(&principal, PatientId::new(USER));
+    assert_eq!(own, Facts { relations: vec![tie(RelationKind::Myself, Nanos::MIN, Nanos::MAX)], ..Facts::default() });
+    assert_eq!(directory.facts(&principal, PatientId::new(DEVICE)), Facts::default());
+    let device = who(Subject::Device(DeviceId::new(USER)), None);
+    assert_eq!(device.grants, [everywhere(Permission::WriteReadings)]);
+    let facts = directory.facts(&device, PatientId::new(USER));
+    assert!(facts.relations.is_empty(), "a device with a person's id is nobody's");
+    assert!(who(Subject::User(UserId::new(DEVICE)), None).grants.is_empty());
 }
 
 #[test]
@@ -92,6 +146,10 @@ fn each_mistake_is_refused_with_the_file_and_what_is_wrong() {
         ("[[nurse]]\nname = \"n\"".to_owned(), "unknown field"),
         (format!("{}\nextra = 1", role("readings.read")), "unknown field"),
         (role("readings.delete"), "is none of readings.read"),
+        (format!("[[consent]]\npatient = \"{PATIENT}\"\nbars = \"the neighbours\""), "neither anyone, a user's UUID"),
+        (format!("[[consent]]\npatient = \"{PATIENT}\"\nbars = \"anyone\"\npurpose = \"FUN\""), "none of TREAT"),
+        (format!("[[grant]]\nuser = \"{USER}\"\nrole = \"nurse\""), "missing field"),
+        (format!("[[proxy]]\nuser = \"{USER}\"\npatient = \"{PATIENT}\"\nfrom = \"soon\""), "RFC 3339"),
         ("[[patient]]\nid = \"Mrs. Miller\"\nward = \"icu\"".to_owned(), "UUID"),
         (format!("[[patient]]\nid = \"{PATIENT}\""), "missing field"),
         (format!("[[device]]\nid = \"{DEVICE}\""), "missing field"),

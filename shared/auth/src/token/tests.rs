@@ -75,17 +75,36 @@ fn claims() -> Value {
 fn a_good_token_says_who_and_until_when() {
     let issuing = Issuing::new();
     let (verifier, claims) = (issuing.verifier(), claims());
-    let (subject, ends) = verifier.verify(&issuing.sign(&header(), &claims)).unwrap();
-    assert_eq!(subject, Subject::Device(DEVICE.parse().unwrap()));
-    assert_eq!(ends.0, claims["exp"].as_i64().unwrap() * Nanos::SECOND);
+    let identity = verifier.verify(&issuing.sign(&header(), &claims)).unwrap();
+    assert_eq!(identity.subject, Subject::Device(DEVICE.parse().unwrap()));
+    assert_eq!(identity.expires_at.0, claims["exp"].as_i64().unwrap() * Nanos::SECOND);
+    assert_eq!(identity.scope, None);
     // signed by hand it is the same
     let raw = issuing.sign_raw(&json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "k1"}), &claims);
-    assert_eq!(verifier.verify(&raw), Ok((subject, ends)));
+    assert_eq!(verifier.verify(&raw), Ok(identity));
     let mut person = claims;
     person["sub"] = json!(format!("user:{DEVICE}"));
     person["aud"] = json!(["other", AUDIENCE]);
-    let (subject, _) = verifier.verify(&issuing.sign(&header(), &person)).unwrap();
-    assert_eq!(subject, Subject::User(DEVICE.parse().unwrap()));
+    let identity = verifier.verify(&issuing.sign(&header(), &person)).unwrap();
+    assert_eq!(identity.subject, Subject::User(DEVICE.parse().unwrap()));
+}
+
+#[test]
+fn a_scope_leaves_what_it_names_and_only_our_words_count() {
+    let issuing = Issuing::new();
+    let scope = |words: Value| {
+        let mut claims = claims();
+        claims["scope"] = words;
+        issuing.verifier().verify(&issuing.sign(&header(), &claims)).map(|identity| identity.scope)
+    };
+    assert_eq!(scope(json!("openid profile")), Ok(None));
+    assert_eq!(scope(json!("openid wardline/readings.read")), Ok(Some(vec![Permission::ReadReadings])));
+    let both = vec![Permission::WriteReadings, Permission::ReadReadings];
+    assert_eq!(scope(json!("wardline/readings.write  wardline/readings.read")), Ok(Some(both)));
+    assert_eq!(scope(json!("wardline/everything")), Ok(Some(vec![])), "not everything");
+    for odd in [json!(["wardline/readings.read"]), json!(7), Value::Null] {
+        assert_eq!(scope(odd.clone()), Err(Rejected::Invalid), "{odd}");
+    }
 }
 
 #[test]

@@ -263,10 +263,10 @@ mod tests {
 
     fn permit(patient: PatientId) -> Permit {
         let subject = access::Subject::User(UserId::from_bytes([1; 16]));
-        let permissions = vec![access::Permission::ReadReadings];
-        let doctor = access::Principal { subject, permissions, expires_at: Nanos::MAX };
+        let doctor = access::Principal::everywhere(subject, &[access::Permission::ReadReadings], Nanos::MAX);
         let relation = access::Relation { kind: access::RelationKind::CareTeam, from: Nanos::MIN, to: Nanos::MAX };
-        access::decide(&doctor, access::Action::ReadTimeline, patient, &[relation], Nanos(0)).unwrap()
+        let facts = access::Facts { relations: vec![relation], ..access::Facts::default() };
+        access::decide(&doctor, access::Action::ReadTimeline, patient, &facts, Nanos(0)).unwrap()
     }
 
     fn row(patient: PatientId, hour: Hour, value: f64) -> Row {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use model::{
     ClockQuality, DeviceId, Hour, HourRange, Identity, MetricId, Nanos, PatientId, Permit, Row, StreamId, UserId,
-    access::{Action, Permission, Principal, Relation, RelationKind, Subject, decide},
+    access::{Action, Facts, Permission, Principal, Relation, RelationKind, Subject, decide},
 };
 use store::{Append, Data, HourData, Order, Positions, Quarantine, Rollups, Seal, StoredRow, Timeline};
 
@@ -76,9 +76,10 @@ pub fn patient() -> PatientId {
 /// Leave to read a patient's timeline.
 pub fn permit(patient: PatientId) -> Permit {
     let subject = Subject::User(UserId::from_bytes([1; 16]));
-    let doctor = Principal { subject, permissions: vec![Permission::ReadReadings], expires_at: Nanos::MAX };
+    let doctor = Principal::everywhere(subject, &[Permission::ReadReadings], Nanos::MAX);
     let relation = Relation { kind: RelationKind::CareTeam, from: Nanos::MIN, to: Nanos::MAX };
-    decide(&doctor, Action::ReadTimeline, patient, &[relation], Nanos(0)).unwrap()
+    let facts = Facts { relations: vec![relation], ..Facts::default() };
+    decide(&doctor, Action::ReadTimeline, patient, &facts, Nanos(0)).unwrap()
 }
 
 /// A row of the patient's one device: sequence `n`, received then, two metrics.
