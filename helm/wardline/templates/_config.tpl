@@ -42,6 +42,7 @@ variables, and where files from Secrets are mounted.
 {{- $config := dict "server" $server "log" (dict "kind" "kafka" "kafka" $kafka) "store" (dict "kind" "cql" "cql" $cql) "auth" $auth -}}
 {{- with .Values.logLevel }}{{ $_ := set $config "telemetry" (dict "level" .) }}{{ end -}}
 {{- if .Values.directory.secretName }}{{ $_ := set $config "directory" (dict "dir" "/etc/wardline/directory") }}{{ end -}}
+{{- $_ := set $config "audit" (dict "dir" "/var/lib/wardline/audit") -}}
 {{- $config = mergeOverwrite $config (deepCopy .Values.extraConfig) -}}
 {{- /* Helm reads every number as a float; TOML and the program tell 8 from 8.0. */ -}}
 {{- regexReplaceAll "(?m)= (-?[0-9]+)\\.0$" (toToml $config) "= ${1}" | trim -}}
@@ -93,6 +94,12 @@ variables, and where files from Secrets are mounted.
 - name: directory
   secret: {secretName: {{ . | quote }}, defaultMode: 0440}
 {{- end }}
+- name: audit
+{{- if .root.Values.audit.claimName }}
+  persistentVolumeClaim: {claimName: {{ .root.Values.audit.claimName | quote }}}
+{{- else }}
+  emptyDir: {}
+{{- end }}
 {{- end -}}
 
 {{- define "wardline.mounts" -}}
@@ -109,4 +116,5 @@ variables, and where files from Secrets are mounted.
 {{- if .Values.directory.secretName }}
 - {name: directory, mountPath: /etc/wardline/directory, readOnly: true}
 {{- end }}
+- {name: audit, mountPath: /var/lib/wardline/audit}
 {{- end -}}

@@ -4,11 +4,15 @@ use model::access::{Action, table};
 use std::fmt::Write;
 
 /// Each rpc and the action that its handler asks leave for; nothing: open to all.
-pub const RPCS: [(&str, Option<Action>); 12] = [
+pub const RPCS: [(&str, Option<Action>); 16] = [
     ("grpc.health.v1.Health/Check", None),
     ("grpc.health.v1.Health/Watch", None),
     ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", None),
     ("grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", None),
+    ("wardline.operations.v1.AuditService/ListAccesses", Some(Action::ReadAccesses)),
+    ("wardline.operations.v1.AuditService/ListAuditWriters", Some(Action::ReadAudit)),
+    ("wardline.operations.v1.AuditService/ReadAuditChain", Some(Action::ReadAudit)),
+    ("wardline.operations.v1.AuditService/SearchAuditLog", Some(Action::ReadAudit)),
     ("wardline.operations.v1.QuarantineService/GetQuarantined", Some(Action::GetQuarantined)),
     ("wardline.operations.v1.QuarantineService/ListQuarantined", Some(Action::ListQuarantined)),
     ("wardline.operations.v1.QuarantineService/ReplayQuarantined", Some(Action::ReplayQuarantined)),

@@ -57,6 +57,15 @@ pub enum Command {
         #[command(subcommand)]
         action: Quarantine,
     },
+    /// Who looked at whom, and whether that record is whole.
+    Audit {
+        /// What to do.
+        #[command(subcommand)]
+        what: Audit,
+        /// Bearer token of an auditor [default: the demo's].
+        #[arg(long, global = true, env = "WARDLINE_TOKEN", hide_env_values = true)]
+        token: Option<String>,
+    },
     /// Who may do what.
     Access {
         /// What to show.
@@ -81,6 +90,54 @@ pub enum Command {
         /// Which.
         shell: clap_complete::Shell,
     },
+}
+
+/// What to do with the audit log.
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Entries, newest first.
+    Search {
+        /// Which.
+        #[command(flatten)]
+        asked: AuditSearch,
+        /// As one JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Entries as FHIR R4 AuditEvents, one JSON object a line, newest first.
+    Export {
+        /// Which.
+        #[command(flatten)]
+        asked: AuditSearch,
+    },
+    /// Read the whole log and say what is missing or was changed; exit 1 when anything is.
+    Verify {
+        /// Folder of checkpoints, as kept apart [default: checkpoints in audit.dir].
+        #[arg(long)]
+        checkpoints: Option<PathBuf>,
+        /// Public key that is believed, repeatable [default: that of the key in audit.dir].
+        #[arg(long = "public-key", value_name = "HEX")]
+        public_keys: Vec<String>,
+    },
+    /// Print the public key that goes with the key in audit.dir.
+    Key,
+}
+
+/// Which entries of the audit log.
+#[derive(Debug, Args)]
+pub struct AuditSearch {
+    /// About one patient only.
+    #[arg(long)]
+    pub patient: Option<uuid::Uuid>,
+    /// Start: RFC 3339, `now`, or before now (-24h, -30m, -7d) [default: 24 h before --to].
+    #[arg(long, allow_hyphen_values = true)]
+    pub from: Option<String>,
+    /// First instant after, in the same forms [default: now].
+    #[arg(long, allow_hyphen_values = true)]
+    pub to: Option<String>,
+    /// The most entries, to 10,000.
+    #[arg(long, default_value = "1000")]
+    pub limit: i32,
 }
 
 /// What to show of the policy.

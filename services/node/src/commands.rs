@@ -1,8 +1,8 @@
 //! Each command: settings in, work done, result on standard output.
 
 use crate::{
-    access, bench,
-    cli::{Access, Cli, Command},
+    access, audit, bench,
+    cli::{Access, Audit, Cli, Command},
     config::{Config, MANUAL, Sources},
     demo, engines,
     quarantine::Desk,
@@ -59,6 +59,15 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
         Some(Command::Quarantine { action }) => {
             let token = token(&config, "administrator")?;
             Desk::connect(&endpoint, &token).await?.act(&action, &mut stdout()).await
+        }
+        Some(Command::Audit { what: Audit::Key, .. }) => {
+            let key = audit::public_key(&config.audit_dir())?;
+            println!("{}", key.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+            Ok(())
+        }
+        Some(Command::Audit { what, token: given }) => {
+            let token = given.map_or_else(|| token(&config, "auditor"), Ok)?;
+            audit::run(&what, &endpoint, &token, &config.audit_dir(), &mut stdout()).await
         }
         Some(Command::Replay(options)) => {
             let json = options.json;

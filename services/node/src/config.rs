@@ -39,6 +39,7 @@ pub struct Config {
     pub query: Query,
     pub auth: Auth,
     pub directory: Directory,
+    pub audit: Audit,
     pub telemetry: Telemetry,
     #[serde(skip)]
     merged: Table,
@@ -78,6 +79,7 @@ sections! {
     Auth { demo: Demo, issuers: Vec<Issuer> }
     Issuer { name: String, audience: String, algorithm: Algorithm, kid: String, public_key_file: PathBuf }
     Directory { dir: PathBuf }
+    Audit { dir: PathBuf }
     Telemetry { level: String, format: Format }
 }
 
@@ -159,6 +161,11 @@ impl Config {
         } else {
             self.directory.dir.clone()
         }
+    }
+
+    /// Where the audit log's signing key and checkpoints are.
+    pub fn audit_dir(&self) -> PathBuf {
+        if self.audit.dir.as_os_str().is_empty() { self.data.dir.join("audit") } else { self.audit.dir.clone() }
     }
 
     /// Where the commands that are clients send to, and keep their notes.

@@ -82,6 +82,8 @@ pub struct Store {
     pub positions: Arc<dyn store::Positions>,
     /// For the writer and operators.
     pub quarantine: Arc<dyn store::Quarantine>,
+    /// For whoever shows something.
+    pub audit: Arc<dyn store::Audit>,
 }
 
 impl Store {
@@ -102,7 +104,7 @@ impl Store {
 
     fn from<S>(store: S) -> Self
     where
-        S: store::Append + store::Seal + store::Rollups + store::Positions + store::Quarantine + 'static,
+        S: store::Append + store::Seal + store::Rollups + store::Positions + store::Quarantine + store::Audit + 'static,
     {
         let store = Arc::new(store);
         Self {
@@ -110,7 +112,8 @@ impl Store {
             seal: store.clone(),
             timeline: store.clone(),
             positions: store.clone(),
-            quarantine: store,
+            quarantine: store.clone(),
+            audit: store,
         }
     }
 }

@@ -18,6 +18,11 @@ impl Gate {
     pub fn new(verifier: Arc<Verifier>, directory: Shared) -> Self {
         Self { verifier, directory }
     }
+
+    /// What it goes by.
+    pub fn directory(&self) -> &Shared {
+        &self.directory
+    }
 }
 
 impl Interceptor for Gate {

@@ -1,6 +1,7 @@
 //! The composition root: configuration, sockets, signals, and the tools for operators and integrators.
 
 pub mod access;
+pub mod audit;
 pub mod bench;
 pub mod cli;
 pub mod client;

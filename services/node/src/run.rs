@@ -1,7 +1,7 @@
 //! Starts services in this process and stops them together: one failing stops all, draining has a deadline.
 
 use crate::{
-    clock,
+    audit, clock,
     config::{self, Config},
     engines::{KnownPositions, Log, Store},
     gate::Gate,
@@ -16,8 +16,9 @@ use ingest::Ingest;
 use proto::telemetry::v1::{
     ingest_service_server::IngestServiceServer, timeline_service_server::TimelineServiceServer,
 };
-use query::Query;
+use query::{AuditDesk, Query};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
+use store::Auditor;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -116,8 +117,18 @@ impl Node {
             });
             tasks.spawn(async move { writer.run(subscriber, stop).await.context("writer") });
         }
-        let routes = routes(config, services, publisher.as_ref(), &store, directory, gate, &stop).await?;
-        tasks.spawn(serve_grpc(config, grpc, routes, stop.clone()));
+        let (auditor, auditing) = audit::open(config, &store)?;
+        let routes = routes(config, services, publisher.as_ref(), &store, gate, auditor, &stop).await?;
+        let serving = serve_grpc(config, grpc, routes, stop.clone());
+        // what is shown while the node drains is written down, too
+        let served = CancellationToken::new();
+        let no_more = served.clone().drop_guard();
+        tasks.spawn(async move {
+            let outcome = serving.await;
+            drop(no_more);
+            outcome
+        });
+        tasks.spawn(async move { auditing.run(served).await.context("audit log") });
         ready.set(true);
         tracing::info!(grpc = %grpc_addr, http = %http_addr, ?services, "started");
         tasks.spawn({
@@ -223,8 +234,8 @@ async fn routes(
     services: &[Service],
     publisher: Option<&Arc<dyn Publish>>,
     store: &Store,
-    directory: Shared,
     gate: Gate,
+    auditor: Auditor,
     stop: &CancellationToken,
 ) -> anyhow::Result<Routes> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -249,7 +260,8 @@ async fn routes(
             idle: Duration::from_secs(config.ingest.idle_seconds),
         };
         let positions = Arc::new(KnownPositions(store.positions.clone()));
-        let ingest = Ingest::new(Arc::clone(publisher), directory.clone(), positions, limits, clock::now, stop.clone());
+        let ingest =
+            Ingest::new(Arc::clone(publisher), gate.directory().clone(), positions, limits, clock::now, stop.clone());
         routes.add_service(InterceptedService::new(ingest.service(), gate.clone()));
         health.set_serving::<IngestServiceServer<Ingest>>().await;
     }
@@ -259,14 +271,18 @@ async fn routes(
             None => Sealer::random(),
         };
         let sealer = sealer.context("query.cursor_key")?;
-        let query = Query::new(store.timeline.clone(), directory, sealer, clock::now);
+        let query =
+            Arc::new(Query::new(store.timeline.clone(), gate.directory().clone(), sealer, auditor.clone(), clock::now));
+        let desk = AuditDesk::new(Arc::clone(&query), store.audit.clone()).service();
+        health.set_service_status(name(&desk), tonic_health::ServingStatus::Serving).await;
+        routes.add_service(InterceptedService::new(desk, gate.clone()));
         routes.add_service(InterceptedService::new(query.service(), gate.clone()));
         health.set_serving::<TimelineServiceServer<Query>>().await;
     }
     if let Some(publisher) = publisher
         && services.contains(&Service::Writer)
     {
-        let desk = QuarantineDesk::new(store.quarantine.clone(), Arc::clone(publisher), clock::now).service();
+        let desk = QuarantineDesk::new(store.quarantine.clone(), Arc::clone(publisher), auditor, clock::now).service();
         health.set_service_status(name(&desk), tonic_health::ServingStatus::Serving).await;
         routes.add_service(InterceptedService::new(desk, gate));
     }

@@ -4,7 +4,7 @@
 
 mod plot;
 mod rows;
-mod when;
+pub(crate) mod when;
 
 use anyhow::{Context, bail};
 use clap::Args;

@@ -1,14 +1,18 @@
 //! Read: timelines, trends and latest values, always through a `Permit`.
 //!
-//! The promise: what the caller may not see answers exactly as what does not exist; a page ends where the next begins;
+//! The promise: no reading leaves before the look at it is durable in the audit log; what the caller may not see answers exactly as what does not exist; a page ends where the next begins;
 //! every answer says how old its newest value is. Memory is bounded by a page and one store read of [`HOURS_AT_ONCE`].
 
+mod audit;
+mod desk;
 mod latest;
 mod page;
 mod readings;
 mod series;
 mod timeline;
 mod trend;
+
+pub use desk::AuditDesk;
 
 use async_trait::async_trait;
 use model::{
@@ -25,7 +29,7 @@ use proto::{
     },
 };
 use std::{sync::Arc, time::Duration};
-use store::{HourEntry, Rollups};
+use store::{Auditor, HourEntry, Rollups};
 use tonic::{Code, Request, Response, Status};
 
 /// Hours read from the store in one go: a day at 1 Hz of five metrics is 432,000 readings, about 12 MB decoded.
@@ -36,28 +40,38 @@ pub struct Query {
     store: Arc<dyn Rollups>,
     directory: auth::Shared,
     sealer: auth::Sealer,
+    audit: Auditor,
     clock: Clock,
 }
 
 impl Query {
-    /// Reads from `store`; page tokens are sealed by `sealer`, which all replicas share.
-    pub fn new(store: Arc<dyn Rollups>, directory: auth::Shared, sealer: auth::Sealer, clock: Clock) -> Self {
-        Self { store, directory, sealer, clock }
+    /// Reads from `store`; page tokens are sealed by `sealer`, which all replicas share; who looked is told to `audit`.
+    pub fn new(
+        store: Arc<dyn Rollups>,
+        directory: auth::Shared,
+        sealer: auth::Sealer,
+        audit: Auditor,
+        clock: Clock,
+    ) -> Self {
+        Self { store, directory, sealer, audit, clock }
     }
 
     /// The gRPC service, with its message limits set.
-    pub fn service(self) -> TimelineServiceServer<Self> {
-        TimelineServiceServer::new(self).max_decoding_message_size(64 * 1024)
+    pub fn service(self: Arc<Self>) -> TimelineServiceServer<Self> {
+        TimelineServiceServer::from_arc(self).max_decoding_message_size(64 * 1024)
     }
 
-    /// Leave for one action on the patient named in a request.
-    fn permit(&self, extensions: &tonic::Extensions, action: Action, patient_id: &str) -> Result<Permit, Status> {
-        let principal = principal(extensions)?;
+    /// Leave for one action on the patient named in a request. A denial is in the audit log when this returns.
+    async fn permit(&self, principal: &Principal, action: Action, patient_id: &str) -> Result<Permit, Status> {
         let patient: PatientId = patient_id
             .parse()
             .map_err(|_| problem::invalid("INVALID_ID", "patient_id", "must be the patient's UUID"))?;
         let facts = self.directory.get().facts(principal, patient);
-        decide(principal, action, patient, &facts, (self.clock)()).map_err(|denied| match denied {
+        let decided = decide(principal, action, patient, &facts, (self.clock)());
+        if let Err(denied) = decided {
+            self.denied(principal, action, patient, denied).await?;
+        }
+        decided.map_err(|denied| match denied {
             Denied::Expired => problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
             denied if denied.hides() => problem::status(Code::NotFound, "NOT_FOUND", "no such patient"),
             denied => problem::status(Code::PermissionDenied, "NOT_PERMITTED", denied.to_string()),
@@ -72,16 +86,18 @@ impl TimelineService for Query {
         request: Request<ReadTimelineRequest>,
     ) -> Result<Response<ReadTimelineResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let permit = self.permit(&extensions, Action::ReadTimeline, &request.patient_id)?;
         let principal = principal(&extensions)?;
-        timeline::read(self, &permit, principal, &request).await.map(Response::new)
+        let permit = self.permit(principal, Action::ReadTimeline, &request.patient_id).await?;
+        let reading = timeline::read(self, &permit, principal, &request);
+        self.seen(&permit, principal, &request.metrics, reading).await
     }
 
     async fn read_trend(&self, request: Request<ReadTrendRequest>) -> Result<Response<ReadTrendResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let permit = self.permit(&extensions, Action::ReadTrend, &request.patient_id)?;
         let principal = principal(&extensions)?;
-        trend::read(self, &permit, principal, &request).await.map(Response::new)
+        let permit = self.permit(principal, Action::ReadTrend, &request.patient_id).await?;
+        let reading = trend::read(self, &permit, principal, &request);
+        self.seen(&permit, principal, &request.metrics, reading).await
     }
 
     async fn latest_readings(
@@ -89,9 +105,10 @@ impl TimelineService for Query {
         request: Request<LatestReadingsRequest>,
     ) -> Result<Response<LatestReadingsResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let permit = self.permit(&extensions, Action::ReadLatest, &request.patient_id)?;
+        let principal = principal(&extensions)?;
+        let permit = self.permit(principal, Action::ReadLatest, &request.patient_id).await?;
         let metrics = metrics(&request.metrics)?;
-        latest::read(self, &permit, &metrics).await.map(Response::new)
+        self.seen(&permit, principal, &request.metrics, latest::read(self, &permit, &metrics)).await
     }
 }
 

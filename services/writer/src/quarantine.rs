@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use bus::{Outgoing, Publish};
 use model::{
     Clock, Record,
-    access::{Action, Denied, Principal, decide_system},
+    access::{Action, Denied, Principal, Purpose, decide_system},
+    audit::{Event, Outcome},
 };
 use proto::{
     convert,
@@ -16,20 +17,22 @@ use proto::{
     problem,
 };
 use std::{sync::Arc, time::Duration};
-use store::{Place, Quarantine, Quarantined};
+use store::{Auditor, Place, Quarantine, Quarantined};
 use tonic::{Code, Request, Response, Status};
+use uuid::Uuid;
 
 /// Serves `QuarantineService`.
 pub struct QuarantineDesk {
     store: Arc<dyn Quarantine>,
     log: Arc<dyn Publish>,
+    audit: Auditor,
     clock: Clock,
 }
 
 impl QuarantineDesk {
-    /// Reads from `store`, publishes again to `log`.
-    pub fn new(store: Arc<dyn Quarantine>, log: Arc<dyn Publish>, clock: Clock) -> Self {
-        Self { store, log, clock }
+    /// Reads from `store`, publishes again to `log`; who looked is told to `audit`.
+    pub fn new(store: Arc<dyn Quarantine>, log: Arc<dyn Publish>, audit: Auditor, clock: Clock) -> Self {
+        Self { store, log, audit, clock }
     }
 
     /// The gRPC service.
@@ -37,10 +40,25 @@ impl QuarantineDesk {
         QuarantineServiceServer::new(self).max_decoding_message_size(64 * 1024)
     }
 
-    fn permit(&self, extensions: &tonic::Extensions, action: Action) -> Result<(), Status> {
+    /// Leave for one action, which is in the audit log when this returns, as a denial is. `place`: which record, if one.
+    async fn permit(&self, extensions: &tonic::Extensions, action: Action, place: &str) -> Result<(), Status> {
         let principal = extensions.get::<Principal>();
         let principal = principal.ok_or_else(|| problem::unauthenticated("NO_TOKEN", "send a token"))?;
-        decide_system(principal, action, (self.clock)()).map_err(|denied| match denied {
+        let now = (self.clock)();
+        let decided = decide_system(principal, action, now);
+        let event = Event {
+            at: now,
+            subject: Some(principal.subject),
+            // whose it is stands in bytes that may be unreadable
+            patient: None,
+            action: action.name().into(),
+            purpose: principal.purpose.unwrap_or(Purpose::Operations),
+            outcome: decided.map_or_else(|denied| Outcome::Denied(denied.code().into()), |()| Outcome::Allowed),
+            detail: place.into(),
+            request: *Uuid::new_v4().as_bytes(),
+        };
+        self.audit.record(event).await.map_err(failed)?;
+        decided.map_err(|denied| match denied {
             Denied::Expired => problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
             denied => problem::status(Code::PermissionDenied, "NOT_PERMITTED", denied.to_string()),
         })
@@ -61,7 +79,7 @@ impl QuarantineService for QuarantineDesk {
         &self,
         request: Request<ListQuarantinedRequest>,
     ) -> Result<Response<ListQuarantinedResponse>, Status> {
-        self.permit(request.extensions(), Action::ListQuarantined)?;
+        self.permit(request.extensions(), Action::ListQuarantined, "").await?;
         let all = self.store.quarantined().await.map_err(failed)?;
         Ok(Response::new(ListQuarantinedResponse { records: all.iter().map(outline).collect() }))
     }
@@ -70,7 +88,7 @@ impl QuarantineService for QuarantineDesk {
         &self,
         request: Request<GetQuarantinedRequest>,
     ) -> Result<Response<GetQuarantinedResponse>, Status> {
-        self.permit(request.extensions(), Action::GetQuarantined)?;
+        self.permit(request.extensions(), Action::GetQuarantined, &request.get_ref().place).await?;
         let record = self.find(&request.get_ref().place).await?;
         Ok(Response::new(GetQuarantinedResponse { record: Some(outline(&record)), payload: record.payload }))
     }
@@ -79,7 +97,7 @@ impl QuarantineService for QuarantineDesk {
         &self,
         request: Request<ReplayQuarantinedRequest>,
     ) -> Result<Response<ReplayQuarantinedResponse>, Status> {
-        self.permit(request.extensions(), Action::ReplayQuarantined)?;
+        self.permit(request.extensions(), Action::ReplayQuarantined, &request.get_ref().place).await?;
         let mut quarantined = self.find(&request.get_ref().place).await?;
         let key = Record::decode(&quarantined.payload).and_then(|record| {
             let patient = record.patient;

@@ -4,11 +4,13 @@
 //! becomes a `model::access::Principal`; what a principal may do is decided by `model::access` from the relations that
 //! the [`Directory`] knows. The directory is re-read while the process runs, so that a change holds within seconds.
 
+pub mod audit_key;
 mod demo;
 mod directory;
 mod sealer;
 mod token;
 
+pub use audit_key::AuditKey;
 pub use demo::{DemoIssuer, PEOPLE as DEMO_PEOPLE};
 pub use directory::{Assignment, Directory, Shared};
 pub use sealer::Sealer;

@@ -143,6 +143,19 @@ pub enum Denied {
 }
 
 impl Denied {
+    /// Its code in the audit log.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Expired => "EXPIRED",
+            Self::Permission(_) => "PERMISSION",
+            Self::Scope(_) => "SCOPE",
+            Self::NoRelation => "NO_RELATION",
+            Self::Purpose(_) => "PURPOSE",
+            Self::Consent => "CONSENT",
+            Self::NotItself => "NOT_ITSELF",
+        }
+    }
+
     /// Whether the answer must be that of a patient who does not exist.
     pub fn hides(self) -> bool {
         match self {

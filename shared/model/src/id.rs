@@ -64,6 +64,10 @@ identifier!(
     /// A person who signs in.
     UserId
 );
+identifier!(
+    /// One run of a process that writes the audit log.
+    WriterId
+);
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@
 //! kept. What a person may see is decided by [`access::decide`], the only maker of a [`Permit`].
 
 pub mod access;
+pub mod audit;
 mod block;
 mod bytes;
 mod catalog;
@@ -20,7 +21,7 @@ pub use access::Permit;
 pub use block::{Block, Column, Values};
 pub use bytes::Malformed;
 pub use catalog::{CodeSystem, Factor, Kind, Metric, MetricId, by_code, by_id, metrics, unit_alias};
-pub use id::{DeviceId, PatientId, StreamId, UserId};
+pub use id::{DeviceId, PatientId, StreamId, UserId, WriterId};
 pub use reading::{ClockQuality, Quality, Waveform};
 pub use record::{Identity, Record, Row, Slice};
 pub use rollup::{Rollup, Summary};

@@ -49,7 +49,9 @@ struct Case {
 
 fn permission_of(role: &str) -> &'static [&'static str] {
     match role {
-        "patient" | "nurse" | "doctor" => &["readings.read"],
+        "patient" => &["accesses.read", "readings.read"],
+        "nurse" | "doctor" => &["readings.read"],
+        "auditor" => &["audit.read"],
         "administrator" => &["quarantine.manage"],
         _ => &[],
     }
@@ -69,8 +71,13 @@ fn expected(case: &Case) -> Answer {
     if case.token_ends <= now {
         return Answer::Expired;
     }
-    let about_patient = matches!(case.action.name(), "timeline.read" | "trend.read" | "latest.read");
-    let wanted = if about_patient { "readings.read" } else { "quarantine.manage" };
+    let (about_patient, wanted) = match case.action.name() {
+        "timeline.read" | "trend.read" | "latest.read" => (true, "readings.read"),
+        "accesses.read" => (true, "accesses.read"),
+        "audit.read" => (false, "audit.read"),
+        _ => (false, "quarantine.manage"),
+    };
+    let for_oneself = wanted == "accesses.read";
     let token_allows = case.token_leaves.as_ref().is_none_or(|left| left.contains(&wanted));
     let wards: Vec<_> =
         case.roles.iter().filter(|(role, _)| permission_of(role).contains(&wanted)).map(|(_, ward)| *ward).collect();
@@ -85,7 +92,7 @@ fn expected(case: &Case) -> Answer {
     }
     let mut until = None;
     for (kind, from, to) in &case.relations {
-        let Some(usual) = serves(kind).first() else { continue };
+        let Some(usual) = serves(kind).first().filter(|usual| !for_oneself || **usual == "PATRQT") else { continue };
         let purpose = case.purpose.unwrap_or(usual);
         let mut to = *to;
         let mut open = *from <= now && now < to && serves(kind).contains(&purpose);
@@ -137,7 +144,7 @@ fn found(case: &Case) -> Answer {
         consents: case.barred.iter().map(consent).collect(),
     };
     let answer = match case.action {
-        Action::ReadTimeline | Action::ReadTrend | Action::ReadLatest => {
+        Action::ReadTimeline | Action::ReadTrend | Action::ReadLatest | Action::ReadAccesses => {
             decide(&principal, case.action, PATIENT, &facts, NOW).map(|permit| {
                 assert_eq!((permit.patient(), permit.action()), (PATIENT, case.action));
                 assert!(case.purpose.is_none_or(|code| permit.purpose().code() == code));
@@ -145,7 +152,7 @@ fn found(case: &Case) -> Answer {
             })
         }
         Action::SendReadings => decide_write(&principal, DeviceId::from_bytes(*ME.as_bytes()), NOW).map(|_| i64::MAX),
-        Action::ListQuarantined | Action::GetQuarantined | Action::ReplayQuarantined => {
+        Action::ListQuarantined | Action::GetQuarantined | Action::ReplayQuarantined | Action::ReadAudit => {
             decide_system(&principal, case.action, NOW).map(|()| i64::MAX)
         }
     };
@@ -169,7 +176,7 @@ fn tokens() -> [(Option<Vec<&'static str>>, i64); 5] {
         (None, i64::MAX),
         (None, 4_000),
         (None, 1_000),
-        (Some(vec!["readings.read", "quarantine.manage"]), i64::MAX),
+        (Some(vec!["readings.read", "quarantine.manage", "accesses.read", "audit.read"]), i64::MAX),
         (Some(vec!["readings.write"]), i64::MAX),
     ]
 }

@@ -34,6 +34,7 @@
 //! (46,000 in the same run as they come), because the late changes of a patient are a partition.
 
 mod append;
+mod audit;
 mod connect;
 mod migrations;
 mod read;
@@ -64,6 +65,8 @@ struct Inner {
     statements: Statements,
     buckets: i16,
     known: Known,
+    /// Partitions of the audit log that are known to be named.
+    audit_named: audit::Named,
     /// This run of this process.
     writer: Uuid,
     /// The number of the last late change.
@@ -93,6 +96,7 @@ impl Store {
             statements,
             buckets: settings.buckets,
             known: Known::new(),
+            audit_named: audit::Named::new(),
             writer: Uuid::new_v4(),
             changes: AtomicI64::new(0),
             touched: AtomicI64::new(0),

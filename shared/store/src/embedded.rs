@@ -13,9 +13,11 @@
 //! Later, on a busier machine, with 200,000 rows of 64 B and of 119 B (3 and 30 readings): a day to sheets took 5.3 and
 //! 12.5 ms as rows, 1.2 and 4.1 ms as 24 sealed hours; 2,476 and 825 hours of 360 rows were sealed a second.
 //!
-//! Keyspaces: `blocks`, `hours`, `seals`, `rollups` (of the hours sealed), `unsealed` (hours without a seal, and when they were touched), `positions`,
-//! `quarantine` (keys in [`keys`]) and `meta` (schema version). Why a seal never lacks a row: [`seal`].
+//! Keyspaces: `blocks`, `hours`, `seals`, `rollups` (of the hours sealed), `unsealed` (hours without a seal, and when they
+//! were touched), `positions`, `quarantine`, `audit` and its indexes `audit_by_patient` and `audit_by_time` (keys in
+//! [`keys`]) and `meta` (schema version). Why a seal never lacks a row: [`seal`].
 
+mod audit;
 mod keys;
 mod open;
 mod seal;
@@ -54,6 +56,9 @@ struct Inner {
     unsealed: Keyspace,
     positions: Keyspace,
     quarantine: Keyspace,
+    audit: Keyspace,
+    audit_by_patient: Keyspace,
+    audit_by_time: Keyspace,
     known: Known,
     /// Held from reading what is stored to committing what replaces it.
     writing: Mutex<Writing>,

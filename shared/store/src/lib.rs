@@ -11,7 +11,11 @@
 //! - An hour may be read as one sealed sheet instead of its rows, only when the sheet is proven to hold every row that
 //!   [`Append::append`] had returned for when [`Timeline::hours`] was called. Rows stay; a seal is derived from them.
 //! - Rollups are recomputed from the rows when these changed, and never counted up: late and repeated rows make them right.
+//! - The audit log ([`Audit`]) is only ever added to; what was done to it from outside is found by `model::audit`.
 
+mod audit;
+mod auditor;
+mod checkpoints;
 pub mod cql;
 pub mod embedded;
 mod known;
@@ -19,10 +23,14 @@ mod measure;
 mod payload;
 mod sheet;
 
+pub use auditor::{Auditor, Checkpoints, Sign, Work};
+pub use checkpoints::FolderCheckpoints;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::{
-    ClockQuality, DeviceId, Hour, HourRange, Malformed, MetricId, Nanos, Permit, Rollup, Row, Sheet, StreamId,
+    ClockQuality, DeviceId, Hour, HourRange, Malformed, MetricId, Nanos, PatientId, Permit, Rollup, Row, Sheet,
+    StreamId, WriterId, audit::Entry,
 };
 use std::time::Duration;
 
@@ -90,6 +98,39 @@ pub trait Quarantine: Send + Sync {
 
     /// Marks one as replayed (published again at the time given).
     async fn mark_replayed(&self, place: &Place, at: Nanos) -> Result<(), Error>;
+}
+
+/// Who looked at what; belongs to whoever answers for it.
+#[async_trait]
+pub trait Audit: Send + Sync {
+    /// Makes entries of one writer durable, all or (on error) an unknown number of the first: call again with the same
+    /// entries, which land on themselves. Never call it with another entry of the same number.
+    async fn append(&self, entries: &[Entry]) -> Result<(), Error>;
+
+    /// A writer's entries from a number on, ascending, at most `limit`, each with the number it is kept under: as they are
+    /// stored, readable or not, for `model::audit::Verifier`.
+    async fn entries(&self, writer: WriterId, from: u64, limit: usize) -> Result<Vec<(u64, Bytes)>, Error>;
+
+    /// Every writer that appended anything (or, on error, tried to), ascending.
+    async fn writers(&self) -> Result<Vec<WriterId>, Error>;
+
+    /// Entries of a patient, or of all, in a range of time: newest first, of equal times the larger writer and number.
+    ///
+    /// Found through an index that is no part of the chains. [`Error::Corrupt`] when what it names is not in the log.
+    async fn search(&self, query: &AuditQuery) -> Result<Vec<Entry>, Error>;
+}
+
+/// Which entries of the audit log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// About whom; `None`: all entries, those about nobody too.
+    pub patient: Option<PatientId>,
+    /// The first instant.
+    pub from: Nanos,
+    /// The first instant after the last.
+    pub to: Nanos,
+    /// The most entries to return.
+    pub limit: usize,
 }
 
 /// Which end of the range comes first.

@@ -32,6 +32,22 @@ pub(crate) fn sealed(engine: &'static str, sealed: Sealed) {
     gauge!("wardline_store_hours_waiting", "engine" => engine).set(sealed.waiting as f64);
 }
 
+/// Entries of the audit log were made durable.
+pub(crate) fn audited(engine: &'static str, entries: usize, started: Instant) {
+    histogram!("wardline_store_audit_append_seconds", "engine" => engine).record(started.elapsed());
+    counter!("wardline_store_audit_entries_total", "engine" => engine).increment(entries as u64);
+}
+
+/// The audit log did not take entries, and is asked again.
+pub(crate) fn audit_waits() {
+    counter!("wardline_audit_append_failures_total").increment(1);
+}
+
+/// A checkpoint of the audit log was not kept.
+pub(crate) fn checkpoint_failed() {
+    counter!("wardline_audit_checkpoint_failures_total").increment(1);
+}
+
 /// An hour is over and stays rows, for good or until it changes.
 pub(crate) fn not_sealed(engine: &'static str, reason: &'static str) {
     counter!("wardline_store_hours_not_sealed_total", "engine" => engine, "reason" => reason).increment(1);

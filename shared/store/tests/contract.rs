@@ -2,8 +2,13 @@
 //!
 //! The CQL half needs the feature `live` and a server at `WARDLINE_CQL` (127.0.0.1:19042); without one it fails.
 
+#[path = "contract/audit.rs"]
+mod audit;
 #[path = "contract/cases.rs"]
 mod cases;
+#[cfg(feature = "live")]
+#[path = "contract/cql_audit.rs"]
+mod cql_audit;
 #[cfg(feature = "live")]
 #[path = "contract/cql_only.rs"]
 mod cql_only;
@@ -19,7 +24,7 @@ mod sealing;
 
 /// All cases.
 mod all {
-    pub use crate::{cases::*, sealing::*};
+    pub use crate::{audit::*, cases::*, sealing::*};
 }
 
 /// One test for each case. The first factory gives a store, and what must live as long; the second one that nobody else
@@ -50,6 +55,14 @@ macro_rules! store_contract {
                 positions_never_go_back,
                 quarantine_holds_a_record_once,
                 only_what_was_put_aside_is_marked,
+                audit_entries_come_back_over_pages,
+                audit_entries_appended_twice_land_on_themselves,
+                audit_search_is_half_open_newest_first_and_limited,
+                audit_search_reaches_over_years,
+                audit_search_never_shows_another_patients,
+                audit_entries_of_one_time_have_an_order,
+                audit_writers_are_listed,
+                audit_writers_at_once_do_not_mix,
             );
             store_contract!(@cases $alone,
                 sealed_hours_read_the_same,

@@ -1,6 +1,7 @@
 //! The embedded suite: one binary, one module a topic.
 
 mod access;
+mod audit;
 mod bad_batches;
 mod bad_input;
 mod bad_messages;

@@ -5,7 +5,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use model::Nanos;
 
 /// RFC 3339, `now`, or a length of time before or after it: `-90s`, `-30m`, `-24h`, `-7d`.
-pub(super) fn parse(text: &str, now: Nanos) -> anyhow::Result<Nanos> {
+pub(crate) fn parse(text: &str, now: Nanos) -> anyhow::Result<Nanos> {
     if text == "now" {
         return Ok(now);
     }

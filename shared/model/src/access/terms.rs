@@ -17,6 +17,10 @@ pub enum Action {
     GetQuarantined,
     /// Publish one of them again.
     ReplayQuarantined,
+    /// Read who looked at a patient.
+    ReadAccesses,
+    /// Read and verify the audit log.
+    ReadAudit,
 }
 
 /// Whom or what an action is about, and so which rules it follows.
@@ -32,7 +36,7 @@ pub enum About {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::ReadTimeline,
         Self::ReadTrend,
         Self::ReadLatest,
@@ -40,6 +44,8 @@ impl Action {
         Self::ListQuarantined,
         Self::GetQuarantined,
         Self::ReplayQuarantined,
+        Self::ReadAccesses,
+        Self::ReadAudit,
     ];
 
     /// Its name in tables.
@@ -52,15 +58,17 @@ impl Action {
             Self::ListQuarantined => "quarantine.list",
             Self::GetQuarantined => "quarantine.get",
             Self::ReplayQuarantined => "quarantine.replay",
+            Self::ReadAccesses => "accesses.read",
+            Self::ReadAudit => "audit.read",
         }
     }
 
     /// Whom it is about.
     pub fn about(self) -> About {
         match self {
-            Self::ReadTimeline | Self::ReadTrend | Self::ReadLatest => About::Patient,
+            Self::ReadTimeline | Self::ReadTrend | Self::ReadLatest | Self::ReadAccesses => About::Patient,
             Self::SendReadings => About::Device,
-            Self::ListQuarantined | Self::GetQuarantined | Self::ReplayQuarantined => About::System,
+            Self::ListQuarantined | Self::GetQuarantined | Self::ReplayQuarantined | Self::ReadAudit => About::System,
         }
     }
 
@@ -70,6 +78,8 @@ impl Action {
             Self::ReadTimeline | Self::ReadTrend | Self::ReadLatest => Permission::ReadReadings,
             Self::SendReadings => Permission::WriteReadings,
             Self::ListQuarantined | Self::GetQuarantined | Self::ReplayQuarantined => Permission::ManageQuarantine,
+            Self::ReadAccesses => Permission::ReadAccesses,
+            Self::ReadAudit => Permission::ReadAudit,
         }
     }
 }
@@ -83,11 +93,16 @@ pub enum Permission {
     WriteReadings,
     /// List, look at and replay records that could not be stored.
     ManageQuarantine,
+    /// Read who looked at oneself, or at the patient for whom one acts.
+    ReadAccesses,
+    /// Read and verify the audit log.
+    ReadAudit,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 3] = [Self::ReadReadings, Self::WriteReadings, Self::ManageQuarantine];
+    pub const ALL: [Self; 5] =
+        [Self::ReadReadings, Self::WriteReadings, Self::ManageQuarantine, Self::ReadAccesses, Self::ReadAudit];
 
     /// Its name in role tables and tokens.
     pub fn name(self) -> &'static str {
@@ -95,6 +110,8 @@ impl Permission {
             Self::ReadReadings => "readings.read",
             Self::WriteReadings => "readings.write",
             Self::ManageQuarantine => "quarantine.manage",
+            Self::ReadAccesses => "accesses.read",
+            Self::ReadAudit => "audit.read",
         }
     }
 
@@ -117,14 +134,18 @@ pub struct SeededRole {
 
 /// The roles that are there from the start.
 pub const ROLES: [SeededRole; 8] = [
-    SeededRole { id: "patient", category: "patient", permissions: &[Permission::ReadReadings] },
+    SeededRole {
+        id: "patient",
+        category: "patient",
+        permissions: &[Permission::ReadReadings, Permission::ReadAccesses],
+    },
     SeededRole { id: "nurse", category: "clinician", permissions: &[Permission::ReadReadings] },
     SeededRole { id: "doctor", category: "clinician", permissions: &[Permission::ReadReadings] },
     SeededRole { id: "administrator", category: "operator", permissions: &[Permission::ManageQuarantine] },
     SeededRole { id: "application-developer", category: "builder", permissions: &[] },
     SeededRole { id: "device-integrator", category: "builder", permissions: &[] },
     SeededRole { id: "ml-scientist", category: "researcher", permissions: &[] },
-    SeededRole { id: "auditor", category: "operator", permissions: &[] },
+    SeededRole { id: "auditor", category: "operator", permissions: &[Permission::ReadAudit] },
 ];
 
 /// What a request is for (HL7 v3 PurposeOfUse).
@@ -213,9 +234,10 @@ impl RelationKind {
 
     /// Whether it can open an action about the patient.
     pub fn opens(self, action: Action) -> bool {
-        match action.about() {
-            About::Patient => self != Self::Study,
-            About::Device | About::System => false,
+        match (action.about(), action) {
+            (About::Patient, Action::ReadAccesses) => matches!(self, Self::Myself | Self::Proxy),
+            (About::Patient, _) => self != Self::Study,
+            (About::Device | About::System, _) => false,
         }
     }
 }

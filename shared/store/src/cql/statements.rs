@@ -44,6 +44,24 @@ const INSERT_QUARANTINED: &str = "INSERT INTO KS.quarantine \
                                   VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
 const SELECT_QUARANTINE: &str =
     "SELECT topic, log_partition, log_offset, put_at, reason, payload, replayed_at FROM KS.quarantine";
+const INSERT_AUDIT: &str = "INSERT INTO KS.audit (writer, chunk, sequence, entry) VALUES (?, ?, ?, ?)";
+const SELECT_AUDIT: &str =
+    "SELECT sequence, entry FROM KS.audit WHERE writer = ? AND chunk = ? AND sequence >= ? LIMIT ?";
+const SELECT_AUDIT_ENTRY: &str = "SELECT entry FROM KS.audit WHERE writer = ? AND chunk = ? AND sequence = ?";
+const INSERT_AUDIT_CHUNK: &str = "INSERT INTO KS.audit_chunks (part, writer, chunk) VALUES (?, ?, ?)";
+const SELECT_AUDIT_CHUNKS: &str = "SELECT chunk FROM KS.audit_chunks WHERE part = ? AND writer = ? AND chunk >= ?";
+const SELECT_AUDIT_WRITERS: &str = "SELECT writer FROM KS.audit_chunks WHERE part = ?";
+const INSERT_AUDIT_BY_PATIENT: &str =
+    "INSERT INTO KS.audit_by_patient (patient, span, at, writer, sequence) VALUES (?, ?, ?, ?, ?)";
+const SELECT_AUDIT_BY_PATIENT: &str = "SELECT at, writer, sequence FROM KS.audit_by_patient \
+                                       WHERE patient = ? AND span = ? AND at >= ? AND at < ? LIMIT ?";
+const INSERT_AUDIT_SPAN: &str = "INSERT INTO KS.audit_spans (patient, span) VALUES (?, ?)";
+const SELECT_AUDIT_SPANS: &str = "SELECT span FROM KS.audit_spans WHERE patient = ? AND span >= ? AND span <= ?";
+const INSERT_AUDIT_BY_HOUR: &str = "INSERT INTO KS.audit_by_hour (hour, at, writer, sequence) VALUES (?, ?, ?, ?)";
+const SELECT_AUDIT_BY_HOUR: &str =
+    "SELECT at, writer, sequence FROM KS.audit_by_hour WHERE hour = ? AND at >= ? AND at < ? LIMIT ?";
+const INSERT_AUDIT_HOUR: &str = "INSERT INTO KS.audit_hours (part, hour) VALUES (?, ?)";
+const SELECT_AUDIT_HOURS: &str = "SELECT hour FROM KS.audit_hours WHERE part = ? AND hour >= ? AND hour <= ?";
 
 /// Every statement, prepared once.
 pub(super) struct Statements {
@@ -72,6 +90,23 @@ pub(super) struct Statements {
     pub(super) select_quarantine: PreparedStatement,
     pub(super) select_put_at: PreparedStatement,
     pub(super) mark_replayed: PreparedStatement,
+    /// Batches of 1, 2, .. [`MAX_BATCH_ROWS`] entries of the audit log.
+    pub(super) insert_audit: Vec<Batch>,
+    pub(super) select_audit: PreparedStatement,
+    pub(super) select_audit_entry: PreparedStatement,
+    pub(super) insert_audit_chunk: PreparedStatement,
+    pub(super) select_audit_chunks: PreparedStatement,
+    pub(super) select_audit_writers: PreparedStatement,
+    /// Batches of 1, 2, .. [`MAX_BATCH_ROWS`] entries of a patient's index.
+    pub(super) insert_audit_by_patient: Vec<Batch>,
+    pub(super) select_audit_by_patient: PreparedStatement,
+    pub(super) insert_audit_span: PreparedStatement,
+    pub(super) select_audit_spans: PreparedStatement,
+    /// Batches of 1, 2, .. [`MAX_BATCH_ROWS`] entries of an hour's index.
+    pub(super) insert_audit_by_hour: Vec<Batch>,
+    pub(super) select_audit_by_hour: PreparedStatement,
+    pub(super) insert_audit_hour: PreparedStatement,
+    pub(super) select_audit_hours: PreparedStatement,
 }
 
 impl Statements {
@@ -117,6 +152,20 @@ impl Statements {
             select_quarantine: prepare(SELECT_QUARANTINE, read).await?,
             select_put_at: prepare(&format!("SELECT put_at FROM KS.quarantine WHERE {PLACE}"), read).await?,
             mark_replayed: prepare(&format!("UPDATE KS.quarantine SET replayed_at = ? WHERE {PLACE}"), write).await?,
+            insert_audit: batches(INSERT_AUDIT).await?,
+            select_audit: prepare(SELECT_AUDIT, read).await?,
+            select_audit_entry: prepare(SELECT_AUDIT_ENTRY, read).await?,
+            insert_audit_chunk: prepare(INSERT_AUDIT_CHUNK, write).await?,
+            select_audit_chunks: prepare(SELECT_AUDIT_CHUNKS, read).await?,
+            select_audit_writers: prepare(SELECT_AUDIT_WRITERS, read).await?,
+            insert_audit_by_patient: batches(INSERT_AUDIT_BY_PATIENT).await?,
+            select_audit_by_patient: prepare(SELECT_AUDIT_BY_PATIENT, read).await?,
+            insert_audit_span: prepare(INSERT_AUDIT_SPAN, write).await?,
+            select_audit_spans: prepare(SELECT_AUDIT_SPANS, read).await?,
+            insert_audit_by_hour: batches(INSERT_AUDIT_BY_HOUR).await?,
+            select_audit_by_hour: prepare(SELECT_AUDIT_BY_HOUR, read).await?,
+            insert_audit_hour: prepare(INSERT_AUDIT_HOUR, write).await?,
+            select_audit_hours: prepare(SELECT_AUDIT_HOURS, read).await?,
         })
     }
 }

@@ -2,12 +2,14 @@
 
 use crate::{Error, Place, Quarantined};
 use bytes::Bytes;
-use model::{DeviceId, Hour, Identity, MetricId, Nanos, PatientId, Row, StreamId};
+use model::{DeviceId, Hour, Identity, MetricId, Nanos, PatientId, Row, StreamId, WriterId};
 
 /// Length of a key in `blocks`.
 pub(super) const BLOCK: usize = 68;
 /// Length of a key in `hours`.
 pub(super) const HOUR: usize = 20;
+/// Length of a key in `audit`.
+pub(super) const AUDIT: usize = 24;
 const SIGN: u32 = 1 << 31;
 
 /// `blocks`: patient (16), hour (4), device (16), stream (16), sequence (8), digest (8).
@@ -153,6 +155,42 @@ pub(super) fn parse_quarantined(key: &[u8], value: &[u8]) -> Result<Quarantined,
         payload: Bytes::copy_from_slice(payload),
         replayed_at: (head[8] == 1).then(|| Nanos(i64::from_be_bytes(part(head, 9)))),
     })
+}
+
+/// `audit`: writer (16), sequence (8).
+pub(super) fn audit(writer: WriterId, sequence: u64) -> [u8; AUDIT] {
+    let mut key = [0; AUDIT];
+    key[..16].copy_from_slice(writer.as_bytes());
+    key[16..].copy_from_slice(&sequence.to_be_bytes());
+    key
+}
+
+/// The writer and the sequence in a key of `audit`.
+pub(super) fn parse_audit(key: &[u8]) -> Result<(WriterId, u64), Error> {
+    if key.len() != AUDIT {
+        return Err(Error::Corrupt(format!("an audit entry's key of {} bytes", key.len())));
+    }
+    Ok((WriterId::from_bytes(part(key, 0)), u64::from_be_bytes(part(key, 16))))
+}
+
+/// `audit_by_time`: at (8, sign bit flipped), key in `audit` (24). `audit_by_patient`: patient (16), the same.
+pub(super) fn audit_index(patient: Option<PatientId>, at: Nanos, entry: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(24 + AUDIT);
+    key.extend_from_slice(patient.as_ref().map_or(&[], |patient| patient.as_bytes()));
+    key.extend_from_slice(&(at.0 as u64 ^ (u64::from(SIGN) << 32)).to_be_bytes());
+    key.extend_from_slice(entry);
+    key
+}
+
+/// The time, and the key in `audit`, that a key of an index ends with.
+pub(super) fn parse_audit_index(key: &[u8]) -> Result<(Nanos, [u8; AUDIT]), Error> {
+    let (head, entry) = key.split_last_chunk().ok_or_else(|| bad_audit_index(key))?;
+    let (_, at) = head.split_last_chunk().ok_or_else(|| bad_audit_index(key))?;
+    Ok((Nanos((u64::from_be_bytes(*at) ^ (u64::from(SIGN) << 32)) as i64), *entry))
+}
+
+fn bad_audit_index(key: &[u8]) -> Error {
+    Error::Corrupt(format!("a key of the audit index of {} bytes", key.len()))
 }
 
 /// `N` bytes from `at`; the caller has checked the length.

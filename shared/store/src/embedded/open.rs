@@ -10,7 +10,7 @@ use std::{
 
 /// Version of the keys and values in [`super::keys`], [`crate::payload`] and [`crate::sheet`]. Version 2 added seals,
 /// version 3 their rollups: a program that knows less would append to a sealed hour and leave what was derived from it,
-/// so it must not open the folder.
+/// so it must not open the folder. (The audit log came later and needs no version: nothing else is derived from it.)
 const SCHEMA: u32 = 3;
 /// The oldest version that this one opens; such a folder is raised to [`SCHEMA`].
 const OLDEST_SCHEMA: u32 = 1;
@@ -19,6 +19,8 @@ const SCHEMA_KEY: &str = "schema";
 const MEMTABLE_BYTES: u64 = 8 << 20;
 /// Seals and their list in memory before they go to a file: written rarely, so that less will do.
 const SEALS_MEMTABLE_BYTES: u64 = 4 << 20;
+/// Entries of the audit log in memory before they go to a file: there are as many as requests by people.
+const AUDIT_MEMTABLE_BYTES: u64 = 2 << 20;
 /// Rows read and compressed together: a timeline wants neighbours, an append only whether a row is there.
 const BLOCK_BYTES: u32 = 16 << 10;
 /// Files that rows are merged into: a few of them are in memory while that goes on.
@@ -50,6 +52,9 @@ pub(super) fn open(dir: &Path) -> Result<Inner, Error> {
         unsealed: sized("unsealed", SEALS_MEMTABLE_BYTES)?,
         positions: keyspace("positions")?,
         quarantine: keyspace("quarantine")?,
+        audit: sized("audit", AUDIT_MEMTABLE_BYTES)?,
+        audit_by_patient: sized("audit_by_patient", AUDIT_MEMTABLE_BYTES)?,
+        audit_by_time: sized("audit_by_time", AUDIT_MEMTABLE_BYTES)?,
         known: Known::new(),
         writing: Mutex::new(Writing::new()),
         committed: AtomicU64::new(0),

@@ -4,10 +4,14 @@
 //! the process, and that a journal cut short is read up to the cut.)
 
 use crate::{
+    audit,
     fixture::{self, hours, permit, row},
     sealing::{HOUR, readings, sealed, sheets},
 };
-use model::{PatientId, Row};
+use model::{
+    Nanos, PatientId, Row, WriterId,
+    audit::{Chain, Verifier},
+};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
     io::{BufRead, BufReader},
@@ -139,4 +143,44 @@ async fn appends_and_seals_until_killed() {
         }
     };
     futures::join!(appends, seals);
+}
+
+/// Each process is a writer of its own.
+fn writer(first: u64) -> WriterId {
+    WriterId::from_bytes(u128::from(first).to_be_bytes())
+}
+
+#[tokio::test]
+async fn acknowledged_audit_entries_survive_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut random = StdRng::seed_from_u64(11);
+    let mut durable = 0;
+    for _ in 0..KILLS {
+        let (first, writer) = (durable, writer(durable));
+        durable = killed("audits_until_killed", dir.path(), first, random.random_range(1..60));
+        let store = Store::open(dir.path()).unwrap();
+        let mut verifier = Verifier::new(writer, [], |_| false);
+        let stored = audit::read(&store, writer, 100).await;
+        stored.iter().for_each(|(sequence, bytes)| verifier.take(*sequence, bytes));
+        assert_eq!(verifier.close(), []);
+        assert!(stored.len() as u64 >= (durable - first) * ROWS_A_CALL, "{} entries", stored.len());
+        // log and index are of one moment
+        let found = audit::search(&store, patient(), Nanos::MIN, Nanos::MAX, usize::MAX).await;
+        let mut found: Vec<_> = found.into_iter().filter(|entry| entry.writer == writer).collect();
+        found.sort_by_key(|entry| entry.sequence);
+        assert_eq!(audit::stored(&found), stored);
+    }
+}
+
+#[tokio::test]
+#[ignore = "the other half of the test above, started by it"]
+async fn audits_until_killed() {
+    let Some((folder, first)) = started() else { return };
+    let store = Store::open(folder).unwrap();
+    let mut chain = Chain::new(writer(first));
+    for n in first.. {
+        let entries = audit::entries(&mut chain, patient(), Nanos(0), ROWS_A_CALL as i64);
+        store::Audit::append(&store, &entries).await.unwrap();
+        println!("durable {n}");
+    }
 }

@@ -1,0 +1,84 @@
+//! What each request leaves in the audit log.
+
+use crate::Query;
+use model::{
+    PatientId, Permit,
+    access::{About, Action, Denied, Principal, Purpose},
+    audit::{Event, Outcome},
+};
+use proto::problem;
+use std::time::Duration;
+use tonic::{Response, Status};
+use uuid::Uuid;
+
+impl Query {
+    /// Gives what `reading` finds, once it is durable who looked. Both happen at once; nothing leaves before both have.
+    pub(crate) async fn seen<T>(
+        &self,
+        permit: &Permit,
+        principal: &Principal,
+        metrics: &[String],
+        reading: impl Future<Output = Result<T, Status>>,
+    ) -> Result<Response<T>, Status> {
+        // only names that the catalogue knows: nothing a caller makes up gets into the log
+        let known: Vec<_> = metrics.iter().filter_map(|key| model::by_code(key)).map(|metric| metric.key).collect();
+        let event = Event {
+            purpose: permit.purpose(),
+            detail: if known.is_empty() { "all metrics".into() } else { known.join(" ").into() },
+            ..self.event(principal, permit.action(), Some(permit.patient()), Outcome::Allowed)
+        };
+        let (recorded, found) = tokio::join!(self.record(event), reading);
+        recorded?;
+        found.map(Response::new)
+    }
+
+    /// Writes down that a request was refused.
+    pub(crate) async fn denied(
+        &self,
+        principal: &Principal,
+        action: Action,
+        patient: PatientId,
+        denied: Denied,
+    ) -> Result<(), Status> {
+        self.audited(principal, action, Some(patient), Err(denied), "").await
+    }
+
+    /// Writes down what was decided.
+    pub(crate) async fn audited(
+        &self,
+        principal: &Principal,
+        action: Action,
+        patient: Option<PatientId>,
+        decided: Result<(), Denied>,
+        detail: &str,
+    ) -> Result<(), Status> {
+        let outcome = decided.map_or_else(|denied| Outcome::Denied(denied.code().into()), |()| Outcome::Allowed);
+        self.record(Event { detail: detail.into(), ..self.event(principal, action, patient, outcome) }).await
+    }
+
+    fn event(&self, principal: &Principal, action: Action, patient: Option<PatientId>, outcome: Outcome) -> Event {
+        Event {
+            at: (self.clock)(),
+            subject: Some(principal.subject),
+            patient,
+            action: action.name().into(),
+            // of a request that named none
+            purpose: principal.purpose.unwrap_or(match action.about() {
+                About::System => Purpose::Operations,
+                About::Patient | About::Device => Purpose::Treatment,
+            }),
+            outcome,
+            detail: "".into(),
+            request: *Uuid::new_v4().as_bytes(),
+        }
+    }
+
+    async fn record(&self, event: Event) -> Result<(), Status> {
+        self.audit.record(event).await.map_err(|error| {
+            metrics::counter!("wardline_query_failures_total").increment(1);
+            tracing::error!(error = &error as &dyn std::error::Error, "a look was not written down, and not answered");
+            let text = "the audit log did not answer, so nothing is shown; try again";
+            problem::unavailable("AUDIT_UNAVAILABLE", text, Duration::from_secs(1))
+        })
+    }
+}

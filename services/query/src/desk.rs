@@ -1,0 +1,156 @@
+//! `AuditService`: the audit log for auditors, and for patients who looked at them.
+
+use crate::{Query, failed, principal, range};
+use async_trait::async_trait;
+use model::{
+    Nanos, PatientId, Range, WriterId,
+    access::{Action, Denied, Subject, decide_system},
+    audit::{Entry, Outcome},
+};
+use proto::{
+    convert,
+    operations::v1::{
+        AuditRecord, ListAccessesRequest, ListAccessesResponse, ListAuditWritersRequest, ListAuditWritersResponse,
+        ReadAuditChainRequest, ReadAuditChainResponse, SearchAuditLogRequest, SearchAuditLogResponse, StoredAuditEntry,
+        audit_service_server::{AuditService, AuditServiceServer},
+    },
+    problem,
+};
+use std::sync::Arc;
+use store::{Audit, AuditQuery};
+use tonic::{Code, Request, Response, Status};
+
+/// Most and default entries of a search, and of a piece of a chain.
+const SEARCHED: (usize, usize) = (1_000, 10_000);
+const CHAINED: usize = 1_000;
+const ACCESSES_NS: i64 = 30 * Nanos::DAY;
+
+/// Serves `AuditService`.
+pub struct AuditDesk {
+    query: Arc<Query>,
+    log: Arc<dyn Audit>,
+}
+
+impl AuditDesk {
+    /// Reads `log`; decides and writes down as `query` does.
+    pub fn new(query: Arc<Query>, log: Arc<dyn Audit>) -> Self {
+        Self { query, log }
+    }
+
+    /// The gRPC service.
+    pub fn service(self) -> AuditServiceServer<Self> {
+        AuditServiceServer::new(self).max_decoding_message_size(64 * 1024)
+    }
+
+    /// Leave for an auditor, written down when this returns; `detail` says what for.
+    async fn permit(
+        &self,
+        extensions: &tonic::Extensions,
+        patient: Option<PatientId>,
+        detail: &str,
+    ) -> Result<(), Status> {
+        let principal = principal(extensions)?;
+        let decided = decide_system(principal, Action::ReadAudit, (self.query.clock)());
+        self.query.audited(principal, Action::ReadAudit, patient, decided, detail).await?;
+        decided.map_err(|denied| match denied {
+            Denied::Expired => problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
+            denied => problem::status(Code::PermissionDenied, "NOT_PERMITTED", denied.to_string()),
+        })
+    }
+
+    async fn search(&self, patient: Option<PatientId>, range: Range, limit: i32) -> Result<Vec<AuditRecord>, Status> {
+        let limit = limit_of(limit, SEARCHED)?;
+        let query = AuditQuery { patient, from: range.from(), to: range.to(), limit };
+        Ok(self.log.search(&query).await.map_err(failed)?.iter().map(record).collect())
+    }
+}
+
+#[async_trait]
+impl AuditService for AuditDesk {
+    async fn search_audit_log(
+        &self,
+        request: Request<SearchAuditLogRequest>,
+    ) -> Result<Response<SearchAuditLogResponse>, Status> {
+        let (_, extensions, request) = request.into_parts();
+        let patient = match request.patient_id.as_str() {
+            "" => None,
+            id => Some(id.parse().map_err(|_| invalid_id("patient_id", "the patient's UUID, or empty for all"))?),
+        };
+        self.permit(&extensions, patient, "search").await?;
+        let range = range((request.from.as_ref(), request.to.as_ref()), Nanos::DAY, (self.query.clock)())?;
+        let records = self.search(patient, range, request.limit).await?;
+        Ok(Response::new(SearchAuditLogResponse { records }))
+    }
+
+    async fn list_accesses(
+        &self,
+        request: Request<ListAccessesRequest>,
+    ) -> Result<Response<ListAccessesResponse>, Status> {
+        let (_, extensions, request) = request.into_parts();
+        let principal = principal(&extensions)?;
+        let permit = self.query.permit(principal, Action::ReadAccesses, &request.patient_id).await?;
+        let range = range((request.from.as_ref(), request.to.as_ref()), ACCESSES_NS, (self.query.clock)())?;
+        let reading = async {
+            let records = self.search(Some(permit.patient()), range, request.limit).await?;
+            Ok(ListAccessesResponse { records })
+        };
+        self.query.seen(&permit, principal, &[], reading).await
+    }
+
+    async fn list_audit_writers(
+        &self,
+        request: Request<ListAuditWritersRequest>,
+    ) -> Result<Response<ListAuditWritersResponse>, Status> {
+        self.permit(request.extensions(), None, "writers").await?;
+        let writers = self.log.writers().await.map_err(failed)?;
+        let writer_ids = writers.iter().map(|writer| writer.uuid().to_string()).collect();
+        Ok(Response::new(ListAuditWritersResponse { writer_ids }))
+    }
+
+    async fn read_audit_chain(
+        &self,
+        request: Request<ReadAuditChainRequest>,
+    ) -> Result<Response<ReadAuditChainResponse>, Status> {
+        let (_, extensions, request) = request.into_parts();
+        let writer: WriterId = request.writer_id.parse().map_err(|_| invalid_id("writer_id", "the writer's UUID"))?;
+        let limit = limit_of(request.limit, (CHAINED, CHAINED))?;
+        self.permit(&extensions, None, "verify").await?;
+        let entries = self.log.entries(writer, request.from_sequence, limit).await.map_err(failed)?;
+        let entry = |(sequence, entry)| StoredAuditEntry { sequence, entry };
+        Ok(Response::new(ReadAuditChainResponse { entries: entries.into_iter().map(entry).collect() }))
+    }
+}
+
+fn invalid_id(field: &str, must: &str) -> Status {
+    problem::invalid("INVALID_ID", field, format!("must be {must}"))
+}
+
+fn limit_of(asked: i32, (default, most): (usize, usize)) -> Result<usize, Status> {
+    match usize::try_from(asked) {
+        Ok(0) => Ok(default),
+        Ok(limit) => Ok(limit.min(most)),
+        Err(_) => Err(problem::invalid("INVALID_LIMIT", "limit", format!("0 (the default) to {most}"))),
+    }
+}
+
+fn record(entry: &Entry) -> AuditRecord {
+    let event = &entry.event;
+    AuditRecord {
+        at: Some(convert::timestamp(event.at)),
+        subject: match event.subject {
+            None => String::new(),
+            Some(Subject::User(user)) => format!("user:{}", user.uuid()),
+            Some(Subject::Device(device)) => format!("device:{}", device.uuid()),
+        },
+        patient_id: event.patient.map(|patient| patient.uuid().to_string()).unwrap_or_default(),
+        action: event.action.to_string(),
+        purpose: event.purpose.code().to_owned(),
+        denied: match &event.outcome {
+            Outcome::Allowed => String::new(),
+            Outcome::Denied(reason) => reason.to_string(),
+        },
+        detail: event.detail.to_string(),
+        writer_id: entry.writer.uuid().to_string(),
+        sequence: entry.sequence,
+    }
+}

@@ -1,0 +1,148 @@
+//! What happened: who wanted to do what, to whose data, what for, and what came of it.
+
+use crate::{
+    access::{Purpose, Subject},
+    bytes::{Malformed, Reader, put_signed, put_text},
+    id::{DeviceId, PatientId, UserId},
+    time::Nanos,
+};
+use std::ops::Deref;
+
+/// The most bytes of an action's name or of a reason.
+pub const MAX_NAME: usize = 64;
+/// The most bytes of a detail.
+pub const MAX_DETAIL: usize = 512;
+
+/// A short name, such as `readings.timeline`.
+pub type Name = Text<MAX_NAME>;
+/// A line about an event, without patient data.
+pub type Detail = Text<MAX_DETAIL>;
+
+/// A text of at most `MAX` bytes; what is longer is cut between two characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Text<const MAX: usize>(Box<str>);
+
+impl<const MAX: usize> From<&str> for Text<MAX> {
+    fn from(text: &str) -> Self {
+        Self(text[..text.floor_char_boundary(MAX)].into())
+    }
+}
+
+impl<const MAX: usize> From<String> for Text<MAX> {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl<const MAX: usize> Deref for Text<MAX> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Something that somebody did or was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// When, by our clock.
+    pub at: Nanos,
+    /// Who; `None` when the token named nobody we know.
+    pub subject: Option<Subject>,
+    /// Whose data; `None` when it is nobody's.
+    pub patient: Option<PatientId>,
+    /// What, such as `readings.timeline`.
+    pub action: Name,
+    /// What for.
+    pub purpose: Purpose,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// More about it. The caller promises that it has no patient data.
+    pub detail: Detail,
+    /// The request, as in the logs: a UUID's bytes.
+    pub request: [u8; 16],
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Allowed,
+    /// It was refused, with the reason's code.
+    Denied(Name),
+}
+
+impl Event {
+    /// Writes the event.
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        put_signed(out, self.at.0);
+        let (tag, id) = match &self.subject {
+            None => (0, None),
+            Some(Subject::User(user)) => (1, Some(user.as_bytes())),
+            Some(Subject::Device(device)) => (2, Some(device.as_bytes())),
+        };
+        put_tagged(out, tag, id);
+        put_tagged(out, u8::from(self.patient.is_some()), self.patient.as_ref().map(PatientId::as_bytes));
+        put_text(out, &self.action);
+        out.push(purpose_code(self.purpose));
+        match &self.outcome {
+            Outcome::Allowed => out.push(0),
+            Outcome::Denied(reason) => {
+                out.push(1);
+                put_text(out, reason);
+            }
+        }
+        put_text(out, &self.detail);
+        out.extend_from_slice(&self.request);
+    }
+
+    /// Reads an event back.
+    pub(super) fn read(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            at: Nanos(input.signed()?),
+            subject: match input.byte()? {
+                0 => None,
+                1 => Some(Subject::User(UserId::from_bytes(input.array()?))),
+                2 => Some(Subject::Device(DeviceId::from_bytes(input.array()?))),
+                _ => return Err(input.malformed("nobody, a user or a device")),
+            },
+            patient: match input.byte()? {
+                0 => None,
+                1 => Some(PatientId::from_bytes(input.array()?)),
+                _ => return Err(input.malformed("a patient or none")),
+            },
+            action: text(input)?,
+            purpose: purpose(input)?,
+            outcome: match input.byte()? {
+                0 => Outcome::Allowed,
+                1 => Outcome::Denied(text(input)?),
+                _ => return Err(input.malformed("allowed or denied")),
+            },
+            detail: text(input)?,
+            request: input.array()?,
+        })
+    }
+}
+
+fn put_tagged(out: &mut Vec<u8>, tag: u8, id: Option<&[u8; 16]>) {
+    out.push(tag);
+    out.extend(id.into_iter().flatten());
+}
+
+fn text<const MAX: usize>(input: &mut Reader<'_>) -> Result<Text<MAX>, Malformed> {
+    let text = input.text()?;
+    if text.len() > MAX {
+        return Err(input.malformed("a text within its bound"));
+    }
+    Ok(text.into())
+}
+
+fn purpose_code(purpose: Purpose) -> u8 {
+    // every purpose is in the list, which is short; new ones come at its end, as these bytes stay for years
+    Purpose::ALL.iter().position(|one| *one == purpose).unwrap_or_default() as u8
+}
+
+fn purpose(input: &mut Reader<'_>) -> Result<Purpose, Malformed> {
+    let code = input.byte()?;
+    Purpose::ALL.get(usize::from(code)).copied().ok_or_else(|| input.malformed("a purpose"))
+}

@@ -1,0 +1,145 @@
+//! No look without its record: who looked, and who was refused, is in the log before the answer leaves.
+
+use auth::DEMO_PEOPLE;
+use clap::Parser;
+use node::cli::{Cli, Command};
+use proto::operations::v1::{
+    AuditRecord, ListAccessesRequest, SearchAuditLogRequest, audit_service_client::AuditServiceClient,
+};
+use tests::{Bed, Sandbox, builders, builders::pulse};
+use tonic::{Code, Status};
+
+async fn search(sandbox: &Sandbox, role: &str, patient_id: &str) -> anyhow::Result<Result<Vec<AuditRecord>, Status>> {
+    let mut client = AuditServiceClient::new(sandbox.channel().await?);
+    let request = SearchAuditLogRequest { patient_id: patient_id.into(), ..Default::default() };
+    let answer = client.search_audit_log(sandbox.as_person(role, request)?).await;
+    Ok(answer.map(|answer| answer.into_inner().records))
+}
+
+async fn accesses(sandbox: &Sandbox, role: &str, bed: &Bed) -> anyhow::Result<Result<Vec<AuditRecord>, Status>> {
+    let mut client = AuditServiceClient::new(sandbox.channel().await?);
+    let request = ListAccessesRequest { patient_id: bed.patient.uuid().to_string(), ..Default::default() };
+    let answer = client.list_accesses(sandbox.as_person(role, request)?).await;
+    Ok(answer.map(|answer| answer.into_inner().records))
+}
+
+fn subject(role: &str) -> String {
+    let id = DEMO_PEOPLE.iter().find(|(name, ..)| *name == role).map(|(.., id)| id.uuid());
+    format!("user:{}", id.unwrap_or_default())
+}
+
+/// Runs `wardline audit ...` against the sandbox; what it printed, and whether it was content.
+async fn command(sandbox: &Sandbox, arguments: &[&str]) -> anyhow::Result<(String, bool)> {
+    let Some(Command::Audit { what, .. }) = Cli::try_parse_from([&["wardline", "audit"], arguments].concat())?.command
+    else {
+        anyhow::bail!("not an audit command");
+    };
+    let auditor = DEMO_PEOPLE.iter().find(|(role, ..)| *role == "auditor").map(|(.., id)| *id);
+    let token = sandbox.issuer()?.user_token(auditor.unwrap_or(DEMO_PEOPLE[0].2))?;
+    let mut out = Vec::new();
+    let done = node::audit::run(&what, &sandbox.endpoint(), &token, &sandbox.config()?.audit_dir(), &mut out).await;
+    Ok((String::from_utf8(out)?, done.is_ok()))
+}
+
+#[tokio::test]
+async fn every_look_and_every_refusal_is_written_down() -> anyhow::Result<()> {
+    let mut sandbox = Sandbox::start(1).await?;
+    let bed = Bed::numbered(0);
+    let patient = bed.patient.uuid().to_string();
+    sandbox.write(&bed, 1, vec![pulse(60.0, node::clock::now())]).await?;
+    sandbox.readable(&bed, 1).await?;
+    let before = search(&sandbox, "auditor", &patient).await??.len();
+    let mut client = sandbox.timeline().await?;
+    for role in ["doctor", "nurse", "administrator", "ml-scientist", "patient"] {
+        let mut request = sandbox.as_person(role, builders::everything(&bed))?;
+        if role == "nurse" {
+            request.metadata_mut().insert("purpose-of-use", "ETREAT".parse()?);
+        }
+        let _ = client.read_timeline(request).await;
+    }
+    let records = search(&sandbox, "auditor", &patient).await??;
+    let found: Vec<_> = records
+        .iter()
+        .filter(|record| record.action == "timeline.read")
+        .map(|record| (record.subject.clone(), record.purpose.as_str(), record.denied.as_str()))
+        .take(5)
+        .collect();
+    let expected = [
+        ("patient", "TREAT", "NO_RELATION"),
+        ("ml-scientist", "TREAT", "PERMISSION"),
+        ("administrator", "TREAT", "PERMISSION"),
+        ("nurse", "ETREAT", ""),
+        ("doctor", "TREAT", ""),
+    ];
+    assert_eq!(found, expected.map(|(role, purpose, denied)| (subject(role), purpose, denied)));
+    // and the auditor's own look before
+    assert_eq!(records.len(), before + 5 + 1);
+    assert!(records.iter().all(|record| record.patient_id == patient));
+
+    // after a restart it is all there, and nobody changed it
+    sandbox.stop().await?;
+    sandbox.run().await?;
+    assert!(search(&sandbox, "auditor", &patient).await??.len() > records.len());
+    let (text, content) = command(&sandbox, &["verify"]).await?;
+    assert!(content && text.matches("writer ").count() == 2 && text.contains(", 0 findings\n"), "{text}");
+    let (text, _) = command(&sandbox, &["export", "--patient", &patient]).await?;
+    let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap_or_default())?;
+    assert_eq!((&first["resourceType"], &first["outcome"]), (&"AuditEvent".into(), &"0".into()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_chain_whose_checkpoint_says_more_is_found() -> anyhow::Result<()> {
+    let mut sandbox = Sandbox::start(1).await?;
+    let bed = Bed::numbered(0);
+    sandbox.write(&bed, 1, vec![pulse(60.0, node::clock::now())]).await?;
+    sandbox.readable(&bed, 1).await?;
+    sandbox.stop().await?;
+    // the log is lost, what was signed is not
+    let data = sandbox.config()?.data.dir.clone();
+    std::fs::remove_dir_all(data.join("store"))?;
+    sandbox.run().await?;
+    let (text, content) = command(&sandbox, &["verify"]).await?;
+    assert!(!content && text.contains("was signed and is missing"), "{text}");
+    // a stranger's key proves nothing
+    let (text, content) = command(&sandbox, &["verify", "--public-key", &"ab".repeat(32)]).await?;
+    assert!(!content && text.contains("wrong signature"), "{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_patient_sees_who_looked_and_only_an_auditor_sees_all() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(2).await?;
+    let (bed, other) = (Bed::numbered(0), Bed::numbered(1));
+    let own = subject("patient");
+    let text = format!(
+        "[[user]]\nid = \"{}\"\nname = \"p\"\nroles = []\npatient = \"{}\"\n",
+        own.trim_start_matches("user:"),
+        bed.patient.uuid()
+    );
+    sandbox.write_directory("own", &text)?;
+    let mut client = sandbox.timeline().await?;
+    client.read_timeline(sandbox.as_person("doctor", builders::everything(&bed))?).await?;
+    client.read_timeline(sandbox.as_person("doctor", builders::everything(&other))?).await?;
+    let known = async || Ok(accesses(&sandbox, "patient", &bed).await?.is_ok());
+    tests::wait::until("the patient is known", known, |known| *known).await?;
+    let looked = accesses(&sandbox, "patient", &bed).await??;
+    let id = bed.patient.uuid().to_string();
+    assert!(looked.iter().any(|record| record.subject == subject("doctor") && record.action == "timeline.read"));
+    assert!(looked.iter().all(|record| record.patient_id == id));
+    // another's is nobody's, and it is not the clinicians' to see
+    for (role, bed) in [("patient", &other), ("patient", &Bed::numbered(99))] {
+        assert_eq!(accesses(&sandbox, role, bed).await?.err().map(|status| status.code()), Some(Code::NotFound));
+    }
+    for role in ["doctor", "auditor"] {
+        assert_eq!(
+            accesses(&sandbox, role, &bed).await?.err().map(|status| status.code()),
+            Some(Code::PermissionDenied)
+        );
+    }
+    for role in ["patient", "doctor", "administrator"] {
+        assert_eq!(search(&sandbox, role, "").await?.err().map(|status| status.code()), Some(Code::PermissionDenied));
+    }
+    assert!(search(&sandbox, "auditor", "").await?.is_ok());
+    Ok(())
+}
