@@ -3,6 +3,7 @@
 //! Retry UNAVAILABLE, ABORTED, DEADLINE_EXCEEDED and CANCELLED, and RESOURCE_EXHAUSTED when it carries `RetryInfo`;
 //! nothing else (the contract that OTLP publishes).
 
+use model::access::Denied;
 use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -52,6 +53,15 @@ pub fn unreadable(status: Status, max_message_bytes: usize) -> Option<Status> {
 pub fn bearer(metadata: &tonic::metadata::MetadataMap) -> Option<&str> {
     let (scheme, token) = metadata.get("authorization")?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// A refusal of the policy. What must be hidden answers as a patient who does not exist.
+pub fn denied(denied: Denied) -> Status {
+    match denied {
+        Denied::Expired => unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
+        denied if denied.hides() => status(Code::NotFound, "NOT_FOUND", "no such patient"),
+        denied => status(Code::PermissionDenied, "NOT_PERMITTED", denied.to_string()),
+    }
 }
 
 /// UNAUTHENTICATED with a reason that does not help an attacker.

@@ -12,7 +12,7 @@ pub mod torture;
 pub mod wait;
 
 use anyhow::Context;
-use auth::{DEMO_PEOPLE, DemoIssuer};
+use auth::{DemoIssuer, demo_person};
 use line::Line;
 use model::{DeviceId, PatientId, StreamId};
 use node::{
@@ -212,8 +212,8 @@ impl Sandbox {
 
     /// A request as one of the demo's people, by role.
     pub fn as_person<T>(&self, role: &str, message: T) -> anyhow::Result<Request<T>> {
-        let (.., user) = DEMO_PEOPLE.iter().find(|(name, ..)| *name == role).context("no such role")?;
-        with_token(message, &self.issuer()?.user_token(*user)?)
+        let user = demo_person(role).context("no such role")?;
+        with_token(message, &self.issuer()?.user_token(user)?)
     }
 
     /// Where its binary is: built by cargo for the suites that kill it.

@@ -149,13 +149,12 @@ fn device(ingest: &Ingest, extensions: &tonic::Extensions, device_id: &str) -> R
     let device: DeviceId =
         device_id.parse().map_err(|_| problem::invalid("INVALID_ID", "device_id", "must be the device's UUID"))?;
     decide_write(principal, device, (ingest.clock)()).map_err(|denied| match denied {
-        Denied::Expired => problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
         Denied::NotItself => problem::status(
             tonic::Code::PermissionDenied,
             "WRONG_DEVICE",
             "device_id: a device may write only as itself; use the id that the token was issued for",
         ),
-        denied => problem::status(tonic::Code::PermissionDenied, "NOT_PERMITTED", denied.to_string()),
+        denied => problem::denied(denied),
     })
 }
 

@@ -11,7 +11,7 @@ use crate::{
     simulate, telemetry, timeline,
 };
 use anyhow::{Context, bail};
-use auth::{DEMO_PEOPLE, DemoIssuer};
+use auth::{DEMO_PEOPLE, DemoIssuer, demo_person};
 use clap::CommandFactory;
 use futures::future::LocalBoxFuture;
 use serde::Serialize;
@@ -144,8 +144,8 @@ fn token(config: &Config, who: &str) -> anyhow::Result<String> {
         bail!("the demo issuer is off (auth.demo); give a token of your issuer with --token");
     }
     let issuer = DemoIssuer::open(&config.demo_dir())?;
-    if let Some((.., user)) = DEMO_PEOPLE.iter().find(|(role, ..)| *role == who) {
-        return Ok(issuer.user_token(*user)?);
+    if let Some(user) = demo_person(who) {
+        return Ok(issuer.user_token(user)?);
     }
     let device = who.parse().with_context(|| {
         let roles: Vec<_> = DEMO_PEOPLE.iter().map(|(role, ..)| *role).collect();

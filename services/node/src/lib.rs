@@ -12,6 +12,7 @@ pub mod demo;
 pub mod engines;
 pub mod gate;
 pub mod http;
+mod operator;
 pub mod quarantine;
 pub mod replay;
 pub mod run;

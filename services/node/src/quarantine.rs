@@ -1,40 +1,33 @@
 //! `wardline quarantine`: the operators' view of records that could not be stored.
 
-use crate::cli::Quarantine;
-use anyhow::{Context, bail};
-use proto::{
-    convert,
-    operations::v1::{
-        GetQuarantinedRequest, ListQuarantinedRequest, QuarantinedRecord, ReplayQuarantinedRequest,
-        quarantine_service_client::QuarantineServiceClient,
-    },
-    prost_types::Timestamp,
+use crate::{
+    cli::Quarantine,
+    operator::{Operator, plain, shown},
+};
+use anyhow::bail;
+use proto::operations::v1::{
+    GetQuarantinedRequest, ListQuarantinedRequest, QuarantinedRecord, ReplayQuarantinedRequest,
+    quarantine_service_client::QuarantineServiceClient,
 };
 use std::io::Write;
-use tonic::{
-    Request, Status,
-    metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
-};
+use tonic::transport::Channel;
 
 /// Speaks to a node with one token.
 pub struct Desk {
     client: QuarantineServiceClient<Channel>,
-    token: MetadataValue<Ascii>,
+    operator: Operator,
 }
 
 impl Desk {
     /// Connects to `endpoint` with an administrator's token.
     pub async fn connect(endpoint: &str, token: &str) -> anyhow::Result<Self> {
-        let channel = Endpoint::from_shared(endpoint.to_owned())?.connect().await;
-        let channel = channel.with_context(|| format!("no node answers at {endpoint}"))?;
-        let token = format!("Bearer {token}").parse().context("the token has characters that no token has")?;
-        Ok(Self { client: QuarantineServiceClient::new(channel), token })
+        let (operator, channel) = Operator::connect(endpoint, token).await?;
+        Ok(Self { client: QuarantineServiceClient::new(channel), operator })
     }
 
     /// All records, in the order of the log.
     pub async fn list(&mut self) -> anyhow::Result<Vec<QuarantinedRecord>> {
-        let request = self.request(ListQuarantinedRequest {});
+        let request = self.operator.request(ListQuarantinedRequest {});
         Ok(self.client.list_quarantined(request).await.map_err(plain)?.into_inner().records)
     }
 
@@ -58,7 +51,7 @@ impl Desk {
                 }
             }
             Quarantine::Show { place } => {
-                let request = self.request(GetQuarantinedRequest { place: place.clone() });
+                let request = self.operator.request(GetQuarantinedRequest { place: place.clone() });
                 let found = self.client.get_quarantined(request).await.map_err(plain)?.into_inner();
                 if let Some(record) = &found.record {
                     writeln!(out, "{}", serde_json::to_string_pretty(&as_json(record))?)?;
@@ -78,7 +71,7 @@ impl Desk {
         };
         let mut failed = 0;
         for place in &places {
-            let request = self.request(ReplayQuarantinedRequest { place: place.clone() });
+            let request = self.operator.request(ReplayQuarantinedRequest { place: place.clone() });
             match self.client.replay_quarantined(request).await {
                 Ok(_) => writeln!(out, "{place}  published again")?,
                 Err(status) => {
@@ -92,12 +85,6 @@ impl Desk {
         }
         Ok(())
     }
-
-    fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", self.token.clone());
-        request
-    }
 }
 
 fn as_json(record: &QuarantinedRecord) -> serde_json::Value {
@@ -108,13 +95,4 @@ fn as_json(record: &QuarantinedRecord) -> serde_json::Value {
         "bytes": record.bytes,
         "replayed_at": shown(record.replayed_at),
     })
-}
-
-fn shown(at: Option<Timestamp>) -> Option<String> {
-    let nanos = convert::nanos(&at?)?;
-    jiff::Timestamp::from_nanosecond(i128::from(nanos.0)).ok().map(|at| at.to_string())
-}
-
-fn plain(status: Status) -> anyhow::Error {
-    anyhow::anyhow!("{} ({:?})", status.message(), status.code())
 }

@@ -117,7 +117,9 @@ impl Node {
             });
             tasks.spawn(async move { writer.run(subscriber, stop).await.context("writer") });
         }
-        let (auditor, auditing) = audit::open(config, &store)?;
+        // who only takes readings shows nothing
+        let shows = services.iter().any(|&service| service != Service::Ingest);
+        let (auditor, auditing) = shows.then(|| audit::open(config, &store)).transpose()?.unzip();
         let routes = routes(config, services, publisher.as_ref(), &store, gate, auditor, &stop).await?;
         let serving = serve_grpc(config, grpc, routes, stop.clone());
         // what is shown while the node drains is written down, too
@@ -128,7 +130,9 @@ impl Node {
             drop(no_more);
             outcome
         });
-        tasks.spawn(async move { auditing.run(served).await.context("audit log") });
+        if let Some(auditing) = auditing {
+            tasks.spawn(async move { auditing.run(served).await.context("audit log") });
+        }
         ready.set(true);
         tracing::info!(grpc = %grpc_addr, http = %http_addr, ?services, "started");
         tasks.spawn({
@@ -235,7 +239,7 @@ async fn routes(
     publisher: Option<&Arc<dyn Publish>>,
     store: &Store,
     gate: Gate,
-    auditor: Auditor,
+    auditor: Option<Auditor>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Routes> {
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -265,7 +269,9 @@ async fn routes(
         routes.add_service(InterceptedService::new(ingest.service(), gate.clone()));
         health.set_serving::<IngestServiceServer<Ingest>>().await;
     }
-    if services.contains(&Service::Query) {
+    if let Some(auditor) = &auditor
+        && services.contains(&Service::Query)
+    {
         let sealer = match config.cursor_key() {
             Some(key) => Sealer::new(&key),
             None => Sealer::random(),
@@ -279,7 +285,7 @@ async fn routes(
         routes.add_service(InterceptedService::new(query.service(), gate.clone()));
         health.set_serving::<TimelineServiceServer<Query>>().await;
     }
-    if let Some(publisher) = publisher
+    if let (Some(publisher), Some(auditor)) = (publisher, auditor)
         && services.contains(&Service::Writer)
     {
         let desk = QuarantineDesk::new(store.quarantine.clone(), Arc::clone(publisher), auditor, clock::now).service();

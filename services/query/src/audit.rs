@@ -3,8 +3,8 @@
 use crate::Query;
 use model::{
     PatientId, Permit,
-    access::{About, Action, Denied, Principal, Purpose},
-    audit::{Event, Outcome},
+    access::{Action, Denied, Principal},
+    audit::Event,
 };
 use proto::problem;
 use std::time::Duration;
@@ -25,22 +25,11 @@ impl Query {
         let event = Event {
             purpose: permit.purpose(),
             detail: if known.is_empty() { "all metrics".into() } else { known.join(" ").into() },
-            ..self.event(principal, permit.action(), Some(permit.patient()), Outcome::Allowed)
+            ..self.event(principal, permit.action(), Some(permit.patient()), Ok(()))
         };
         let (recorded, found) = tokio::join!(self.record(event), reading);
         recorded?;
         found.map(Response::new)
-    }
-
-    /// Writes down that a request was refused.
-    pub(crate) async fn denied(
-        &self,
-        principal: &Principal,
-        action: Action,
-        patient: PatientId,
-        denied: Denied,
-    ) -> Result<(), Status> {
-        self.audited(principal, action, Some(patient), Err(denied), "").await
     }
 
     /// Writes down what was decided.
@@ -52,25 +41,17 @@ impl Query {
         decided: Result<(), Denied>,
         detail: &str,
     ) -> Result<(), Status> {
-        let outcome = decided.map_or_else(|denied| Outcome::Denied(denied.code().into()), |()| Outcome::Allowed);
-        self.record(Event { detail: detail.into(), ..self.event(principal, action, patient, outcome) }).await
+        self.record(Event { detail: detail.into(), ..self.event(principal, action, patient, decided) }).await
     }
 
-    fn event(&self, principal: &Principal, action: Action, patient: Option<PatientId>, outcome: Outcome) -> Event {
-        Event {
-            at: (self.clock)(),
-            subject: Some(principal.subject),
-            patient,
-            action: action.name().into(),
-            // of a request that named none
-            purpose: principal.purpose.unwrap_or(match action.about() {
-                About::System => Purpose::Operations,
-                About::Patient | About::Device => Purpose::Treatment,
-            }),
-            outcome,
-            detail: "".into(),
-            request: *Uuid::new_v4().as_bytes(),
-        }
+    fn event(
+        &self,
+        principal: &Principal,
+        action: Action,
+        patient: Option<PatientId>,
+        decided: Result<(), Denied>,
+    ) -> Event {
+        Event::of(principal, action, patient, decided, (self.clock)(), Uuid::new_v4().into_bytes())
     }
 
     async fn record(&self, event: Event) -> Result<(), Status> {

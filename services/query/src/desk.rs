@@ -1,10 +1,10 @@
 //! `AuditService`: the audit log for auditors, and for patients who looked at them.
 
-use crate::{Query, failed, principal, range};
+use crate::{Query, at_most, failed, principal, range};
 use async_trait::async_trait;
 use model::{
     Nanos, PatientId, Range, WriterId,
-    access::{Action, Denied, Subject, decide_system},
+    access::{Action, Subject, decide_system},
     audit::{Entry, Outcome},
 };
 use proto::{
@@ -18,7 +18,7 @@ use proto::{
 };
 use std::sync::Arc;
 use store::{Audit, AuditQuery};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 /// Most and default entries of a search, and of a piece of a chain.
 const SEARCHED: (usize, usize) = (1_000, 10_000);
@@ -52,10 +52,7 @@ impl AuditDesk {
         let principal = principal(extensions)?;
         let decided = decide_system(principal, Action::ReadAudit, (self.query.clock)());
         self.query.audited(principal, Action::ReadAudit, patient, decided, detail).await?;
-        decided.map_err(|denied| match denied {
-            Denied::Expired => problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
-            denied => problem::status(Code::PermissionDenied, "NOT_PERMITTED", denied.to_string()),
-        })
+        decided.map_err(problem::denied)
     }
 
     async fn search(&self, patient: Option<PatientId>, range: Range, limit: i32) -> Result<Vec<AuditRecord>, Status> {
@@ -125,12 +122,8 @@ fn invalid_id(field: &str, must: &str) -> Status {
     problem::invalid("INVALID_ID", field, format!("must be {must}"))
 }
 
-fn limit_of(asked: i32, (default, most): (usize, usize)) -> Result<usize, Status> {
-    match usize::try_from(asked) {
-        Ok(0) => Ok(default),
-        Ok(limit) => Ok(limit.min(most)),
-        Err(_) => Err(problem::invalid("INVALID_LIMIT", "limit", format!("0 (the default) to {most}"))),
-    }
+fn limit_of(asked: i32, bounds: (usize, usize)) -> Result<usize, Status> {
+    at_most("INVALID_LIMIT", "limit", asked, bounds)
 }
 
 fn record(entry: &Entry) -> AuditRecord {

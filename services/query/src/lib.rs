@@ -17,7 +17,7 @@ pub use desk::AuditDesk;
 use async_trait::async_trait;
 use model::{
     Clock, MetricId, Nanos, PatientId, Permit, Range,
-    access::{Action, Denied, Principal, decide},
+    access::{Action, Principal, decide},
 };
 use proto::{
     convert, problem,
@@ -69,13 +69,9 @@ impl Query {
         let facts = self.directory.get().facts(principal, patient);
         let decided = decide(principal, action, patient, &facts, (self.clock)());
         if let Err(denied) = decided {
-            self.denied(principal, action, patient, denied).await?;
+            self.audited(principal, action, Some(patient), Err(denied), "").await?;
         }
-        decided.map_err(|denied| match denied {
-            Denied::Expired => problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
-            denied if denied.hides() => problem::status(Code::NotFound, "NOT_FOUND", "no such patient"),
-            denied => problem::status(Code::PermissionDenied, "NOT_PERMITTED", denied.to_string()),
-        })
+        decided.map_err(problem::denied)
     }
 }
 
@@ -133,12 +129,17 @@ fn metrics(keys: &[String]) -> Result<Vec<MetricId>, Status> {
     Ok(metrics)
 }
 
-/// The size of a page that was asked for, in one of default and most.
-fn page_size(asked: i32, (default, most): (usize, usize)) -> Result<usize, Status> {
+/// The size of a page that was asked for.
+fn page_size(asked: i32, bounds: (usize, usize)) -> Result<usize, Status> {
+    at_most("INVALID_PAGE_SIZE", "page_size", asked, bounds)
+}
+
+/// How many of something were asked for, in one of default and most.
+fn at_most(reason: &str, field: &str, asked: i32, (default, most): (usize, usize)) -> Result<usize, Status> {
     match usize::try_from(asked) {
         Ok(0) => Ok(default),
-        Ok(size) => Ok(size.min(most)),
-        Err(_) => Err(problem::invalid("INVALID_PAGE_SIZE", "page_size", format!("0 (the default) to {most}"))),
+        Ok(asked) => Ok(asked.min(most)),
+        Err(_) => Err(problem::invalid(reason, field, format!("0 (the default) to {most}"))),
     }
 }
 

@@ -20,7 +20,7 @@ use tonic::Status;
 const PAGE: (usize, usize) = (5_000, 20_000);
 /// The range when none is asked for.
 const DEFAULT_NS: i64 = 30 * Nanos::DAY;
-/// Hours whose rollups are read in one go: ten days.
+/// Most hours whose rollups are read in one go: ten days.
 const HOURS_AT_ONCE: usize = 240;
 
 pub(crate) async fn read(
@@ -64,7 +64,9 @@ async fn fill(
 ) -> Result<Option<Hour>, Status> {
     let mut taken = 0;
     while hours.first < hours.end {
-        let mut entries = query.store.hours(permit, hours, Order::Ascending, HOURS_AT_ONCE).await.map_err(failed)?;
+        // an hour mostly fills one place at least: of more there would be no use
+        let n_hours = (size - taken).min(HOURS_AT_ONCE);
+        let mut entries = query.store.hours(permit, hours, Order::Ascending, n_hours).await.map_err(failed)?;
         let Some(last) = entries.last().map(|entry| entry.hour) else { break };
         hours.first = Hour(last.0 + 1);
         entries.retain(|entry| wants(entry, metrics));

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use bus::{Outgoing, Publish};
 use model::{
     Clock, Record,
-    access::{Action, Denied, Principal, Purpose, decide_system},
-    audit::{Event, Outcome},
+    access::{Action, Principal, decide_system},
+    audit::Event,
 };
 use proto::{
     convert,
@@ -46,22 +46,10 @@ impl QuarantineDesk {
         let principal = principal.ok_or_else(|| problem::unauthenticated("NO_TOKEN", "send a token"))?;
         let now = (self.clock)();
         let decided = decide_system(principal, action, now);
-        let event = Event {
-            at: now,
-            subject: Some(principal.subject),
-            // whose it is stands in bytes that may be unreadable
-            patient: None,
-            action: action.name().into(),
-            purpose: principal.purpose.unwrap_or(Purpose::Operations),
-            outcome: decided.map_or_else(|denied| Outcome::Denied(denied.code().into()), |()| Outcome::Allowed),
-            detail: place.into(),
-            request: *Uuid::new_v4().as_bytes(),
-        };
-        self.audit.record(event).await.map_err(failed)?;
-        decided.map_err(|denied| match denied {
-            Denied::Expired => problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
-            denied => problem::status(Code::PermissionDenied, "NOT_PERMITTED", denied.to_string()),
-        })
+        // whose it is stands in bytes that may be unreadable
+        let event = Event::of(principal, action, None, decided, now, Uuid::new_v4().into_bytes());
+        self.audit.record(Event { detail: place.into(), ..event }).await.map_err(failed)?;
+        decided.map_err(problem::denied)
     }
 
     async fn find(&self, place: &str) -> Result<Quarantined, Status> {

@@ -1,12 +1,11 @@
 //! The key that signs the audit log's checkpoints, and how whoever has its public half checks them.
 
-use crate::Error;
+use crate::{Error, key_file};
 use aws_lc_rs::{
     digest::{SHA256, digest},
     signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey},
 };
-use std::{fs, io, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
-use uuid::Uuid;
+use std::path::Path;
 
 /// An Ed25519 key (RFC 8032).
 pub struct AuditKey {
@@ -20,17 +19,7 @@ impl AuditKey {
     /// Of several that make it at once all get the same. [`Error::Key`] when the file holds something else.
     pub fn open_or_create(path: &Path) -> Result<Self, Error> {
         let unusable = |what: &str| Error::Key { name: path.display().to_string(), what: what.to_owned() };
-        let file_error = |source| Error::File { path: path.to_owned(), source };
-        let pkcs8 = match fs::read(path) {
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-                let fresh = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new())
-                    .map_err(|_| unusable("no randomness"))?;
-                create(path, fresh.as_ref()).map_err(file_error)?;
-                fs::read(path)
-            }
-            found => found,
-        };
-        let pkcs8 = pkcs8.map_err(file_error)?;
+        let pkcs8 = key_file::ed25519(path)?;
         let pair = Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| unusable("not an Ed25519 key in PKCS#8"))?;
         let public_key =
             pair.public_key().as_ref().try_into().map_err(|_| unusable("its public half is not 32 bytes"))?;
@@ -67,27 +56,10 @@ pub fn verify(public_key: &[u8; 32], bytes: &[u8], signature: &[u8; 64]) -> bool
     UnparsedPublicKey::new(&ED25519, public_key).verify(bytes, signature).is_ok()
 }
 
-/// Makes a file, whole or not at all; one that somebody else made meanwhile stays.
-fn create(path: &Path, content: &[u8]) -> io::Result<()> {
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
-    let mine = dir.join(format!(".{}", Uuid::new_v4()));
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&mine)?;
-    let linked =
-        file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| match fs::hard_link(&mine, path) {
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            other => other,
-        });
-    fs::remove_file(&mine)?;
-    linked?;
-    // the name, too: a key that signed must not be gone after a loss of power
-    fs::File::open(dir)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{os::unix::fs::PermissionsExt, thread};
+    use std::{fs, os::unix::fs::PermissionsExt, thread};
 
     #[test]
     fn the_key_stays_and_is_its_owners() {

@@ -1,11 +1,11 @@
 //! The demo issuer: signs tokens for demo people and replayed devices. Only for loopback.
 
-use crate::{Error, Issuer, token::Algorithm};
+use crate::{Error, Issuer, key_file, token::Algorithm};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use model::{DeviceId, Nanos, UserId};
 use serde::Serialize;
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use std::path::Path;
 use uuid::Uuid;
 
 const NAME: &str = "https://demo.wardline.invalid";
@@ -26,6 +26,11 @@ pub const PEOPLE: [(&str, &str, UserId); 8] = [
     ("ml-scientist", "Milan Horvat", person(7)),
     ("auditor", "Audrey Stone", person(8)),
 ];
+
+/// Who has a role at the demo.
+pub fn demo_person(role: &str) -> Option<UserId> {
+    PEOPLE.iter().find(|(name, ..)| *name == role).map(|(.., id)| *id)
+}
 
 const fn person(number: u128) -> UserId {
     UserId::new(Uuid::from_u128(0xd0c7_0000_0000_4000_8000_0000_0000_0000 + number))
@@ -54,26 +59,8 @@ impl DemoIssuer {
     /// Opens the key in `dir`, made there at the first call (readable by its owner only).
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let path = dir.join(KEY_FILE);
-        let file_error = |source| Error::File { path: path.clone(), source };
         let unusable = |what: &str| Error::Key { name: path.display().to_string(), what: what.to_owned() };
-        if !path.exists() {
-            let pkcs8 = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new())
-                .map_err(|_| unusable("no randomness"))?;
-            fs::create_dir_all(dir).map_err(file_error)?;
-            // whoever comes second reads what the first wrote: link fails when the name exists
-            let mine = dir.join(format!("{KEY_FILE}.{}", Uuid::new_v4()));
-            let mut file =
-                fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&mine).map_err(file_error)?;
-            file.write_all(pkcs8.as_ref()).and_then(|()| file.sync_all()).map_err(file_error)?;
-            let linked = fs::hard_link(&mine, &path);
-            fs::remove_file(&mine).map_err(file_error)?;
-            if let Err(source) = linked
-                && source.kind() != std::io::ErrorKind::AlreadyExists
-            {
-                return Err(file_error(source));
-            }
-        }
-        let pkcs8 = fs::read(&path).map_err(file_error)?;
+        let pkcs8 = key_file::ed25519(&path)?;
         let pair =
             Ed25519KeyPair::from_pkcs8(&pkcs8).map_err(|_| unusable("not an Ed25519 key in PKCS#8; delete it"))?;
         let kid: String = pair.public_key().as_ref()[..8].iter().map(|b| format!("{b:02x}")).collect();

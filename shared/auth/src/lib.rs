@@ -7,11 +7,12 @@
 pub mod audit_key;
 mod demo;
 mod directory;
+mod key_file;
 mod sealer;
 mod token;
 
 pub use audit_key::AuditKey;
-pub use demo::{DemoIssuer, PEOPLE as DEMO_PEOPLE};
+pub use demo::{DemoIssuer, PEOPLE as DEMO_PEOPLE, demo_person};
 pub use directory::{Assignment, Directory, Shared};
 pub use sealer::Sealer;
 pub use token::{Algorithm, Identity, Issuer, Rejected, Verifier};

@@ -134,7 +134,14 @@ proptest! {
     #[test]
     fn any_bytes_can_be_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let versioned = [&[1], &bytes[..]].concat();
-        let _ = (Entry::decode(&bytes), Entry::decode(&versioned), Checkpoint::decode(&versioned));
+        for bytes in [&bytes, &versioned] {
+            if let Ok(entry) = Entry::decode(bytes) {
+                prop_assert_eq!(&entry.encode(), bytes);
+            }
+            if let Ok(checkpoint) = Checkpoint::decode(bytes) {
+                prop_assert_eq!(&checkpoint.encode(), bytes);
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::Bed;
 use anyhow::Context;
-use auth::{DEMO_PEOPLE, DemoIssuer};
+use auth::{DemoIssuer, demo_person};
 use model::DeviceId;
 use node::{
     client::Tokens,
@@ -89,7 +89,7 @@ impl Ward {
 
     /// A token for one of the demo's people, by role.
     pub fn person(&self, role: &str) -> anyhow::Result<String> {
-        let (.., user) = DEMO_PEOPLE.iter().find(|(name, ..)| *name == role).context("no such role")?;
-        Ok(self.issuer.user_token(*user)?)
+        let user = demo_person(role).context("no such role")?;
+        Ok(self.issuer.user_token(user)?)
     }
 }

@@ -1,6 +1,7 @@
 //! What one may not see answers exactly as what does not exist, and a changed relation counts within seconds.
 
-use auth::DEMO_PEOPLE;
+use anyhow::Context;
+use auth::demo_person;
 use node::access::RPCS;
 use proto::telemetry::v1::{LatestReadingsRequest, ReadTimelineRequest};
 use std::time::Duration;
@@ -196,7 +197,8 @@ async fn health_needs_no_token_and_says_what_is_served() -> anyhow::Result<()> {
 #[tokio::test]
 async fn every_rpc_wants_a_token_unless_it_is_open_to_all() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(0).await?;
-    let expired = sandbox.issuer()?.sign(format!("user:{}", DEMO_PEOPLE[0].2.uuid()), -120)?;
+    let doctor = demo_person("doctor").context("no doctor")?.uuid();
+    let expired = sandbox.issuer()?.sign(format!("user:{doctor}"), -120)?;
     let bearer = format!("Bearer {expired}");
     for (rpc, action) in RPCS {
         // Watch never ends
@@ -218,8 +220,7 @@ async fn every_rpc_wants_a_token_unless_it_is_open_to_all() -> anyhow::Result<()
 async fn the_same_request_is_answered_by_role_relation_purpose_and_consent() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
     let (bed, nobody) = (Bed::numbered(0), Bed::numbered(99));
-    let person = |wanted: &str| DEMO_PEOPLE.iter().find(|(role, ..)| *role == wanted).map(|(.., id)| id.uuid());
-    let id = |role: &str| person(role).ok_or_else(|| anyhow::anyhow!("nobody is {role}"));
+    let id = |role: &str| demo_person(role).map(|id| id.uuid()).with_context(|| format!("nobody is {role}"));
     let patient = bed.patient.uuid();
     let (own, nurse, integrator) = (id("patient")?, id("nurse")?, id("device-integrator")?);
     let scientist = id("ml-scientist")?;
@@ -298,7 +299,7 @@ async fn a_tokens_scope_takes_away() -> anyhow::Result<()> {
     let bed = Bed::numbered(0);
     sandbox.write(&bed, 1, vec![pulse(60.0, node::clock::now())]).await?;
     sandbox.readable(&bed, 1).await?;
-    let doctor = DEMO_PEOPLE[0].2;
+    let doctor = demo_person("doctor").context("no doctor")?;
     for (scope, expected) in [
         ("openid", Ok(1)),
         ("openid wardline/readings.read", Ok(1)),

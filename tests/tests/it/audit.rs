@@ -1,6 +1,7 @@
 //! No look without its record: who looked, and who was refused, is in the log before the answer leaves.
 
-use auth::DEMO_PEOPLE;
+use anyhow::Context;
+use auth::demo_person;
 use clap::Parser;
 use node::cli::{Cli, Command};
 use proto::operations::v1::{
@@ -24,8 +25,8 @@ async fn accesses(sandbox: &Sandbox, role: &str, bed: &Bed) -> anyhow::Result<Re
 }
 
 fn subject(role: &str) -> String {
-    let id = DEMO_PEOPLE.iter().find(|(name, ..)| *name == role).map(|(.., id)| id.uuid());
-    format!("user:{}", id.unwrap_or_default())
+    let id = demo_person(role).expect("one of the demo's roles");
+    format!("user:{}", id.uuid())
 }
 
 /// Runs `wardline audit ...` against the sandbox; what it printed, and whether it was content.
@@ -34,8 +35,7 @@ async fn command(sandbox: &Sandbox, arguments: &[&str]) -> anyhow::Result<(Strin
     else {
         anyhow::bail!("not an audit command");
     };
-    let auditor = DEMO_PEOPLE.iter().find(|(role, ..)| *role == "auditor").map(|(.., id)| *id);
-    let token = sandbox.issuer()?.user_token(auditor.unwrap_or(DEMO_PEOPLE[0].2))?;
+    let token = sandbox.issuer()?.user_token(demo_person("auditor").context("no auditor")?)?;
     let mut out = Vec::new();
     let done = node::audit::run(&what, &sandbox.endpoint(), &token, &sandbox.config()?.audit_dir(), &mut out).await;
     Ok((String::from_utf8(out)?, done.is_ok()))

@@ -1,10 +1,14 @@
 //! `wardline audit`: search the log, export it, and prove that nobody changed it.
 
-use crate::{cli::Audit, timeline::when};
+use crate::{
+    cli::Audit,
+    operator::{Operator, plain, shown},
+    timeline::when,
+};
 use anyhow::{Context, bail};
 use auth::{AuditKey, audit_key};
 use model::{
-    Nanos, WriterId,
+    WriterId,
     audit::{Checkpoint, Verifier},
 };
 use proto::{
@@ -17,10 +21,7 @@ use proto::{
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, io::Write, path::Path};
 use store::{Checkpoints, FolderCheckpoints};
-use tonic::{
-    Request, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::transport::Channel;
 
 /// Pages of entries are at most so large.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -32,10 +33,9 @@ const ENTRIES_A_PAGE: usize = 1_000;
 /// # Errors
 /// The server cannot be reached or refuses; a log that was changed is an error, too.
 pub async fn run(what: &Audit, endpoint: &str, token: &str, dir: &Path, out: &mut impl Write) -> anyhow::Result<()> {
-    let channel = Endpoint::from_shared(endpoint.to_owned())?.connect().await;
-    let channel = channel.with_context(|| format!("no node answers at {endpoint}"))?;
+    let (operator, channel) = Operator::connect(endpoint, token).await?;
     let client = AuditServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let mut auditor = Auditor { client, token: format!("Bearer {token}") };
+    let mut auditor = Auditor { client, operator };
     match what {
         Audit::Search { asked, json } => {
             let records = auditor.search(asked).await?;
@@ -48,7 +48,7 @@ pub async fn run(what: &Audit, endpoint: &str, token: &str, dir: &Path, out: &mu
             for record in &records {
                 let outcome = if record.denied.is_empty() { "allowed" } else { &record.denied };
                 let AuditRecord { subject, patient_id, action, purpose, detail, .. } = record;
-                let at = shown(record);
+                let at = shown(record.at).unwrap_or_default();
                 writeln!(out, "{at:<30} {subject:<43} {action:<17} {purpose:<7} {outcome:<11} {patient_id} {detail}")?;
             }
         }
@@ -93,17 +93,10 @@ pub(crate) fn public_key(dir: &Path) -> anyhow::Result<[u8; 32]> {
 
 struct Auditor {
     client: AuditServiceClient<Channel>,
-    token: String,
+    operator: Operator,
 }
 
 impl Auditor {
-    fn request<T>(&self, message: T) -> anyhow::Result<Request<T>> {
-        let mut request = Request::new(message);
-        let token = self.token.parse().context("the token has characters that no token has")?;
-        request.metadata_mut().insert("authorization", token);
-        Ok(request)
-    }
-
     async fn search(&mut self, asked: &crate::cli::AuditSearch) -> anyhow::Result<Vec<AuditRecord>> {
         let now = crate::clock::now();
         let instant = |text: &Option<String>| {
@@ -116,7 +109,7 @@ impl Auditor {
             to: instant(&asked.to)?,
             limit: asked.limit,
         };
-        let request = self.request(request)?;
+        let request = self.operator.request(request);
         Ok(self.client.search_audit_log(request).await.map_err(plain)?.into_inner().records)
     }
 
@@ -124,7 +117,7 @@ impl Auditor {
     async fn verify(&mut self, folder: &Path, keys: &[[u8; 32]], out: &mut impl Write) -> anyhow::Result<()> {
         // before the entries: what was signed must be there
         let kept = FolderCheckpoints::open(folder)?.kept().await?;
-        let request = self.request(ListAuditWritersRequest {})?;
+        let request = self.operator.request(ListAuditWritersRequest {});
         let listed = self.client.list_audit_writers(request).await.map_err(plain)?.into_inner().writer_ids;
         let mut writers: BTreeSet<WriterId> = kept.iter().map(|checkpoint| checkpoint.writer).collect();
         for id in &listed {
@@ -161,7 +154,7 @@ impl Auditor {
         loop {
             let writer_id = writer.uuid().to_string();
             let request = ReadAuditChainRequest { writer_id, from_sequence, limit: ENTRIES_A_PAGE as i32 };
-            let request = self.request(request)?;
+            let request = self.operator.request(request);
             let page = self.client.read_audit_chain(request).await.map_err(plain)?.into_inner().entries;
             for entry in &page {
                 verifier.take(entry.sequence, &entry.entry);
@@ -176,18 +169,9 @@ impl Auditor {
     }
 }
 
-fn plain(status: Status) -> anyhow::Error {
-    anyhow::anyhow!("{} ({:?})", status.message(), status.code())
-}
-
-fn shown(record: &AuditRecord) -> String {
-    let at = record.at.as_ref().and_then(convert::nanos).unwrap_or(Nanos(0));
-    jiff::Timestamp::from_nanosecond(i128::from(at.0)).map(|at| at.to_string()).unwrap_or_default()
-}
-
 fn as_json(record: &AuditRecord) -> Value {
     json!({
-        "at": shown(record), "subject": record.subject, "patient_id": record.patient_id, "action": record.action,
+        "at": shown(record.at), "subject": record.subject, "patient_id": record.patient_id, "action": record.action,
         "purpose": record.purpose, "denied": record.denied, "detail": record.detail,
         "writer_id": record.writer_id, "sequence": record.sequence,
     })
@@ -208,7 +192,7 @@ fn fhir(record: &AuditRecord) -> Value {
         "subtype": [coding("http://hl7.org/fhir/restful-interaction", "read"),
                     coding("urn:wardline:action", &record.action)],
         "action": "R",
-        "recorded": shown(record),
+        "recorded": shown(record.at),
         // success, or serious failure
         "outcome": if record.denied.is_empty() { "0" } else { "8" },
         "purposeOfEvent": [{"coding": [coding("http://terminology.hl7.org/CodeSystem/v3-ActReason", &record.purpose)]}],

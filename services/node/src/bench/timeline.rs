@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{engines, simulate::Identity};
 use anyhow::{Context, bail};
-use auth::{DEMO_PEOPLE, DemoIssuer};
+use auth::{DemoIssuer, demo_person};
 use model::{Hour, PatientId, Row};
 use proto::{
     prost_types::Timestamp,
@@ -281,8 +281,8 @@ impl Reader {
     /// Signs the demo's doctor in.
     pub(super) fn connect(endpoint: &str, place: &Place) -> anyhow::Result<Self> {
         let issuer = DemoIssuer::open(&place.config.demo_dir())?;
-        let doctor = DEMO_PEOPLE.iter().find(|(role, ..)| *role == "doctor").context("the demo has no doctor")?;
-        let bearer = MetadataValue::try_from(format!("Bearer {}", issuer.user_token(doctor.2)?))?;
+        let doctor = demo_person("doctor").context("the demo has no doctor")?;
+        let bearer = MetadataValue::try_from(format!("Bearer {}", issuer.user_token(doctor)?))?;
         let client = TimelineServiceClient::new(crate::client::channel(endpoint)?);
         Ok(Self { client: client.max_decoding_message_size(MESSAGE_BYTES_MAX), bearer })
     }

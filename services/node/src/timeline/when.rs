@@ -35,7 +35,7 @@ fn unreadable(text: &str) -> String {
 }
 
 /// RFC 3339 in UTC, as exact as it is.
-pub(super) fn show(at: Nanos) -> String {
+pub(crate) fn show(at: Nanos) -> String {
     Timestamp::from_nanosecond(at.0.into()).map_or_else(|_| at.0.to_string(), |at| at.to_string())
 }
 

@@ -25,9 +25,9 @@ fn assigned(from_to: &[(&str, &str)]) -> String {
     format!("[[device]]\nid = \"{DEVICE}\"\nmodel = \"m\"\n{}", from_to.iter().map(row).collect::<String>())
 }
 
-#[test]
-fn a_good_directory_says_who_may_do_what() {
-    let text = format!(
+/// One person with everything that can be said of one.
+fn good() -> String {
+    format!(
         r#"
         [[role]]
         name = "patcher"
@@ -72,8 +72,12 @@ fn a_good_directory_says_who_may_do_what() {
         patient = "{PATIENT}"
         from = "2025-01-01T00:00:00Z"
         "#
-    );
-    let directory = read(&text).unwrap();
+    )
+}
+
+#[test]
+fn a_good_directory_says_who_may_do_what() {
+    let directory = read(&good()).unwrap();
     let who = |subject, scope| {
         directory.principal(&Identity { subject, scope, expires_at: Nanos::MAX }, Some(Purpose::Treatment))
     };

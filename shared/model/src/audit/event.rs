@@ -1,7 +1,7 @@
 //! What happened: who wanted to do what, to whose data, what for, and what came of it.
 
 use crate::{
-    access::{Purpose, Subject},
+    access::{About, Action, Denied, Principal, Purpose, Subject},
     bytes::{Malformed, Reader, put_signed, put_text},
     id::{DeviceId, PatientId, UserId},
     time::Nanos,
@@ -73,6 +73,32 @@ pub enum Outcome {
 }
 
 impl Event {
+    /// What was decided, about a patient or nobody; there is no detail. `request`: a UUID's bytes.
+    pub fn of(
+        principal: &Principal,
+        action: Action,
+        patient: Option<PatientId>,
+        decided: Result<(), Denied>,
+        at: Nanos,
+        request: [u8; 16],
+    ) -> Self {
+        // of a request that named none
+        let usual = match action.about() {
+            About::System => Purpose::Operations,
+            About::Patient | About::Device => Purpose::Treatment,
+        };
+        Self {
+            at,
+            subject: Some(principal.subject),
+            patient,
+            action: action.name().into(),
+            purpose: principal.purpose.unwrap_or(usual),
+            outcome: decided.map_or_else(|denied| Outcome::Denied(denied.code().into()), |()| Outcome::Allowed),
+            detail: Detail::default(),
+            request,
+        }
+    }
+
     /// Writes the event.
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         put_signed(out, self.at.0);
