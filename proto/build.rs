@@ -4,11 +4,12 @@ use prost::Message;
 use std::{env, error::Error, fs, path::PathBuf};
 use tonic_prost_build::manual;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "wardline/telemetry/v1/ingest.proto",
     "wardline/telemetry/v1/timeline.proto",
     "wardline/operations/v1/audit.proto",
     "wardline/operations/v1/quarantine.proto",
+    "wardline/registry/v1/registry.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -28,6 +28,15 @@ pub mod operations {
     }
 }
 
+/// People, devices, roles, relations.
+pub mod registry {
+    /// Version 1.
+    #[allow(missing_docs, clippy::doc_lazy_continuation)]
+    pub mod v1 {
+        tonic::include_proto!("wardline.registry.v1");
+    }
+}
+
 /// Descriptors of all services, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
