@@ -19,10 +19,14 @@ pub fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
 
 /// INVALID_ARGUMENT: `field` is at fault, `description` says what is allowed and what to do.
 pub fn invalid(reason: &str, field: &str, description: impl Into<String>) -> Status {
-    let description = description.into();
+    self::field(Code::InvalidArgument, reason, field, &description.into())
+}
+
+/// Another code for which `field` is at fault.
+pub fn field(code: Code, reason: &str, field: &str, description: &str) -> Status {
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
-    details.add_bad_request_violation(field, &description);
-    Status::with_error_details(Code::InvalidArgument, format!("{field}: {description}"), details)
+    details.add_bad_request_violation(field, description);
+    Status::with_error_details(code, format!("{field}: {description}"), details)
 }
 
 /// UNAVAILABLE: try again after `retry_after`.

@@ -20,9 +20,10 @@ pub mod units;
 pub use courteous::Courteous;
 
 use async_trait::async_trait;
+use auth::NoDevice;
 use bus::Publish;
 use model::{
-    Clock, DeviceId, Identity, PatientId, Record, StreamId,
+    Clock, DeviceId, Identity, Nanos, PatientId, Record, StreamId,
     access::{Denied, Principal, WritePermit, decide_write},
 };
 use proto::{
@@ -159,10 +160,13 @@ fn device(ingest: &Ingest, extensions: &tonic::Extensions, device_id: &str) -> R
 }
 
 /// Whose readings the device's are, from when to when.
-fn assigned(directory: &auth::Directory, device: DeviceId) -> Result<judge::Assigned, Status> {
-    let held = directory.assignments(device).ok_or_else(|| {
-        let text = "device_id: the device is not registered; register and assign it first";
-        problem::status(tonic::Code::PermissionDenied, "UNKNOWN_DEVICE", text)
+fn assigned(directory: &auth::Directory, device: DeviceId, issued_at: Nanos) -> Result<judge::Assigned, Status> {
+    let held = directory.assignments(device, issued_at).map_err(|no_device| {
+        let (reason, text) = match no_device {
+            NoDevice::Unknown => ("UNKNOWN_DEVICE", "the device is not registered; register and assign it first"),
+            NoDevice::Revoked => ("DEVICE_REVOKED", "the device's credentials were revoked; claim it with a new code"),
+        };
+        problem::status(tonic::Code::PermissionDenied, reason, format!("device_id: {text}"))
     })?;
     Ok(judge::Assigned::new(held.to_vec()))
 }

@@ -74,6 +74,7 @@ struct Reader {
     device: DeviceId,
     stream: StreamId,
     clock: ClockQuality,
+    issued_at: Nanos,
     expires_at: Nanos,
     directory: Arc<auth::Directory>,
     assigned: judge::Assigned,
@@ -106,7 +107,7 @@ impl Reader {
         };
         let permit = device(&ingest, extensions, &open.device_id)?;
         let directory = ingest.directory.get();
-        let assigned = assigned(&directory, permit.device())?;
+        let assigned = assigned(&directory, permit.device(), permit.issued_at())?;
         let (device, stream) = (permit.device(), stream_id(&open.stream_id)?);
         if i64::try_from(open.resume_after).is_err() {
             return Err(problem::invalid("SEQUENCE_OUT_OF_RANGE", "resume_after", "sequences stay below 2^63"));
@@ -123,12 +124,13 @@ impl Reader {
         let opened = Out::Opened(Opened { last_durable, limits: Some(limits) });
         let _ = answers.send(answer(opened)).await;
         let clock = clock_quality(open.clock_quality);
-        let expires_at = permit.expires_at();
+        let (issued_at, expires_at) = (permit.issued_at(), permit.expires_at());
         Ok(Self {
             ingest,
             device,
             stream,
             clock,
+            issued_at,
             expires_at,
             directory,
             assigned,
@@ -296,7 +298,7 @@ impl Reader {
     fn refresh_assignments(&mut self) -> Result<(), Status> {
         let directory = self.ingest.directory.get();
         if !Arc::ptr_eq(&directory, &self.directory) {
-            self.assigned = assigned(&directory, self.device)?;
+            self.assigned = assigned(&directory, self.device, self.issued_at)?;
             self.directory = directory;
         }
         Ok(())

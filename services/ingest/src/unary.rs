@@ -18,7 +18,7 @@ pub(crate) async fn write(
 ) -> Result<Response<WriteReadingsResponse>, Status> {
     let (_, extensions, request) = request.into_parts();
     let permit = device(ingest, &extensions, &request.device_id)?;
-    let mut assigned = assigned(&ingest.directory.get(), permit.device())?;
+    let mut assigned = assigned(&ingest.directory.get(), permit.device(), permit.issued_at())?;
     let stream = stream_id(&request.stream_id)?;
     in_range(request.sequence).map_err(|text| problem::invalid("SEQUENCE_OUT_OF_RANGE", "sequence", text))?;
     if let Some(refusal) = ingest.judge.refuse_whole(request.readings.len()) {

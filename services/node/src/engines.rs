@@ -84,6 +84,8 @@ pub struct Store {
     pub quarantine: Arc<dyn store::Quarantine>,
     /// For whoever shows something.
     pub audit: Arc<dyn store::Audit>,
+    /// For the registry, and for all who follow it.
+    pub registry: Arc<dyn store::Registry>,
 }
 
 impl Store {
@@ -104,7 +106,14 @@ impl Store {
 
     fn from<S>(store: S) -> Self
     where
-        S: store::Append + store::Seal + store::Rollups + store::Positions + store::Quarantine + store::Audit + 'static,
+        S: store::Append
+            + store::Seal
+            + store::Rollups
+            + store::Positions
+            + store::Quarantine
+            + store::Audit
+            + store::Registry
+            + 'static,
     {
         let store = Arc::new(store);
         Self {
@@ -113,7 +122,8 @@ impl Store {
             timeline: store.clone(),
             positions: store.clone(),
             quarantine: store.clone(),
-            audit: store,
+            audit: store.clone(),
+            registry: store,
         }
     }
 }

@@ -17,6 +17,7 @@ use proto::telemetry::v1::{
     ingest_service_server::IngestServiceServer, timeline_service_server::TimelineServiceServer,
 };
 use query::{AuditDesk, Query};
+use registry::Registry;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use store::Auditor;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -28,8 +29,10 @@ use tonic::{
 };
 use writer::{HourSealer, QuarantineDesk, Writer};
 
-/// How often the directory's files are looked at: a change holds within five seconds.
+/// How often the directory's files and the registry are looked at: a change holds within five seconds.
 const DIRECTORY_EVERY: Duration = Duration::from_secs(1);
+/// Changes of the registry read at once.
+const CHANGES_A_READ: usize = 1_000;
 /// How often histograms are folded: until then each sample is kept, however seldom somebody asks for `/metrics`.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often it is asked whether the log has failed for good.
@@ -50,11 +53,13 @@ pub enum Service {
     Writer,
     /// Store in, gRPC out.
     Query,
+    /// People, devices and what ties them.
+    Registry,
 }
 
 impl Service {
     /// Every service.
-    pub const ALL: [Self; 3] = [Self::Ingest, Self::Writer, Self::Query];
+    pub const ALL: [Self; 4] = [Self::Ingest, Self::Writer, Self::Query, Self::Registry];
 }
 
 /// A running node.
@@ -94,14 +99,16 @@ impl Node {
         let gate = Gate::new(Arc::new(verifier(config)?), directory.clone());
         let log = Log::open(config)?;
         // who only reads needs no way into the log
-        let publishes = services.iter().any(|&service| service != Service::Query);
+        let publishes = services.iter().any(|service| matches!(service, Service::Ingest | Service::Writer));
         let publisher = if publishes { Some(log.publisher()?) } else { None };
         let store = Store::open(config).await?;
+        // nobody is let in, or kept out, by what was known before the last change
+        follow(&directory, store.registry.as_ref()).await.context("registry")?;
 
         let ready = Ready::default();
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_http(internal, metrics, ready.clone(), stop.clone()));
-        tasks.spawn(watch(directory.clone(), publisher.clone(), stop.clone()));
+        tasks.spawn(watch(directory.clone(), store.registry.clone(), publisher.clone(), stop.clone()));
         if services.contains(&Service::Writer) {
             let writer =
                 Writer::new(store.append.clone(), store.quarantine.clone(), store.positions.clone(), clock::now)
@@ -208,14 +215,35 @@ async fn serve_http(
     }
 }
 
-/// Follows the directory's files, and ends the node when its log has failed for good.
-async fn watch(directory: Shared, log: Option<Arc<dyn Publish>>, stop: CancellationToken) -> anyhow::Result<()> {
+/// Takes over what was changed in the registry.
+async fn follow(directory: &Shared, registry: &dyn store::Registry) -> anyhow::Result<()> {
+    loop {
+        let from = directory.get().registry().sequence() + 1;
+        let changes = registry.changes(from, CHANGES_A_READ).await?;
+        directory.follow(&changes)?;
+        if changes.len() < CHANGES_A_READ {
+            return Ok(());
+        }
+    }
+}
+
+/// Follows the directory's files and the registry, and ends the node when its log has failed for good.
+async fn watch(
+    directory: Shared,
+    registry: Arc<dyn store::Registry>,
+    log: Option<Arc<dyn Publish>>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let mut directory_due = tokio::time::interval(DIRECTORY_EVERY);
     let mut fatal_due = tokio::time::interval(FATAL_EVERY);
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             _ = directory_due.tick() => {
+                if let Err(error) = follow(&directory, registry.as_ref()).await {
+                    metrics::counter!("wardline_registry_follow_failures_total").increment(1);
+                    tracing::error!(error = format!("{error:#}"), "the registry is not followed; what was known counts");
+                }
                 let directory = directory.clone();
                 match tokio::task::spawn_blocking(move || directory.refresh()).await? {
                     Ok(true) => tracing::info!("the directory was read again"),
@@ -284,6 +312,21 @@ async fn routes(
         routes.add_service(InterceptedService::new(desk, gate.clone()));
         routes.add_service(InterceptedService::new(query.service(), gate.clone()));
         health.set_serving::<TimelineServiceServer<Query>>().await;
+    }
+    if let Some(auditor) = &auditor
+        && services.contains(&Service::Registry)
+    {
+        let issuer = config.demo().then(|| DemoIssuer::open(&config.demo_dir())).transpose()?.map(Arc::new);
+        let registry =
+            Registry::new(store.registry.clone(), gate.directory().clone(), auditor.clone(), issuer, clock::now);
+        // a device that claims has no token yet: its code is checked by the service
+        let enrolment = registry.clone().enrolment();
+        let registry = registry.service();
+        for name in [name(&enrolment), name(&registry)] {
+            health.set_service_status(name, tonic_health::ServingStatus::Serving).await;
+        }
+        routes.add_service(enrolment);
+        routes.add_service(InterceptedService::new(registry, gate.clone()));
     }
     if let (Some(publisher), Some(auditor)) = (publisher, auditor)
         && services.contains(&Service::Writer)

@@ -72,6 +72,12 @@ impl DemoIssuer {
         Issuer::new(NAME, AUDIENCE, Algorithm::EdDsa).with_ed25519(&self.kid, self.pair.public_key().as_ref())
     }
 
+    /// A device's token, and when it ends.
+    pub fn device_token_until(&self, device: DeviceId) -> Result<(String, Nanos), Error> {
+        let ends = Nanos((now().0 / Nanos::SECOND + DEVICE_SECONDS) * Nanos::SECOND);
+        Ok((self.device_token(device)?, ends))
+    }
+
     /// A device's token, for 15 minutes.
     pub fn device_token(&self, device: DeviceId) -> Result<String, Error> {
         self.sign(format!("device:{}", device.uuid()), DEVICE_SECONDS)
@@ -97,8 +103,8 @@ impl DemoIssuer {
         let mut header = Header::new(jsonwebtoken::Algorithm::EdDSA);
         header.typ = Some("at+jwt".to_owned());
         header.kid = Some(self.kid.clone());
-        let start = now.min(now + seconds) - 1;
-        let claims = Claims { iss: NAME, aud: AUDIENCE, sub, iat: start, nbf: start, exp: now + seconds, scope };
+        let iat = now.min(now + seconds);
+        let claims = Claims { iss: NAME, aud: AUDIENCE, sub, iat, nbf: iat - 1, exp: now + seconds, scope };
         encode(&header, &claims, &self.signing)
             .map_err(|error| Error::Key { name: KEY_FILE.to_owned(), what: error.to_string() })
     }

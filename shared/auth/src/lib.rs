@@ -2,18 +2,20 @@
 //!
 //! The only crate that knows jsonwebtoken. A token is checked against one pinned algorithm and key per issuer and
 //! becomes a `model::access::Principal`; what a principal may do is decided by `model::access` from the relations that
-//! the [`Directory`] knows. The directory is re-read while the process runs, so that a change holds within seconds.
+//! the [`Directory`] knows: from files, and from the changes of the [`registry`]. Both are followed while the process runs,
+//! so that a change holds within seconds.
 
 pub mod audit_key;
 mod demo;
 mod directory;
 mod key_file;
+pub mod registry;
 mod sealer;
 mod token;
 
 pub use audit_key::AuditKey;
 pub use demo::{DemoIssuer, PEOPLE as DEMO_PEOPLE, demo_person};
-pub use directory::{Assignment, Directory, Shared};
+pub use directory::{Assignment, Directory, NoDevice, Shared};
 pub use sealer::Sealer;
 pub use token::{Algorithm, Identity, Issuer, Rejected, Verifier};
 
@@ -37,6 +39,14 @@ pub enum Error {
         /// Which file.
         file: String,
         /// What is wrong and what is allowed.
+        what: String,
+    },
+    /// A change of the registry cannot be followed.
+    #[error("change {sequence} of the registry: {what}")]
+    Registry {
+        /// Its number.
+        sequence: u64,
+        /// Why.
         what: String,
     },
     /// A key cannot be used.

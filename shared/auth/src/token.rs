@@ -58,6 +58,8 @@ struct Claims {
     iss: String,
     sub: String,
     exp: i64,
+    nbf: i64,
+    iat: Option<i64>,
     #[serde(default)]
     scope: String,
 }
@@ -69,6 +71,8 @@ pub struct Identity {
     pub subject: Subject,
     /// The permissions that it leaves; `None`: all.
     pub scope: Option<Vec<Permission>>,
+    /// When it was issued (`iat`, or `nbf` without it).
+    pub issued_at: Nanos,
     /// When it ends.
     pub expires_at: Nanos,
 }
@@ -140,7 +144,8 @@ impl Verifier {
         }
         let expires_at = Nanos::from_parts(claims.exp, 0).ok_or(Rejected::Invalid)?;
         let subject = subject(&claims.sub).ok_or(Rejected::Invalid)?;
-        Ok(Identity { subject, scope: scope(&claims.scope), expires_at })
+        let issued_at = Nanos::from_parts(claims.iat.unwrap_or(claims.nbf), 0).ok_or(Rejected::Invalid)?;
+        Ok(Identity { subject, scope: scope(&claims.scope), issued_at, expires_at })
     }
 }
 

@@ -10,11 +10,13 @@
 //!
 //! A principal for whom the last two do not hold cannot learn that the patient exists: [`Denied::hides`].
 
+mod roles;
 mod table;
 mod terms;
 
+pub use roles::{ROLES, SeededRole};
 pub use table::table;
-pub use terms::{About, Action, Permission, Purpose, ROLES, RelationKind, SeededRole};
+pub use terms::{About, Action, Permission, Purpose, RelationKind};
 
 use crate::{
     id::{DeviceId, PatientId, UserId},
@@ -31,6 +33,8 @@ pub struct Principal {
     pub grants: Vec<Grant>,
     /// What the request says it is for.
     pub purpose: Option<Purpose>,
+    /// When the token was issued.
+    pub issued_at: Nanos,
     /// When the token ends: what outlives it must ask again.
     pub expires_at: Nanos,
 }
@@ -39,7 +43,8 @@ impl Principal {
     /// One whose permissions hold everywhere.
     pub fn everywhere(subject: Subject, permissions: &[Permission], expires_at: Nanos) -> Self {
         let grant = |permission: &Permission| Grant { permission: *permission, scope: Scope::Everywhere };
-        Self { subject, grants: permissions.iter().map(grant).collect(), purpose: None, expires_at }
+        let grants = permissions.iter().map(grant).collect();
+        Self { subject, grants, purpose: None, issued_at: Nanos::MAX, expires_at }
     }
 }
 
@@ -68,6 +73,8 @@ pub enum Scope {
     Everywhere,
     /// For patients in one ward.
     Ward(Arc<str>),
+    /// For patients who take part in one study.
+    Study(Arc<str>),
 }
 
 /// Why a person may see a patient, from when to when (half-open).
@@ -105,11 +112,24 @@ pub enum Barred {
     Kind(RelationKind),
 }
 
+/// A patient's part in a study, from when to when (half-open).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enrolment {
+    /// Which study.
+    pub study: Arc<str>,
+    /// The first instant at which it holds.
+    pub from: Nanos,
+    /// The first instant at which it holds no more.
+    pub to: Nanos,
+}
+
 /// What is known of a patient that matters to one principal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The ward in which the patient is.
     pub ward: Option<Arc<str>>,
+    /// The studies in which the patient takes part, at any time.
+    pub enrolments: Vec<Enrolment>,
     /// What ties the principal to the patient, at any time.
     pub relations: Vec<Relation>,
     /// What the patient does not want, at any time, of anybody.
@@ -126,7 +146,7 @@ pub enum Denied {
     #[error("no role grants {}, or the token's scope leaves it out", .0.name())]
     Permission(Permission),
     /// The permission does not reach so far.
-    #[error("{} is granted for another ward", .0.name())]
+    #[error("{} is granted for another ward or study", .0.name())]
     Scope(Permission),
     /// No relation that opens this holds now.
     #[error("no relation to the patient that opens this")]
@@ -200,6 +220,7 @@ impl Permit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WritePermit {
     device: DeviceId,
+    issued_at: Nanos,
     expires_at: Nanos,
 }
 
@@ -207,6 +228,11 @@ impl WritePermit {
     /// The device that sends.
     pub fn device(&self) -> DeviceId {
         self.device
+    }
+
+    /// When the token was issued: a device whose key was changed later must get a new one.
+    pub fn issued_at(&self) -> Nanos {
+        self.issued_at
     }
 
     /// When the leave ends.
@@ -223,14 +249,9 @@ pub fn decide(
     facts: &Facts,
     now: Nanos,
 ) -> Result<Permit, Denied> {
-    let reaches = |scope: &Scope| match scope {
-        Scope::Everywhere => true,
-        Scope::Ward(ward) => facts.ward.as_ref() == Some(ward),
-    };
     granted(principal, action, now)?;
-    if !scopes(principal, action).any(reaches) {
-        return Err(Denied::Scope(action.needs()));
-    }
+    let reaches = scopes(principal, action).filter_map(|scope| reaches(scope, facts, now)).max();
+    let reaches = reaches.ok_or(Denied::Scope(action.needs()))?;
     let holding = facts.relations.iter().filter(|r| r.from <= now && now < r.to && r.kind.opens(action));
     let mut denied = Denied::NoRelation;
     let mut best: Option<(Purpose, Nanos)> = None;
@@ -255,7 +276,20 @@ pub fn decide(
         }
     }
     let (purpose, ends) = best.ok_or(denied)?;
-    Ok(Permit { patient, action, purpose, expires_at: principal.expires_at.min(ends) })
+    Ok(Permit { patient, action, purpose, expires_at: principal.expires_at.min(ends).min(reaches) })
+}
+
+/// Until when a scope reaches the patient; `None` when it does not.
+fn reaches(scope: &Scope, facts: &Facts, now: Nanos) -> Option<Nanos> {
+    match scope {
+        Scope::Everywhere => Some(Nanos::MAX),
+        Scope::Ward(ward) => (facts.ward.as_ref() == Some(ward)).then_some(Nanos::MAX),
+        Scope::Study(study) => {
+            let holding =
+                facts.enrolments.iter().filter(|part| part.study == *study && part.from <= now && now < part.to);
+            holding.map(|part| part.to).max()
+        }
+    }
 }
 
 /// When a relation is barred.
@@ -272,7 +306,8 @@ fn bars(principal: &Principal, relation: &Relation, purpose: Purpose, consents: 
     let concerns = |consent: &&Consent| {
         consent.purpose.is_none_or(|barred| barred == purpose)
             && match consent.barred {
-                Barred::Anyone => true,
+                // an emergency is barred by what names it or the person, not by what was meant for quiet times
+                Barred::Anyone => relation.kind != RelationKind::Emergency || consent.purpose.is_some(),
                 Barred::User(user) => principal.subject == Subject::User(user),
                 Barred::Kind(kind) => kind == relation.kind,
             }
@@ -303,7 +338,7 @@ pub fn decide_write(principal: &Principal, device: DeviceId, now: Nanos) -> Resu
     if principal.subject != Subject::Device(device) {
         return Err(Denied::NotItself);
     }
-    Ok(WritePermit { device, expires_at: principal.expires_at })
+    Ok(WritePermit { device, issued_at: principal.issued_at, expires_at: principal.expires_at })
 }
 
 /// A live token, and the permission somewhere.

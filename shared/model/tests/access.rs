@@ -5,8 +5,8 @@
 use model::{
     DeviceId, Nanos, PatientId, UserId,
     access::{
-        Action, Barred, Consent, Denied, Facts, Grant, Permission, Principal, Purpose, ROLES, Relation, RelationKind,
-        Scope, Subject, decide, decide_system, decide_write,
+        About, Action, Barred, Consent, Denied, Enrolment, Facts, Grant, Permission, Principal, Purpose, ROLES,
+        Relation, RelationKind, Scope, Subject, decide, decide_system, decide_write,
     },
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -27,7 +27,7 @@ enum Answer {
     NoSuchPatient,
 }
 
-/// A role, and the ward in which it is held.
+/// A role, and where it is held: a ward, "study:" and a study, or everywhere.
 type Held = (&'static str, Option<&'static str>);
 
 /// Who is barred, for what, from and to.
@@ -49,10 +49,29 @@ struct Case {
 
 fn permission_of(role: &str) -> &'static [&'static str] {
     match role {
-        "patient" => &["accesses.read", "readings.read"],
-        "nurse" | "doctor" => &["readings.read"],
-        "auditor" => &["audit.read"],
-        "administrator" => &["quarantine.manage"],
+        "patient" => &[
+            "accesses.read",
+            "readings.read",
+            "profile.read",
+            "medical.read",
+            "billing.read",
+            "contact.write",
+            "consents.manage",
+        ],
+        "nurse" | "doctor" => {
+            &["readings.read", "profile.read", "medical.read", "medical.write", "devices.assign", "emergency.open"]
+        }
+        "auditor" => &["audit.read", "emergency.review", "access.explain"],
+        "administrator" => &[
+            "quarantine.manage",
+            "users.manage",
+            "roles.manage",
+            "relations.manage",
+            "devices.manage",
+            "emergency.review",
+            "access.explain",
+        ],
+        "device-integrator" => &["devices.register"],
         _ => &[],
     }
 }
@@ -61,7 +80,32 @@ fn serves(kind: &str) -> &'static [&'static str] {
     match kind {
         "self" | "proxy" => &["PATRQT"],
         "care-team" | "ward-staff" => &["TREAT", "ETREAT"],
+        "emergency" => &["ETREAT"],
         _ => &[],
+    }
+}
+
+/// What an action needs, and which relations open it; none of them: it is about nobody.
+fn rule(action: &str) -> (&str, &'static [&'static str]) {
+    let (oneself, treating) = (&["self", "proxy"][..], &["care-team", "ward-staff"][..]);
+    let reading = &["self", "proxy", "care-team", "ward-staff", "emergency"][..];
+    match action {
+        "timeline.read" | "trend.read" | "latest.read" => ("readings.read", reading),
+        "profile.read" | "medical.read" => (action, reading),
+        "accesses.read" | "billing.read" | "contact.write" | "consents.manage" => (action, oneself),
+        "medical.write" => (action, treating),
+        "device.assign" => ("devices.assign", treating),
+        "quarantine.list" | "quarantine.get" | "quarantine.replay" => ("quarantine.manage", &[]),
+        _ => (action, &[]),
+    }
+}
+
+/// Until when a role that is held there reaches the patient.
+fn reach(place: Option<&str>) -> Option<i64> {
+    match place {
+        None | Some(HERE) => Some(i64::MAX),
+        Some("study:heart") => Some(3_500),
+        Some(_) => None,
     }
 }
 
@@ -71,33 +115,28 @@ fn expected(case: &Case) -> Answer {
     if case.token_ends <= now {
         return Answer::Expired;
     }
-    let (about_patient, wanted) = match case.action.name() {
-        "timeline.read" | "trend.read" | "latest.read" => (true, "readings.read"),
-        "accesses.read" => (true, "accesses.read"),
-        "audit.read" => (false, "audit.read"),
-        _ => (false, "quarantine.manage"),
-    };
-    let for_oneself = wanted == "accesses.read";
+    let (wanted, kinds) = rule(case.action.name());
     let token_allows = case.token_leaves.as_ref().is_none_or(|left| left.contains(&wanted));
     let wards: Vec<_> =
         case.roles.iter().filter(|(role, _)| permission_of(role).contains(&wanted)).map(|(_, ward)| *ward).collect();
     if case.action.name() == "readings.send" || !token_allows || wards.is_empty() {
         return Answer::NotPermitted;
     }
-    if !about_patient {
+    if kinds.is_empty() {
         return if wards.contains(&None) { Answer::Yes(i64::MAX) } else { Answer::NotPermitted };
     }
-    if !wards.iter().any(|ward| ward.is_none_or(|ward| ward == HERE)) {
+    let Some(reaches) = wards.iter().filter_map(|ward| reach(*ward)).max() else {
         return Answer::NoSuchPatient;
-    }
+    };
     let mut until = None;
     for (kind, from, to) in &case.relations {
-        let Some(usual) = serves(kind).first().filter(|usual| !for_oneself || **usual == "PATRQT") else { continue };
+        let Some(usual) = serves(kind).first().filter(|_| kinds.contains(kind)) else { continue };
         let purpose = case.purpose.unwrap_or(usual);
         let mut to = *to;
         let mut open = *from <= now && now < to && serves(kind).contains(&purpose);
         for (who, what, from, end) in &case.barred {
-            let meant = (*who == "anyone" || *who == "me" || who == kind) && what.is_none_or(|what| what == purpose);
+            let anyone = *who == "anyone" && (*kind != "emergency" || what.is_some());
+            let meant = (anyone || *who == "me" || who == kind) && what.is_none_or(|what| what == purpose);
             if *kind == "self" || !meant || *end <= now {
                 continue;
             }
@@ -108,12 +147,16 @@ fn expected(case: &Case) -> Answer {
             until = until.max(Some(to));
         }
     }
-    until.map_or(Answer::NoSuchPatient, |until| Answer::Yes(until.min(case.token_ends)))
+    until.map_or(Answer::NoSuchPatient, |until| Answer::Yes(until.min(case.token_ends).min(reaches)))
 }
 
 /// The policy's own answer.
 fn found(case: &Case) -> Answer {
-    let scope = |ward: &Option<&str>| ward.map_or(Scope::Everywhere, |ward| Scope::Ward(ward.into()));
+    let scope = |place: &Option<&str>| match place.map(|place| (place, place.strip_prefix("study:"))) {
+        None => Scope::Everywhere,
+        Some((_, Some(study))) => Scope::Study(study.into()),
+        Some((ward, None)) => Scope::Ward(ward.into()),
+    };
     let left =
         |permission: &Permission| case.token_leaves.as_ref().is_none_or(|left| left.contains(&permission.name()));
     let grants = case.roles.iter().flat_map(|(role, ward)| {
@@ -122,8 +165,8 @@ fn found(case: &Case) -> Answer {
         permissions.map(move |permission| Grant { permission: *permission, scope: scope(ward) })
     });
     let purpose = case.purpose.map(|code| Purpose::from_code(code).expect("a purpose"));
-    let principal =
-        Principal { subject: Subject::User(ME), grants: grants.collect(), purpose, expires_at: Nanos(case.token_ends) };
+    let (grants, expires_at) = (grants.collect(), Nanos(case.token_ends));
+    let principal = Principal { subject: Subject::User(ME), grants, purpose, issued_at: Nanos(0), expires_at };
     let kind = |name: &str| RelationKind::from_name(name).expect("a kind");
     let relation =
         |(name, from, to): &(&str, i64, i64)| Relation { kind: kind(name), from: Nanos(*from), to: Nanos(*to) };
@@ -138,23 +181,21 @@ fn found(case: &Case) -> Answer {
         from: Nanos(*from),
         to: Nanos(*to),
     };
+    let part = |study: &str, from, to| Enrolment { study: study.into(), from: Nanos(from), to: Nanos(to) };
     let facts = Facts {
         ward: Some(HERE.into()),
+        enrolments: vec![part("lungs", 0, 1_000), part("heart", 0, 3_500), part("heart", 500, 2_000)],
         relations: case.relations.iter().map(relation).collect(),
         consents: case.barred.iter().map(consent).collect(),
     };
-    let answer = match case.action {
-        Action::ReadTimeline | Action::ReadTrend | Action::ReadLatest | Action::ReadAccesses => {
-            decide(&principal, case.action, PATIENT, &facts, NOW).map(|permit| {
-                assert_eq!((permit.patient(), permit.action()), (PATIENT, case.action));
-                assert!(case.purpose.is_none_or(|code| permit.purpose().code() == code));
-                permit.expires_at().0
-            })
-        }
-        Action::SendReadings => decide_write(&principal, DeviceId::from_bytes(*ME.as_bytes()), NOW).map(|_| i64::MAX),
-        Action::ListQuarantined | Action::GetQuarantined | Action::ReplayQuarantined | Action::ReadAudit => {
-            decide_system(&principal, case.action, NOW).map(|()| i64::MAX)
-        }
+    let answer = match case.action.about() {
+        About::Patient => decide(&principal, case.action, PATIENT, &facts, NOW).map(|permit| {
+            assert_eq!((permit.patient(), permit.action()), (PATIENT, case.action));
+            assert!(case.purpose.is_none_or(|code| permit.purpose().code() == code));
+            permit.expires_at().0
+        }),
+        About::Device => decide_write(&principal, DeviceId::from_bytes(*ME.as_bytes()), NOW).map(|_| i64::MAX),
+        About::System => decide_system(&principal, case.action, NOW).map(|()| i64::MAX),
     };
     match answer {
         Ok(until) => Answer::Yes(until),
@@ -164,8 +205,8 @@ fn found(case: &Case) -> Answer {
     }
 }
 
-const WARDS: [Option<&str>; 3] = [None, Some(HERE), Some("ward 7")];
-const KINDS: [&str; 5] = ["self", "proxy", "care-team", "ward-staff", "study"];
+const PLACES: [Option<&str>; 5] = [None, Some(HERE), Some("ward 7"), Some("study:heart"), Some("study:lungs")];
+const KINDS: [&str; 6] = ["self", "proxy", "care-team", "ward-staff", "study", "emergency"];
 /// Holding, holding for a while, over, to come.
 const SPANS: [(i64, i64); 4] = [(i64::MIN, i64::MAX), (1_000, 5_000), (0, 1_000), (1_001, 9_000)];
 const PURPOSES: [Option<&str>; 7] =
@@ -176,7 +217,17 @@ fn tokens() -> [(Option<Vec<&'static str>>, i64); 5] {
         (None, i64::MAX),
         (None, 4_000),
         (None, 1_000),
-        (Some(vec!["readings.read", "quarantine.manage", "accesses.read", "audit.read"]), i64::MAX),
+        (
+            Some(vec![
+                "readings.read",
+                "quarantine.manage",
+                "accesses.read",
+                "audit.read",
+                "medical.write",
+                "users.manage",
+            ]),
+            i64::MAX,
+        ),
         (Some(vec!["readings.write"]), i64::MAX),
     ]
 }
@@ -186,8 +237,10 @@ fn consents() -> Vec<Vec<Bar>> {
     let one = |who, what, (from, to): (i64, i64)| vec![(who, what, from, to)];
     let mut all = vec![vec![]];
     all.extend(SPANS.map(|span| one("anyone", None, span)));
-    all.extend(["me", "somebody", "care-team", "ward-staff", "proxy", "self"].map(|who| one(who, None, always)));
-    all.extend([Some("TREAT"), Some("PATRQT")].map(|what| one("anyone", what, always)));
+    all.extend(
+        ["me", "somebody", "care-team", "ward-staff", "proxy", "self", "emergency"].map(|who| one(who, None, always)),
+    );
+    all.extend([Some("TREAT"), Some("PATRQT"), Some("ETREAT")].map(|what| one("anyone", what, always)));
     all
 }
 
@@ -197,12 +250,17 @@ fn every_cell_of_the_matrix_is_as_the_rules_say() {
     relations.extend(KINDS.iter().flat_map(|kind| SPANS.map(|(from, to)| vec![(*kind, from, to)])));
     let (mut n_cells, mut n_yes) = (0, 0);
     for role in ROLES.map(|role| role.id) {
-        for (ward, action) in WARDS.iter().flat_map(|ward| Action::ALL.map(|action| (*ward, action))) {
+        for (place, action) in PLACES.iter().flat_map(|place| Action::ALL.map(|action| (*place, action))) {
+            // relations and consents matter to what is about a patient
+            let (relations, consents) = match action.about() {
+                About::Patient => (&relations[..], consents()),
+                About::Device | About::System => (&relations[..2], vec![vec![]]),
+            };
             for (token_leaves, token_ends) in tokens() {
                 for purpose in PURPOSES {
-                    for relations in &relations {
-                        for barred in consents() {
-                            let (roles, relations) = (vec![(role, ward)], relations.clone());
+                    for relations in relations {
+                        for barred in consents.clone() {
+                            let (roles, relations) = (vec![(role, place)], relations.clone());
                             let token_leaves = token_leaves.clone();
                             let case = Case { roles, token_leaves, token_ends, purpose, action, relations, barred };
                             let answer = found(&case);
@@ -227,7 +285,7 @@ fn several_roles_relations_and_consents_at_once_are_as_the_rules_say() {
         let (token_leaves, token_ends) = tokens().choose(&mut random).unwrap().clone();
         let mut some = |most: usize| random.random_range(0..=most);
         let (n_roles, n_relations, n_barred) = (some(3), some(4), some(2));
-        let role = |random: &mut StdRng| (*role_ids.choose(random).unwrap(), *WARDS.choose(random).unwrap());
+        let role = |random: &mut StdRng| (*role_ids.choose(random).unwrap(), *PLACES.choose(random).unwrap());
         let relation = |random: &mut StdRng| {
             let (from, to) = *SPANS.choose(random).unwrap();
             (*KINDS.choose(random).unwrap(), from, to)

@@ -38,6 +38,7 @@ mod audit;
 mod connect;
 mod migrations;
 mod read;
+mod registry;
 mod rest;
 mod seal;
 mod settings;

@@ -14,12 +14,13 @@
 //! 12.5 ms as rows, 1.2 and 4.1 ms as 24 sealed hours; 2,476 and 825 hours of 360 rows were sealed a second.
 //!
 //! Keyspaces: `blocks`, `hours`, `seals`, `rollups` (of the hours sealed), `unsealed` (hours without a seal, and when they
-//! were touched), `positions`, `quarantine`, `audit` and its indexes `audit_by_patient` and `audit_by_time` (keys in
-//! [`keys`]) and `meta` (schema version). Why a seal never lacks a row: [`seal`].
+//! were touched), `positions`, `quarantine`, `audit` and its indexes `audit_by_patient` and `audit_by_time`,
+//! `registry_changes`, `profiles` (keys in [`keys`]) and `meta` (schema version). Why a seal never lacks a row: [`seal`].
 
 mod audit;
 mod keys;
 mod open;
+mod registry;
 mod seal;
 
 use crate::{
@@ -59,6 +60,8 @@ struct Inner {
     audit: Keyspace,
     audit_by_patient: Keyspace,
     audit_by_time: Keyspace,
+    registry_changes: Keyspace,
+    profiles: Keyspace,
     known: Known,
     /// Held from reading what is stored to committing what replaces it.
     writing: Mutex<Writing>,

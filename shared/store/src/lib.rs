@@ -11,6 +11,7 @@
 //! - An hour may be read as one sealed sheet instead of its rows, only when the sheet is proven to hold every row that
 //!   [`Append::append`] had returned for when [`Timeline::hours`] was called. Rows stay; a seal is derived from them.
 //! - Rollups are recomputed from the rows when these changed, and never counted up: late and repeated rows make them right.
+//! - The registry's changes ([`Registry`]) have one order on which all agree: a place in it is given once.
 //! - The audit log ([`Audit`]) is only ever added to; what was done to it from outside is found by `model::audit`.
 
 mod audit;
@@ -30,7 +31,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use model::{
     ClockQuality, DeviceId, Hour, HourRange, Malformed, MetricId, Nanos, PatientId, Permit, Rollup, Row, Sheet,
-    StreamId, WriterId, audit::Entry,
+    StreamId, UserId, WriterId, audit::Entry,
 };
 use std::time::Duration;
 
@@ -119,6 +120,28 @@ pub trait Audit: Send + Sync {
     /// Found through an index that is no part of the chains. [`Error::Corrupt`] when what it names is not in the log.
     async fn search(&self, query: &AuditQuery) -> Result<Vec<Entry>, Error>;
 }
+
+/// What was changed of people, devices and what ties them, in one order; belongs to `registry`, and is followed by all.
+///
+/// Numbers start at 1. What is known of a person beyond that is kept apart, so that who follows the changes never has it.
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// Puts a change at the number after the last one, durably. `false`: another one is there already; read it, and think
+    /// again. The same bytes land on themselves.
+    async fn put_change(&self, sequence: u64, change: &[u8]) -> Result<bool, Error>;
+
+    /// Changes from a number on, ascending up to the first that is missing, at most `limit`.
+    async fn changes(&self, from: u64, limit: usize) -> Result<Vec<(u64, Bytes)>, Error>;
+
+    /// Keeps what is known of a person, durably. A revision is never used for two things.
+    async fn put_profile(&self, user: UserId, revision: Revision, profile: &[u8]) -> Result<(), Error>;
+
+    /// What was kept of a person under a revision.
+    async fn profile(&self, user: UserId, revision: Revision) -> Result<Option<Bytes>, Error>;
+}
+
+/// Names one version of what is known of a person: a UUID's bytes.
+pub type Revision = [u8; 16];
 
 /// Which entries of the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

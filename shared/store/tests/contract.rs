@@ -19,12 +19,14 @@ mod cql_seals;
 mod durability;
 #[path = "contract/fixture.rs"]
 mod fixture;
+#[path = "contract/registry.rs"]
+mod registry;
 #[path = "contract/sealing.rs"]
 mod sealing;
 
 /// All cases.
 mod all {
-    pub use crate::{audit::*, cases::*, sealing::*};
+    pub use crate::{audit::*, cases::*, registry::*, sealing::*};
 }
 
 /// One test for each case. The first factory gives a store, and what must live as long; the second one that nobody else
@@ -63,6 +65,10 @@ macro_rules! store_contract {
                 audit_entries_of_one_time_have_an_order,
                 audit_writers_are_listed,
                 audit_writers_at_once_do_not_mix,
+                changes_come_back_in_order_over_pages,
+                a_place_is_given_once,
+                of_many_at_once_one_gets_the_place,
+                profiles_are_kept_by_person_and_revision,
             );
             store_contract!(@cases $alone,
                 sealed_hours_read_the_same,

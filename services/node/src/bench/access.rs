@@ -34,7 +34,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Report> {
     let n_patients = options.patients.get();
     let mut directory = Directory::default();
     directory.add("bench", &text(n_patients)?)?;
-    let identity = Identity { subject: Subject::User(CLINICIAN), scope: None, expires_at: Nanos::MAX };
+    let identity =
+        Identity { subject: Subject::User(CLINICIAN), scope: None, issued_at: Nanos(0), expires_at: Nanos::MAX };
     let now = crate::clock::now();
     let mut random = StdRng::seed_from_u64(options.seed);
     let mut report = Report::new("access", &["asked for", "decisions", "allowed", "p50 us", "p99 us", "wanted p99 us"]);

@@ -44,7 +44,7 @@ mod tests {
             write(folder.path(), 7, n_devices).unwrap();
             let directory = Directory::read(folder.path()).unwrap();
             let Identity { patient, device, .. } = Identity::new(7, 2);
-            assert_eq!(directory.assignments(device).unwrap()[0].patient, patient);
+            assert_eq!(directory.assignments(device, model::Nanos(0)).unwrap()[0].patient, patient);
             assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         }
     }

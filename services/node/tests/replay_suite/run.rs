@@ -69,7 +69,7 @@ async fn the_directory_knows_the_devices_and_two_replays_of_a_patient_agree() {
     }
     let directory = auth::Directory::read(&place.target.directory_dir).unwrap();
     for (device, batches) in server.readings() {
-        let assignments = directory.assignments(device).unwrap();
+        let assignments = directory.assignments(device, model::Nanos(0)).unwrap();
         for (_, at, ..) in batches.iter().flatten() {
             let holds = |a: &&auth::Assignment| a.from.0 <= *at && *at < a.to.0;
             assert_eq!(assignments.iter().filter(holds).count(), 1, "each reading has one patient");

@@ -1,6 +1,8 @@
 //! What a directory file says, and each way in which it can be wrong.
 
 use super::*;
+use model::access::{Barred, Consent, ROLES};
+use std::fs;
 use uuid::Uuid;
 
 const USER: Uuid = Uuid::from_u128(1);
@@ -79,17 +81,25 @@ fn good() -> String {
 fn a_good_directory_says_who_may_do_what() {
     let directory = read(&good()).unwrap();
     let who = |subject, scope| {
-        directory.principal(&Identity { subject, scope, expires_at: Nanos::MAX }, Some(Purpose::Treatment))
+        directory.principal(
+            &Identity { subject, scope, issued_at: Nanos(0), expires_at: Nanos::MAX },
+            Some(Purpose::Treatment),
+        )
     };
     let everywhere = |permission| Grant { permission, scope: Scope::Everywhere };
     let person = Subject::User(UserId::new(USER));
     let principal = who(person, None);
     assert_eq!(principal.purpose, Some(Purpose::Treatment));
-    let in_icu = Grant { permission: Permission::ManageQuarantine, scope: Scope::Ward("icu".into()) };
-    let patched = Grant { permission: Permission::WriteReadings, scope: Scope::Everywhere };
-    assert_eq!(principal.grants, [everywhere(Permission::ReadReadings), patched, in_icu.clone()]);
+    let seeded = |id: &str| ROLES.iter().find(|role| role.id == id).expect("a seeded role").permissions.iter().copied();
+    let in_icu = |permission| Grant { permission, scope: Scope::Ward("icu".into()) };
+    let expected: Vec<_> = seeded("nurse")
+        .map(everywhere)
+        .chain([everywhere(Permission::WriteReadings)])
+        .chain(seeded("administrator").map(in_icu))
+        .collect();
+    assert_eq!(principal.grants, expected);
     // the token's scope takes away, and adds nothing
-    assert_eq!(who(person, Some(vec![Permission::ManageQuarantine])).grants, [in_icu]);
+    assert_eq!(who(person, Some(vec![Permission::ManageQuarantine])).grants, [in_icu(Permission::ManageQuarantine)]);
     assert!(who(person, Some(vec![])).grants.is_empty());
 
     let facts = directory.facts(&principal, PatientId::new(PATIENT));
@@ -130,11 +140,12 @@ fn assignments_are_in_order_and_do_not_overlap() {
     let device = DeviceId::new(DEVICE);
     let (early, late) = ("2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z");
     let directory = read(&assigned(&[(late, ""), ("", early), (early, late)])).unwrap();
-    let held = directory.assignments(device).unwrap();
+    let now = Nanos(0);
+    let held = directory.assignments(device, now).unwrap();
     assert_eq!(held.len(), 3);
     assert!(held.is_sorted_by(|a, b| a.to <= b.from));
-    assert!(read(&assigned(&[])).unwrap().assignments(device).unwrap().is_empty());
-    assert_eq!(Directory::default().assignments(device), None);
+    assert!(read(&assigned(&[])).unwrap().assignments(device, now).unwrap().is_empty());
+    assert_eq!(Directory::default().assignments(device, now), Err(NoDevice::Unknown));
     for overlapping in [[("", ""), (early, late)], [("", late), (early, "")], [(early, late), (early, late)]] {
         assert!(read(&assigned(&overlapping)).is_err(), "{overlapping:?}");
     }
@@ -166,7 +177,7 @@ fn each_mistake_is_refused_with_the_file_and_what_is_wrong() {
         (assigned(&[("2025-01-01T00:00:00Z", "2024-01-01T00:00:00Z")]), "before"),
     ];
     for (text, what) in cases {
-        let error = read(&text).unwrap_err().to_string();
+        let error = read(&text).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.starts_with("test.toml: ") && error.contains(what), "{error:?} does not say {what:?}");
     }
 }
@@ -175,7 +186,7 @@ fn each_mistake_is_refused_with_the_file_and_what_is_wrong() {
 fn a_folder_is_read_again_when_it_changes_and_kept_when_it_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let device = DeviceId::new(DEVICE);
-    let known = |shared: &Shared| shared.get().assignments(device).is_some();
+    let known = |shared: &Shared| shared.get().assignments(device, Nanos(0)).is_ok();
     let shared = Shared::open(&dir.path().join("not there")).unwrap();
     assert!(!known(&shared));
     let shared = Shared::open(dir.path()).unwrap();

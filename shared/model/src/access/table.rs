@@ -1,6 +1,6 @@
 //! The policy as a table that a clinician or an auditor can read: what the seeded roles may do, asked of the policy itself.
 
-use super::{About, Action, Facts, Principal, Purpose, ROLES, Relation, RelationKind, SeededRole, Subject};
+use super::{About, Action, Facts, Permission, Principal, Purpose, ROLES, Relation, RelationKind, SeededRole, Subject};
 use crate::{
     id::{DeviceId, PatientId, UserId},
     time::Nanos,
@@ -11,7 +11,8 @@ const NOW: Nanos = Nanos(0);
 const HEAD: &str = "\
 What a role may do, through which relation to the patient, and for which purpose (codes of HL7 v3 PurposeOfUse).
 A dash: the patient does not exist for that person. The token must be alive, its scope must not leave the permission out,
-a role granted for a ward reaches that ward's patients only, and what a patient barred is not shown, except to the patient.
+a role granted for a ward or a study reaches its patients only, and what a patient barred is not shown, except to the patient
+and, unless that bars the purpose ETREAT, the person or the kind, to who declared an emergency.
 ";
 
 /// All roles and actions, and what devices may do.
@@ -24,14 +25,20 @@ pub fn table() -> String {
         add(&mut text, role, &principal, device);
     }
     let principal = Principal::everywhere(Subject::Device(device), &[Action::SendReadings.needs()], Nanos::MAX);
-    add(&mut text, &SeededRole { id: "a device", category: "device", permissions: &[] }, &principal, device);
+    add(
+        &mut text,
+        &SeededRole { id: "a device", category: "device", permissions: &[], may_grant: &[] },
+        &principal,
+        device,
+    );
     text
 }
 
 fn add(text: &mut String, role: &SeededRole, principal: &Principal, device: DeviceId) {
     // writing to a string cannot fail
     let _ = writeln!(text, "\n{} ({})", role.id, role.category);
-    let row = |cells: [&str; 5]| cells.map(|cell| format!("{cell:<14}")).concat().trim_end().to_owned();
+    let row =
+        |cells: [&str; RelationKind::ALL.len()]| cells.map(|cell| format!("{cell:<14}")).concat().trim_end().to_owned();
     let cells = |action: Action| match action.about() {
         About::Patient => {
             super::granted(principal, action, NOW).ok()?;
@@ -49,6 +56,12 @@ fn add(text: &mut String, role: &SeededRole, principal: &Principal, device: Devi
     }
     for (action, cells) in &lines {
         let _ = writeln!(text, "  {:<20}{cells}", action.name());
+    }
+    if !role.may_grant.is_empty() {
+        let all = role.may_grant.len() == Permission::ALL.len();
+        let names: Vec<_> = role.may_grant.iter().map(|permission| permission.name()).collect();
+        let names = if all { "every permission".to_owned() } else { names.join(" ") };
+        let _ = writeln!(text, "  {:<20}{names}", "may grant to others");
     }
     if lines.is_empty() {
         let _ = writeln!(text, "  nothing yet");

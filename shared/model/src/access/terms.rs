@@ -9,7 +9,7 @@ pub enum Action {
     ReadTrend,
     /// Read a patient's latest values.
     ReadLatest,
-    /// Send readings as a device.
+    /// Send readings as a device, and say what one is.
     SendReadings,
     /// List records that could not be stored.
     ListQuarantined,
@@ -21,6 +21,36 @@ pub enum Action {
     ReadAccesses,
     /// Read and verify the audit log.
     ReadAudit,
+    /// Read who a patient is, and where reached.
+    ReadProfile,
+    /// Read a patient's medical history.
+    ReadMedical,
+    /// Read who pays for a patient.
+    ReadBilling,
+    /// Change where a patient is reached.
+    WriteContact,
+    /// Change a patient's medical history.
+    WriteMedical,
+    /// Say what a patient does not want, and read it.
+    ManageConsents,
+    /// Assign a device to a patient, and end that.
+    AssignDevice,
+    /// Add, change and remove people.
+    ManageUsers,
+    /// Add and change roles, and say who holds them.
+    ManageRoles,
+    /// Say what ties people to patients.
+    ManageRelations,
+    /// Register devices, and manage those.
+    RegisterDevices,
+    /// Manage the devices of everybody.
+    ManageDevices,
+    /// See one patient for at most an hour, in an emergency.
+    OpenBreakGlass,
+    /// Review such accesses.
+    ReviewBreakGlass,
+    /// Ask why somebody can or cannot see a patient.
+    ExplainAccess,
 }
 
 /// Whom or what an action is about, and so which rules it follows.
@@ -36,7 +66,7 @@ pub enum About {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 24] = [
         Self::ReadTimeline,
         Self::ReadTrend,
         Self::ReadLatest,
@@ -46,6 +76,21 @@ impl Action {
         Self::ReplayQuarantined,
         Self::ReadAccesses,
         Self::ReadAudit,
+        Self::ReadProfile,
+        Self::ReadMedical,
+        Self::ReadBilling,
+        Self::WriteContact,
+        Self::WriteMedical,
+        Self::ManageConsents,
+        Self::AssignDevice,
+        Self::ManageUsers,
+        Self::ManageRoles,
+        Self::ManageRelations,
+        Self::RegisterDevices,
+        Self::ManageDevices,
+        Self::OpenBreakGlass,
+        Self::ReviewBreakGlass,
+        Self::ExplainAccess,
     ];
 
     /// Its name in tables.
@@ -60,15 +105,56 @@ impl Action {
             Self::ReplayQuarantined => "quarantine.replay",
             Self::ReadAccesses => "accesses.read",
             Self::ReadAudit => "audit.read",
+            Self::ReadProfile => "profile.read",
+            Self::ReadMedical => "medical.read",
+            Self::ReadBilling => "billing.read",
+            Self::WriteContact => "contact.write",
+            Self::WriteMedical => "medical.write",
+            Self::ManageConsents => "consents.manage",
+            Self::AssignDevice => "device.assign",
+            Self::ManageUsers => "users.manage",
+            Self::ManageRoles => "roles.manage",
+            Self::ManageRelations => "relations.manage",
+            Self::RegisterDevices => "devices.register",
+            Self::ManageDevices => "devices.manage",
+            Self::OpenBreakGlass => "emergency.open",
+            Self::ReviewBreakGlass => "emergency.review",
+            Self::ExplainAccess => "access.explain",
         }
+    }
+
+    /// From its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.name() == name)
     }
 
     /// Whom it is about.
     pub fn about(self) -> About {
         match self {
-            Self::ReadTimeline | Self::ReadTrend | Self::ReadLatest | Self::ReadAccesses => About::Patient,
+            Self::ReadTimeline
+            | Self::ReadTrend
+            | Self::ReadLatest
+            | Self::ReadAccesses
+            | Self::ReadProfile
+            | Self::ReadMedical
+            | Self::ReadBilling
+            | Self::WriteContact
+            | Self::WriteMedical
+            | Self::ManageConsents
+            | Self::AssignDevice => About::Patient,
             Self::SendReadings => About::Device,
-            Self::ListQuarantined | Self::GetQuarantined | Self::ReplayQuarantined | Self::ReadAudit => About::System,
+            Self::ListQuarantined
+            | Self::GetQuarantined
+            | Self::ReplayQuarantined
+            | Self::ReadAudit
+            | Self::ManageUsers
+            | Self::ManageRoles
+            | Self::ManageRelations
+            | Self::RegisterDevices
+            | Self::ManageDevices
+            | Self::OpenBreakGlass
+            | Self::ReviewBreakGlass
+            | Self::ExplainAccess => About::System,
         }
     }
 
@@ -80,6 +166,21 @@ impl Action {
             Self::ListQuarantined | Self::GetQuarantined | Self::ReplayQuarantined => Permission::ManageQuarantine,
             Self::ReadAccesses => Permission::ReadAccesses,
             Self::ReadAudit => Permission::ReadAudit,
+            Self::ReadProfile => Permission::ReadProfile,
+            Self::ReadMedical => Permission::ReadMedical,
+            Self::ReadBilling => Permission::ReadBilling,
+            Self::WriteContact => Permission::WriteContact,
+            Self::WriteMedical => Permission::WriteMedical,
+            Self::ManageConsents => Permission::ManageConsents,
+            Self::AssignDevice => Permission::AssignDevices,
+            Self::ManageUsers => Permission::ManageUsers,
+            Self::ManageRoles => Permission::ManageRoles,
+            Self::ManageRelations => Permission::ManageRelations,
+            Self::RegisterDevices => Permission::RegisterDevices,
+            Self::ManageDevices => Permission::ManageDevices,
+            Self::OpenBreakGlass => Permission::OpenBreakGlass,
+            Self::ReviewBreakGlass => Permission::ReviewBreakGlass,
+            Self::ExplainAccess => Permission::ExplainAccess,
         }
     }
 }
@@ -97,12 +198,62 @@ pub enum Permission {
     ReadAccesses,
     /// Read and verify the audit log.
     ReadAudit,
+    /// Read name, date of birth and contact of patients to whom one has a relation.
+    ReadProfile,
+    /// Read their medical history.
+    ReadMedical,
+    /// Read who pays for oneself, or for the patient for whom one acts.
+    ReadBilling,
+    /// Change one's own contact, or that of the patient for whom one acts.
+    WriteContact,
+    /// Change the medical history of patients whom one treats.
+    WriteMedical,
+    /// Say what oneself, or the patient for whom one acts, does not want.
+    ManageConsents,
+    /// Assign devices to patients whom one treats.
+    AssignDevices,
+    /// Add, change and remove people; see all of them but medical history.
+    ManageUsers,
+    /// Add and change roles, and say who holds them.
+    ManageRoles,
+    /// Say what ties people to patients.
+    ManageRelations,
+    /// Register devices, and manage those.
+    RegisterDevices,
+    /// Manage the devices of everybody.
+    ManageDevices,
+    /// See one patient for at most an hour, in an emergency.
+    OpenBreakGlass,
+    /// Review such accesses.
+    ReviewBreakGlass,
+    /// Ask why somebody can or cannot see a patient.
+    ExplainAccess,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 5] =
-        [Self::ReadReadings, Self::WriteReadings, Self::ManageQuarantine, Self::ReadAccesses, Self::ReadAudit];
+    pub const ALL: [Self; 20] = [
+        Self::ReadReadings,
+        Self::WriteReadings,
+        Self::ManageQuarantine,
+        Self::ReadAccesses,
+        Self::ReadAudit,
+        Self::ReadProfile,
+        Self::ReadMedical,
+        Self::ReadBilling,
+        Self::WriteContact,
+        Self::WriteMedical,
+        Self::ManageConsents,
+        Self::AssignDevices,
+        Self::ManageUsers,
+        Self::ManageRoles,
+        Self::ManageRelations,
+        Self::RegisterDevices,
+        Self::ManageDevices,
+        Self::OpenBreakGlass,
+        Self::ReviewBreakGlass,
+        Self::ExplainAccess,
+    ];
 
     /// Its name in role tables and tokens.
     pub fn name(self) -> &'static str {
@@ -112,6 +263,21 @@ impl Permission {
             Self::ManageQuarantine => "quarantine.manage",
             Self::ReadAccesses => "accesses.read",
             Self::ReadAudit => "audit.read",
+            Self::ReadProfile => "profile.read",
+            Self::ReadMedical => "medical.read",
+            Self::ReadBilling => "billing.read",
+            Self::WriteContact => "contact.write",
+            Self::WriteMedical => "medical.write",
+            Self::ManageConsents => "consents.manage",
+            Self::AssignDevices => "devices.assign",
+            Self::ManageUsers => "users.manage",
+            Self::ManageRoles => "roles.manage",
+            Self::ManageRelations => "relations.manage",
+            Self::RegisterDevices => "devices.register",
+            Self::ManageDevices => "devices.manage",
+            Self::OpenBreakGlass => "emergency.open",
+            Self::ReviewBreakGlass => "emergency.review",
+            Self::ExplainAccess => "access.explain",
         }
     }
 
@@ -120,33 +286,6 @@ impl Permission {
         Self::ALL.into_iter().find(|p| p.name() == name)
     }
 }
-
-/// A role that is there from the start. Roles are data: others are added beside these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SeededRole {
-    /// Its id.
-    pub id: &'static str,
-    /// What kind of people hold it.
-    pub category: &'static str,
-    /// What it grants.
-    pub permissions: &'static [Permission],
-}
-
-/// The roles that are there from the start.
-pub const ROLES: [SeededRole; 8] = [
-    SeededRole {
-        id: "patient",
-        category: "patient",
-        permissions: &[Permission::ReadReadings, Permission::ReadAccesses],
-    },
-    SeededRole { id: "nurse", category: "clinician", permissions: &[Permission::ReadReadings] },
-    SeededRole { id: "doctor", category: "clinician", permissions: &[Permission::ReadReadings] },
-    SeededRole { id: "administrator", category: "operator", permissions: &[Permission::ManageQuarantine] },
-    SeededRole { id: "application-developer", category: "builder", permissions: &[] },
-    SeededRole { id: "device-integrator", category: "builder", permissions: &[] },
-    SeededRole { id: "ml-scientist", category: "researcher", permissions: &[] },
-    SeededRole { id: "auditor", category: "operator", permissions: &[Permission::ReadAudit] },
-];
 
 /// What a request is for (HL7 v3 PurposeOfUse).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -201,11 +340,14 @@ pub enum RelationKind {
     WardStaff,
     /// The patient takes part in the person's study. Opens nothing from which the patient can be recognised.
     Study,
+    /// The person broke the glass: an emergency, without another relation, for an hour at most.
+    Emergency,
 }
 
 impl RelationKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::Myself, Self::Proxy, Self::CareTeam, Self::WardStaff, Self::Study];
+    pub const ALL: [Self; 6] =
+        [Self::Myself, Self::Proxy, Self::CareTeam, Self::WardStaff, Self::Study, Self::Emergency];
 
     /// Its name in tables.
     pub fn name(self) -> &'static str {
@@ -215,6 +357,7 @@ impl RelationKind {
             Self::CareTeam => "care-team",
             Self::WardStaff => "ward-staff",
             Self::Study => "study",
+            Self::Emergency => "emergency",
         }
     }
 
@@ -229,15 +372,23 @@ impl RelationKind {
             Self::Myself | Self::Proxy => &[Purpose::PatientRequest],
             Self::CareTeam | Self::WardStaff => &[Purpose::Treatment, Purpose::Emergency],
             Self::Study => &[Purpose::Research],
+            Self::Emergency => &[Purpose::Emergency],
         }
     }
 
     /// Whether it can open an action about the patient.
     pub fn opens(self, action: Action) -> bool {
-        match (action.about(), action) {
-            (About::Patient, Action::ReadAccesses) => matches!(self, Self::Myself | Self::Proxy),
-            (About::Patient, _) => self != Self::Study,
-            (About::Device | About::System, _) => false,
+        match action {
+            Action::ReadTimeline
+            | Action::ReadTrend
+            | Action::ReadLatest
+            | Action::ReadProfile
+            | Action::ReadMedical => self != Self::Study,
+            Action::ReadAccesses | Action::ReadBilling | Action::WriteContact | Action::ManageConsents => {
+                matches!(self, Self::Myself | Self::Proxy)
+            }
+            Action::WriteMedical | Action::AssignDevice => matches!(self, Self::CareTeam | Self::WardStaff),
+            _ => false,
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::Error;
 use scylla::{
     client::session::Session,
     statement::{
+        Consistency,
         batch::{Batch, BatchStatement, BatchType},
         prepared::PreparedStatement,
     },
@@ -44,6 +45,12 @@ const INSERT_QUARANTINED: &str = "INSERT INTO KS.quarantine \
                                   VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
 const SELECT_QUARANTINE: &str =
     "SELECT topic, log_partition, log_offset, put_at, reason, payload, replayed_at FROM KS.quarantine";
+const INSERT_CHANGE: &str = "INSERT INTO KS.registry_changes (chunk, sequence, change) VALUES (?, ?, ?) IF NOT EXISTS";
+const SELECT_CHANGE: &str = "SELECT change FROM KS.registry_changes WHERE chunk = ? AND sequence = ?";
+const SELECT_CHANGES: &str =
+    "SELECT sequence, change FROM KS.registry_changes WHERE chunk = ? AND sequence >= ? LIMIT ?";
+const INSERT_PROFILE: &str = "INSERT INTO KS.profiles (user, revision, profile) VALUES (?, ?, ?)";
+const SELECT_PROFILE: &str = "SELECT profile FROM KS.profiles WHERE user = ? AND revision = ?";
 const INSERT_AUDIT: &str = "INSERT INTO KS.audit (writer, chunk, sequence, entry) VALUES (?, ?, ?, ?)";
 const SELECT_AUDIT: &str =
     "SELECT sequence, entry FROM KS.audit WHERE writer = ? AND chunk = ? AND sequence >= ? LIMIT ?";
@@ -107,6 +114,11 @@ pub(super) struct Statements {
     pub(super) select_audit_by_hour: PreparedStatement,
     pub(super) insert_audit_hour: PreparedStatement,
     pub(super) select_audit_hours: PreparedStatement,
+    pub(super) insert_change: PreparedStatement,
+    pub(super) select_change: PreparedStatement,
+    pub(super) select_changes: PreparedStatement,
+    pub(super) insert_profile: PreparedStatement,
+    pub(super) select_profile: PreparedStatement,
 }
 
 impl Statements {
@@ -130,6 +142,8 @@ impl Statements {
             };
             Ok::<_, Error>((1..=MAX_BATCH_ROWS).map(batch).collect())
         };
+        let mut select_change = prepare(SELECT_CHANGE, read).await?;
+        select_change.set_consistency(Consistency::LocalSerial);
         Ok(Self {
             insert_blocks: batches(INSERT_BLOCK).await?,
             select_blocks: prepare(SELECT_BLOCKS, read).await?,
@@ -166,6 +180,11 @@ impl Statements {
             select_audit_by_hour: prepare(SELECT_AUDIT_BY_HOUR, read).await?,
             insert_audit_hour: prepare(INSERT_AUDIT_HOUR, write).await?,
             select_audit_hours: prepare(SELECT_AUDIT_HOURS, read).await?,
+            insert_change: prepare(INSERT_CHANGE, write).await?,
+            select_change,
+            select_changes: prepare(SELECT_CHANGES, read).await?,
+            insert_profile: prepare(INSERT_PROFILE, write).await?,
+            select_profile: prepare(SELECT_PROFILE, read).await?,
         })
     }
 }

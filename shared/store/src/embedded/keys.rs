@@ -1,8 +1,8 @@
 //! How keys and small values look on disk: big-endian, so that bytes sort as the things do.
 
-use crate::{Error, Place, Quarantined};
+use crate::{Error, Place, Quarantined, Revision};
 use bytes::Bytes;
-use model::{DeviceId, Hour, Identity, MetricId, Nanos, PatientId, Row, StreamId, WriterId};
+use model::{DeviceId, Hour, Identity, MetricId, Nanos, PatientId, Row, StreamId, UserId, WriterId};
 
 /// Length of a key in `blocks`.
 pub(super) const BLOCK: usize = 68;
@@ -191,6 +191,25 @@ pub(super) fn parse_audit_index(key: &[u8]) -> Result<(Nanos, [u8; AUDIT]), Erro
 
 fn bad_audit_index(key: &[u8]) -> Error {
     Error::Corrupt(format!("a key of the audit index of {} bytes", key.len()))
+}
+
+/// `registry_changes`: sequence (8).
+pub(super) fn change(sequence: u64) -> [u8; 8] {
+    sequence.to_be_bytes()
+}
+
+/// The sequence in a key of `registry_changes`.
+pub(super) fn parse_change(key: &[u8]) -> Result<u64, Error> {
+    let key = key.try_into().map_err(|_| Error::Corrupt(format!("a change's key of {} bytes", key.len())))?;
+    Ok(u64::from_be_bytes(key))
+}
+
+/// `profiles`: user (16), revision (16).
+pub(super) fn profile(user: UserId, revision: Revision) -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(user.as_bytes());
+    key[16..].copy_from_slice(&revision);
+    key
 }
 
 /// `N` bytes from `at`; the caller has checked the length.

@@ -10,7 +10,7 @@ use std::{
 
 /// Version of the keys and values in [`super::keys`], [`crate::payload`] and [`crate::sheet`]. Version 2 added seals,
 /// version 3 their rollups: a program that knows less would append to a sealed hour and leave what was derived from it,
-/// so it must not open the folder. (The audit log came later and needs no version: nothing else is derived from it.)
+/// so it must not open the folder. (The audit log and the registry came later and need no version: nothing else is derived from them.)
 const SCHEMA: u32 = 3;
 /// The oldest version that this one opens; such a folder is raised to [`SCHEMA`].
 const OLDEST_SCHEMA: u32 = 1;
@@ -21,6 +21,8 @@ const MEMTABLE_BYTES: u64 = 8 << 20;
 const SEALS_MEMTABLE_BYTES: u64 = 4 << 20;
 /// Entries of the audit log in memory before they go to a file: there are as many as requests by people.
 const AUDIT_MEMTABLE_BYTES: u64 = 2 << 20;
+/// Changes of the registry in memory before they go to a file: people are slow.
+const REGISTRY_MEMTABLE_BYTES: u64 = 1 << 20;
 /// Rows read and compressed together: a timeline wants neighbours, an append only whether a row is there.
 const BLOCK_BYTES: u32 = 16 << 10;
 /// Files that rows are merged into: a few of them are in memory while that goes on.
@@ -55,6 +57,8 @@ pub(super) fn open(dir: &Path) -> Result<Inner, Error> {
         audit: sized("audit", AUDIT_MEMTABLE_BYTES)?,
         audit_by_patient: sized("audit_by_patient", AUDIT_MEMTABLE_BYTES)?,
         audit_by_time: sized("audit_by_time", AUDIT_MEMTABLE_BYTES)?,
+        registry_changes: sized("registry_changes", REGISTRY_MEMTABLE_BYTES)?,
+        profiles: sized("profiles", REGISTRY_MEMTABLE_BYTES)?,
         known: Known::new(),
         writing: Mutex::new(Writing::new()),
         committed: AtomicU64::new(0),

@@ -1,0 +1,116 @@
+//! Whose readings a device's are, from when to when.
+
+use crate::{
+    Registry,
+    access::person,
+    check,
+    writing::{etag, not_found},
+};
+use auth::registry::{self as kept, Change, Kept};
+use model::{
+    Nanos, PatientId,
+    access::{Action, Principal},
+};
+use proto::problem;
+use proto::registry::v1::{
+    Assignment, CreateAssignmentRequest, CreateAssignmentResponse, EndAssignmentRequest, EndAssignmentResponse,
+    ListAssignmentsRequest, ListAssignmentsResponse,
+};
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+impl Registry {
+    pub(crate) async fn list_assignments(
+        &self,
+        caller: &Principal,
+        request: ListAssignmentsRequest,
+    ) -> Result<ListAssignmentsResponse, Status> {
+        let directory = self.directory.get();
+        let state = directory.registry();
+        let wanted: Box<dyn Fn(&kept::Assignment) -> bool + Send> =
+            match (request.device_id.as_str(), request.patient_id.as_str()) {
+                (device, "") if !device.is_empty() => {
+                    let id = check::id("device_id", device)?;
+                    self.fleet(caller, &format!("assignments of {id}")).await?.find(state, &id)?;
+                    Box::new(move |one| one.device == id)
+                }
+                ("", patient) if !patient.is_empty() => {
+                    let patient = check::patient(patient)?;
+                    let permit = self.permit(caller, Action::AssignDevice, patient, "list").await?;
+                    Box::new(move |one| one.patient == permit.patient().uuid())
+                }
+                _ => return Err(check::bad("device_id", "give either device_id or patient_id")),
+            };
+        let mut found: Vec<_> =
+            state.assignments(None).map(|(_, kept)| kept).filter(|kept| wanted(&kept.value)).collect();
+        found.sort_by_key(|kept| kept.value.from);
+        Ok(ListAssignmentsResponse { assignments: found.into_iter().map(wire).collect() })
+    }
+
+    pub(crate) async fn create_assignment(
+        &self,
+        caller: &Principal,
+        request: CreateAssignmentRequest,
+    ) -> Result<CreateAssignmentResponse, Status> {
+        let sent = request.assignment.ok_or_else(|| check::bad("assignment", "must be there"))?;
+        let patient = check::id("assignment.patient_id", &sent.patient_id)?;
+        let device = check::id("assignment.device_id", &sent.device_id)?;
+        let id = check::id_or_new("assignment.assignment_id", &sent.assignment_id)?;
+        let permit =
+            self.permit(caller, Action::AssignDevice, PatientId::new(patient), &format!("assign {device}")).await?;
+        let by = person(caller)?.uuid();
+        let to = check::instant("assignment.to", sent.to.as_ref(), Nanos::MAX)?.0;
+        self.change(caller, |directory, now| {
+            if directory.registry().assignment(&id).is_some() {
+                let text = "there is such an assignment";
+                return Err(problem::field(Code::AlreadyExists, "EXISTS", "assignment.assignment_id", text));
+            }
+            let from = check::instant("assignment.from", sent.from.as_ref(), now)?.0;
+            let patient = permit.patient().uuid();
+            Ok((vec![Change::Assignment(kept::Assignment { id, device, patient, from, to, by })], ()))
+        })
+        .await?;
+        Ok(CreateAssignmentResponse { assignment: Some(self.assignment(&id)?) })
+    }
+
+    pub(crate) async fn end_assignment(
+        &self,
+        caller: &Principal,
+        request: EndAssignmentRequest,
+    ) -> Result<EndAssignmentResponse, Status> {
+        let id = check::id("assignment_id", &request.assignment_id)?;
+        let found = self.directory.get().registry().assignment(&id).map(|kept| kept.value.patient);
+        // one that does not exist answers as one of a patient who does not
+        let patient = PatientId::new(found.unwrap_or_default());
+        self.permit(caller, Action::AssignDevice, patient, &format!("end {id}")).await?;
+        let at = request.at;
+        self.change(caller, |directory, now| {
+            let kept = directory.registry().assignment(&id).ok_or_else(|| not_found("patient"))?;
+            let to = check::instant("at", at.as_ref(), now)?.0;
+            if to <= kept.value.from || to > kept.value.to {
+                let text = "must lie after the assignment's begin, and not after its end";
+                return Err(problem::invalid("TIME_OUT_OF_RANGE", "at", text));
+            }
+            Ok((vec![Change::Assignment(kept::Assignment { to, ..kept.value.clone() })], ()))
+        })
+        .await?;
+        Ok(EndAssignmentResponse { assignment: Some(self.assignment(&id)?) })
+    }
+
+    fn assignment(&self, id: &Uuid) -> Result<Assignment, Status> {
+        self.directory.get().registry().assignment(id).map(wire).ok_or_else(|| not_found("assignment"))
+    }
+}
+
+fn wire(kept: &Kept<kept::Assignment>) -> Assignment {
+    let kept::Assignment { id, device, patient, from, to, by } = kept.value.clone();
+    Assignment {
+        assignment_id: id.to_string(),
+        device_id: device.to_string(),
+        patient_id: patient.to_string(),
+        from: check::stamp(from),
+        to: check::stamp(to),
+        assigned_by: by.to_string(),
+        etag: etag(kept.sequence),
+    }
+}

@@ -1,0 +1,180 @@
+//! Whether what was sent can be taken. Complaints name the field and what is allowed, never the value: it may be personal.
+
+use model::{Nanos, PatientId, UserId};
+use proto::{convert, problem, prost_types::Timestamp};
+use tonic::Status;
+use uuid::Uuid;
+
+pub(crate) fn bad(field: &str, allowed: impl Into<String>) -> Status {
+    problem::invalid("INVALID_FIELD", field, allowed)
+}
+
+/// A UUID that must be there.
+pub(crate) fn id(field: &str, text: &str) -> Result<Uuid, Status> {
+    // one way to write an id: another one could pass for another id somewhere
+    let canonical = |id: &Uuid| id.hyphenated().to_string() == text.to_ascii_lowercase();
+    let id = Uuid::parse_str(text).ok().filter(canonical).filter(|id| !id.is_nil());
+    id.ok_or_else(|| problem::invalid("INVALID_ID", field, "must be a UUID"))
+}
+
+/// A UUID, or a new one where there is none.
+pub(crate) fn id_or_new(field: &str, text: &str) -> Result<Uuid, Status> {
+    if text.is_empty() { Ok(Uuid::new_v4()) } else { id(field, text) }
+}
+
+pub(crate) fn patient(text: &str) -> Result<PatientId, Status> {
+    id("patient_id", text).map(PatientId::new)
+}
+
+pub(crate) fn user(text: &str) -> Result<UserId, Status> {
+    id("user_id", text).map(UserId::new)
+}
+
+/// A line of text of at most so many characters.
+pub(crate) fn line(field: &str, text: &str, most: usize) -> Result<(), Status> {
+    if text.chars().count() > most || text.chars().any(char::is_control) || text.trim() != text {
+        let allowed = format!("up to {most} characters, none of them a control character, no space around it");
+        return Err(bad(field, allowed));
+    }
+    Ok(())
+}
+
+/// The same, and it must not be empty.
+pub(crate) fn name(field: &str, text: &str, most: usize) -> Result<(), Status> {
+    if text.is_empty() {
+        return Err(bad(field, format!("1 to {most} characters")));
+    }
+    line(field, text, most)
+}
+
+/// A ward, a study, a role: a word that people type.
+pub(crate) fn word(field: &str, text: &str) -> Result<(), Status> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if text.is_empty() || text.len() > 64 || !text.chars().all(allowed) {
+        return Err(bad(field, "1 to 64 lower-case letters, digits and hyphens"));
+    }
+    Ok(())
+}
+
+/// A word, or nothing.
+pub(crate) fn word_or_none(field: &str, text: &str) -> Result<Option<String>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    word(field, text).map(|()| Some(text.to_owned()))
+}
+
+/// A date of birth, not after `now`.
+pub(crate) fn birth_date(text: &str, now: Nanos) -> Result<(), Status> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let allowed = || bad("person.birth_date", "a date like 1969-12-31, not before 1880 and not in the future");
+    let date: jiff::civil::Date = text.parse().map_err(|_| allowed())?;
+    let now = jiff::Timestamp::from_nanosecond(i128::from(now.0)).map_err(|_| allowed())?;
+    // somewhere it is tomorrow already
+    let latest = now.to_zoned(jiff::tz::TimeZone::fixed(jiff::tz::offset(14))).date();
+    if text.len() == 10 && date.year() >= 1880 && date <= latest { Ok(()) } else { Err(allowed()) }
+}
+
+/// A number in a range, or 0 for one that is not known.
+pub(crate) fn number(field: &str, value: f64, least: f64, most: f64) -> Result<(), Status> {
+    if value == 0.0 || (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(bad(field, format!("{least} to {most}, or 0 for not known")))
+}
+
+/// A MAC address in its one form: lower-case, with colons. Nothing stays nothing.
+pub(crate) fn mac(text: &str) -> Result<Option<String>, Status> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let allowed = "six pairs of hexadecimal digits with : or - between them, of one device (not a group, not all zero)";
+    let separator = if text.contains('-') { '-' } else { ':' };
+    let pairs: Vec<&str> = text.split(separator).collect();
+    let byte = |pair: &&str| {
+        let hexadecimal = pair.len() == 2 && pair.bytes().all(|c| c.is_ascii_hexdigit());
+        hexadecimal.then(|| u8::from_str_radix(pair, 16).ok())?
+    };
+    let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+    match bytes.as_deref() {
+        // the last bit of the first byte says that it is the address of a group
+        Some(bytes @ [first, _, _, _, _, _]) if first & 1 == 0 && bytes.iter().any(|byte| *byte != 0) => {
+            Ok(Some(pairs.join(":").to_ascii_lowercase()))
+        }
+        _ => Err(bad("mac", allowed)),
+    }
+}
+
+/// From when to when, each of them perhaps open.
+pub(crate) fn span(from: Option<&Timestamp>, to: Option<&Timestamp>) -> Result<(i64, i64), Status> {
+    let from = instant("from", from, Nanos::MIN)?;
+    let to = instant("to", to, Nanos::MAX)?;
+    if from < to { Ok((from.0, to.0)) } else { Err(problem::invalid("TIMES_REVERSED", "to", "must lie after `from`")) }
+}
+
+/// An instant, or what is meant without one.
+pub(crate) fn instant(field: &str, stamp: Option<&Timestamp>, without: Nanos) -> Result<Nanos, Status> {
+    let Some(stamp) = stamp else { return Ok(without) };
+    let allowed = "between 1678 and 2261, nanoseconds 0 to 999,999,999";
+    convert::nanos(stamp).ok_or_else(|| problem::invalid("TIME_OUT_OF_RANGE", field, allowed))
+}
+
+/// On the wire: absent where it is open.
+pub(crate) fn stamp(at: i64) -> Option<Timestamp> {
+    (at != i64::MIN && at != i64::MAX).then(|| convert::timestamp(Nanos(at)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mac_addresses_have_one_form() {
+        for good in ["00:00:5e:00:53:af", "00-00-5E-00-53-AF", "00:00:5E:00:53:aF"] {
+            assert_eq!(mac(good).unwrap().as_deref(), Some("00:00:5e:00:53:af"));
+        }
+        assert_eq!(mac("").unwrap(), None);
+        let bad = [
+            "00:00:5e:00:53",
+            "00:00:5e:00:53:af:01",
+            "00:00:5e:00:53:ag",
+            "0:0:5e:0:53:af",
+            "00005e0053af",
+            "00:00:00:00:00:00",
+            "ff:ff:ff:ff:ff:ff",
+            "01:00:5e:00:53:af",
+            "00:00:5e:00-53-af",
+            "+0:00:5e:00:53:af",
+        ];
+        for bad in bad {
+            assert!(mac(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn birth_dates_are_dates_of_the_past() {
+        let now = Nanos(1_700_000_000 * Nanos::SECOND);
+        for good in ["", "1969-12-31", "1880-01-01", "2023-11-14"] {
+            assert!(birth_date(good, now).is_ok(), "{good}");
+        }
+        for bad in
+            ["2023-11-20", "1879-12-31", "1969-13-01", "1969-02-30", "31.12.1969", "1969-12-31T00:00", "19691231"]
+        {
+            assert!(birth_date(bad, now).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_have_one_form() {
+        let canonical = "0191c3c8-7a00-7000-8000-00000000abcd";
+        assert!(id("f", canonical).is_ok());
+        let urn = format!("urn:uuid:{canonical}");
+        let braced = format!("{{{canonical}}}");
+        for bad in ["", "x", "0191c3c87a0070008000000000abcd00", &urn, &braced, "00000000-0000-0000-0000-000000000000"]
+        {
+            assert!(id("f", bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What patients do not want: theirs, and of who acts for them, to say and to take back.
+
+use crate::{
+    Registry, check,
+    writing::{etag, not_found},
+};
+use auth::registry::{self as kept, Barring, Change, Kept};
+use model::access::{Action, Principal, Purpose, RelationKind};
+use proto::{
+    problem,
+    registry::v1::{
+        Consent, CreateConsentRequest, CreateConsentResponse, ListConsentsRequest, ListConsentsResponse,
+        RevokeConsentRequest, RevokeConsentResponse,
+    },
+};
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+impl Registry {
+    pub(crate) async fn list_consents(
+        &self,
+        caller: &Principal,
+        request: ListConsentsRequest,
+    ) -> Result<ListConsentsResponse, Status> {
+        let patient = check::patient(&request.patient_id)?;
+        let permit = self.permit(caller, Action::ManageConsents, patient, "list").await?;
+        let directory = self.directory.get();
+        let all = directory.registry().consents(None).map(|(_, kept)| kept);
+        let consents = all.filter(|kept| kept.value.patient == permit.patient().uuid()).map(wire).collect();
+        Ok(ListConsentsResponse { consents })
+    }
+
+    pub(crate) async fn create_consent(
+        &self,
+        caller: &Principal,
+        request: CreateConsentRequest,
+    ) -> Result<CreateConsentResponse, Status> {
+        let sent = request.consent.ok_or_else(|| check::bad("consent", "must be there"))?;
+        let patient = check::patient(&sent.patient_id)?;
+        let permit = self.permit(caller, Action::ManageConsents, patient, "create").await?;
+        let id = check::id_or_new("consent.consent_id", &sent.consent_id)?;
+        let purpose = match sent.purpose.as_str() {
+            "" => None,
+            code if Purpose::from_code(code).is_some() => Some(code.to_owned()),
+            _ => {
+                let codes = Purpose::ALL.map(Purpose::code).join(", ");
+                return Err(check::bad("consent.purpose", format!("empty, or one of {codes}")));
+            }
+        };
+        let (from, to) = check::span(sent.from.as_ref(), sent.to.as_ref())?;
+        let bars = barring(&sent.bars)?;
+        let consent = kept::Consent { id, patient: permit.patient().uuid(), bars, purpose, from, to };
+        self.change(caller, |directory, _| {
+            if directory.registry().consent(&id).is_some() {
+                let text = "there is such a consent";
+                return Err(problem::field(Code::AlreadyExists, "EXISTS", "consent.consent_id", text));
+            }
+            Ok((vec![Change::Consent(consent.clone())], ()))
+        })
+        .await?;
+        Ok(CreateConsentResponse { consent: Some(self.consent(&id)?) })
+    }
+
+    pub(crate) async fn revoke_consent(
+        &self,
+        caller: &Principal,
+        request: RevokeConsentRequest,
+    ) -> Result<RevokeConsentResponse, Status> {
+        let patient = check::patient(&request.patient_id)?;
+        let id = check::id("consent_id", &request.consent_id)?;
+        let permit = self.permit(caller, Action::ManageConsents, patient, &format!("revoke {id}")).await?;
+        self.change(caller, |directory, now| {
+            let own = |kept: &&Kept<kept::Consent>| kept.value.patient == permit.patient().uuid();
+            let kept = directory.registry().consent(&id).filter(own).ok_or_else(|| not_found("consent"))?;
+            if kept.value.to <= now.0 {
+                return Ok((vec![], ()));
+            }
+            let from = kept.value.from.min(now.0 - 1);
+            Ok((vec![Change::Consent(kept::Consent { from, to: now.0, ..kept.value.clone() })], ()))
+        })
+        .await?;
+        Ok(RevokeConsentResponse { consent: Some(self.consent(&id)?) })
+    }
+
+    fn consent(&self, id: &Uuid) -> Result<Consent, Status> {
+        self.directory.get().registry().consent(id).map(wire).ok_or_else(|| not_found("consent"))
+    }
+}
+
+fn barring(text: &str) -> Result<Barring, Status> {
+    match (text, RelationKind::from_name(text)) {
+        ("anyone", _) => Ok(Barring::Anyone),
+        (_, Some(RelationKind::Myself)) => Err(check::bad("consent.bars", "nobody bars themselves")),
+        (_, Some(kind)) => Ok(Barring::Kind(kind.name().to_owned())),
+        _ => check::id("consent.bars", text).map(Barring::User).map_err(|_| {
+            let kinds = RelationKind::ALL.map(RelationKind::name).join(", ");
+            check::bad("consent.bars", format!("anyone, the UUID of a person, or one of {kinds}"))
+        }),
+    }
+}
+
+fn wire(kept: &Kept<kept::Consent>) -> Consent {
+    let kept::Consent { id, patient, bars, purpose, from, to } = kept.value.clone();
+    Consent {
+        consent_id: id.to_string(),
+        patient_id: patient.to_string(),
+        bars: match bars {
+            Barring::Anyone => "anyone".to_owned(),
+            Barring::User(user) => user.to_string(),
+            Barring::Kind(kind) => kind,
+        },
+        purpose: purpose.unwrap_or_default(),
+        from: check::stamp(from),
+        to: check::stamp(to),
+        etag: etag(kept.sequence),
+    }
+}

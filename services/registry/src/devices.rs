@@ -1,0 +1,293 @@
+//! Devices: registered by integrators, claimed by themselves, changed and taken out by those who manage them.
+
+use crate::{
+    Registry,
+    access::person,
+    check, codes,
+    pages::{self, page},
+    writing::{check_etag, etag, not_found},
+};
+use auth::registry::{self as kept, Change, ClaimCode, DeviceStatus, Kept};
+use model::{
+    Nanos,
+    access::{Action, Principal, Subject, decide_system},
+};
+use proto::{
+    problem,
+    registry::v1::{
+        CreateDeviceRequest, CreateDeviceResponse, Device, GetDeviceRequest, GetDeviceResponse, ListDevicesRequest,
+        ListDevicesResponse, ReportDeviceRequest, ReportDeviceResponse, RevokeDeviceRequest, RevokeDeviceResponse,
+        RotateDeviceRequest, RotateDeviceResponse, UpdateDeviceRequest, UpdateDeviceResponse,
+    },
+};
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+impl Registry {
+    pub(crate) async fn get_device(
+        &self,
+        caller: &Principal,
+        request: GetDeviceRequest,
+    ) -> Result<GetDeviceResponse, Status> {
+        let id = check::id("device_id", &request.device_id)?;
+        let sees = self.fleet(caller, &format!("get {id}")).await?;
+        Ok(GetDeviceResponse { device: Some(self.device(&id, &sees)?) })
+    }
+
+    pub(crate) async fn list_devices(
+        &self,
+        caller: &Principal,
+        request: ListDevicesRequest,
+    ) -> Result<ListDevicesResponse, Status> {
+        let sees = self.fleet(caller, "list").await?;
+        let conditions = pages::filter(&request.filter, &["status", "model", "mac"])?;
+        let (size, after) = (pages::size(request.page_size)?, pages::after::<Uuid>(&request.page_token)?);
+        let directory = self.directory.get();
+        let fits = |kept: &&Kept<kept::Device>| {
+            sees.has(&kept.value) && conditions.iter().all(|(key, wanted)| has(&kept.value, key, wanted))
+        };
+        let devices = directory.registry().devices(after).map(|(_, kept)| kept).filter(fits).map(wire);
+        let (devices, next_page_token) = page(devices, size, |device| device.device_id.clone());
+        Ok(ListDevicesResponse { devices, next_page_token })
+    }
+
+    pub(crate) async fn create_device(
+        &self,
+        caller: &Principal,
+        request: CreateDeviceRequest,
+    ) -> Result<CreateDeviceResponse, Status> {
+        let sent = request.device.ok_or_else(|| check::bad("device", "must be there"))?;
+        let by = person(caller)?.uuid();
+        let (device, claim_code) = new_device(&sent, by)?;
+        let id = device.id;
+        let sees = self.fleet(caller, &format!("create {id}")).await?;
+        self.change(caller, |directory, _| {
+            if directory.registry().device(&id).is_some() {
+                return Err(problem::field(
+                    Code::AlreadyExists,
+                    "EXISTS",
+                    "device.device_id",
+                    "there is such a device",
+                ));
+            }
+            Ok((vec![Change::Device(device.clone())], ()))
+        })
+        .await?;
+        Ok(CreateDeviceResponse { device: Some(self.device(&id, &sees)?), claim_code })
+    }
+
+    pub(crate) async fn update_device(
+        &self,
+        caller: &Principal,
+        request: UpdateDeviceRequest,
+    ) -> Result<UpdateDeviceResponse, Status> {
+        let sent = request.device.ok_or_else(|| check::bad("device", "must be there"))?;
+        let id = check::id("device.device_id", &sent.device_id)?;
+        let sees = self.fleet(caller, &format!("update {id}")).await?;
+        let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
+        let known = ["name", "mac", "model", "mdc_type"];
+        if let Some(index) = paths.iter().position(|path| !known.contains(&path.as_str())) {
+            return Err(check::bad(&format!("update_mask.paths[{index}]"), format!("one of {}", known.join(", "))));
+        }
+        let named = |field: &str| paths.is_empty() || paths.iter().any(|path| path == field);
+        self.change(caller, |directory, _| {
+            let kept = sees.find(directory.registry(), &id)?;
+            check_etag(&sent.etag, kept.sequence)?;
+            let mut device = kept.value.clone();
+            if named("name") {
+                device.name.clone_from(&sent.name);
+            }
+            if named("mac") {
+                device.mac = check::mac(&sent.mac)?;
+            }
+            if named("model") {
+                device.model.clone_from(&sent.model);
+            }
+            if named("mdc_type") {
+                device.mdc_type.clone_from(&sent.mdc_type);
+            }
+            check_texts(&device)?;
+            Ok((vec![Change::Device(device)], ()))
+        })
+        .await?;
+        Ok(UpdateDeviceResponse { device: Some(self.device(&id, &sees)?) })
+    }
+
+    pub(crate) async fn rotate_device(
+        &self,
+        caller: &Principal,
+        request: RotateDeviceRequest,
+    ) -> Result<RotateDeviceResponse, Status> {
+        let id = check::id("device_id", &request.device_id)?;
+        let sees = self.fleet(caller, &format!("rotate {id}")).await?;
+        let claim_code = codes::new();
+        let claim = ClaimCode::of(&codes::plain(&claim_code));
+        self.change(caller, |directory, now| {
+            let mut device = sees.find(directory.registry(), &id)?.value.clone();
+            not_retired(&device)?;
+            device.claim = Some(claim.clone());
+            device.credentials_from = after_this_second(now);
+            Ok((vec![Change::Device(device)], ()))
+        })
+        .await?;
+        Ok(RotateDeviceResponse { claim_code })
+    }
+
+    pub(crate) async fn revoke_device(
+        &self,
+        caller: &Principal,
+        request: RevokeDeviceRequest,
+    ) -> Result<RevokeDeviceResponse, Status> {
+        let id = check::id("device_id", &request.device_id)?;
+        let what = if request.retire { "retire" } else { "revoke" };
+        let sees = self.fleet(caller, &format!("{what} {id}")).await?;
+        self.change(caller, |directory, now| {
+            let mut device = sees.find(directory.registry(), &id)?.value.clone();
+            not_retired(&device)?;
+            device.status = if request.retire { DeviceStatus::Retired } else { DeviceStatus::Revoked };
+            device.claim = None;
+            device.credentials_from = after_this_second(now);
+            Ok((vec![Change::Device(device)], ()))
+        })
+        .await?;
+        Ok(RevokeDeviceResponse { device: Some(self.device(&id, &sees)?) })
+    }
+
+    pub(crate) async fn report_device(
+        &self,
+        caller: &Principal,
+        request: ReportDeviceRequest,
+    ) -> Result<ReportDeviceResponse, Status> {
+        check::line("firmware_version", &request.firmware_version, 64)?;
+        check::line("software_version", &request.software_version, 64)?;
+        let id = self.device_itself(caller, "report").await?.uuid();
+        self.change(caller, |directory, _| {
+            let kept = directory.registry().device(&id).ok_or_else(|| not_found("device"))?;
+            let mut device = kept.value.clone();
+            let set = |field: &mut String, sent: &String| {
+                if !sent.is_empty() {
+                    field.clone_from(sent);
+                }
+            };
+            set(&mut device.firmware, &request.firmware_version);
+            set(&mut device.software, &request.software_version);
+            Ok((if device == kept.value { vec![] } else { vec![Change::Device(device)] }, ()))
+        })
+        .await?;
+        Ok(ReportDeviceResponse { device: Some(self.device(&id, &Fleet::All)?) })
+    }
+
+    /// Which devices the caller may see and change; written down when this returns.
+    pub(crate) async fn fleet(&self, caller: &Principal, detail: &str) -> Result<Fleet, Status> {
+        if decide_system(caller, Action::ManageDevices, (self.clock)()).is_ok() {
+            self.system(caller, Action::ManageDevices, detail).await?;
+            return Ok(Fleet::All);
+        }
+        self.system(caller, Action::RegisterDevices, detail).await?;
+        match caller.subject {
+            Subject::User(user) => Ok(Fleet::Of(user.uuid())),
+            Subject::Device(_) => person(caller).map(|user| Fleet::Of(user.uuid())),
+        }
+    }
+
+    fn device(&self, id: &Uuid, sees: &Fleet) -> Result<Device, Status> {
+        sees.find(self.directory.get().registry(), id).map(wire)
+    }
+}
+
+/// The devices of one who registered them, or all.
+pub(crate) enum Fleet {
+    All,
+    Of(Uuid),
+}
+
+impl Fleet {
+    pub(crate) fn has(&self, device: &kept::Device) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(user) => device.registered_by == *user,
+        }
+    }
+
+    /// A device of the fleet; another one answers as one that does not exist.
+    pub(crate) fn find<'a>(&self, state: &'a kept::State, id: &Uuid) -> Result<&'a Kept<kept::Device>, Status> {
+        state.device(id).filter(|kept| self.has(&kept.value)).ok_or_else(|| not_found("device"))
+    }
+}
+
+/// A device that was not claimed yet, and what it can be claimed with.
+pub(crate) fn new_device(sent: &Device, by: Uuid) -> Result<(kept::Device, String), Status> {
+    let claim_code = codes::new();
+    let device = kept::Device {
+        id: check::id_or_new("device.device_id", &sent.device_id)?,
+        name: sent.name.clone(),
+        mac: check::mac(&sent.mac)?,
+        model: sent.model.clone(),
+        mdc_type: sent.mdc_type.clone(),
+        firmware: String::new(),
+        software: String::new(),
+        registered_by: by,
+        status: DeviceStatus::Registered,
+        claim: Some(ClaimCode::of(&codes::plain(&claim_code))),
+        credentials_from: i64::MIN,
+        first_used_at: None,
+    };
+    check_texts(&device)?;
+    Ok((device, claim_code))
+}
+
+fn check_texts(device: &kept::Device) -> Result<(), Status> {
+    check::name("device.name", &device.name, 128)?;
+    check::line("device.model", &device.model, 128)?;
+    if device.mdc_type.len() > 10 || !device.mdc_type.bytes().all(|c| c.is_ascii_digit()) {
+        return Err(check::bad("device.mdc_type", "a code of MDC (up to 10 digits), or nothing"));
+    }
+    Ok(())
+}
+
+fn not_retired(device: &kept::Device) -> Result<(), Status> {
+    if device.status != DeviceStatus::Retired {
+        return Ok(());
+    }
+    let text = "the device is retired; register it anew under another id";
+    Err(problem::field(Code::FailedPrecondition, "RETIRED", "device_id", text))
+}
+
+/// Tokens say when they were issued to the second: those of this second are old.
+fn after_this_second(now: Nanos) -> i64 {
+    (now.0 / Nanos::SECOND + 1) * Nanos::SECOND
+}
+
+fn has(device: &kept::Device, key: &str, wanted: &str) -> bool {
+    match key {
+        "status" => status(device.status) == wanted,
+        "model" => device.model == wanted,
+        _ => check::mac(wanted).is_ok_and(|mac| mac.is_some() && mac == device.mac),
+    }
+}
+
+fn status(status: DeviceStatus) -> &'static str {
+    match status {
+        DeviceStatus::Registered => "registered",
+        DeviceStatus::Active => "active",
+        DeviceStatus::Revoked => "revoked",
+        DeviceStatus::Retired => "retired",
+    }
+}
+
+fn wire(kept: &Kept<kept::Device>) -> Device {
+    let device = kept.value.clone();
+    Device {
+        device_id: device.id.to_string(),
+        name: device.name,
+        mac: device.mac.unwrap_or_default(),
+        model: device.model,
+        mdc_type: device.mdc_type,
+        firmware_version: device.firmware,
+        software_version: device.software,
+        first_used_at: device.first_used_at.and_then(check::stamp),
+        status: status(device.status).to_owned(),
+        registered_by: device.registered_by.to_string(),
+        etag: etag(kept.sequence),
+    }
+}

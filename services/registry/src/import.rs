@@ -1,0 +1,205 @@
+//! Many people or devices at once, as CSV: each row is taken or refused by itself, and the answer says which.
+
+use crate::{Registry, access::person, check, devices::new_device, roles::may_give, writing::status};
+use auth::registry::{self as kept, CHANGES_MAX, Change, State};
+use model::{
+    UserId,
+    access::{Action, Principal, decide_system},
+};
+use proto::{
+    problem,
+    registry::v1::{
+        ClaimCode, Contact, Device, ImportDevicesRequest, ImportDevicesResponse, ImportUsersRequest,
+        ImportUsersResponse, Person, RefusedRow, User,
+    },
+};
+use tonic::Status;
+use tonic_types::StatusExt;
+use uuid::Uuid;
+
+const ROWS_MAX: usize = 5_000;
+/// Rows in one change of the registry; a row of people makes two at most.
+const ROWS_AT_ONCE: usize = CHANGES_MAX / 2;
+
+/// A row that can be taken, as far as it alone shows.
+struct Row {
+    number: i32,
+    changes: Vec<Change>,
+    /// Its id, and what the answer says of it.
+    id: Uuid,
+    claim_code: String,
+}
+
+impl Registry {
+    pub(crate) async fn import_users(
+        &self,
+        caller: &Principal,
+        request: ImportUsersRequest,
+    ) -> Result<ImportUsersResponse, Status> {
+        let known = ["user_id", "patient_id", "ward", "name", "birth_date", "role", "address", "phone", "email"];
+        let table = Table::read(&request.csv, &known)?;
+        self.system(caller, Action::ManageUsers, &format!("import {} rows", table.rows.len())).await?;
+        let grants = decide_system(caller, Action::ManageRoles, (self.clock)()).is_ok();
+        let (mut rows, mut refused) = (Vec::new(), Vec::new());
+        for (number, cells) in (1..).zip(&table.rows) {
+            match self.user_row(caller, &table, cells, grants).await {
+                Ok((id, changes)) => rows.push(Row { number, changes, id, claim_code: String::new() }),
+                Err(why) => refused.push(refusal(number, &why)),
+            }
+        }
+        let taken = self.take(caller, rows, &mut refused).await?;
+        let user_ids: Vec<_> = taken.iter().map(|(id, _)| id.to_string()).collect();
+        Ok(ImportUsersResponse { imported: user_ids.len() as i32, refused, user_ids })
+    }
+
+    async fn user_row(
+        &self,
+        caller: &Principal,
+        table: &Table,
+        cells: &csv::StringRecord,
+        grants: bool,
+    ) -> Result<(Uuid, Vec<Change>), Status> {
+        let cell = |column| table.cell(cells, column);
+        check::name("name", &cell("name"), 200)?;
+        let id = check::id_or_new("user_id", &cell("user_id"))?;
+        let contact =
+            Contact { address: cell("address"), phone: cell("phone"), email: cell("email"), ..Contact::default() };
+        let user = User {
+            patient_id: cell("patient_id"),
+            ward: cell("ward"),
+            person: Some(Person { name: cell("name"), birth_date: cell("birth_date") }),
+            contact: Some(contact),
+            ..User::default()
+        };
+        let mut changes = vec![Change::User(self.new_user(id, &user).await?)];
+        let role = cell("role");
+        if !role.is_empty() {
+            if !grants {
+                return Err(check::bad("role", "empty: you may not grant roles"));
+            }
+            let grant = kept::Grant { id: Uuid::new_v4(), user: id, role, ward: None, study: None };
+            may_give(&self.directory.get(), person(caller)?, &grant)?;
+            changes.push(Change::Grant(grant));
+        }
+        Ok((id, changes))
+    }
+
+    pub(crate) async fn import_devices(
+        &self,
+        caller: &Principal,
+        request: ImportDevicesRequest,
+    ) -> Result<ImportDevicesResponse, Status> {
+        let table = Table::read(&request.csv, &["device_id", "name", "mac", "model", "mdc_type"])?;
+        self.fleet(caller, &format!("import {} rows", table.rows.len())).await?;
+        let by = person(caller)?.uuid();
+        let (mut rows, mut refused) = (Vec::new(), Vec::new());
+        for (number, cells) in (1..).zip(&table.rows) {
+            let cell = |column| table.cell(cells, column);
+            let device = Device {
+                device_id: cell("device_id"),
+                name: cell("name"),
+                mac: cell("mac"),
+                model: cell("model"),
+                mdc_type: cell("mdc_type"),
+                ..Device::default()
+            };
+            match new_device(&device, by) {
+                Ok((device, claim_code)) => {
+                    rows.push(Row { number, id: device.id, changes: vec![Change::Device(device)], claim_code });
+                }
+                Err(why) => refused.push(refusal(number, &why)),
+            }
+        }
+        let taken = self.take(caller, rows, &mut refused).await?;
+        let code = |(id, claim_code): (Uuid, String)| ClaimCode { device_id: id.to_string(), claim_code };
+        let claim_codes: Vec<_> = taken.into_iter().map(code).collect();
+        Ok(ImportDevicesResponse { imported: claim_codes.len() as i32, refused, claim_codes })
+    }
+
+    /// Takes the rows that fit what is there and each other; the others are refused. Returns ids and claim codes.
+    async fn take(
+        &self,
+        caller: &Principal,
+        rows: Vec<Row>,
+        refused: &mut Vec<RefusedRow>,
+    ) -> Result<Vec<(Uuid, String)>, Status> {
+        let mut taken = Vec::with_capacity(rows.len());
+        for some in rows.chunks(ROWS_AT_ONCE) {
+            let (more, not) = self
+                .put(caller, |directory, now| {
+                    let mut state = State::clone(directory.registry());
+                    let (mut changes, mut more, mut not) = (Vec::new(), Vec::new(), Vec::new());
+                    for row in some {
+                        if directory.knows(UserId::new(row.id))
+                            || state.device(&row.id).is_some()
+                            || state.user(&row.id).is_some()
+                        {
+                            not.push(refused_row(row.number, "id", "this id is taken"));
+                            continue;
+                        }
+                        let judged: Result<Vec<_>, _> = state.judge(row.changes.clone(), now).into_iter().collect();
+                        match judged {
+                            Ok(fit) => {
+                                changes.extend(fit);
+                                more.push((row.id, row.claim_code.clone()));
+                            }
+                            Err(why) => not.push(refusal(row.number, &status(&why))),
+                        }
+                    }
+                    Ok((changes, (more, not)))
+                })
+                .await?;
+            taken.extend(more);
+            refused.extend(not);
+        }
+        refused.sort_by_key(|row| row.row);
+        Ok(taken)
+    }
+}
+
+/// CSV with a heading.
+struct Table {
+    columns: Vec<String>,
+    rows: Vec<csv::StringRecord>,
+}
+
+impl Table {
+    fn read(text: &str, known: &[&str]) -> Result<Self, Status> {
+        let wrong = |what: String| problem::invalid("INVALID_CSV", "csv", what);
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
+        let heading = reader.headers().map_err(|error| wrong(error.to_string()))?;
+        let columns: Vec<_> = heading.iter().map(|column| column.trim().to_owned()).collect();
+        let unknown = columns.iter().find(|column| !known.contains(&column.as_str()));
+        let twice = columns.iter().enumerate().any(|(place, column)| columns[..place].contains(column));
+        if unknown.is_some() || twice || !columns.iter().any(|column| column == "name") {
+            return Err(wrong(format!("the heading must have `name` and, each once, any of {}", known.join(", "))));
+        }
+        let rows: Vec<_> = reader.records().collect::<Result<_, _>>().map_err(|error| {
+            // the error's own text could show a cell
+            let line = error.position().map_or(0, csv::Position::line);
+            wrong(format!("line {line} is not CSV in UTF-8"))
+        })?;
+        if rows.len() > ROWS_MAX {
+            return Err(wrong(format!("{} rows; send at most {ROWS_MAX} at once", rows.len())));
+        }
+        Ok(Self { columns, rows })
+    }
+
+    fn cell(&self, row: &csv::StringRecord, column: &str) -> String {
+        let place = self.columns.iter().position(|one| one == column);
+        place.and_then(|place| row.get(place)).unwrap_or_default().trim().to_owned()
+    }
+}
+
+fn refused_row(row: i32, field: &str, reason: &str) -> RefusedRow {
+    RefusedRow { row, field: field.to_owned(), reason: reason.to_owned() }
+}
+
+/// Why a row was not taken, in the words of the request for one.
+fn refusal(row: i32, why: &Status) -> RefusedRow {
+    let violations = why.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+    let field = violations.first().map(|violation| violation.field.clone()).unwrap_or_default();
+    let field = field.rsplit('.').next().unwrap_or_default();
+    let reason = violations.first().map_or(why.message(), |violation| violation.description.as_str());
+    refused_row(row, field, reason)
+}

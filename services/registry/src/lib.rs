@@ -1,0 +1,125 @@
+//! People and devices: who there is, what they may do, what ties them, and what patients do not want.
+//!
+//! The promises: no call is answered before it is in the audit log; a change is in force everywhere within 5 seconds of its
+//! answer, and everybody agrees on the order of changes; a change that contradicts another is refused by itself, with
+//! field and reason; nobody passes on what they may not pass on, and nobody gives anything to themselves; what the caller
+//! may not see answers exactly as what does not exist. What tells who somebody is stays in this service and its store.
+
+mod access;
+mod assignments;
+mod check;
+mod codes;
+mod consents;
+mod devices;
+mod emergencies;
+mod enrolment;
+mod explain;
+mod import;
+mod pages;
+mod profiles;
+mod relations;
+mod roles;
+mod users;
+mod writing;
+
+use auth::{DemoIssuer, Shared};
+use model::Clock;
+use proto::registry::v1::{
+    self as wire, enrolment_service_server::EnrolmentServiceServer, registry_service_server::RegistryServiceServer,
+};
+use std::sync::Arc;
+use store::Auditor;
+use tokio::sync::Mutex;
+use tonic::{Request, Response, Status};
+
+/// Largest request: an import of 5,000 rows.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// The registry. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    store: Arc<dyn store::Registry>,
+    directory: Shared,
+    audit: Auditor,
+    issuer: Option<Arc<DemoIssuer>>,
+    clock: Clock,
+    /// Held from reading the last change to putting the next: within a process one waits instead of trying again.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Registry {
+    /// Keeps its changes in `store`, which `directory` follows; who looked is told to `audit`; devices get tokens of
+    /// `issuer`.
+    pub fn new(
+        store: Arc<dyn store::Registry>,
+        directory: Shared,
+        audit: Auditor,
+        issuer: Option<Arc<DemoIssuer>>,
+        clock: Clock,
+    ) -> Self {
+        Self { store, directory, audit, issuer, clock, turn: Arc::default() }
+    }
+
+    /// The gRPC service for people, with its message limits set.
+    pub fn service(self) -> RegistryServiceServer<Self> {
+        RegistryServiceServer::new(self).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The gRPC service for devices that have no token yet.
+    pub fn enrolment(self) -> EnrolmentServiceServer<Self> {
+        EnrolmentServiceServer::new(self).max_decoding_message_size(64 * 1024)
+    }
+}
+
+macro_rules! rpcs {
+    ($($rpc:ident: $request:ident => $response:ident;)+) => {
+        #[async_trait::async_trait]
+        impl wire::registry_service_server::RegistryService for Registry {
+            $(async fn $rpc(&self, request: Request<wire::$request>) -> Result<Response<wire::$response>, Status> {
+                let (_, extensions, request) = request.into_parts();
+                let caller = access::principal(&extensions)?;
+                Registry::$rpc(self, caller, request).await.map(Response::new)
+            })+
+        }
+    };
+}
+
+rpcs! {
+    get_user: GetUserRequest => GetUserResponse;
+    list_users: ListUsersRequest => ListUsersResponse;
+    create_user: CreateUserRequest => CreateUserResponse;
+    update_user: UpdateUserRequest => UpdateUserResponse;
+    delete_user: DeleteUserRequest => DeleteUserResponse;
+    list_user_versions: ListUserVersionsRequest => ListUserVersionsResponse;
+    import_users: ImportUsersRequest => ImportUsersResponse;
+    get_role: GetRoleRequest => GetRoleResponse;
+    list_roles: ListRolesRequest => ListRolesResponse;
+    create_role: CreateRoleRequest => CreateRoleResponse;
+    update_role: UpdateRoleRequest => UpdateRoleResponse;
+    delete_role: DeleteRoleRequest => DeleteRoleResponse;
+    list_grants: ListGrantsRequest => ListGrantsResponse;
+    create_grant: CreateGrantRequest => CreateGrantResponse;
+    delete_grant: DeleteGrantRequest => DeleteGrantResponse;
+    list_relations: ListRelationsRequest => ListRelationsResponse;
+    create_relation: CreateRelationRequest => CreateRelationResponse;
+    end_relation: EndRelationRequest => EndRelationResponse;
+    list_consents: ListConsentsRequest => ListConsentsResponse;
+    create_consent: CreateConsentRequest => CreateConsentResponse;
+    revoke_consent: RevokeConsentRequest => RevokeConsentResponse;
+    open_break_glass: OpenBreakGlassRequest => OpenBreakGlassResponse;
+    list_break_glass: ListBreakGlassRequest => ListBreakGlassResponse;
+    review_break_glass: ReviewBreakGlassRequest => ReviewBreakGlassResponse;
+    explain_access: ExplainAccessRequest => ExplainAccessResponse;
+    get_device: GetDeviceRequest => GetDeviceResponse;
+    list_devices: ListDevicesRequest => ListDevicesResponse;
+    create_device: CreateDeviceRequest => CreateDeviceResponse;
+    update_device: UpdateDeviceRequest => UpdateDeviceResponse;
+    import_devices: ImportDevicesRequest => ImportDevicesResponse;
+    renew_device_token: RenewDeviceTokenRequest => RenewDeviceTokenResponse;
+    rotate_device: RotateDeviceRequest => RotateDeviceResponse;
+    revoke_device: RevokeDeviceRequest => RevokeDeviceResponse;
+    report_device: ReportDeviceRequest => ReportDeviceResponse;
+    list_assignments: ListAssignmentsRequest => ListAssignmentsResponse;
+    create_assignment: CreateAssignmentRequest => CreateAssignmentResponse;
+    end_assignment: EndAssignmentRequest => EndAssignmentResponse;
+}

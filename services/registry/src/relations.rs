@@ -1,0 +1,148 @@
+//! What ties people to patients: care team, proxy, ward staff, study.
+
+use crate::{
+    Registry,
+    access::person,
+    check,
+    pages::{self, page},
+    writing::{etag, not_found},
+};
+use auth::registry::{self as kept, Change, Kept};
+use model::{
+    PatientId, UserId,
+    access::{Action, Principal, RelationKind},
+};
+use proto::{
+    problem,
+    registry::v1::{
+        CreateRelationRequest, CreateRelationResponse, EndRelationRequest, EndRelationResponse, ListRelationsRequest,
+        ListRelationsResponse, Relation,
+    },
+};
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+impl Registry {
+    pub(crate) async fn list_relations(
+        &self,
+        caller: &Principal,
+        request: ListRelationsRequest,
+    ) -> Result<ListRelationsResponse, Status> {
+        let wanted = |field, text: &str| if text.is_empty() { Ok(None) } else { check::id(field, text).map(Some) };
+        let (user, patient) = (wanted("user_id", &request.user_id)?, wanted("patient_id", &request.patient_id)?);
+        let about = patient.map(PatientId::new);
+        self.system_about(caller, Action::ManageRelations, about, "list").await?;
+        let (size, after) = (pages::size(request.page_size)?, pages::after::<Uuid>(&request.page_token)?);
+        let directory = self.directory.get();
+        let fits = |kept: &&Kept<kept::Relation>| {
+            user.is_none_or(|user| kept.value.user == user) && (patient.is_none() || kept.value.patient == patient)
+        };
+        let relations = directory.registry().relations(after).map(|(_, kept)| kept).filter(fits).map(wire);
+        let (relations, next_page_token) = page(relations, size, |relation| relation.relation_id.clone());
+        Ok(ListRelationsResponse { relations, next_page_token })
+    }
+
+    pub(crate) async fn create_relation(
+        &self,
+        caller: &Principal,
+        request: CreateRelationRequest,
+    ) -> Result<CreateRelationResponse, Status> {
+        let sent = request.relation.ok_or_else(|| check::bad("relation", "must be there"))?;
+        let relation = read(&sent)?;
+        let (id, about) = (relation.id, relation.patient.map(PatientId::new));
+        let detail = format!("{} for {}", relation.kind, relation.user);
+        self.system_about(caller, Action::ManageRelations, about, &detail).await?;
+        if person(caller)?.uuid() == relation.user {
+            let text = "nobody ties themselves to a patient; ask somebody else who manages relations";
+            return Err(problem::field(Code::PermissionDenied, "SELF_GRANT", "relation.user_id", text));
+        }
+        self.change(caller, |directory, _| {
+            if directory.registry().relation(&id).is_some() {
+                let text = "there is such a relation";
+                return Err(problem::field(Code::AlreadyExists, "EXISTS", "relation.relation_id", text));
+            }
+            if !directory.knows(UserId::new(relation.user)) {
+                return Err(problem::field(Code::NotFound, "NO_SUCH_USER", "relation.user_id", "nobody has this id"));
+            }
+            if about.is_some_and(|patient| !directory.is_patient(patient)) {
+                let text = "no patient has this id";
+                return Err(problem::field(Code::NotFound, "NO_SUCH_PATIENT", "relation.patient_id", text));
+            }
+            Ok((vec![Change::Relation(relation.clone())], ()))
+        })
+        .await?;
+        Ok(CreateRelationResponse { relation: Some(self.relation(&id)?) })
+    }
+
+    pub(crate) async fn end_relation(
+        &self,
+        caller: &Principal,
+        request: EndRelationRequest,
+    ) -> Result<EndRelationResponse, Status> {
+        let id = check::id("relation_id", &request.relation_id)?;
+        let about = self.directory.get().registry().relation(&id).and_then(|kept| kept.value.patient);
+        let detail = format!("end {id}");
+        self.system_about(caller, Action::ManageRelations, about.map(PatientId::new), &detail).await?;
+        self.change(caller, |directory, now| {
+            let kept = directory.registry().relation(&id).ok_or_else(|| not_found("relation"))?;
+            if kept.value.to <= now.0 {
+                return Ok((vec![], ()));
+            }
+            // one that has not begun never held
+            let from = kept.value.from.min(now.0 - 1);
+            Ok((vec![Change::Relation(kept::Relation { from, to: now.0, ..kept.value.clone() })], ()))
+        })
+        .await?;
+        Ok(EndRelationResponse { relation: Some(self.relation(&id)?) })
+    }
+
+    fn relation(&self, id: &Uuid) -> Result<Relation, Status> {
+        self.directory.get().registry().relation(id).map(wire).ok_or_else(|| not_found("relation"))
+    }
+}
+
+/// A relation as it was sent: which fields there are depends on its kind.
+fn read(sent: &Relation) -> Result<kept::Relation, Status> {
+    let given = [RelationKind::Proxy, RelationKind::CareTeam, RelationKind::WardStaff, RelationKind::Study];
+    let Some(kind) = RelationKind::from_name(&sent.kind).filter(|kind| given.contains(kind)) else {
+        return Err(check::bad("relation.kind", format!("one of {}", given.map(RelationKind::name).join(", "))));
+    };
+    let only = |field: &str, text: &str, wanted: bool| match (text.is_empty(), wanted) {
+        (true, true) => Err(check::bad(field, format!("must be there for {}", sent.kind))),
+        (false, false) => Err(check::bad(field, format!("must be empty for {}", sent.kind))),
+        _ => Ok(()),
+    };
+    only("relation.patient_id", &sent.patient_id, kind != RelationKind::WardStaff)?;
+    only("relation.ward", &sent.ward, kind == RelationKind::WardStaff)?;
+    only("relation.study", &sent.study, kind == RelationKind::Study)?;
+    let patient = match sent.patient_id.as_str() {
+        "" => None,
+        text => Some(check::id("relation.patient_id", text)?),
+    };
+    let (from, to) = check::span(sent.from.as_ref(), sent.to.as_ref())?;
+    Ok(kept::Relation {
+        id: check::id_or_new("relation.relation_id", &sent.relation_id)?,
+        user: check::id("relation.user_id", &sent.user_id)?,
+        kind: sent.kind.clone(),
+        patient,
+        ward: check::word_or_none("relation.ward", &sent.ward)?,
+        study: check::word_or_none("relation.study", &sent.study)?,
+        from,
+        to,
+    })
+}
+
+fn wire(kept: &Kept<kept::Relation>) -> Relation {
+    let kept::Relation { id, user, kind, patient, ward, study, from, to } = kept.value.clone();
+    Relation {
+        relation_id: id.to_string(),
+        user_id: user.to_string(),
+        kind,
+        patient_id: patient.map(|patient| patient.to_string()).unwrap_or_default(),
+        ward: ward.unwrap_or_default(),
+        study: study.unwrap_or_default(),
+        from: check::stamp(from),
+        to: check::stamp(to),
+        etag: etag(kept.sequence),
+    }
+}

@@ -1,0 +1,237 @@
+//! Roles, and who holds them. Nobody passes on what they may not pass on, and nobody gives anything to themselves.
+
+use crate::{
+    Registry,
+    access::person,
+    check,
+    pages::{self, page},
+    writing::{check_etag, etag, not_found},
+};
+use auth::{
+    Directory,
+    registry::{self as kept, Change, Kept},
+};
+use model::{
+    UserId,
+    access::{Action, Permission, Principal, Scope},
+};
+use proto::{
+    problem,
+    registry::v1::{
+        CreateGrantRequest, CreateGrantResponse, CreateRoleRequest, CreateRoleResponse, DeleteGrantRequest,
+        DeleteGrantResponse, DeleteRoleRequest, DeleteRoleResponse, GetRoleRequest, GetRoleResponse, Grant,
+        ListGrantsRequest, ListGrantsResponse, ListRolesRequest, ListRolesResponse, Role, UpdateRoleRequest,
+        UpdateRoleResponse,
+    },
+};
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+impl Registry {
+    pub(crate) async fn get_role(
+        &self,
+        caller: &Principal,
+        request: GetRoleRequest,
+    ) -> Result<GetRoleResponse, Status> {
+        self.system(caller, Action::ManageRoles, "get role").await?;
+        Ok(GetRoleResponse { role: Some(self.role(&request.role_id)?) })
+    }
+
+    pub(crate) async fn list_roles(
+        &self,
+        caller: &Principal,
+        _: ListRolesRequest,
+    ) -> Result<ListRolesResponse, Status> {
+        self.system(caller, Action::ManageRoles, "list roles").await?;
+        Ok(ListRolesResponse {
+            roles: self.directory.get().registry().roles(None).map(|(_, kept)| wire(kept)).collect(),
+        })
+    }
+
+    pub(crate) async fn create_role(
+        &self,
+        caller: &Principal,
+        request: CreateRoleRequest,
+    ) -> Result<CreateRoleResponse, Status> {
+        let role = request.role.ok_or_else(|| check::bad("role", "must be there"))?;
+        check::word("role.role_id", &role.role_id)?;
+        self.system(caller, Action::ManageRoles, &format!("create role {}", role.role_id)).await?;
+        let author = person(caller)?;
+        check::line("role.category", &role.category, 64)?;
+        let Role { role_id: id, category, permissions, may_grant, .. } = role;
+        let role = kept::Role { id, category, permissions, may_grant };
+        self.change(caller, |directory, _| {
+            if directory.registry().role(&role.id).is_some() {
+                return Err(problem::field(Code::AlreadyExists, "EXISTS", "role.role_id", "there is such a role"));
+            }
+            passes_on(directory, author, &role, &Scope::Everywhere)?;
+            Ok((vec![Change::Role(role.clone())], ()))
+        })
+        .await?;
+        Ok(CreateRoleResponse { role: Some(self.role(&role.id)?) })
+    }
+
+    pub(crate) async fn update_role(
+        &self,
+        caller: &Principal,
+        request: UpdateRoleRequest,
+    ) -> Result<UpdateRoleResponse, Status> {
+        let sent = request.role.ok_or_else(|| check::bad("role", "must be there"))?;
+        check::word("role.role_id", &sent.role_id)?;
+        self.system(caller, Action::ManageRoles, &format!("update role {}", sent.role_id)).await?;
+        let author = person(caller)?;
+        let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
+        let known = ["category", "permissions", "may_grant"];
+        if let Some(index) = paths.iter().position(|path| !known.contains(&path.as_str())) {
+            return Err(check::bad(&format!("update_mask.paths[{index}]"), format!("one of {}", known.join(", "))));
+        }
+        check::line("role.category", &sent.category, 64)?;
+        let named = |field: &str| paths.is_empty() || paths.iter().any(|path| path == field);
+        self.change(caller, |directory, _| {
+            let kept = directory.registry().role(&sent.role_id).ok_or_else(|| not_found("role"))?;
+            check_etag(&sent.etag, kept.sequence)?;
+            let mut role = kept.value.clone();
+            if named("category") {
+                role.category.clone_from(&sent.category);
+            }
+            if named("permissions") {
+                role.permissions.clone_from(&sent.permissions);
+            }
+            if named("may_grant") {
+                role.may_grant.clone_from(&sent.may_grant);
+            }
+            let mut added = role.clone();
+            added.permissions.retain(|name| !kept.value.permissions.contains(name));
+            added.may_grant.retain(|name| !kept.value.may_grant.contains(name));
+            passes_on(directory, author, &added, &Scope::Everywhere)?;
+            let holds = directory.roles_of(author).any(|(held, _)| *held == role.id);
+            if holds && !(added.permissions.is_empty() && added.may_grant.is_empty()) {
+                return Err(self_grant("permissions", "you hold this role; somebody else must add to it"));
+            }
+            Ok((vec![Change::Role(role)], ()))
+        })
+        .await?;
+        Ok(UpdateRoleResponse { role: Some(self.role(&sent.role_id)?) })
+    }
+
+    pub(crate) async fn delete_role(
+        &self,
+        caller: &Principal,
+        request: DeleteRoleRequest,
+    ) -> Result<DeleteRoleResponse, Status> {
+        check::word("role_id", &request.role_id)?;
+        self.system(caller, Action::ManageRoles, &format!("delete role {}", request.role_id)).await?;
+        self.change(caller, |directory, _| {
+            let kept = directory.registry().role(&request.role_id).ok_or_else(|| not_found("role"))?;
+            check_etag(&request.etag, kept.sequence)?;
+            Ok((vec![Change::RoleRemoved(request.role_id.clone())], ()))
+        })
+        .await?;
+        Ok(DeleteRoleResponse {})
+    }
+
+    pub(crate) async fn list_grants(
+        &self,
+        caller: &Principal,
+        request: ListGrantsRequest,
+    ) -> Result<ListGrantsResponse, Status> {
+        self.system(caller, Action::ManageRoles, "list grants").await?;
+        let user = if request.user_id.is_empty() { None } else { Some(check::user(&request.user_id)?.uuid()) };
+        let (size, after) = (pages::size(request.page_size)?, pages::after::<Uuid>(&request.page_token)?);
+        let directory = self.directory.get();
+        let grants = directory.registry().grants(after).map(|(_, kept)| kept);
+        let grants = grants.filter(|kept| user.is_none_or(|user| kept.value.user == user)).map(wire_grant);
+        let (grants, next_page_token) = page(grants, size, |grant| grant.grant_id.clone());
+        Ok(ListGrantsResponse { grants, next_page_token })
+    }
+
+    pub(crate) async fn create_grant(
+        &self,
+        caller: &Principal,
+        request: CreateGrantRequest,
+    ) -> Result<CreateGrantResponse, Status> {
+        let sent = request.grant.ok_or_else(|| check::bad("grant", "must be there"))?;
+        let (id, user) =
+            (check::id_or_new("grant.grant_id", &sent.grant_id)?, check::id("grant.user_id", &sent.user_id)?);
+        check::word("grant.role_id", &sent.role_id)?;
+        let ward = check::word_or_none("grant.ward", &sent.ward)?;
+        let study = check::word_or_none("grant.study", &sent.study)?;
+        if ward.is_some() && study.is_some() {
+            return Err(check::bad("grant.study", "empty when there is a ward: a grant is for one of both"));
+        }
+        self.system(caller, Action::ManageRoles, &format!("grant {} to {user}", sent.role_id)).await?;
+        let author = person(caller)?;
+        let grant = kept::Grant { id, user, role: sent.role_id, ward, study };
+        self.change(caller, |directory, _| {
+            if directory.registry().grant(&id).is_some() {
+                return Err(problem::field(Code::AlreadyExists, "EXISTS", "grant.grant_id", "there is such a grant"));
+            }
+            if !directory.knows(UserId::new(user)) {
+                return Err(problem::field(Code::NotFound, "NO_SUCH_USER", "grant.user_id", "nobody has this id"));
+            }
+            may_give(directory, author, &grant)?;
+            Ok((vec![Change::Grant(grant.clone())], ()))
+        })
+        .await?;
+        let kept = self.directory.get().registry().grant(&id).map(wire_grant);
+        Ok(CreateGrantResponse { grant: Some(kept.ok_or_else(|| not_found("grant"))?) })
+    }
+
+    pub(crate) async fn delete_grant(
+        &self,
+        caller: &Principal,
+        request: DeleteGrantRequest,
+    ) -> Result<DeleteGrantResponse, Status> {
+        let id = check::id("grant_id", &request.grant_id)?;
+        self.system(caller, Action::ManageRoles, &format!("delete grant {id}")).await?;
+        self.change(caller, |_, _| Ok((vec![Change::GrantRemoved(id)], ()))).await?;
+        Ok(DeleteGrantResponse {})
+    }
+
+    fn role(&self, id: &str) -> Result<Role, Status> {
+        let directory = self.directory.get();
+        directory.registry().role(&id.to_owned()).map(wire).ok_or_else(|| not_found("role"))
+    }
+}
+
+/// Refuses a grant that its author may not give.
+pub(crate) fn may_give(directory: &Directory, author: UserId, grant: &kept::Grant) -> Result<(), Status> {
+    let role = directory.registry().role(&grant.role).ok_or_else(|| not_found("role"))?;
+    passes_on(directory, author, &role.value, &grant.scope())?;
+    if grant.user == author.uuid() {
+        return Err(self_grant("grant.user_id", "nobody grants anything to themselves; ask another administrator"));
+    }
+    Ok(())
+}
+
+/// Refuses what a role has and its author may not pass on there.
+fn passes_on(directory: &Directory, author: UserId, role: &kept::Role, scope: &Scope) -> Result<(), Status> {
+    let may = directory.may_grant(author);
+    let covers = |held: &Scope| *held == Scope::Everywhere || held == scope;
+    for (field, names) in [("permissions", &role.permissions), ("may_grant", &role.may_grant)] {
+        for name in names {
+            // one that nobody knows is refused with the names that there are, when the change is judged
+            let Some(permission) = Permission::from_name(name) else { continue };
+            if !may.iter().any(|grant| grant.permission == permission && covers(&grant.scope)) {
+                let text = format!("you may not pass on {name} there; leave it out, or ask somebody who may");
+                return Err(problem::field(Code::PermissionDenied, "LACKS_PERMISSION", field, &text));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn self_grant(field: &str, text: &str) -> Status {
+    problem::field(Code::PermissionDenied, "SELF_GRANT", field, text)
+}
+
+fn wire(kept: &Kept<kept::Role>) -> Role {
+    let kept::Role { id, category, permissions, may_grant } = kept.value.clone();
+    Role { role_id: id, category, permissions, may_grant, etag: etag(kept.sequence) }
+}
+
+fn wire_grant(kept: &Kept<kept::Grant>) -> Grant {
+    let kept::Grant { id, user, role, ward, study } = kept.value.clone();
+    let (ward, study) = (ward.unwrap_or_default(), study.unwrap_or_default());
+    Grant { grant_id: id.to_string(), user_id: user.to_string(), role_id: role, ward, study, etag: etag(kept.sequence) }
+}

@@ -1,0 +1,224 @@
+//! People: who there is, what is known of them, and what that was before.
+
+use crate::{
+    Registry, check,
+    pages::{self, page},
+    profiles::{self, Section},
+    writing::{check_etag, etag, not_found},
+};
+use auth::{
+    Directory,
+    registry::{self as kept, Change, Kept},
+};
+use model::{
+    PatientId, UserId,
+    access::{Action, Principal},
+};
+use proto::{
+    convert, problem,
+    registry::v1::{
+        CreateUserRequest, CreateUserResponse, DeleteUserRequest, DeleteUserResponse, GetUserRequest, GetUserResponse,
+        ListUserVersionsRequest, ListUserVersionsResponse, ListUsersRequest, ListUsersResponse, UpdateUserRequest,
+        UpdateUserResponse, User,
+    },
+};
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+/// What the registry keeps of somebody, and how the caller may see it.
+pub(crate) struct Seen {
+    kept: Kept<kept::User>,
+    sections: Vec<Section>,
+}
+
+impl Registry {
+    pub(crate) async fn get_user(
+        &self,
+        caller: &Principal,
+        request: GetUserRequest,
+    ) -> Result<GetUserResponse, Status> {
+        let seen = self.see(caller, &request.user_id, "").await?;
+        Ok(GetUserResponse { user: Some(self.shown_user(&seen.kept, &seen.sections).await?) })
+    }
+
+    pub(crate) async fn list_user_versions(
+        &self,
+        caller: &Principal,
+        request: ListUserVersionsRequest,
+    ) -> Result<ListUserVersionsResponse, Status> {
+        let Seen { kept, sections } = self.see(caller, &request.user_id, "versions").await?;
+        let directory = self.directory.get();
+        let mut versions = Vec::new();
+        for version in directory.registry().versions(&kept.value.id).iter().rev() {
+            versions.push(self.shown_user(version, &sections).await?);
+        }
+        Ok(ListUserVersionsResponse { versions })
+    }
+
+    /// Looks somebody up for the caller; written down when this returns, and the same for one who does not exist.
+    async fn see(&self, caller: &Principal, user_id: &str, detail: &str) -> Result<Seen, Status> {
+        let user = check::user(user_id)?;
+        let found = self.directory.get().registry().user(&user.uuid()).cloned();
+        let patient = found.as_ref().and_then(|kept| kept.value.patient).map(PatientId::new);
+        let sections = self.shown(caller, user, patient);
+        let decided = sections.as_ref().map(|_| ()).map_err(|denied| *denied);
+        self.audited(caller, Action::ReadProfile, patient, decided, detail).await?;
+        match (sections, found) {
+            (Ok(sections), Some(kept)) => Ok(Seen { kept, sections }),
+            (Err(denied), _) if !denied.hides() => Err(problem::denied(denied)),
+            _ => Err(not_found("person")),
+        }
+    }
+
+    /// A person on the wire, with the sections that may be shown.
+    async fn shown_user(&self, kept: &Kept<kept::User>, sections: &[Section]) -> Result<User, Status> {
+        let kept::User { id, patient, ward, suspended, revision } = &kept.value;
+        let mut user = User {
+            user_id: id.to_string(),
+            patient_id: patient.map(|patient| patient.to_string()).unwrap_or_default(),
+            ward: ward.clone().unwrap_or_default(),
+            suspended: *suspended,
+            etag: etag(kept.sequence),
+            updated_at: Some(convert::timestamp(kept.at)),
+            updated_by: kept.by.clone(),
+            ..self.profile(UserId::new(*id), *revision).await?
+        };
+        profiles::hide(&mut user, sections);
+        Ok(user)
+    }
+
+    pub(crate) async fn list_users(
+        &self,
+        caller: &Principal,
+        request: ListUsersRequest,
+    ) -> Result<ListUsersResponse, Status> {
+        self.system(caller, Action::ManageUsers, "list").await?;
+        let conditions = pages::filter(&request.filter, &["ward", "role", "patient", "suspended"])?;
+        let (size, after) = (pages::size(request.page_size)?, pages::after::<Uuid>(&request.page_token)?);
+        let directory = self.directory.get();
+        let fits = |(_, kept): &(&Uuid, &Kept<kept::User>)| {
+            conditions.iter().all(|(key, wanted)| has(&directory, &kept.value, key, wanted))
+        };
+        let people = directory.registry().users(after).filter(fits).map(|(_, kept)| kept.clone());
+        let (found, next_page_token) = page(people, size, |kept| kept.value.id.to_string());
+        let mut users = Vec::with_capacity(found.len());
+        for kept in &found {
+            users.push(self.shown_user(kept, &[Section::Person, Section::Contact, Section::Billing]).await?);
+        }
+        Ok(ListUsersResponse { users, next_page_token })
+    }
+
+    pub(crate) async fn create_user(
+        &self,
+        caller: &Principal,
+        request: CreateUserRequest,
+    ) -> Result<CreateUserResponse, Status> {
+        let user = request.user.ok_or_else(|| check::bad("user", "must be there"))?;
+        let id = check::id_or_new("user.user_id", &user.user_id)?;
+        self.system(caller, Action::ManageUsers, &format!("create {id}")).await?;
+        // medical history is the clinicians' to write
+        let user = User { medical: None, ..user };
+        let kept = self.new_user(id, &user).await?;
+        self.change(caller, |directory, _| {
+            if directory.knows(UserId::new(id)) {
+                return Err(problem::field(Code::AlreadyExists, "EXISTS", "user.user_id", "somebody has this id"));
+            }
+            Ok((vec![Change::User(kept.clone())], ()))
+        })
+        .await?;
+        Ok(CreateUserResponse { user: Some(self.managed_user(&id).await?) })
+    }
+
+    /// Checks a new person, and keeps what is known of them.
+    pub(crate) async fn new_user(&self, id: Uuid, user: &User) -> Result<kept::User, Status> {
+        profiles::check(user, (self.clock)())?;
+        let (patient, ward) = place(user)?;
+        let revision = self.keep_profile(UserId::new(id), user).await?;
+        Ok(kept::User { id, patient, ward, suspended: user.suspended, revision })
+    }
+
+    /// A person as those see them who manage people.
+    async fn managed_user(&self, id: &Uuid) -> Result<User, Status> {
+        let kept = self.directory.get().registry().user(id).cloned().ok_or_else(|| not_found("person"))?;
+        self.shown_user(&kept, &[Section::Person, Section::Contact, Section::Billing]).await
+    }
+
+    pub(crate) async fn update_user(
+        &self,
+        caller: &Principal,
+        request: UpdateUserRequest,
+    ) -> Result<UpdateUserResponse, Status> {
+        let sent = request.user.ok_or_else(|| check::bad("user", "must be there"))?;
+        let fields = profiles::masked(&request.update_mask.map(|mask| mask.paths).unwrap_or_default(), &sent)?;
+        let Seen { kept: before, sections } = self.see(caller, &sent.user_id, "update").await?;
+        let (id, user_id) = (before.value.id, UserId::new(before.value.id));
+        let patient = before.value.patient.map(PatientId::new);
+        for (_, section) in &fields {
+            let decided = self.may_set(caller, *section, user_id, patient);
+            let action = if *section == Section::Medical { Action::WriteMedical } else { Action::WriteContact };
+            if let Err(denied) = decided {
+                self.audited(caller, action, patient, Err(denied), "update").await?;
+                return Err(problem::denied(denied));
+            }
+        }
+        check_etag(&sent.etag, before.sequence)?;
+        let mut user = User {
+            patient_id: before.value.patient.map(|patient| patient.to_string()).unwrap_or_default(),
+            ward: before.value.ward.clone().unwrap_or_default(),
+            suspended: before.value.suspended,
+            ..self.profile(user_id, before.value.revision).await?
+        };
+        profiles::set(&mut user, &sent, &fields);
+        profiles::check(&user, (self.clock)())?;
+        let (patient, ward) = place(&user)?;
+        let revision = self.keep_profile(user_id, &user).await?;
+        let now = kept::User { id, patient, ward, suspended: user.suspended, revision };
+        self.change(caller, |directory, _| {
+            // what was read above must still be what is there: a change in between would be undone
+            let there = directory.registry().user(&id).ok_or_else(|| not_found("person"))?;
+            check_etag(&etag(before.sequence), there.sequence)?;
+            Ok((vec![Change::User(now.clone())], ()))
+        })
+        .await?;
+        let kept = self.directory.get().registry().user(&id).cloned().ok_or_else(|| not_found("person"))?;
+        Ok(UpdateUserResponse { user: Some(self.shown_user(&kept, &sections).await?) })
+    }
+
+    pub(crate) async fn delete_user(
+        &self,
+        caller: &Principal,
+        request: DeleteUserRequest,
+    ) -> Result<DeleteUserResponse, Status> {
+        let id = check::user(&request.user_id)?.uuid();
+        self.system(caller, Action::ManageUsers, &format!("delete {id}")).await?;
+        self.change(caller, |directory, _| {
+            let kept = directory.registry().user(&id).ok_or_else(|| not_found("person"))?;
+            check_etag(&request.etag, kept.sequence)?;
+            Ok((vec![Change::UserRemoved(id)], ()))
+        })
+        .await?;
+        Ok(DeleteUserResponse {})
+    }
+}
+
+/// Under which id a person is a patient, and in which ward.
+fn place(user: &User) -> Result<(Option<Uuid>, Option<String>), Status> {
+    let ward = check::word_or_none("ward", &user.ward)?;
+    if user.patient_id.is_empty() {
+        return match ward {
+            None => Ok((None, None)),
+            Some(_) => Err(check::bad("ward", "empty for one who is no patient; give a patient_id, too")),
+        };
+    }
+    Ok((Some(check::id("patient_id", &user.patient_id)?), ward))
+}
+
+/// Whether a person fulfils a condition of a filter.
+fn has(directory: &Directory, user: &kept::User, key: &str, wanted: &str) -> bool {
+    match key {
+        "ward" => user.ward.as_deref() == Some(wanted),
+        "role" => directory.roles_of(UserId::new(user.id)).any(|(role, _)| role == wanted),
+        "patient" => user.patient.is_some().to_string() == wanted,
+        _ => user.suspended.to_string() == wanted,
+    }
+}

@@ -1,0 +1,114 @@
+//! How a change is made: against the last state, at the next place, or not at all.
+
+use crate::Registry;
+use auth::{
+    Directory,
+    registry::{Change, Entry, Refused, State},
+};
+use model::{Nanos, access::Principal};
+use proto::problem;
+use std::time::Duration;
+use tonic::{Code, Status};
+
+/// Changes read at once while catching up.
+const CHANGES_A_READ: usize = 1_000;
+/// How often a place is lost to another node before the caller is told to try again.
+const ATTEMPTS: usize = 20;
+
+impl Registry {
+    /// Makes changes, all or none. `decide` sees all that was changed before, and is asked again when somebody else was
+    /// faster.
+    pub(crate) async fn change<T>(
+        &self,
+        caller: &Principal,
+        decide: impl Fn(&Directory, Nanos) -> Result<(Vec<Change>, T), Status>,
+    ) -> Result<T, Status> {
+        let all = |directory: &Directory, now| {
+            let (changes, answer) = decide(directory, now)?;
+            let judged = State::clone(directory.registry()).judge(changes, now);
+            let changes = judged.into_iter().collect::<Result<_, _>>().map_err(|refused| status(&refused))?;
+            Ok((changes, answer))
+        };
+        self.put(caller, all).await
+    }
+
+    /// Makes changes that were judged already.
+    pub(crate) async fn put<T>(
+        &self,
+        caller: &Principal,
+        decide: impl Fn(&Directory, Nanos) -> Result<(Vec<Change>, T), Status>,
+    ) -> Result<T, Status> {
+        let _turn = self.turn.lock().await;
+        for _ in 0..ATTEMPTS {
+            self.catch_up().await?;
+            let (directory, now) = (self.directory.get(), (self.clock)());
+            let (changes, answer) = decide(&directory, now)?;
+            if changes.is_empty() {
+                return Ok(answer);
+            }
+            let entry = Entry::new(now, Some(caller.subject), changes).encode();
+            let sequence = directory.registry().sequence() + 1;
+            if self.store.put_change(sequence, &entry).await.map_err(failed)? {
+                self.follow(&[(sequence, entry)])?;
+                metrics::counter!("wardline_registry_changes_total").increment(1);
+                return Ok(answer);
+            }
+        }
+        let text = "others changed the registry all the time; try again";
+        Err(problem::unavailable("REGISTRY_BUSY", text, Duration::from_secs(1)))
+    }
+
+    /// Follows what other nodes changed.
+    async fn catch_up(&self) -> Result<(), Status> {
+        loop {
+            let from = self.directory.get().registry().sequence() + 1;
+            let changes = self.store.changes(from, CHANGES_A_READ).await.map_err(failed)?;
+            self.follow(&changes)?;
+            if changes.len() < CHANGES_A_READ {
+                return Ok(());
+            }
+        }
+    }
+
+    fn follow<B: AsRef<[u8]>>(&self, changes: &[(u64, B)]) -> Result<(), Status> {
+        self.directory.follow(changes).map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "a change of the registry cannot be followed");
+            problem::status(Code::DataLoss, "REGISTRY_UNREADABLE", "the registry cannot be read; tell the operators")
+        })
+    }
+}
+
+pub(crate) fn failed(error: store::Error) -> Status {
+    tracing::warn!(error = &error as &dyn std::error::Error, "the registry's store did not answer");
+    problem::unavailable("STORE_UNAVAILABLE", "the store did not answer; try again", Duration::from_secs(1))
+}
+
+/// What is against a change, on the wire.
+pub(crate) fn status(refused: &Refused) -> Status {
+    let code = match refused.reason {
+        "MAC_TAKEN" | "ALREADY_GRANTED" | "PATIENT_TAKEN" | "ASSIGNMENT_OVERLAPS" => Code::AlreadyExists,
+        "ROLE_IN_USE" => Code::FailedPrecondition,
+        reason if reason.starts_with("NO_SUCH_") => Code::NotFound,
+        _ => Code::InvalidArgument,
+    };
+    problem::field(code, refused.reason, refused.field, &refused.text)
+}
+
+/// Nothing has this id.
+pub(crate) fn not_found(what: &str) -> Status {
+    problem::status(Code::NotFound, "NOT_FOUND", format!("no such {what}"))
+}
+
+/// The tag of a version.
+pub(crate) fn etag(sequence: u64) -> String {
+    sequence.to_string()
+}
+
+/// Refuses when the caller has read another version than the one that is there; an empty tag stands for any.
+pub(crate) fn check_etag(read: &str, sequence: u64) -> Result<(), Status> {
+    if read.is_empty() || read == etag(sequence) {
+        return Ok(());
+    }
+    let text = "somebody else changed it; read it again and repeat your change";
+    Err(problem::field(Code::Aborted, "ETAG_MISMATCH", "etag", text))
+}

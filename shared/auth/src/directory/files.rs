@@ -1,0 +1,262 @@
+//! The files of the directory: what is set up with a node and not by its registry.
+//!
+//! A folder of TOML files, merged. What they say is in force beside what the registry says, and cannot be changed through it:
+//!
+//! ```toml
+//! [[role]]        # name, permissions ("readings.read", ...); beside those of `model::access::ROLES`
+//! [[user]]        # id, name, roles (held everywhere), patient (when the person is one)
+//! [[grant]]       # user, role, ward: a role held in one ward
+//! [[patient]]     # id, ward
+//! [[care_team]]   # user, ward or patient, from, to (RFC 3339, both optional, half-open)
+//! [[proxy]]       # user, patient, from, to: who acts for the patient
+//! [[study]]       # user, patient, from, to: in whose study the patient takes part
+//! [[consent]]     # patient, bars ("anyone", a user's id, "care-team", ...), purpose ("TREAT", ...; none: any), from, to
+//! [[device]]      # id, model
+//! [[assignment]]  # device, patient, from, to
+//! ```
+
+use super::{Links, Span};
+use crate::Error;
+use model::{
+    DeviceId, Nanos, PatientId, UserId,
+    access::{Barred, Consent, Permission, Purpose, RelationKind, Scope},
+};
+use serde::Deserialize;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+/// The files of a folder, as they were found: path, time of the last change, length.
+pub(super) type Fingerprint = Vec<(PathBuf, Option<SystemTime>, u64)>;
+
+/// Reads all `*.toml` files of a folder, in the order of their names. No folder: nothing.
+pub(super) fn read(dir: &Path) -> Result<Links, Error> {
+    let mut links = Links::default();
+    for path in files(dir)? {
+        let text = fs::read_to_string(&path).map_err(|source| Error::File { path: path.clone(), source })?;
+        add(&mut links, &path.display().to_string(), &text)?;
+    }
+    Ok(links)
+}
+
+/// What changes when a file does.
+pub(super) fn fingerprint(dir: &Path) -> Result<Fingerprint, Error> {
+    let stat = |path: PathBuf| match fs::metadata(&path) {
+        Ok(meta) => (path, meta.modified().ok(), meta.len()),
+        Err(_) => (path, None, 0),
+    };
+    Ok(files(dir)?.into_iter().map(stat).collect())
+}
+
+/// Adds the tables of one file.
+pub(super) fn add(links: &mut Links, file: &str, text: &str) -> Result<(), Error> {
+    let wrong = |what: String| Error::Directory { file: file.to_owned(), what };
+    let tables: Tables = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    for role in tables.role {
+        let permission = |name: &String| {
+            Permission::from_name(name).ok_or_else(|| {
+                let known: Vec<_> = Permission::ALL.iter().map(|p| p.name()).collect();
+                wrong(format!("role {}: permission {name:?} is none of {}", role.name, known.join(", ")))
+            })
+        };
+        let permissions = role.permissions.iter().map(permission).collect::<Result<_, _>>()?;
+        links.roles.insert(role.name.clone(), permissions);
+    }
+    for user in tables.user {
+        let id = UserId::new(user.id);
+        links.users.entry(id).or_default().extend(user.roles.into_iter().map(|role| (role, Scope::Everywhere)));
+        if let Some(patient) = user.patient.map(PatientId::new) {
+            links.myself.insert(id, patient);
+            links.people.insert(patient, id);
+        }
+    }
+    for grant in tables.grant {
+        let scope = Scope::Ward(grant.ward.into());
+        links.users.entry(UserId::new(grant.user)).or_default().push((grant.role, scope));
+    }
+    for patient in tables.patient {
+        links.wards.insert(PatientId::new(patient.id), patient.ward.into());
+    }
+    for team in tables.care_team {
+        let span = span(&team.from, &team.to).map_err(&wrong)?;
+        let kind = match (&team.ward, team.patient) {
+            (Some(_), None) => RelationKind::WardStaff,
+            (None, Some(_)) => RelationKind::CareTeam,
+            _ => return Err(wrong("care_team: give either ward or patient".to_owned())),
+        };
+        links.tie(kind, UserId::new(team.user), team.patient, team.ward.as_deref(), span);
+    }
+    let ties = tables.proxy.into_iter().map(|tie| (RelationKind::Proxy, tie));
+    for (kind, tie) in ties.chain(tables.study.into_iter().map(|tie| (RelationKind::Study, tie))) {
+        let span = span(&tie.from, &tie.to).map_err(&wrong)?;
+        links.tie(kind, UserId::new(tie.user), Some(tie.patient), None, span);
+    }
+    for consent in tables.consent {
+        let patient = PatientId::new(consent.patient);
+        links.consents.entry(patient).or_default().push(consent.read().map_err(&wrong)?);
+    }
+    for device in &tables.device {
+        links.devices.insert(DeviceId::new(device.id), Some(Nanos::MIN));
+    }
+    for row in tables.assignment {
+        let span = span(&row.from, &row.to).map_err(&wrong)?;
+        if !links.assign(DeviceId::new(row.device), PatientId::new(row.patient), span) {
+            return Err(wrong(format!("assignment: device {} has another patient in that time", row.device)));
+        }
+    }
+    Ok(())
+}
+
+fn files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(Error::File { path: dir.to_owned(), source }),
+    };
+    let paths = entries.map(|entry| entry.map(|e| e.path()));
+    let mut paths: Vec<_> =
+        paths.collect::<Result<_, _>>().map_err(|source| Error::File { path: dir.to_owned(), source })?;
+    paths.retain(|path| path.extension().is_some_and(|e| e == "toml"));
+    paths.sort();
+    Ok(paths)
+}
+
+fn span(from: &Option<String>, to: &Option<String>) -> Result<Span, String> {
+    let instant = |text: &Option<String>, open: Nanos| match text {
+        None => Ok(open),
+        Some(text) => {
+            let at: jiff::Timestamp = text.parse().map_err(|_| format!("{text:?} is no RFC 3339 time"))?;
+            i64::try_from(at.as_nanosecond()).map(Nanos).map_err(|_| format!("{text:?} lies outside 1678 to 2261"))
+        }
+    };
+    let (from, to) = (instant(from, Nanos::MIN)?, instant(to, Nanos::MAX)?);
+    Span::new(from.0, to.0).ok_or_else(|| "from must lie before to".to_owned())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tables {
+    #[serde(default)]
+    role: Vec<Role>,
+    #[serde(default)]
+    user: Vec<User>,
+    #[serde(default)]
+    grant: Vec<GrantRow>,
+    #[serde(default)]
+    patient: Vec<Patient>,
+    #[serde(default)]
+    proxy: Vec<Tie>,
+    #[serde(default)]
+    study: Vec<Tie>,
+    #[serde(default)]
+    consent: Vec<ConsentRow>,
+    #[serde(default)]
+    care_team: Vec<CareTeam>,
+    #[serde(default)]
+    device: Vec<Device>,
+    #[serde(default)]
+    assignment: Vec<AssignmentRow>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Role {
+    name: String,
+    permissions: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct User {
+    id: uuid::Uuid,
+    #[expect(dead_code, reason = "for people who read the file")]
+    name: String,
+    roles: Vec<String>,
+    patient: Option<uuid::Uuid>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantRow {
+    user: uuid::Uuid,
+    role: String,
+    ward: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tie {
+    user: uuid::Uuid,
+    patient: uuid::Uuid,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConsentRow {
+    patient: uuid::Uuid,
+    bars: String,
+    purpose: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+impl ConsentRow {
+    fn read(&self) -> Result<Consent, String> {
+        let barred = match (self.bars.as_str(), RelationKind::from_name(&self.bars), self.bars.parse()) {
+            ("anyone", ..) => Barred::Anyone,
+            (_, Some(kind), _) => Barred::Kind(kind),
+            (.., Ok(user)) => Barred::User(UserId::new(user)),
+            (text, ..) => {
+                let kinds: Vec<_> = RelationKind::ALL.iter().map(|kind| kind.name()).collect();
+                return Err(format!(
+                    "consent: bars {text:?} is neither anyone, a user's UUID nor {}",
+                    kinds.join(", ")
+                ));
+            }
+        };
+        let purpose = self.purpose.as_deref().map(|code| {
+            let known: Vec<_> = Purpose::ALL.iter().map(|purpose| purpose.code()).collect();
+            Purpose::from_code(code).ok_or_else(|| format!("consent: purpose {code:?} is none of {}", known.join(", ")))
+        });
+        let Span { from, to } = span(&self.from, &self.to)?;
+        Ok(Consent { barred, purpose: purpose.transpose()?, from, to })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Patient {
+    id: uuid::Uuid,
+    ward: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CareTeam {
+    user: uuid::Uuid,
+    ward: Option<String>,
+    patient: Option<uuid::Uuid>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Device {
+    id: uuid::Uuid,
+    #[expect(dead_code, reason = "for people who read the file")]
+    model: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AssignmentRow {
+    device: uuid::Uuid,
+    patient: uuid::Uuid,
+    from: Option<String>,
+    to: Option<String>,
+}

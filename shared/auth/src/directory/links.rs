@@ -1,0 +1,111 @@
+//! People, devices and what ties them, arranged by what is asked.
+
+use super::Assignment;
+use model::{
+    DeviceId, Nanos, PatientId, UserId,
+    access::{Consent, Enrolment, Permission, Relation, RelationKind, Scope},
+};
+use std::{collections::HashMap, sync::Arc};
+use uuid::Uuid;
+
+/// From when to when (half-open).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) from: Nanos,
+    pub(crate) to: Nanos,
+}
+
+impl Span {
+    /// `None` when it is empty.
+    pub(crate) fn new(from: i64, to: i64) -> Option<Self> {
+        (from < to).then_some(Self { from: Nanos(from), to: Nanos(to) })
+    }
+}
+
+/// What one source knows: the files, or the registry.
+#[derive(Clone, Default)]
+pub(crate) struct Links {
+    pub(crate) roles: HashMap<String, Vec<Permission>>,
+    /// Which roles, and where.
+    pub(crate) users: HashMap<UserId, Vec<(String, Scope)>>,
+    /// Those whose tokens open nothing.
+    pub(crate) suspended: HashMap<UserId, ()>,
+    pub(crate) myself: HashMap<UserId, PatientId>,
+    pub(crate) people: HashMap<PatientId, UserId>,
+    pub(crate) wards: HashMap<PatientId, Arc<str>>,
+    pub(crate) ward_staff: HashMap<(UserId, Arc<str>), Vec<Relation>>,
+    pub(crate) relations: HashMap<(UserId, PatientId), Vec<Relation>>,
+    pub(crate) enrolments: HashMap<PatientId, Vec<Enrolment>>,
+    pub(crate) consents: HashMap<PatientId, Vec<Consent>>,
+    /// From when on its tokens and certificates must be; `None`: it may not send.
+    pub(crate) devices: HashMap<DeviceId, Option<Nanos>>,
+    /// Ascending by time, without overlap.
+    pub(crate) assignments: HashMap<DeviceId, Vec<Assignment>>,
+}
+
+impl Links {
+    /// What a person is: a patient, or not; in a ward, or not.
+    pub(crate) fn set_person(&mut self, user: UserId, patient: Option<PatientId>, ward: Option<&str>, suspended: bool) {
+        self.myself.remove(&user);
+        self.suspended.remove(&user);
+        if suspended {
+            self.suspended.insert(user, ());
+        }
+        if let Some(patient) = patient {
+            self.myself.insert(user, patient);
+            self.people.insert(patient, user);
+            if let Some(ward) = ward {
+                self.wards.insert(patient, ward.into());
+            }
+        }
+    }
+
+    /// A relation to a patient or, for ward staff, to a ward.
+    pub(crate) fn tie(
+        &mut self,
+        kind: RelationKind,
+        user: UserId,
+        patient: Option<Uuid>,
+        ward: Option<&str>,
+        Span { from, to }: Span,
+    ) {
+        if let Some(held) = self.held(user, patient, ward) {
+            held.push(Relation { kind, from, to });
+        }
+    }
+
+    /// The relation holds no more, and never did.
+    pub(crate) fn untie(
+        &mut self,
+        kind: RelationKind,
+        user: UserId,
+        patient: Option<Uuid>,
+        ward: Option<&str>,
+        Span { from, to }: Span,
+    ) {
+        if let Some(held) = self.held(user, patient, ward)
+            && let Some(place) = held.iter().position(|one| *one == Relation { kind, from, to })
+        {
+            held.remove(place);
+        }
+    }
+
+    fn held(&mut self, user: UserId, patient: Option<Uuid>, ward: Option<&str>) -> Option<&mut Vec<Relation>> {
+        match (patient, ward) {
+            (Some(patient), _) => Some(self.relations.entry((user, PatientId::new(patient))).or_default()),
+            (None, Some(ward)) => Some(self.ward_staff.entry((user, ward.into())).or_default()),
+            (None, None) => None,
+        }
+    }
+
+    /// Assigns a device; `false`, and nothing is changed, when it has another patient in that time.
+    pub(crate) fn assign(&mut self, device: DeviceId, patient: PatientId, Span { from, to }: Span) -> bool {
+        let held = self.assignments.entry(device).or_default();
+        if held.iter().any(|one| one.from < to && from < one.to) {
+            return false;
+        }
+        let place = held.partition_point(|one| one.from < from);
+        held.insert(place, Assignment { patient, from, to });
+        true
+    }
+}

@@ -1,0 +1,240 @@
+//! What changes amount to, and which are refused.
+
+use super::*;
+use crate::{Directory, Identity, NoDevice};
+use model::{
+    DeviceId, PatientId, UserId,
+    access::{Action, Denied, Permission, RelationKind, Scope, decide},
+};
+
+const NURSE: Uuid = Uuid::from_u128(1);
+const PATIENT: Uuid = Uuid::from_u128(2);
+const MONITOR: Uuid = Uuid::from_u128(3);
+const NOW: Nanos = Nanos(1_000);
+
+fn user(id: Uuid, patient: Option<Uuid>) -> Change {
+    Change::User(User { id, patient, ward: patient.map(|_| "icu".into()), suspended: false, revision: Uuid::nil() })
+}
+
+fn grant(number: u128, role: &str, ward: Option<&str>) -> Change {
+    let ward = ward.map(str::to_owned);
+    Change::Grant(Grant { id: Uuid::from_u128(number), user: NURSE, role: role.into(), ward, study: None })
+}
+
+fn care_team(from: i64, to: i64) -> Change {
+    let (id, kind) = (Uuid::from_u128(20), "care-team".to_owned());
+    Change::Relation(Relation { id, user: NURSE, kind, patient: Some(PATIENT), ward: None, study: None, from, to })
+}
+
+fn device(id: Uuid, mac: Option<&str>, status: DeviceStatus) -> Device {
+    Device {
+        id,
+        name: "monitor".into(),
+        mac: mac.map(str::to_owned),
+        model: String::new(),
+        mdc_type: String::new(),
+        firmware: String::new(),
+        software: String::new(),
+        registered_by: NURSE,
+        status,
+        claim: None,
+        credentials_from: 500,
+        first_used_at: None,
+    }
+}
+
+fn assignment(number: u128, patient: Uuid, from: i64, to: i64) -> Change {
+    let id = Uuid::from_u128(number);
+    Change::Assignment(Assignment { id, device: MONITOR, patient, from, to, by: NURSE })
+}
+
+/// A directory in which these changes were made, one entry each; every one of them fits.
+fn after(changes: &[Change]) -> Directory {
+    let mut state = State::default();
+    for change in changes {
+        let entry = Entry::new(NOW, None, vec![change.clone()]);
+        let entry = Entry::decode(&entry.encode()).unwrap();
+        state.follow(state.sequence() + 1, &entry).unwrap();
+    }
+    Directory::default().with_registry(state)
+}
+
+/// Why one more change does not fit; nothing of it is in force.
+fn refused(changes: &[Change], one_more: Change) -> &'static str {
+    let directory = after(changes);
+    let mut copy = State::clone(directory.registry());
+    copy.judge(vec![one_more], NOW).remove(0).err().expect("a refusal").reason
+}
+
+fn reads(directory: &Directory, now: i64) -> Result<(), Denied> {
+    let subject = Subject::User(UserId::new(NURSE));
+    let identity = Identity { subject, scope: None, issued_at: Nanos(0), expires_at: Nanos::MAX };
+    let principal = directory.principal(&identity, None);
+    let patient = PatientId::new(PATIENT);
+    let facts = directory.facts(&principal, patient);
+    decide(&principal, Action::ReadTimeline, patient, &facts, Nanos(now)).map(|_| ())
+}
+
+#[test]
+fn roles_and_relations_open_what_they_should_and_close_it_again() {
+    let base = [user(NURSE, None), user(PATIENT, Some(PATIENT)), grant(10, "nurse", Some("icu")), care_team(0, 5_000)];
+    assert_eq!(reads(&after(&base), 1_000), Ok(()));
+    assert_eq!(reads(&after(&base), 5_000), Err(Denied::NoRelation));
+    let with = |change: Change| after(&[&base[..], &[change]].concat());
+    assert_eq!(reads(&with(care_team(0, 900)), 1_000), Err(Denied::NoRelation), "the relation has another end");
+    assert_eq!(
+        reads(&with(Change::GrantRemoved(Uuid::from_u128(10))), 1_000),
+        Err(Denied::Permission(Permission::ReadReadings))
+    );
+    let Change::User(person) = user(NURSE, None) else { unreachable!() };
+    let suspended = with(Change::User(User { suspended: true, ..person.clone() }));
+    assert_eq!(reads(&suspended, 1_000), Err(Denied::Permission(Permission::ReadReadings)));
+    assert_eq!(reads(&with(Change::UserRemoved(NURSE)), 1_000), Err(Denied::Permission(Permission::ReadReadings)));
+    assert_eq!(suspended.registry().versions(&NURSE).len(), 2);
+
+    let id = Uuid::from_u128(30);
+    let bar = |to| Consent { id, patient: PATIENT, bars: Barring::User(NURSE), purpose: None, from: 0, to };
+    assert_eq!(reads(&with(Change::Consent(bar(9_000))), 1_000), Err(Denied::Consent));
+    let revoked = after(&[&base[..], &[Change::Consent(bar(9_000)), Change::Consent(bar(900))]].concat());
+    assert_eq!(reads(&revoked, 1_000), Ok(()));
+
+    // a changed role counts for those who hold it; a ward that the patient has left does not
+    let none = Role { id: "nurse".into(), category: "clinician".into(), permissions: vec![], may_grant: vec![] };
+    assert_eq!(reads(&with(Change::Role(none)), 1_000), Err(Denied::Permission(Permission::ReadReadings)));
+    let moved = User { id: PATIENT, patient: Some(PATIENT), ward: Some("ward 7".into()), ..person };
+    assert_eq!(reads(&with(Change::User(moved)), 1_000), Err(Denied::Scope(Permission::ReadReadings)));
+}
+
+#[test]
+fn an_emergency_opens_one_patient_for_its_time_and_the_purpose_is_that() {
+    let emergency = BreakGlass {
+        id: Uuid::from_u128(40),
+        user: NURSE,
+        patient: PATIENT,
+        reason: "life-threat".into(),
+        text: String::new(),
+        from: 1_000,
+        to: 2_000,
+        review: None,
+    };
+    let base = [user(PATIENT, Some(PATIENT)), grant(10, "nurse", None)];
+    let directory = after(&[&base[..], &[Change::BreakGlass(emergency.clone())]].concat());
+    assert_eq!(reads(&directory, 1_500), Ok(()));
+    assert_eq!(reads(&directory, 2_000), Err(Denied::NoRelation));
+    assert_eq!(directory.related(RelationKind::Emergency, PatientId::new(PATIENT), Nanos(1_500)), [UserId::new(NURSE)]);
+    // its review does not open it once more
+    let review = Some(Review { by: NURSE, at: 1_600, outcome: "justified".into(), text: String::new() });
+    let reviewed = Change::BreakGlass(BreakGlass { review, to: 9_000, ..emergency });
+    let mut copy = State::clone(directory.registry());
+    assert!(copy.judge(vec![reviewed], NOW)[0].is_ok());
+    assert_eq!(reads(&directory.with_registry(copy), 3_000), Err(Denied::NoRelation));
+}
+
+#[test]
+fn devices_send_for_the_patient_of_the_time_with_credentials_that_count() {
+    let base = [
+        Change::Device(device(MONITOR, Some("00:00:5e:00:53:01"), DeviceStatus::Active)),
+        assignment(50, PATIENT, 0, 1_000),
+        assignment(51, NURSE, 1_000, i64::MAX),
+    ];
+    let directory = after(&base);
+    let held = directory.assignments(DeviceId::new(MONITOR), Nanos(500)).unwrap();
+    assert_eq!(held.iter().map(|one| one.patient.uuid()).collect::<Vec<_>>(), [PATIENT, NURSE]);
+    assert_eq!(directory.assignments(DeviceId::new(MONITOR), Nanos(499)), Err(NoDevice::Revoked), "an old token");
+    assert_eq!(directory.assignments(DeviceId::new(NURSE), Nanos(500)), Err(NoDevice::Unknown));
+    for status in [DeviceStatus::Registered, DeviceStatus::Revoked, DeviceStatus::Retired] {
+        let off = after(&[&base[..], &[Change::Device(device(MONITOR, None, status))]].concat());
+        assert_eq!(off.assignments(DeviceId::new(MONITOR), Nanos::MAX), Err(NoDevice::Revoked), "{status:?}");
+    }
+    let ended =
+        after(&[&base[..], &[assignment(51, NURSE, 1_000, 2_000), assignment(52, PATIENT, 2_000, 3_000)]].concat());
+    assert_eq!(ended.assignments(DeviceId::new(MONITOR), NOW).unwrap().len(), 3);
+}
+
+#[test]
+fn what_contradicts_the_rest_is_refused_and_changes_nothing() {
+    let mac = Some("00:00:5e:00:53:01");
+    let base = [
+        user(PATIENT, Some(PATIENT)),
+        grant(10, "nurse", None),
+        Change::Device(device(MONITOR, mac, DeviceStatus::Active)),
+        assignment(50, PATIENT, 0, 1_000),
+        assignment(51, PATIENT, 2_000, 3_000),
+    ];
+    let role = |names: &[&str]| {
+        let permissions = names.iter().map(|&name| name.to_owned()).collect();
+        Change::Role(Role { id: "r".into(), category: String::new(), permissions, may_grant: vec![] })
+    };
+    let cases = [
+        (user(NURSE, Some(PATIENT)), "PATIENT_TAKEN"),
+        (Change::UserRemoved(NURSE), "NO_SUCH_USER"),
+        (role(&["readings.read", "readings.delete"]), "UNKNOWN_PERMISSION"),
+        (Change::RoleRemoved("nurse".into()), "ROLE_IN_USE"),
+        (Change::RoleRemoved("pilot".into()), "NO_SUCH_ROLE"),
+        (grant(11, "pilot", None), "NO_SUCH_ROLE"),
+        (grant(11, "nurse", None), "ALREADY_GRANTED"),
+        (Change::GrantRemoved(NURSE), "NO_SUCH_GRANT"),
+        (care_team(5, 5), "BAD_RELATION"),
+        (Change::Device(device(NURSE, mac, DeviceStatus::Registered)), "MAC_TAKEN"),
+        (assignment(52, NURSE, 999, 1_001), "ASSIGNMENT_OVERLAPS"),
+        (assignment(50, PATIENT, 0, 2_001), "ASSIGNMENT_OVERLAPS"),
+        (assignment(52, NURSE, 9, 9), "TIMES_REVERSED"),
+    ];
+    for (change, reason) in cases {
+        assert_eq!(refused(&base, change), reason);
+    }
+    // an overlap that was refused leaves the old end in force
+    let directory = after(&base);
+    let mut copy = State::clone(directory.registry());
+    assert!(copy.judge(vec![assignment(50, PATIENT, 0, 2_001)], NOW)[0].is_err());
+    let held = directory.with_registry(copy);
+    let held = held.assignments(DeviceId::new(MONITOR), NOW).unwrap();
+    assert_eq!(held.iter().map(|one| one.to.0).collect::<Vec<_>>(), [1_000, 3_000]);
+    // of several at once those that fit are taken
+    let mut copy = State::default();
+    let two = [device(MONITOR, mac, DeviceStatus::Active), device(NURSE, mac, DeviceStatus::Active)];
+    let judged = copy.judge(two.map(Change::Device).to_vec(), NOW);
+    assert!(judged[0].is_ok() && judged[1].as_ref().is_err_and(|refused| refused.reason == "MAC_TAKEN"));
+    // a retired device's address is free
+    let retired = [
+        Change::Device(device(MONITOR, mac, DeviceStatus::Active)),
+        Change::Device(device(MONITOR, mac, DeviceStatus::Retired)),
+    ];
+    assert_eq!(after(&retired).registry().device_with_mac("00:00:5e:00:53:01"), None);
+}
+
+#[test]
+fn entries_follow_each_other_and_what_is_not_understood_is_an_error() {
+    let mut state = State::default();
+    let entry = Entry::new(NOW, Some(Subject::User(UserId::new(NURSE))), vec![user(NURSE, None)]);
+    assert!(state.follow(2, &entry).is_err());
+    state.follow(1, &entry).unwrap();
+    assert!(state.follow(1, &entry).is_err());
+    let kept = state.user(&NURSE).unwrap();
+    assert_eq!((kept.sequence, kept.at, kept.by.as_str()), (1, NOW, format!("user:{NURSE}").as_str()));
+    for bytes in [
+        &b""[..],
+        b"{}",
+        br#"{"at":1,"by":"x","request":"00000000-0000-0000-0000-000000000000","changes":[{"door":1}]}"#,
+    ] {
+        assert!(Entry::decode(bytes).is_err());
+    }
+    assert_eq!(state.roles(None).count(), 8);
+}
+
+#[test]
+fn who_may_grant_what() {
+    let directory = after(&[grant(10, "administrator", Some("icu")), grant(11, "nurse", None)]);
+    let may = directory.may_grant(UserId::new(NURSE));
+    let has = |permission, scope: Scope| may.iter().any(|grant| grant.permission == permission && grant.scope == scope);
+    assert!(has(Permission::ReadAudit, Scope::Ward("icu".into())));
+    assert!(has(Permission::ReadReadings, Scope::Everywhere), "what one may do one may pass on");
+    assert!(!has(Permission::ReadAudit, Scope::Everywhere));
+}
+
+#[test]
+fn a_claim_code_is_known_only_by_its_hash() {
+    let code = ClaimCode::of("one-two-three");
+    assert!(code.is("one-two-three") && !code.is("one-two-four") && !code.is(""));
+    assert!(!serde_json::to_string(&code).unwrap().contains("one-two"));
+}

@@ -1,0 +1,67 @@
+//! The registry's changes by number, and what is known of people by person and revision.
+
+use super::{Inner, Store, failed, keys};
+use crate::{Error, Registry, Revision};
+use async_trait::async_trait;
+use bytes::Bytes;
+use fjall::Readable;
+use model::UserId;
+
+#[async_trait]
+impl Registry for Store {
+    async fn put_change(&self, sequence: u64, change: &[u8]) -> Result<bool, Error> {
+        let change = change.to_vec();
+        self.blocking(move |inner| inner.put_change(sequence, &change)).await
+    }
+
+    async fn changes(&self, from: u64, limit: usize) -> Result<Vec<(u64, Bytes)>, Error> {
+        self.blocking(move |inner| {
+            let change = |guard: fjall::Guard| {
+                let (key, value) = guard.into_inner().map_err(failed)?;
+                Ok((keys::parse_change(&key)?, Bytes::copy_from_slice(&value)))
+            };
+            let range = inner.db.snapshot().range(&inner.registry_changes, keys::change(from)..);
+            let stored: Vec<_> = range.take(limit).map(change).collect::<Result<_, _>>()?;
+            Ok(stored.into_iter().zip(from..).take_while(|((n, _), due)| n == due).map(|(change, _)| change).collect())
+        })
+        .await
+    }
+
+    async fn put_profile(&self, user: UserId, revision: Revision, profile: &[u8]) -> Result<(), Error> {
+        let profile = profile.to_vec();
+        self.blocking(move |inner| {
+            let mut batch = inner.db.batch();
+            batch.insert(&inner.profiles, keys::profile(user, revision), profile);
+            let writing = inner.writing();
+            inner.commit(batch)?;
+            drop(writing);
+            inner.sync()
+        })
+        .await
+    }
+
+    async fn profile(&self, user: UserId, revision: Revision) -> Result<Option<Bytes>, Error> {
+        self.blocking(move |inner| {
+            let stored = inner.profiles.get(keys::profile(user, revision)).map_err(failed)?;
+            Ok(stored.map(|bytes| Bytes::copy_from_slice(&bytes)))
+        })
+        .await
+    }
+}
+
+impl Inner {
+    fn put_change(&self, sequence: u64, change: &[u8]) -> Result<bool, Error> {
+        let key = keys::change(sequence);
+        let writing = self.writing();
+        let taken = self.registry_changes.get(key).map_err(failed)?;
+        let ours = taken.as_deref().is_none_or(|there| there == change);
+        if taken.is_none() {
+            let mut batch = self.db.batch();
+            batch.insert(&self.registry_changes, key, change);
+            self.commit(batch)?;
+        }
+        drop(writing);
+        self.sync()?;
+        Ok(ours)
+    }
+}
