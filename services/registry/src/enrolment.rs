@@ -39,7 +39,7 @@ impl EnrolmentService for Registry {
         let decided = waited.as_ref().map(|_| ()).map_err(|_| Denied::Permission(Action::SendReadings.needs()));
         self.audited(&caller, Action::SendReadings, None, decided, "claim").await?;
         // a token says when it was issued to the second: it must not look older than the code
-        let wait = waited?.0 - (self.clock)().0;
+        let wait = waited?.0.saturating_sub((self.clock)().0);
         tokio::time::sleep(Duration::from_nanos(u64::try_from(wait).unwrap_or(0))).await;
         let (token, expires_at) = self.token(device)?;
         let expires_at = Some(convert::timestamp(expires_at));

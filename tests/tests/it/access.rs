@@ -209,7 +209,13 @@ async fn every_rpc_wants_a_token_unless_it_is_open_to_all() -> anyhow::Result<()
             let mut channel = sandbox.channel().await?;
             let answer = raw::call(&mut channel, &format!("/{rpc}"), headers, raw::frame(0, &[])).await?;
             let refused = answer.status.code() == Code::Unauthenticated;
-            assert_eq!(refused, !actions.is_empty(), "{rpc} with {} headers: {:?}", headers.len(), answer.status.code());
+            assert_eq!(
+                refused,
+                !actions.is_empty(),
+                "{rpc} with {} headers: {:?}",
+                headers.len(),
+                answer.status.code()
+            );
             assert!(!refused || answer.bytes.is_empty());
         }
     }

@@ -9,6 +9,7 @@ mod hold;
 mod mutations;
 mod no_patient_data;
 mod quarantine;
+mod registry;
 mod round_trip;
 mod streams;
 mod timeline;

@@ -1,0 +1,81 @@
+//! The registry by its API: who may change what, what is refused, and how soon it counts.
+
+mod devices;
+mod imports;
+mod people;
+mod roles;
+
+use anyhow::Context;
+use auth::demo_person;
+use proto::registry::v1::{
+    CreateGrantRequest, CreateRelationRequest, CreateUserRequest, Grant, Person, Relation, User,
+    registry_service_client::RegistryServiceClient,
+};
+use tests::{Sandbox, line::Problem, with_token};
+use tonic::{Code, Request, Response, Status, transport::Channel};
+use uuid::Uuid;
+
+/// Somebody who asks the registry.
+struct Asking {
+    client: RegistryServiceClient<Channel>,
+    token: String,
+}
+
+impl Asking {
+    /// One of the demo's people, by role.
+    async fn demo(sandbox: &Sandbox, role: &str) -> anyhow::Result<Self> {
+        let user = demo_person(role).context("no such role")?;
+        Self::user(sandbox, user.uuid()).await
+    }
+
+    async fn user(sandbox: &Sandbox, user: Uuid) -> anyhow::Result<Self> {
+        Self::with(sandbox, sandbox.issuer()?.user_token(model::UserId::new(user))?).await
+    }
+
+    async fn with(sandbox: &Sandbox, token: String) -> anyhow::Result<Self> {
+        Ok(Self { client: RegistryServiceClient::new(sandbox.channel().await?), token })
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        with_token(message, &self.token).expect("a token")
+    }
+}
+
+/// Code, reason and field of a refusal.
+fn refusal<T>(answer: Result<Response<T>, Status>) -> anyhow::Result<(Code, String, String)> {
+    let problem = Problem::from(answer)?;
+    Ok((problem.code, problem.reason, problem.fields.first().cloned().unwrap_or_default()))
+}
+
+/// Asserts that a call is refused with a code and a reason.
+macro_rules! refused {
+    ($answer:expr, $code:ident, $reason:literal) => {{
+        let (code, reason, field) = refusal($answer)?;
+        assert_eq!((code, reason.as_str()), (Code::$code, $reason), "field {field}");
+        field
+    }};
+}
+use refused;
+
+/// A new person of the registry; a patient in the ward where the demo's people work, or nobody's patient.
+async fn person(admin: &mut Asking, name: &str, patient: bool) -> anyhow::Result<User> {
+    let person = Some(Person { name: name.into(), birth_date: "1969-12-31".into() });
+    let patient_id = if patient { Uuid::new_v4().to_string() } else { String::new() };
+    let ward = if patient { "icu" } else { "" }.to_owned();
+    let user = User { person, patient_id, ward, ..User::default() };
+    let request = admin.request(CreateUserRequest { user: Some(user) });
+    admin.client.create_user(request).await?.into_inner().user.context("a user")
+}
+
+async fn grant(admin: &mut Asking, user_id: &str, role: &str) -> anyhow::Result<Grant> {
+    let grant = Grant { user_id: user_id.into(), role_id: role.into(), ..Grant::default() };
+    let request = admin.request(CreateGrantRequest { grant: Some(grant) });
+    admin.client.create_grant(request).await?.into_inner().grant.context("a grant")
+}
+
+async fn tie(admin: &mut Asking, user_id: &str, kind: &str, patient_id: &str) -> anyhow::Result<Relation> {
+    let relation =
+        Relation { user_id: user_id.into(), kind: kind.into(), patient_id: patient_id.into(), ..Relation::default() };
+    let request = admin.request(CreateRelationRequest { relation: Some(relation) });
+    admin.client.create_relation(request).await?.into_inner().relation.context("a relation")
+}
