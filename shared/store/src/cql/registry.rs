@@ -44,7 +44,7 @@ impl Registry for Store {
                 })
                 .await?;
             let n = seen.iter().zip(next..).take_while(|((sequence, _), expected)| sequence == expected).count();
-            let at_its_end = n > 0 && (next + n as u64) % CHANGES_A_CHUNK == 0;
+            let at_its_end = n > 0 && (next + n as u64).is_multiple_of(CHANGES_A_CHUNK);
             next += n as u64;
             changes.extend(seen.into_iter().take(n));
             if !at_its_end {
