@@ -3,7 +3,7 @@
 //! Entries and what the indexes say of them are one batch, and synced before `append` returns.
 
 use super::{Inner, Store, failed, keys};
-use crate::{Audit, AuditQuery, Error, audit::Indexed, measure};
+use crate::{Audit, AuditQuery, Error, Found, audit::Indexed, measure};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fjall::{Readable, Snapshot};
@@ -39,7 +39,7 @@ impl Audit for Store {
         self.blocking(Inner::audit_writers).await
     }
 
-    async fn search(&self, query: &AuditQuery) -> Result<Vec<Entry>, Error> {
+    async fn search(&self, query: &AuditQuery) -> Result<Found, Error> {
         let query = *query;
         self.blocking(move |inner| inner.search_audit(&query)).await
     }
@@ -77,15 +77,18 @@ impl Inner {
         Ok(writers)
     }
 
-    fn search_audit(&self, query: &AuditQuery) -> Result<Vec<Entry>, Error> {
+    fn search_audit(&self, query: &AuditQuery) -> Result<Found, Error> {
+        let mut found = Found::default();
         if query.from >= query.to {
-            return Ok(Vec::new());
+            return Ok(found);
         }
         let snapshot = self.db.snapshot();
         let index = if query.patient.is_some() { &self.audit_by_patient } else { &self.audit_by_time };
         let bound = |at| keys::audit_index(query.patient, at, &[]);
-        let found = snapshot.range(index, bound(query.from)..bound(query.to)).rev().take(query.limit);
-        found.map(|guard| self.audit_entry(&snapshot, query, &guard.key().map_err(failed)?)).collect()
+        for guard in snapshot.range(index, bound(query.from)..bound(query.to)).rev().take(query.limit) {
+            found.take(self.audit_entry(&snapshot, query, &guard.key().map_err(failed)?))?;
+        }
+        Ok(found)
     }
 
     /// The entry that a key of an index names.
@@ -103,15 +106,12 @@ mod tests {
     use model::{
         Nanos, PatientId,
         access::Purpose,
-        audit::{Chain, Event, Outcome},
+        audit::{Chain, Checkpoint, Event, Outcome, Verifier},
     };
 
-    #[tokio::test]
-    async fn an_index_that_lies_is_noticed() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        let event = |patient: u8| Event {
-            at: Nanos(7),
+    fn event(patient: u8, at: i64) -> Event {
+        Event {
+            at: Nanos(at),
             subject: None,
             patient: Some(PatientId::from_bytes([patient; 16])),
             action: "readings.timeline".into(),
@@ -119,24 +119,98 @@ mod tests {
             outcome: Outcome::Allowed,
             detail: "".into(),
             request: [0; 16],
-        };
+        }
+    }
+
+    /// What somebody does to the stored log, and how many entries cannot be read then.
+    const EDITS: [(&str, usize); 7] = [
+        ("nothing", 0),
+        ("a hash changed", 0),
+        ("an entry made unreadable", 1),
+        ("one taken away", 1),
+        ("two swapped", 2),
+        ("the end cut off", 10),
+        ("one of another writer", 1),
+    ];
+
+    fn edit(store: &Store, what: &str, writer: WriterId, other: &Entry) {
+        let audit = &store.inner.audit;
+        let get = |n: u64| audit.get(keys::audit(writer, n)).unwrap().unwrap().to_vec();
+        let put = |n: u64, bytes: &[u8]| audit.insert(keys::audit(writer, n), bytes).unwrap();
+        let remove = |n: u64| audit.remove(keys::audit(writer, n)).unwrap();
+        match what {
+            "nothing" => {}
+            "a hash changed" => put(5, &{
+                let mut bytes = get(5);
+                bytes[20] ^= 1;
+                bytes
+            }),
+            "an entry made unreadable" => put(5, &[&[9], &get(5)[1..]].concat()),
+            "one taken away" => remove(5),
+            "two swapped" => {
+                let (five, nine) = (get(5), get(9));
+                put(5, &nine);
+                put(9, &five);
+            }
+            "the end cut off" => (31..=40).for_each(remove),
+            _ => put(5, &other.encode()),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_done_to_the_stored_log_is_found_and_the_rest_can_still_be_searched() {
+        for (what, unreadable) in EDITS {
+            let dir = tempfile::tempdir().unwrap();
+            let mut chain = Chain::new(WriterId::from_bytes([1; 16]));
+            let writer = chain.writer();
+            let all: Vec<_> = (1..=40).map(|n| chain.append(event(1, n))).collect();
+            let other = Chain::new(WriterId::from_bytes([2; 16])).append(event(1, 5));
+            let (sequence, hash) = (chain.sequence(), chain.last());
+            let last = Checkpoint { writer, sequence, hash, at: Nanos(9), key_id: [1; 8], signature: [7; 64] };
+            let store = Store::open(dir.path()).unwrap();
+            store.append(&all).await.unwrap();
+            edit(&store, what, writer, &other);
+            drop(store);
+
+            let store = Store::open(dir.path()).unwrap();
+            let mut verifier = Verifier::new(writer, [last], |checkpoint| checkpoint.signature == [7; 64]);
+            let stored = store.entries(writer, 1, 100).await.unwrap();
+            stored.iter().for_each(|(sequence, bytes)| verifier.take(*sequence, bytes));
+            assert_eq!(verifier.close().is_empty(), what == "nothing", "{what}");
+            let patient = Some(PatientId::from_bytes([1; 16]));
+            for patient in [patient, None] {
+                let query = AuditQuery { patient, from: Nanos::MIN, to: Nanos::MAX, limit: 100 };
+                let found = store.search(&query).await.unwrap();
+                assert_eq!((found.entries.len(), found.unreadable), (40 - unreadable, unreadable), "{what}");
+                assert!(found.entries.is_sorted_by(|a, b| a.event.at > b.event.at), "{what}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_index_that_lies_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
         let mut chain = Chain::new(WriterId::from_bytes([1; 16]));
-        store.append(&[chain.append(event(1)), chain.append(event(2))]).await.unwrap();
+        store.append(&[chain.append(event(1, 7)), chain.append(event(2, 7))]).await.unwrap();
         let query =
             AuditQuery { patient: Some(PatientId::from_bytes([1; 16])), from: Nanos::MIN, to: Nanos::MAX, limit: 10 };
-        assert_eq!(store.search(&query).await.unwrap().len(), 1);
+        let found = async || {
+            let found = store.search(&query).await.unwrap();
+            (found.entries.len(), found.unreadable)
+        };
+        assert_eq!(found().await, (1, 0));
 
         // another patient's entry, one that is not there, one of another time
         for (at, sequence) in [(7, 2), (7, 3), (8, 1)] {
             let key = keys::audit_index(query.patient, Nanos(at), &keys::audit(chain.writer(), sequence));
             store.inner.audit_by_patient.insert(&key, []).unwrap();
-            let found = store.search(&query).await;
-            assert!(matches!(found, Err(Error::Corrupt(_))), "{at} {sequence}: {found:?}");
+            assert_eq!(found().await, (1, 1), "{at} {sequence}");
             store.inner.audit_by_patient.remove(key).unwrap();
         }
         // bytes that were changed
         store.inner.audit.insert(keys::audit(chain.writer(), 1), [9]).unwrap();
-        assert!(matches!(store.search(&query).await, Err(Error::Corrupt(_))));
+        assert_eq!(found().await, (0, 1));
         assert_eq!(store.entries(chain.writer(), 1, 1).await.unwrap(), [(1, Bytes::from_static(&[9]))]);
     }
 }
