@@ -6,11 +6,14 @@
 //! it in this process, without the network, and with a clock of the test's own; the same seed gives the same cases.
 
 mod case;
+mod closed;
 mod desk;
 mod oracle;
 mod question;
 mod readings;
 mod world;
+
+pub use closed::ask_all;
 
 use case::Run;
 use rand::{SeedableRng, rngs::StdRng};

@@ -145,7 +145,8 @@ pub fn shown(all: &[Reading], question: &Question, range: (i64, i64), skipped: u
 fn timeline(wanted: &[&Reading], question: &Question, (from, to): (i64, i64), skipped: usize, now: i64) -> Shown {
     let size = if question.size == 0 { 1_000 } else { question.size as usize };
     let in_range: Vec<_> = wanted.iter().filter(|reading| from <= reading.at && reading.at < to).collect();
-    let rest = &in_range[skipped..];
+    // a token that counts what is not there shows nothing
+    let rest = in_range.get(skipped..).unwrap_or_default();
     let line = |reading: &&&Reading| reading.line(question.kind == Kind::Columns);
     let coverage = if question.token.is_empty() { coverage(wanted, (from, to), now) } else { vec![] };
     Shown { lines: rest.iter().take(size).map(line).collect(), coverage, more: rest.len() > size }

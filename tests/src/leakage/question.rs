@@ -140,6 +140,11 @@ impl Question {
         Self { metrics, ..question }
     }
 
+    /// All that is usual.
+    pub fn all_of(patient: Uuid) -> Self {
+        Self { kind: Kind::Latest, patient, metrics: vec![], from: None, to: None, size: 0, token: String::new() }
+    }
+
     fn bounds(&self) -> (Option<Timestamp>, Option<Timestamp>) {
         let at = |at: Option<i64>| at.map(|at| convert::timestamp(Nanos(at)));
         (at(self.from), at(self.to))

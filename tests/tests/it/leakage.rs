@@ -1,6 +1,6 @@
 //! A small leakage test; the full count is `cargo run --release -p tests --example leakage`.
 
-use tests::leakage::{Plan, Report, run};
+use tests::leakage::{Plan, Report, ask_all, run};
 
 fn passes(report: &Report) {
     println!("{report}");
@@ -24,5 +24,15 @@ fn the_same_holds_with_the_audit_log_on_disk() -> anyhow::Result<()> {
     let report = run(&Plan { cases: 400, seed: 2, workers: 1, stored_log: true })?;
     passes(&report);
     assert!(report.answered > 40 && report.audited > 400, "{report}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_shown_when_the_audit_log_fails_or_hangs() -> anyhow::Result<()> {
+    let (fails, hangs) = tokio::try_join!(ask_all(1, false), ask_all(1, true))?;
+    assert_eq!(fails, hangs);
+    let [open, refused] = fails;
+    assert_eq!((open.len(), refused.len()), (1, 1), "{open:?} {refused:?}");
+    assert!(open["AUDIT_UNAVAILABLE"] > 20 && refused["AUDIT_UNAVAILABLE"] > 20, "{open:?} {refused:?}");
     Ok(())
 }

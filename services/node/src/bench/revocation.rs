@@ -46,8 +46,8 @@ const READERS: u32 = 5;
 const EVERY: Duration = Duration::from_millis(50);
 /// A change is in force within five seconds: what has not ended by then and long after never will.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The directory is looked at every second: the change comes at any time of it.
-const PHASE_MS: u64 = 1_000;
+/// The directory is looked at every second, a quiet stream every few: the change comes at any time of both.
+const PHASE_MS: u64 = 5_000;
 const WANTED_SECONDS: f64 = 5.0;
 
 /// Seconds until each stream and each reader was stopped.
