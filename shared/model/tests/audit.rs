@@ -234,41 +234,12 @@ fn what_no_checkpoint_covers_is_said() {
     assert_eq!(verifier.close(), []);
 }
 
-/// One edit of the checkpoint that is kept apart. (One that is taken away, or an older one in its place, proves less: that
-/// is why they are kept where nobody can do that.)
-fn edit_checkpoint(mut below: impl FnMut(usize) -> usize, last: &mut Checkpoint) -> &'static str {
-    match below(4) {
-        0 | 1 => {
-            let mut bytes = last.encode();
-            let bit = below(bytes.len() * 8);
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            // one that cannot be read is noticed by whoever reads it
-            match Checkpoint::decode(&bytes) {
-                Ok(edited) => *last = edited,
-                Err(_) => last.signature[0] ^= 1,
-            }
-            "a bit of the checkpoint flipped"
-        }
-        2 => {
-            *last = checkpoint(&Chain::new(WriterId::from_bytes([2; 16])));
-            "the checkpoint of another writer"
-        }
-        _ => {
-            // the signature of another one, which is right there
-            let mut chain = Chain::new(last.writer);
-            (0..=below(20)).for_each(|n| drop(chain.append(event(n as u64))));
-            last.signature = checkpoint(&chain).signature;
-            "the signature of another checkpoint"
-        }
-    }
-}
-
 /// One edit of a log or of its checkpoint, and the first place at which anything differs.
 fn edit(random: &mut TestRng, log: &mut Log, others: &Log, last: &mut Checkpoint) -> (&'static str, usize) {
     let n = log.len();
     let mut below = |n: usize| random.random_range(0..n);
     let at = below(n);
-    match below(11) {
+    match below(10) {
         0 | 1 => {
             let bit = below(log[at].1.len() * 8);
             log[at].1[bit / 8] ^= 1 << (bit % 8);
@@ -311,7 +282,17 @@ fn edit(random: &mut TestRng, log: &mut Log, others: &Log, last: &mut Checkpoint
             (1..).zip(log.iter_mut()).for_each(|(sequence, entry)| entry.0 = sequence);
             ("numbered anew", at)
         }
-        _ => (edit_checkpoint(below, last), 0),
+        _ => {
+            let mut bytes = last.encode();
+            let bit = below(bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            // one that cannot be read is noticed by whoever reads it
+            match Checkpoint::decode(&bytes) {
+                Ok(edited) => *last = edited,
+                Err(_) => last.signature[0] ^= 1,
+            }
+            ("the checkpoint", 0)
+        }
     }
 }
 
@@ -357,7 +338,7 @@ fn every_edit_is_found() {
         assert!(!verifier.close().is_empty(), "edit {n} at {from}: {what}");
         *kinds.entry(what).or_insert(0) += 1;
     }
-    assert!(kinds.len() == 11 && kinds.values().all(|n| *n > N_EDITS / 30), "{kinds:?}");
+    assert!(kinds.len() == 9 && kinds.values().all(|n| *n > N_EDITS / 20), "{kinds:?}");
 
     for at in 0..log.len() {
         let mut forged = log.clone();
