@@ -3,9 +3,11 @@
 //! Suites: `it` (embedded engines, no network beyond loopback) and, with the feature `live`, `live` (Kafka and a CQL
 //! server; fails when they are not there).
 
+pub mod audit_kill;
 pub mod builders;
 pub mod fakes;
 pub mod http;
+pub mod leakage;
 pub mod line;
 pub mod raw;
 pub mod torture;

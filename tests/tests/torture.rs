@@ -1,6 +1,10 @@
-//! A small torture test on the embedded engines; the full count is `cargo run --release -p tests --example torture`.
+//! Small torture tests on the embedded engines; the full counts are `cargo run --release -p tests --example torture` and
+//! `--example audit_kill`.
 
-use tests::torture::{Plan, engines::Kind, run};
+use tests::{
+    audit_kill,
+    torture::{Plan, engines::Kind, run},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_doubled_or_made_up_when_the_node_is_killed() -> anyhow::Result<()> {
@@ -19,5 +23,15 @@ async fn nothing_acknowledged_is_lost_doubled_or_made_up_when_the_node_is_killed
     assert_eq!(report.violations, Vec::<String>::new());
     assert_eq!(report.faults.node_kills, 8);
     assert!(report.verdict.acknowledged > 1_000 && report.repeated[0] > 0, "the load was too small to say anything");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_is_in_the_audit_log_when_the_node_is_killed() -> anyhow::Result<()> {
+    let report = audit_kill::run(&audit_kill::Plan { kills: 3, seed: 1, readers: 4 }).await?;
+    println!("{report}");
+    assert_eq!(report.violations, Vec::<String>::new());
+    assert_eq!((report.kills, report.verified), (3, 4));
+    assert!(report.answered > 20 && report.refused > 20 && report.rows > 20, "the load was too small to say anything");
     Ok(())
 }

@@ -34,8 +34,9 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 /// Credits while the log has no room, and how long to wait before using them.
 const THROTTLED_IN_FLIGHT: u32 = 4;
 const THROTTLED_WAIT: Duration = Duration::from_millis(100);
-/// How often a quiet stream is looked at: whether it is still the device's newest, and the device still registered.
-const LOOK_EVERY: Duration = Duration::from_secs(4);
+/// How often a quiet stream is looked at: whether it is still the device's newest, and the device still registered. With the
+/// second until the directory is read again, and some more, within five.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// A device that always has a batch ready is asked to drain after so many.
 const DRAIN_CHECK_BATCHES: u64 = 32;
 

@@ -17,7 +17,7 @@ use proto::{
     problem,
 };
 use std::sync::Arc;
-use store::{Audit, AuditQuery};
+use store::{Audit, AuditQuery, Found};
 use tonic::{Request, Response, Status};
 
 /// Most and default entries of a search, and of a piece of a chain.
@@ -55,10 +55,18 @@ impl AuditDesk {
         decided.map_err(problem::denied)
     }
 
-    async fn search(&self, patient: Option<PatientId>, range: Range, limit: i32) -> Result<Vec<AuditRecord>, Status> {
+    /// Records, and how many entries cannot be read.
+    async fn search(
+        &self,
+        patient: Option<PatientId>,
+        range: Range,
+        limit: i32,
+    ) -> Result<(Vec<AuditRecord>, u32), Status> {
         let limit = limit_of(limit, SEARCHED)?;
         let query = AuditQuery { patient, from: range.from(), to: range.to(), limit };
-        Ok(self.log.search(&query).await.map_err(failed)?.iter().map(record).collect())
+        let Found { entries, unreadable } = self.log.search(&query).await.map_err(failed)?;
+        // within the limit
+        Ok((entries.iter().map(record).collect(), u32::try_from(unreadable).unwrap_or(u32::MAX)))
     }
 }
 
@@ -75,8 +83,8 @@ impl AuditService for AuditDesk {
         };
         self.permit(&extensions, patient, "search").await?;
         let range = range((request.from.as_ref(), request.to.as_ref()), Nanos::DAY, (self.query.clock)())?;
-        let records = self.search(patient, range, request.limit).await?;
-        Ok(Response::new(SearchAuditLogResponse { records }))
+        let (records, unreadable) = self.search(patient, range, request.limit).await?;
+        Ok(Response::new(SearchAuditLogResponse { records, unreadable }))
     }
 
     async fn list_accesses(
@@ -88,8 +96,8 @@ impl AuditService for AuditDesk {
         let permit = self.query.permit(principal, Action::ReadAccesses, &request.patient_id).await?;
         let range = range((request.from.as_ref(), request.to.as_ref()), ACCESSES_NS, (self.query.clock)())?;
         let reading = async {
-            let records = self.search(Some(permit.patient()), range, request.limit).await?;
-            Ok(ListAccessesResponse { records })
+            let (records, unreadable) = self.search(Some(permit.patient()), range, request.limit).await?;
+            Ok(ListAccessesResponse { records, unreadable })
         };
         self.query.seen(&permit, principal, &[], reading).await
     }

@@ -1,7 +1,7 @@
 //! From what an index of the audit log says to the entry itself: the log is the truth, and an index that disagrees is
 //! reported, not believed.
 
-use crate::{AuditQuery, Error};
+use crate::{AuditQuery, Error, Found};
 use model::{Nanos, WriterId, audit::Entry};
 
 /// Where an index says that an entry is, and of what time.
@@ -10,6 +10,21 @@ pub(crate) struct Indexed {
     pub(crate) at: Nanos,
     pub(crate) writer: WriterId,
     pub(crate) sequence: u64,
+}
+
+impl Found {
+    /// Takes what became of an indexed entry; an error only when the store did not answer.
+    pub(crate) fn take(&mut self, entry: Result<Entry, Error>) -> Result<(), Error> {
+        match entry {
+            Ok(entry) => self.entries.push(entry),
+            Err(error @ Error::Corrupt(_)) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the audit log was changed, or its index");
+                self.unreadable += 1;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
 }
 
 impl Indexed {

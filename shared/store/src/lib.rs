@@ -117,8 +117,9 @@ pub trait Audit: Send + Sync {
 
     /// Entries of a patient, or of all, in a range of time: newest first, of equal times the larger writer and number.
     ///
-    /// Found through an index that is no part of the chains. [`Error::Corrupt`] when what it names is not in the log.
-    async fn search(&self, query: &AuditQuery) -> Result<Vec<Entry>, Error>;
+    /// Found through an index that is no part of the chains. What it names and the log does not have, or not so, is
+    /// counted: one entry that somebody changed must not hide all others.
+    async fn search(&self, query: &AuditQuery) -> Result<Found, Error>;
 }
 
 /// What was changed of people, devices and what ties them, in one order; belongs to `registry`, and is followed by all.
@@ -154,6 +155,15 @@ pub struct AuditQuery {
     pub to: Nanos,
     /// The most entries to return.
     pub limit: usize,
+}
+
+/// What a search of the audit log found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Those that can be read, and are what the index says.
+    pub entries: Vec<Entry>,
+    /// How many others the index names, within the limit.
+    pub unreadable: usize,
 }
 
 /// Which end of the range comes first.

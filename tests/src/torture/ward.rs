@@ -26,6 +26,8 @@ pub struct Ward {
     pub beds: Vec<Bed>,
     /// What the processes stand on.
     pub engines: Engines,
+    /// The key and the checkpoints of the processes' audit log.
+    pub audit_dir: PathBuf,
     binary: PathBuf,
     issuer: Arc<DemoIssuer>,
 }
@@ -45,7 +47,7 @@ impl Ward {
         demo::people(&config.directory_dir())?;
         fs::write(config.directory_dir().join("beds.toml"), crate::directory_of(&beds))?;
         let issuer = Arc::new(DemoIssuer::open(&config.demo_dir())?);
-        let ward = Self { dir, beds, engines: Engines::new(kind), binary, issuer };
+        let ward = Self { dir, beds, engines: Engines::new(kind), audit_dir: config.audit_dir(), binary, issuer };
         ward.migrate("writer").await?;
         Ok(ward)
     }

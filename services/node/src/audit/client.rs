@@ -110,7 +110,12 @@ impl Auditor {
             limit: asked.limit,
         };
         let request = self.operator.request(request);
-        Ok(self.client.search_audit_log(request).await.map_err(plain)?.into_inner().records)
+        let found = self.client.search_audit_log(request).await.map_err(plain)?.into_inner();
+        if found.unreadable > 0 {
+            // beside what is asked for, which may go into a file
+            eprintln!("{} more entries cannot be read: `wardline audit verify` says what happened", found.unreadable);
+        }
+        Ok(found.records)
     }
 
     /// Reads every chain and says what is wrong with it.

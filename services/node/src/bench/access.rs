@@ -1,6 +1,6 @@
-//! `bench access`: what it costs to decide who may see a patient.
+//! `bench access`: what it costs to decide who may see a patient, and how long a change takes to be in force.
 
-use super::{quantile, report::Report};
+use super::{place::Where, quantile, report::Report, revocation};
 use auth::{Directory, Identity};
 use model::{
     Nanos, PatientId, UserId,
@@ -28,9 +28,43 @@ pub struct Options {
     /// Seed of the order in which patients are asked for.
     #[arg(long, default_value = "1")]
     pub seed: u64,
+    /// Streams of devices that are open when their devices are taken out of the directory.
+    #[arg(long, default_value = "50")]
+    pub streams: NonZeroU32,
+    /// How often that is done.
+    #[arg(long, default_value = "10")]
+    pub rounds: NonZeroU32,
 }
 
-pub(super) fn run(options: &Options) -> anyhow::Result<Report> {
+/// A line of the table.
+pub(super) struct Row {
+    pub(super) what: &'static str,
+    /// Of the decisions.
+    pub(super) n_allowed: u32,
+    /// In `unit`.
+    pub(super) figures: Vec<f64>,
+    pub(super) unit: &'static str,
+    /// Of the 99th percentile.
+    pub(super) wanted: f64,
+}
+
+pub(super) async fn run(options: &Options, at: &Where) -> anyhow::Result<Report> {
+    let columns = ["what", "samples", "allowed", "p50", "p99", "most", "wanted p99", "unit"];
+    let mut report = Report::new("access", &columns);
+    let mut rows = decisions(options)?;
+    rows.extend(revocation::rows(options.streams.get(), options.rounds.get(), at).await?);
+    for Row { what, n_allowed, figures, unit, wanted } in rows {
+        let [p50, p99, most] = [0.5, 0.99, 1.0].map(|share| json!(quantile(&figures, share)));
+        report.row([json!(what), json!(figures.len()), json!(n_allowed), p50, p99, most, json!(wanted), json!(unit)]);
+    }
+    report.note(
+        "a decision: from the token's identity to the permit: grants of all roles, relations and consents looked up and judged",
+    );
+    report.note("an end: from the change of the directory's file until the stream's refusal, or that of the next look");
+    Ok(report)
+}
+
+fn decisions(options: &Options) -> anyhow::Result<Vec<Row>> {
     let n_patients = options.patients.get();
     let mut directory = Directory::default();
     directory.add("bench", &text(n_patients)?)?;
@@ -38,8 +72,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Report> {
         Identity { subject: Subject::User(CLINICIAN), scope: None, issued_at: Nanos(0), expires_at: Nanos::MAX };
     let now = crate::clock::now();
     let mut random = StdRng::seed_from_u64(options.seed);
-    let mut report = Report::new("access", &["asked for", "decisions", "allowed", "p50 us", "p99 us", "wanted p99 us"]);
-    for (name, first) in [("patients in a relation", 0), ("other patients", n_patients)] {
+    let mut rows = Vec::new();
+    for (what, first) in [("decision, patient in a relation", 0), ("decision, other patient", n_patients)] {
         let mut microseconds = Vec::with_capacity(options.decisions.get() as usize);
         let mut n_allowed = 0u32;
         for _ in 0..options.decisions.get() {
@@ -53,20 +87,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Report> {
         }
         let expected = if first == 0 { options.decisions.get() } else { 0 };
         anyhow::ensure!(n_allowed == expected, "{n_allowed} decisions allow it instead of {expected}");
-        let (p50, p99) = (quantile(&microseconds, 0.5), quantile(&microseconds, 0.99));
-        report.row([
-            json!(name),
-            json!(options.decisions.get()),
-            json!(n_allowed),
-            json!(p50),
-            json!(p99),
-            json!(WANTED_MICROSECONDS),
-        ]);
+        rows.push(Row { what, n_allowed, figures: microseconds, unit: "us", wanted: WANTED_MICROSECONDS });
     }
-    report.note(
-        "from the token's identity to the permit: grants of all roles, relations and consents looked up and judged",
-    );
-    Ok(report)
+    Ok(rows)
 }
 
 fn patient(number: u32) -> PatientId {

@@ -17,6 +17,7 @@ mod persist;
 mod place;
 mod process;
 mod report;
+mod revocation;
 mod server;
 mod template;
 mod timeline;
@@ -52,7 +53,7 @@ pub enum What {
     Ingest(ingest::Options),
     /// Readings a second from the log to the store, against the store's bare client.
     Persist(persist::Options),
-    /// What it costs to decide who may see a patient.
+    /// What it costs to decide who may see a patient, and how long a change takes to be in force.
     Access(access::Options),
     /// Devices to queryable, everything on this machine.
     AllIn(all_in::Options),
@@ -115,7 +116,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     match &options.what {
         What::Ingest(what) => ingest::run(what, &at).await,
         What::Persist(what) => persist::run(what, &at).await,
-        What::Access(what) => access::run(what),
+        What::Access(what) => access::run(what, &at).await,
         What::AllIn(what) => all_in::run(what, &at).await,
         What::Timeline(what) => timeline::run(what, &at).await,
         What::IdleStreams(what) => idle::run(what, &at).await,

@@ -1,7 +1,7 @@
 //! The chain under failures: order, no fork, fail closed, checkpoints.
 
 use super::*;
-use crate::AuditQuery;
+use crate::{AuditQuery, Found};
 use bytes::Bytes;
 use model::{
     Nanos,
@@ -81,7 +81,7 @@ impl Audit for Fake {
         unreachable!("an auditor does not read")
     }
 
-    async fn search(&self, _: &AuditQuery) -> Result<Vec<Entry>, Error> {
+    async fn search(&self, _: &AuditQuery) -> Result<Found, Error> {
         unreachable!("an auditor does not read")
     }
 }

@@ -5,7 +5,7 @@
 //! entries nobody was told are durable; never one that names what the log does not have.
 
 use super::{Inner, Store, connect::again, seal::span, statements::MAX_BATCH_ROWS};
-use crate::{Audit, AuditQuery, Error, audit::Indexed, measure};
+use crate::{Audit, AuditQuery, Error, Found, audit::Indexed, measure};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future, stream};
@@ -137,15 +137,20 @@ impl Audit for Store {
         Ok(writers)
     }
 
-    async fn search(&self, query: &AuditQuery) -> Result<Vec<Entry>, Error> {
+    async fn search(&self, query: &AuditQuery) -> Result<Found, Error> {
+        let mut found = Found::default();
         if query.from >= query.to || query.limit == 0 {
-            return Ok(Vec::new());
+            return Ok(found);
         }
         let inner = &*self.inner;
-        let mut found = inner.indexed(query).await?;
-        found.truncate(query.limit);
-        let entries = stream::iter(found).map(|indexed| inner.audit_entry(query, indexed));
-        entries.buffered(inner.read_concurrency).try_collect().await
+        let mut named = inner.indexed(query).await?;
+        named.truncate(query.limit);
+        let entries = stream::iter(named).map(|indexed| inner.audit_entry(query, indexed));
+        let mut entries = entries.buffered(inner.read_concurrency);
+        while let Some(entry) = entries.next().await {
+            found.take(entry)?;
+        }
+        Ok(found)
     }
 }
 

@@ -67,7 +67,9 @@ pub async fn search(
     to: Nanos,
     limit: usize,
 ) -> Vec<Entry> {
-    log.search(&AuditQuery { patient: patient.into(), from, to, limit }).await.unwrap()
+    let found = log.search(&AuditQuery { patient: patient.into(), from, to, limit }).await.unwrap();
+    assert_eq!(found.unreadable, 0);
+    found.entries
 }
 
 pub fn newest_first(entries: &[Entry]) -> Vec<Entry> {
