@@ -16,6 +16,7 @@
 {{- define "wardline.services" -}}
 ingest: true
 query: true
+registry: true
 writer: false
 {{- end -}}
 

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{bench, replay, run::Service, simulate, timeline};
+use crate::{bench, people::cli as people, replay, run::Service, simulate, timeline};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -65,6 +65,42 @@ pub enum Command {
         /// Bearer token of an auditor [default: the demo's].
         #[arg(long, global = true, env = "WARDLINE_TOKEN", hide_env_values = true)]
         token: Option<String>,
+    },
+    /// People: who there is.
+    Users {
+        /// What to do.
+        #[command(subcommand)]
+        what: people::Users,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        asking: people::Asking,
+    },
+    /// Devices: registered, claimed, taken out.
+    Devices {
+        /// What to do.
+        #[command(subcommand)]
+        what: people::Devices,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        asking: people::Asking,
+    },
+    /// Roles: what their holders may do.
+    Roles {
+        /// What to do.
+        #[command(subcommand)]
+        what: people::Roles,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        asking: people::Asking,
+    },
+    /// Grants: who holds which role.
+    Grants {
+        /// What to do.
+        #[command(subcommand)]
+        what: people::Grants,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        asking: people::Asking,
     },
     /// Who may do what.
     Access {

@@ -5,6 +5,7 @@ use crate::{
     cli::{Access, Audit, Cli, Command},
     config::{Config, MANUAL, Sources},
     demo, engines,
+    people::{Clerk, cli::Asking},
     quarantine::Desk,
     replay,
     run::{Node, Service},
@@ -69,6 +70,18 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
             let token = given.map_or_else(|| token(&config, "auditor"), Ok)?;
             audit::run(&what, &endpoint, &token, &config.audit_dir(), &mut stdout()).await
         }
+        Some(Command::Users { what, asking }) => {
+            clerk(&config, &endpoint, &asking).await?.users(&what, &mut stdout()).await
+        }
+        Some(Command::Devices { what, asking }) => {
+            clerk(&config, &endpoint, &asking).await?.devices(&what, &mut stdout()).await
+        }
+        Some(Command::Roles { what, asking }) => {
+            clerk(&config, &endpoint, &asking).await?.roles(&what, &mut stdout()).await
+        }
+        Some(Command::Grants { what, asking }) => {
+            clerk(&config, &endpoint, &asking).await?.grants(&what, &mut stdout()).await
+        }
         Some(Command::Replay(options)) => {
             let json = options.json;
             let mut report = replay::run(options, target).await?;
@@ -106,6 +119,12 @@ async fn run(config: &Config, services: &[Service], stop: CancellationToken) -> 
         println!("{}", demo::banner(config, &node)?);
     }
     node.wait().await
+}
+
+/// The registry's desk, for whoever asks.
+async fn clerk(config: &Config, endpoint: &str, asking: &Asking) -> anyhow::Result<Clerk> {
+    let token = asking.token.clone().map_or_else(|| token(config, "administrator"), Ok)?;
+    Clerk::connect(endpoint, &token, asking).await
 }
 
 /// A report as one JSON object, or for people.

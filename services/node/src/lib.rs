@@ -13,6 +13,7 @@ pub mod engines;
 pub mod gate;
 pub mod http;
 mod operator;
+pub mod people;
 pub mod quarantine;
 pub mod replay;
 pub mod run;

@@ -12,7 +12,7 @@ use auth::{
 };
 use model::{
     PatientId, UserId,
-    access::{Action, Principal},
+    access::{Action, Principal, Subject},
 };
 use proto::{
     convert, problem,
@@ -153,6 +153,14 @@ impl Registry {
         let Seen { kept: before, sections } = self.see(caller, &sent.user_id, "update").await?;
         let (id, user_id) = (before.value.id, UserId::new(before.value.id));
         let patient = before.value.patient.map(PatientId::new);
+        if fields.is_empty() {
+            return Err(check::bad("update_mask", "name at least one field to set"));
+        }
+        let moves = fields.iter().any(|(_, section)| *section == Section::Place);
+        if moves && caller.subject == Subject::User(user_id) {
+            let text = "nobody makes themselves a patient or moves themselves; ask somebody else who manages people";
+            return Err(problem::field(Code::PermissionDenied, "SELF_GRANT", "update_mask", text));
+        }
         for (_, section) in &fields {
             let decided = self.may_set(caller, *section, user_id, patient);
             let action = if *section == Section::Medical { Action::WriteMedical } else { Action::WriteContact };

@@ -145,14 +145,6 @@ impl Directory {
         facts
     }
 
-    /// Who has a relation of this kind to a patient at a time.
-    pub fn related(&self, kind: RelationKind, patient: PatientId, at: Nanos) -> Vec<UserId> {
-        let holds = |relation: &Relation| relation.kind == kind && relation.from <= at && at < relation.to;
-        let relations = self.sources().into_iter().flat_map(|links| &links.relations);
-        let found = relations.filter(|((_, of), held)| *of == patient && held.iter().any(holds));
-        found.map(|((user, _), _)| *user).collect()
-    }
-
     /// A device's assignments, ascending by time and without overlap, for a token or a certificate issued then.
     pub fn assignments(&self, device: DeviceId, issued_at: Nanos) -> Result<&[Assignment], NoDevice> {
         // what the registry says of a device counts before what the files say

@@ -78,7 +78,8 @@ impl Asker {
     pub fn principal(&self, world: &World, directory: &Directory) -> Principal {
         let permission = |name: &&str| Permission::from_name(name).expect("a permission's name");
         let scope = self.leaves.as_ref().map(|leaves| leaves.iter().map(permission).collect());
-        let identity = Identity { subject: self.subject(world), scope, issued_at: Nanos(0), expires_at: Nanos(self.ends) };
+        let identity =
+            Identity { subject: self.subject(world), scope, issued_at: Nanos(0), expires_at: Nanos(self.ends) };
         let purpose = self.purpose.map(|code| Purpose::from_code(code).expect("a purpose's code"));
         directory.principal(&identity, purpose)
     }

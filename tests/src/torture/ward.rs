@@ -8,7 +8,7 @@ use super::{
 use crate::Bed;
 use anyhow::Context;
 use auth::{DemoIssuer, demo_person};
-use model::DeviceId;
+use model::{DeviceId, UserId};
 use node::{
     client::Tokens,
     config::{Config, Sources},
@@ -89,9 +89,14 @@ impl Ward {
         Arc::new(move || Ok(issuer.device_token(device)?))
     }
 
+    /// A token for anybody.
+    pub fn user(&self, user: UserId) -> anyhow::Result<String> {
+        Ok(self.issuer.user_token(user)?)
+    }
+
     /// A token for one of the demo's people, by role.
     pub fn person(&self, role: &str) -> anyhow::Result<String> {
         let user = demo_person(role).context("no such role")?;
-        Ok(self.issuer.user_token(user)?)
+        self.user(user)
     }
 }

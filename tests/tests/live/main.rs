@@ -6,6 +6,7 @@
 mod faults;
 mod pages;
 mod poison;
+mod registry;
 mod round_trip;
 
 use model::Nanos;

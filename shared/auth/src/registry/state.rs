@@ -258,11 +258,12 @@ impl State {
         if !self.roles.contains_key(&grant.role) {
             return Err(no_such_role());
         }
-        let same = |held: &Grant| held.user == grant.user && held.role == grant.role && held.scope() == grant.scope();
-        if self.grants.values().any(|kept| same(&kept.value)) {
+        let held = self.links.users.entry(UserId::new(grant.user)).or_default();
+        let one = (grant.role.clone(), grant.scope());
+        if held.contains(&one) {
             return Err(Refused::new("ALREADY_GRANTED", "role_id", "the person holds this role there already"));
         }
-        self.links.users.entry(UserId::new(grant.user)).or_default().push((grant.role.clone(), grant.scope()));
+        held.push(one);
         self.grants.insert(grant.id, self.kept(grant.clone(), entry));
         Ok(())
     }

@@ -1,0 +1,192 @@
+//! The arguments of `wardline users`, `devices`, `roles` and `grants`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use uuid::Uuid;
+
+/// How a list is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns, for people.
+    Table,
+    /// One array of objects.
+    Json,
+    /// With a heading.
+    Csv,
+}
+
+/// Who asks, and how the answer is printed.
+#[derive(Debug, Args)]
+pub struct Asking {
+    /// Bearer token [default: that of the demo's administrator].
+    #[arg(long, global = true, env = "WARDLINE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// How the answer is printed.
+    #[arg(long, short, global = true, value_enum, default_value = "table")]
+    pub output: Format,
+}
+
+/// What to do with people.
+#[derive(Debug, Subcommand)]
+pub enum Users {
+    /// All, or those that fulfil conditions.
+    List {
+        /// Such as `ward="icu" AND role="nurse"`; keys are ward, role, patient, suspended.
+        #[arg(long, default_value = "")]
+        filter: String,
+    },
+    /// One of them.
+    Get {
+        /// UUID of the person.
+        user: Uuid,
+    },
+    /// What a person was like before, newest first.
+    Versions {
+        /// UUID of the person.
+        user: Uuid,
+    },
+    /// A new one.
+    Create {
+        /// Name.
+        name: String,
+        /// Date of birth, such as 1969-12-31.
+        #[arg(long, default_value = "")]
+        birth_date: String,
+        /// UUID under which the person's readings are kept, for a patient; `new`: a new one.
+        #[arg(long, default_value = "")]
+        patient: String,
+        /// The ward in which the patient is.
+        #[arg(long, default_value = "")]
+        ward: String,
+    },
+    /// No token of the person's opens anything until `resume`.
+    Suspend {
+        /// UUID of the person.
+        user: Uuid,
+    },
+    /// The end of a suspension.
+    Resume {
+        /// UUID of the person.
+        user: Uuid,
+    },
+    /// The person, and all that person held.
+    Delete {
+        /// UUID of the person.
+        user: Uuid,
+    },
+    /// From CSV: user_id,patient_id,ward,name,birth_date,role,address,phone,email. Exit 1 when a row was refused.
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// What to do with devices.
+#[derive(Debug, Subcommand)]
+pub enum Devices {
+    /// All that one may see, or those that fulfil conditions.
+    List {
+        /// Such as `status="active"`; keys are status, model, mac.
+        #[arg(long, default_value = "")]
+        filter: String,
+    },
+    /// One of them.
+    Get {
+        /// UUID of the device.
+        device: Uuid,
+    },
+    /// A new one; prints its claim code, which is shown once.
+    Create {
+        /// What people call it.
+        name: String,
+        /// MAC address.
+        #[arg(long, default_value = "")]
+        mac: String,
+        /// Manufacturer's model.
+        #[arg(long, default_value = "")]
+        model: String,
+        /// Code of MDC.
+        #[arg(long, default_value = "")]
+        mdc_type: String,
+    },
+    /// A new claim code; what the device has opens nothing more.
+    Rotate {
+        /// UUID of the device.
+        device: Uuid,
+    },
+    /// What the device has opens nothing more.
+    Revoke {
+        /// UUID of the device.
+        device: Uuid,
+        /// For good: its MAC address is free.
+        #[arg(long)]
+        retire: bool,
+    },
+    /// Assigns it to a patient, from now on.
+    Assign {
+        /// UUID of the device.
+        device: Uuid,
+        /// UUID of the patient.
+        patient: Uuid,
+    },
+    /// From CSV: device_id,name,mac,model,mdc_type. Prints the claim codes. Exit 1 when a row was refused.
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// What to do with roles.
+#[derive(Debug, Subcommand)]
+pub enum Roles {
+    /// All of them.
+    List,
+    /// A new one.
+    Create {
+        /// Lower-case letters, digits and hyphens.
+        role: String,
+        /// What kind of people hold it.
+        #[arg(long, default_value = "")]
+        category: String,
+        /// What its holders may do, repeatable, such as readings.read.
+        #[arg(long = "permission")]
+        permissions: Vec<String>,
+        /// What its holders may let others do, repeatable.
+        #[arg(long = "may-grant")]
+        may_grant: Vec<String>,
+    },
+    /// One that nobody holds.
+    Delete {
+        /// Its id.
+        role: String,
+    },
+}
+
+/// What to do with grants.
+#[derive(Debug, Subcommand)]
+pub enum Grants {
+    /// All, or one person's.
+    List {
+        /// UUID of a person.
+        #[arg(long)]
+        user: Option<Uuid>,
+    },
+    /// Gives a role to a person, everywhere or for a ward or a study.
+    Create {
+        /// UUID of the person.
+        user: Uuid,
+        /// Which role.
+        role: String,
+        /// In this ward only.
+        #[arg(long, default_value = "")]
+        ward: String,
+        /// For this study's patients only.
+        #[arg(long, default_value = "", conflicts_with = "ward")]
+        study: String,
+    },
+    /// Takes it back.
+    Delete {
+        /// UUID of the grant.
+        grant: Uuid,
+    },
+}

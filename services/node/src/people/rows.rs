@@ -1,0 +1,84 @@
+//! Lists as a table, JSON or CSV.
+
+use super::cli::Format;
+use serde_json::{Map, Value};
+use std::io::Write;
+
+/// A list with named columns.
+pub(super) struct Rows {
+    columns: &'static [&'static str],
+    rows: Vec<Vec<String>>,
+}
+
+impl Rows {
+    pub(super) fn new(columns: &'static [&'static str]) -> Self {
+        Self { columns, rows: Vec::new() }
+    }
+
+    /// Adds a row, a cell for each column.
+    pub(super) fn push<const N: usize>(&mut self, cells: [&str; N]) {
+        self.rows.push(cells.map(str::to_owned).to_vec());
+    }
+
+    /// Prints all of it.
+    pub(super) fn print(&self, format: Format, out: &mut impl Write) -> anyhow::Result<()> {
+        match format {
+            Format::Table => self.table(out)?,
+            Format::Json => {
+                let object = |row: &Vec<String>| {
+                    let cells = self.columns.iter().zip(row);
+                    Value::Object(
+                        cells.map(|(column, cell)| ((*column).to_owned(), cell.as_str().into())).collect::<Map<_, _>>(),
+                    )
+                };
+                writeln!(out, "{}", serde_json::to_string_pretty(&self.rows.iter().map(object).collect::<Vec<_>>())?)?;
+            }
+            Format::Csv => {
+                let mut writer = csv::Writer::from_writer(out);
+                writer.write_record(self.columns)?;
+                for row in &self.rows {
+                    writer.write_record(row)?;
+                }
+                writer.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn table(&self, out: &mut impl Write) -> anyhow::Result<()> {
+        let heading: Vec<_> = self.columns.iter().map(|column| column.to_uppercase()).collect();
+        let lines = || std::iter::once(&heading).chain(&self.rows);
+        let widths: Vec<_> = (0..heading.len())
+            .map(|column| {
+                lines().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            })
+            .collect();
+        for line in lines() {
+            let cells: Vec<_> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            writeln!(out, "{}", cells.join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(format: Format) -> String {
+        let mut rows = Rows::new(&["id", "name"]);
+        rows.push(["1", "Ada, \"the first\""]);
+        rows.push(["22", "Bob"]);
+        let mut out = Vec::new();
+        rows.print(format, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_same_list_in_three_forms() {
+        assert_eq!(printed(Format::Table), "ID  NAME\n1   Ada, \"the first\"\n22  Bob\n");
+        assert_eq!(printed(Format::Csv), "id,name\n1,\"Ada, \"\"the first\"\"\"\n22,Bob\n");
+        let json: Value = serde_json::from_str(&printed(Format::Json)).unwrap();
+        assert_eq!(json[0]["name"], "Ada, \"the first\"");
+    }
+}

@@ -1,0 +1,103 @@
+//! Two registries on one store agree, and what they change counts in other processes within five seconds.
+
+use crate::Services;
+use model::UserId;
+use node::client::channel;
+use proto::{
+    registry::v1::{
+        CreateGrantRequest, CreateRelationRequest, CreateUserRequest, EndRelationRequest, Grant, ListUsersRequest,
+        Person, Relation, User, registry_service_client::RegistryServiceClient,
+    },
+    telemetry::v1::{LatestReadingsRequest, timeline_service_client::TimelineServiceClient},
+};
+use std::time::Duration;
+use tests::{wait::until, with_token};
+use tokio::time::Instant;
+use tonic::{Code, transport::Channel};
+use uuid::Uuid;
+
+/// How soon a change counts everywhere.
+const EFFECT: Duration = Duration::from_secs(5);
+const PEOPLE: usize = 15;
+
+struct Admin {
+    client: RegistryServiceClient<Channel>,
+    token: String,
+}
+
+impl Admin {
+    async fn person(&mut self, name: &str) -> anyhow::Result<String> {
+        let person = Some(Person { name: name.into(), birth_date: String::new() });
+        let user = Some(User { person, ..User::default() });
+        let made = self.client.create_user(with_token(CreateUserRequest { user }, &self.token)?).await?;
+        Ok(made.into_inner().user.unwrap_or_default().user_id)
+    }
+}
+
+#[tokio::test]
+async fn two_registries_agree_and_the_others_follow_within_seconds() -> anyhow::Result<()> {
+    let mut services = Services::start(1).await?;
+    let patient_id = services.ward.beds[0].patient.uuid().to_string();
+    let mut registries = [
+        services.ward.start("registry-1", &["registry"], "writer")?,
+        services.ward.start("registry-2", &["registry"], "writer")?,
+    ];
+    let mut admins = Vec::new();
+    for registry in &mut registries {
+        registry.ready().await?;
+        let client = RegistryServiceClient::new(channel(&registry.endpoint())?);
+        admins.push(Admin { client, token: services.ward.person("administrator")? });
+    }
+    let [mut first, mut second] = <[Admin; 2]>::try_from(admins).map_err(|_| anyhow::anyhow!("two registries"))?;
+
+    // both change it at once: each change has a place of its own, and both know all of them
+    let run = Uuid::new_v4();
+    let many = |mut admin: Admin, name: String| async move {
+        for number in 0..PEOPLE {
+            admin.person(&format!("{name} {number}")).await?;
+        }
+        anyhow::Ok(admin)
+    };
+    let both = tokio::join!(many(first, format!("a {run}")), many(second, format!("b {run}")));
+    (first, second) = (both.0?, both.1?);
+    for admin in [&mut first, &mut second] {
+        let (client, token) = (admin.client.clone(), admin.token.clone());
+        let known = async || -> anyhow::Result<usize> {
+            let request = ListUsersRequest { page_size: 1_000, ..ListUsersRequest::default() };
+            let page = client.clone().list_users(with_token(request, &token)?).await?.into_inner();
+            let ours = |user: &&User| user.person.as_ref().is_some_and(|person| person.name.contains(&run.to_string()));
+            Ok(page.users.iter().filter(ours).count())
+        };
+        until("everybody", known, |known| *known == 2 * PEOPLE).await?;
+    }
+
+    // a relation made by one is ended by the other, and the query process follows both
+    let user_id = first.person("nurse").await?;
+    let grant = Some(Grant { user_id: user_id.clone(), role_id: "nurse".into(), ..Grant::default() });
+    first.client.create_grant(with_token(CreateGrantRequest { grant }, &first.token)?).await?;
+    let reader = services.ward.user(UserId::new(user_id.parse()?))?;
+    let query = TimelineServiceClient::new(channel(&services.query.endpoint())?);
+    let reads = async || -> anyhow::Result<bool> {
+        let request = LatestReadingsRequest { patient_id: patient_id.clone(), metrics: vec![] };
+        match query.clone().latest_readings(with_token(request, &reader)?).await {
+            Ok(_) => Ok(true),
+            Err(status) if [Code::NotFound, Code::PermissionDenied].contains(&status.code()) => Ok(false),
+            Err(status) => Err(status.into()),
+        }
+    };
+    let relation =
+        Some(Relation { user_id, kind: "care-team".into(), patient_id: patient_id.clone(), ..Relation::default() });
+    let made = first.client.create_relation(with_token(CreateRelationRequest { relation }, &first.token)?).await?;
+    let began = Instant::now();
+    until("the relation to count", reads, |reads| *reads).await?;
+    assert!(began.elapsed() < EFFECT, "{:?}", began.elapsed());
+    let relation_id = made.into_inner().relation.unwrap_or_default().relation_id;
+    second.client.end_relation(with_token(EndRelationRequest { relation_id }, &second.token)?).await?;
+    let began = Instant::now();
+    until("the end of the relation to count", reads, |reads| !reads).await?;
+    assert!(began.elapsed() < EFFECT, "{:?}", began.elapsed());
+    for registry in &mut registries {
+        registry.stop().await?;
+    }
+    services.stop().await
+}
