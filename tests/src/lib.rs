@@ -6,6 +6,7 @@
 pub mod builders;
 pub mod fakes;
 pub mod http;
+pub mod issuer;
 pub mod line;
 pub mod raw;
 pub mod torture;

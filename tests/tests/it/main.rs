@@ -13,5 +13,6 @@ mod round_trip;
 mod streams;
 mod timeline;
 mod timeline_pages;
+mod tokens;
 mod trend;
 mod writer;
