@@ -15,7 +15,7 @@ macro_rules! choices {
     )+};
 }
 
-mod issuer;
+pub mod issuer;
 pub use issuer::Issuer;
 
 /// The defaults file, compiled in.
@@ -277,21 +277,27 @@ fn check_keys(defaults: &Table, merged: &Table, path: &mut Vec<String>, mistakes
         path.push(key.clone());
         match (defaults.get(key), value) {
             (Some(Value::Table(defaults)), Value::Table(merged)) => check_keys(defaults, merged, path, mistakes),
-            (_, Value::Array(items)) if items.iter().all(Value::is_table) => check_items(items, path, mistakes),
-            _ => mistakes.extend(check_alone(path, value.clone()).map(|text| format!("{}: {text}", path.join(".")))),
+            _ => match check_items(value, path) {
+                none if none.is_empty() => {
+                    mistakes.extend(check_alone(path, value.clone()).map(|text| format!("{}: {text}", path.join("."))));
+                }
+                wrong => mistakes.extend(wrong),
+            },
         }
         path.pop();
     }
 }
 
-/// Every key of every table of a list.
-fn check_items(items: &[Value], path: &[String], mistakes: &mut Vec<String>) {
-    for (at, item) in items.iter().enumerate() {
+/// What is wrong with each key of each table of a list.
+fn check_items(value: &Value, path: &[String]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (at, item) in value.as_array().into_iter().flatten().enumerate() {
         for (key, value) in item.as_table().into_iter().flatten() {
             let alone = Value::Array(vec![Value::Table(Table::from_iter([(key.clone(), value.clone())]))]);
-            mistakes.extend(check_alone(path, alone).map(|text| format!("{}[{at}].{key}: {text}", path.join("."))));
+            wrong.extend(check_alone(path, alone).map(|text| format!("{}[{at}].{key}: {text}", path.join("."))));
         }
     }
+    wrong
 }
 
 /// What is wrong with one value among the defaults.

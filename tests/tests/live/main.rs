@@ -7,6 +7,7 @@ mod faults;
 mod pages;
 mod poison;
 mod round_trip;
+mod tokens;
 
 use model::Nanos;
 use node::client::{Stream, Writer, channel};

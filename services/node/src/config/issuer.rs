@@ -187,3 +187,74 @@ pub(super) fn mistakes(issuers: &[Issuer]) -> Vec<String> {
     }
     mistakes
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Sources};
+
+    fn load(issuers: &str) -> anyhow::Result<Config> {
+        let flags = vec![format!("auth.issuers=[{issuers}]")];
+        Config::load(&Sources { file: None, environment: Vec::new(), flags })
+    }
+
+    const NAMED: &str = r#"name = "https://id.example.org", audience = "wardline", algorithm = "RS256""#;
+
+    #[test]
+    fn keys_come_from_a_file_or_from_the_issuer() {
+        for keys in [
+            r#"kid = "1", public_key_file = "a.pem""#,
+            "discovery = true",
+            r#"discovery = "https://internal.example.org/document""#,
+            r#"discovery = true, ca_file = "ca.pem", token_type = "JWT", nbf = "optional", subjects = ["user", "device"]"#,
+            r#"discovery = "http://127.0.0.1:8080/document", subject_claim = "id", bare_uuid = "none""#,
+        ] {
+            let config = load(&format!("{{{NAMED}, {keys}}}")).unwrap();
+            assert!(!config.demo(), "{keys}");
+        }
+        let local =
+            r#"{name = "http://localhost:8080/realms/ward", audience = "a", algorithm = "PS256", discovery = true}"#;
+        assert!(load(local).is_ok());
+    }
+
+    #[test]
+    fn every_mistake_in_every_issuer_is_named() {
+        for (keys, expected) in [
+            ("", "either kid and public_key_file, or discovery"),
+            (r#"kid = "1""#, "public_key_file: the key in PEM"),
+            (r#"public_key_file = "a""#, "kid: the key's id"),
+            (r#"kid = "1", public_key_file = "a", discovery = true"#, "or discovery, not both"),
+            (r#"kid = "1", discovery = true"#, "or discovery, not both"),
+            (r#"kid = "1", public_key_file = "a", ca_file = "ca.pem""#, "ca_file: is for discovery"),
+            (r#"discovery = "http://id.example.org/document""#, "the address must be https"),
+            (r#"discovery = "a word""#, "the address must be https"),
+            ("discovery = true, subjects = []", "subjects: user, device or both"),
+            (r#"discovery = true, subject_claim = """#, "subject_claim: "),
+        ] {
+            let text = load(&format!("{{{NAMED}, {keys}}}").replace(", }", "}")).unwrap_err().to_string();
+            assert!(text.contains("auth.issuers[0]") && text.contains(expected), "{keys}: {text}");
+        }
+        let text = load(&format!("{{{NAMED}, discovery = true}}, {{{NAMED}, discovery = true}}, {{}}")).unwrap_err();
+        let text = text.to_string();
+        for part in ["[1].name: another", "[2].name: ", "[2].audience: ", "[2].algorithm: ", "[2].either kid"] {
+            assert!(text.contains(part), "{part} in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_kind_is_named_with_its_place() {
+        let first = r#"{nam = "a", algorithm = "HS256", discovery = 7, subjects = ["admin"]}"#;
+        let text = load(&format!("{first}, {{token_type = \"at\", nbf = false}}")).unwrap_err().to_string();
+        for part in
+            ["[0].nam: ", "[0].algorithm: ", "[0].discovery: ", "[0].subjects: ", "[1].token_type: ", "[1].nbf: "]
+        {
+            assert!(text.contains(part), "{part} in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn how_often_an_issuer_is_asked_is_bounded() {
+        let flags = vec!["auth.keys_every_seconds=0".to_owned(), "auth.unknown_key_every_seconds=0".to_owned()];
+        let text = Config::load(&Sources { file: None, environment: Vec::new(), flags }).unwrap_err().to_string();
+        assert!(text.contains("auth.keys_every_seconds") && text.contains("auth.unknown_key_every_seconds"), "{text}");
+    }
+}
