@@ -18,7 +18,7 @@ pub async fn post(
     headers: &[(&str, &str)],
     text: &str,
 ) -> anyhow::Result<(u16, String)> {
-    let mut request = format!("POST {path} HTTP/1.0\r\ncontent-length: {}\r\n", text.len());
+    let mut request = format!("POST {path} HTTP/1.0\r\nhost: wardline\r\ncontent-length: {}\r\n", text.len());
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }

@@ -43,6 +43,18 @@ async fn ask(sandbox: &Sandbox, token: &str) -> anyhow::Result<Result<usize, Pro
     Ok(answer.map(|page| page.into_inner().readings.len()).map_err(|status| Problem::of(&status)))
 }
 
+/// Waits until reading with a token comes to this.
+async fn comes(
+    what: &str,
+    sandbox: &Sandbox,
+    token: &str,
+    expected: Result<usize, (Code, String)>,
+) -> anyhow::Result<()> {
+    let seen = until(what, async || read(sandbox, token).await, |answer| *answer == expected).await?;
+    anyhow::ensure!(seen == expected, "{what}");
+    Ok(())
+}
+
 fn invalid() -> Result<usize, (Code, String)> {
     Err((Code::Unauthenticated, "INVALID_TOKEN".to_owned()))
 }
@@ -111,13 +123,13 @@ async fn a_key_that_is_withdrawn_or_changed_is_not_believed_any_more() -> anyhow
     assert_eq!(read(&sandbox, &withdrawn).await?, Ok(1));
     issuer.rotate()?;
     issuer.withdraw();
-    until("it is withdrawn", async || read(&sandbox, &withdrawn).await, |answer| *answer == invalid()).await?;
+    comes("it is withdrawn", &sandbox, &withdrawn, invalid()).await?;
     // the same id, and another key each time
     for _ in 0..3 {
         let before = issuer.token(&doctor()?);
-        until("the key is there", async || read(&sandbox, &before).await, |answer| *answer == Ok(1)).await?;
+        comes("the key is there", &sandbox, &before, Ok(1)).await?;
         issuer.replace()?;
-        until("it is another", async || read(&sandbox, &before).await, |answer| *answer == invalid()).await?;
+        comes("it is another", &sandbox, &before, invalid()).await?;
     }
     Ok(())
 }
@@ -164,22 +176,22 @@ async fn an_issuer_out_of_reach_stops_no_start_and_takes_no_key_away() -> anyhow
     assert_eq!((problem.code, problem.reason.as_str()), (Code::Unavailable, "ISSUER_UNAVAILABLE"));
     assert!(problem.retry_after.is_some());
     issuer.up().await?;
-    until("the issuer is found", async || read(&sandbox, &known).await, |answer| *answer == Ok(1)).await?;
+    comes("the issuer is found", &sandbox, &known, Ok(1)).await?;
     issuer.down().await;
     issuer.rotate()?;
     let new = issuer.token(&doctor()?);
-    until("the new key is asked for", async || read(&sandbox, &new).await, |answer| *answer == unavailable()).await?;
+    comes("the new key is asked for", &sandbox, &new, unavailable()).await?;
     assert_eq!(read(&sandbox, &known).await?, Ok(1), "a known key needs nobody");
     assert_eq!(http::get(sandbox.http(), "/ready").await?.0, 200);
     issuer.up().await?;
-    until("the new key is found", async || read(&sandbox, &new).await, |answer| *answer == Ok(1)).await?;
+    comes("the new key is found", &sandbox, &new, Ok(1)).await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn a_hostile_issuer_gets_nothing_and_hurts_no_other() -> anyhow::Result<()> {
     let good = TestIssuer::start().await?;
-    let text = |text: String| Answer::Text(text);
+    let text = Answer::Text;
     let other = json!({"issuer": good.name(), "jwks_uri": format!("{}/keys", good.name())}).to_string();
     let mut hostile = Vec::new();
     for (document, keys) in [
@@ -226,7 +238,7 @@ async fn a_hostile_issuer_gets_nothing_and_hurts_no_other() -> anyhow::Result<()
     for (issuer, what) in &hostile {
         issuer.answer_document(Answer::Good);
         issuer.answer_keys(Answer::Good);
-        until(what, async || read(&sandbox, &issuer.token(&doctor)).await, |answer| *answer == Ok(1)).await?;
+        comes(what, &sandbox, &issuer.token(&doctor), Ok(1)).await?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use tests::{
     http,
     line::Problem,
     torture::binary,
+    wait::until,
     with_token,
 };
 use tokio::process::Command;
@@ -129,7 +130,8 @@ async fn keycloaks_tokens_are_believed_through_a_change_of_keys_and_its_end() ->
     sandbox.readable(&Bed::numbered(0), 1).await?;
 
     let old = keycloak.ada("console").await?;
-    tests::wait::until("the directory", async || read(&sandbox, &old).await, |answer| *answer == Ok(1)).await?;
+    let known = until("the directory", async || read(&sandbox, &old).await, |answer| *answer == Ok(1)).await?;
+    assert_eq!(known, Ok(1));
     assert_eq!(read(&sandbox, &keycloak.integration().await?).await?, Ok(1), "a program's account");
     let invalid = Err((Code::Unauthenticated, "INVALID_TOKEN".to_owned()));
     assert_eq!(read(&sandbox, &keycloak.ada("elsewhere").await?).await?, invalid, "for another audience");
