@@ -7,6 +7,7 @@ pub mod audit_kill;
 pub mod builders;
 pub mod fakes;
 pub mod http;
+pub mod issuer;
 pub mod leakage;
 pub mod line;
 pub mod raw;

@@ -35,7 +35,17 @@ variables, and where files from Secrets are mounted.
 
 {{- $issuers := list -}}
 {{- range .Values.auth.issuers -}}
-{{- $issuers = append $issuers (dict "name" .name "audience" .audience "algorithm" .algorithm "kid" .kid "public_key_file" (printf "/etc/wardline/issuers/%s" .publicKey)) -}}
+{{- $issuer := dict "name" .name "audience" .audience "algorithm" .algorithm -}}
+{{- with .kid }}{{ $_ := set $issuer "kid" . }}{{ end -}}
+{{- with .publicKey }}{{ $_ := set $issuer "public_key_file" (printf "/etc/wardline/issuers/%s" .) }}{{ end -}}
+{{- with .discovery }}{{ $_ := set $issuer "discovery" . }}{{ end -}}
+{{- with .ca }}{{ $_ := set $issuer "ca_file" (printf "/etc/wardline/issuers/%s" .) }}{{ end -}}
+{{- with .tokenType }}{{ $_ := set $issuer "token_type" . }}{{ end -}}
+{{- with .nbf }}{{ $_ := set $issuer "nbf" . }}{{ end -}}
+{{- with .subjectClaim }}{{ $_ := set $issuer "subject_claim" . }}{{ end -}}
+{{- with .subjects }}{{ $_ := set $issuer "subjects" . }}{{ end -}}
+{{- with .bareUuid }}{{ $_ := set $issuer "bare_uuid" . }}{{ end -}}
+{{- $issuers = append $issuers $issuer -}}
 {{- end -}}
 {{- $auth := dict "demo" "off" "issuers" $issuers -}}
 

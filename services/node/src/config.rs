@@ -7,6 +7,17 @@ use serde::Deserialize;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use toml::{Table, Value};
 
+macro_rules! choices {
+    ($($name:ident { $($choice:ident = $text:literal),+ })+) => {$(
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+        #[expect(missing_docs, reason = "node.default.toml is the manual")]
+        pub enum $name { $(#[serde(rename = $text)] $choice),+ }
+    )+};
+}
+
+pub mod issuer;
+pub use issuer::Issuer;
+
 /// The defaults file, compiled in.
 pub const MANUAL: &str = include_str!("node.default.toml");
 /// Variables that set a key: `WARDLINE__LOG__KAFKA__BROKERS`.
@@ -76,19 +87,10 @@ sections! {
     Ingest { max_in_flight: u32, max_readings: u32, max_message_kib: u32, idle_seconds: u64 }
     Writer { group: String, seal_every_seconds: u64, seal_quiet_seconds: u64 }
     Query { cursor_key: String }
-    Auth { demo: Demo, issuers: Vec<Issuer> }
-    Issuer { name: String, audience: String, algorithm: Algorithm, kid: String, public_key_file: PathBuf }
+    Auth { demo: Demo, keys_every_seconds: u64, unknown_key_every_seconds: u64, issuers: Vec<Issuer> }
     Directory { dir: PathBuf }
     Audit { dir: PathBuf }
     Telemetry { level: String, format: Format }
-}
-
-macro_rules! choices {
-    ($($name:ident { $($choice:ident = $text:literal),+ })+) => {$(
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-        #[expect(missing_docs, reason = "node.default.toml is the manual")]
-        pub enum $name { $(#[serde(rename = $text)] $choice),+ }
-    )+};
 }
 
 choices! {
@@ -98,7 +100,6 @@ choices! {
     Protocol { Plaintext = "plaintext", Ssl = "ssl", SaslPlaintext = "sasl_plaintext", SaslSsl = "sasl_ssl" }
     Consistency { LocalQuorum = "local_quorum", One = "one" }
     Demo { Auto = "auto", On = "on", Off = "off" }
-    Algorithm { EdDsa = "EdDSA", Es256 = "ES256", Rs256 = "RS256" }
     Format { Json = "json", Text = "text" }
 }
 
@@ -192,6 +193,7 @@ impl Config {
         if !self.demo() && self.auth.issuers.is_empty() {
             mistakes.push("auth.issuers: name at least one issuer (auth.demo is off)".into());
         }
+        mistakes.extend(issuer::mistakes(&self.auth.issuers));
         if !self.query.cursor_key.is_empty() && self.cursor_key().is_none() {
             mistakes.push("query.cursor_key: 64 hexadecimal digits".into());
         }
@@ -201,6 +203,8 @@ impl Config {
             ("ingest.max_readings", self.ingest.max_readings.into(), 1, 65_536),
             ("ingest.max_message_kib", self.ingest.max_message_kib.into(), 1, 1_024),
             ("writer.seal_every_seconds", self.writer.seal_every_seconds, 1, 86_400),
+            ("auth.keys_every_seconds", self.auth.keys_every_seconds, 1, 86_400),
+            ("auth.unknown_key_every_seconds", self.auth.unknown_key_every_seconds, 1, 86_400),
         ];
         for (name, value, low, high) in limits {
             if !(low..=high).contains(&value) {
@@ -273,17 +277,34 @@ fn check_keys(defaults: &Table, merged: &Table, path: &mut Vec<String>, mistakes
         path.push(key.clone());
         match (defaults.get(key), value) {
             (Some(Value::Table(defaults)), Value::Table(merged)) => check_keys(defaults, merged, path, mistakes),
-            _ => {
-                let mut alone = MANUAL.parse::<Table>().unwrap_or_default();
-                put(&mut alone, path, value.clone());
-                if let Err(error) = with_merged(alone) {
-                    let text = error.message().to_owned();
-                    mistakes.push(format!("{}: {text}", path.join(".")));
+            _ => match check_items(value, path) {
+                none if none.is_empty() => {
+                    mistakes.extend(check_alone(path, value.clone()).map(|text| format!("{}: {text}", path.join("."))));
                 }
-            }
+                wrong => mistakes.extend(wrong),
+            },
         }
         path.pop();
     }
+}
+
+/// What is wrong with each key of each table of a list.
+fn check_items(value: &Value, path: &[String]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (at, item) in value.as_array().into_iter().flatten().enumerate() {
+        for (key, value) in item.as_table().into_iter().flatten() {
+            let alone = Value::Array(vec![Value::Table(Table::from_iter([(key.clone(), value.clone())]))]);
+            wrong.extend(check_alone(path, alone).map(|text| format!("{}[{at}].{key}: {text}", path.join("."))));
+        }
+    }
+    wrong
+}
+
+/// What is wrong with one value among the defaults.
+fn check_alone(path: &[String], value: Value) -> Option<String> {
+    let mut alone = MANUAL.parse::<Table>().unwrap_or_default();
+    put(&mut alone, path, value);
+    with_merged(alone).err().map(|error| error.message().to_owned())
 }
 
 fn put(table: &mut Table, path: &[String], value: Value) {

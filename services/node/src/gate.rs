@@ -1,10 +1,29 @@
 //! The gate before every service of ours: no request is decoded before its token is checked.
+//!
+//! A token signed with a known key is checked at once. One that names a key which its issuer may have by now waits until the
+//! issuer was asked, a few seconds at most.
 
-use auth::{Rejected, Shared, Verifier};
+use auth::{Identity, Rejected, Shared, Verifier, count_refused};
+use futures::future::{BoxFuture, Either, FutureExt, ready};
 use model::access::Purpose;
 use proto::problem;
-use std::sync::Arc;
-use tonic::{Request, Status, metadata::MetadataMap, service::Interceptor};
+use std::{
+    convert::Infallible,
+    mem,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{Service, http},
+    metadata::MetadataMap,
+    server::NamedService,
+};
+
+/// When to try again while an issuer does not answer.
+const ISSUER_RETRY: Duration = Duration::from_secs(5);
 
 /// Checks the bearer token and leaves a `model::access::Principal` with the request.
 #[derive(Clone)]
@@ -23,29 +42,96 @@ impl Gate {
     pub fn directory(&self) -> &Shared {
         &self.directory
     }
+
+    /// Puts itself before a service.
+    pub fn before<S>(&self, service: S) -> Gated<S> {
+        Gated { service, gate: self.clone() }
+    }
+
+    /// Leaves the principal with a request, as the directory knows it now.
+    fn admit(&self, request: &mut http::Request<Body>, identity: Result<Identity, Rejected>) -> Result<(), Status> {
+        let identity = identity.map_err(refusal)?;
+        let principal = self.directory.get().principal(&identity, purpose(request.headers())?);
+        request.extensions_mut().insert(principal);
+        Ok(())
+    }
 }
 
-impl Interceptor for Gate {
-    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let token = problem::bearer(request.metadata());
-        let token =
-            token.ok_or_else(|| problem::unauthenticated("NO_TOKEN", "send a token as `authorization: Bearer ...`"))?;
-        let identity = self.verifier.verify(token).map_err(|rejected| match rejected {
-            Rejected::Expired => problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
-            Rejected::Invalid => problem::unauthenticated("INVALID_TOKEN", "the token is not valid here"),
-        })?;
-        let purpose = purpose(request.metadata())?;
-        let principal = self.directory.get().principal(&identity, purpose);
-        request.extensions_mut().insert(principal);
-        Ok(request)
+/// A service behind the gate.
+#[derive(Clone)]
+pub struct Gated<S> {
+    service: S,
+    gate: Gate,
+}
+
+impl<S: NamedService> NamedService for Gated<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+type Answer = Result<http::Response<Body>, Infallible>;
+
+impl<S> Service<http::Request<Body>> for Gated<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Either<S::Future, BoxFuture<'static, Answer>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
+        let metadata = MetadataMap::from_headers(mem::take(request.headers_mut()));
+        let token = problem::bearer(&metadata).map(str::to_owned);
+        *request.headers_mut() = metadata.into_headers();
+        let Some(token) = token else {
+            count_refused("no_token");
+            return refused(problem::unauthenticated("NO_TOKEN", "send a token as `authorization: Bearer ...`"));
+        };
+        if let Some(identity) = self.gate.verifier.verify_now(&token) {
+            return match self.gate.admit(&mut request, identity) {
+                Ok(()) => Either::Left(self.service.call(request)),
+                Err(status) => refused(status),
+            };
+        }
+        // the one that is ready is the one to call
+        let fresh = self.service.clone();
+        let mut service = mem::replace(&mut self.service, fresh);
+        let gate = self.gate.clone();
+        Either::Right(Box::pin(async move {
+            let identity = gate.verifier.verify(&token).await;
+            match gate.admit(&mut request, identity) {
+                Ok(()) => service.call(request).await,
+                Err(status) => Ok(status.into_http()),
+            }
+        }))
+    }
+}
+
+fn refused<F>(status: Status) -> Either<F, BoxFuture<'static, Answer>> {
+    Either::Right(ready(Ok(status.into_http())).boxed())
+}
+
+fn refusal(rejected: Rejected) -> Status {
+    match rejected {
+        Rejected::Expired => problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
+        Rejected::IssuerUnavailable => problem::unavailable(
+            "ISSUER_UNAVAILABLE",
+            "the token's issuer does not answer, so the token cannot be checked; try again",
+            ISSUER_RETRY,
+        ),
+        Rejected::Invalid => problem::unauthenticated("INVALID_TOKEN", "the token is not valid here"),
     }
 }
 
 /// What a request says it is for; nothing: what its relation to the patient is usually for.
 const PURPOSE: &str = "purpose-of-use";
 
-fn purpose(metadata: &MetadataMap) -> Result<Option<Purpose>, Status> {
-    let Some(code) = metadata.get(PURPOSE) else { return Ok(None) };
+fn purpose(headers: &http::HeaderMap) -> Result<Option<Purpose>, Status> {
+    let Some(code) = headers.get(PURPOSE) else { return Ok(None) };
     match code.to_str().ok().and_then(Purpose::from_code) {
         Some(purpose) => Ok(Some(purpose)),
         None => {

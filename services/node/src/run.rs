@@ -2,14 +2,14 @@
 
 use crate::{
     audit, clock,
-    config::{self, Config},
+    config::Config,
     engines::{KnownPositions, Log, Store},
     gate::Gate,
     http::{self, Ready},
     telemetry,
 };
 use anyhow::{Context, anyhow};
-use auth::{DemoIssuer, Issuer, Sealer, Shared, Verifier};
+use auth::{DemoIssuer, Sealer, Shared, Verifier};
 use bus::Publish;
 use futures::future::BoxFuture;
 use ingest::Ingest;
@@ -24,7 +24,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     server::NamedService,
-    service::{Routes, interceptor::InterceptedService},
+    service::Routes,
     transport::{Server, server::TcpIncoming},
 };
 use writer::{HourSealer, QuarantineDesk, Writer};
@@ -96,7 +96,8 @@ impl Node {
         let internal = internal.with_context(|| format!("server.http_listen {}", config.server.http_listen))?;
         let (grpc_addr, http_addr) = (grpc.local_addr()?, internal.local_addr()?);
         let directory = Shared::open(&config.directory_dir()).context("directory")?;
-        let gate = Gate::new(Arc::new(verifier(config)?), directory.clone());
+        let verifier = Arc::new(verifier(config)?);
+        let gate = Gate::new(Arc::clone(&verifier), directory.clone());
         let log = Log::open(config)?;
         // who only reads needs no way into the log
         let publishes = services.iter().any(|service| matches!(service, Service::Ingest | Service::Writer));
@@ -109,6 +110,10 @@ impl Node {
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_http(internal, metrics, ready.clone(), stop.clone()));
         tasks.spawn(watch(directory.clone(), store.registry.clone(), publisher.clone(), stop.clone()));
+        tasks.spawn({
+            let stop = stop.clone();
+            async move { Ok(stop.run_until_cancelled(verifier.follow()).await.unwrap_or(())) }
+        });
         if services.contains(&Service::Writer) {
             let writer =
                 Writer::new(store.append.clone(), store.quarantine.clone(), store.positions.clone(), clock::now)
@@ -294,7 +299,7 @@ async fn routes(
         let positions = Arc::new(KnownPositions(store.positions.clone()));
         let ingest =
             Ingest::new(Arc::clone(publisher), gate.directory().clone(), positions, limits, clock::now, stop.clone());
-        routes.add_service(InterceptedService::new(ingest.service(), gate.clone()));
+        routes.add_service(gate.before(ingest.service()));
         health.set_serving::<IngestServiceServer<Ingest>>().await;
     }
     if let Some(auditor) = &auditor
@@ -309,8 +314,8 @@ async fn routes(
             Arc::new(Query::new(store.timeline.clone(), gate.directory().clone(), sealer, auditor.clone(), clock::now));
         let desk = AuditDesk::new(Arc::clone(&query), store.audit.clone()).service();
         health.set_service_status(name(&desk), tonic_health::ServingStatus::Serving).await;
-        routes.add_service(InterceptedService::new(desk, gate.clone()));
-        routes.add_service(InterceptedService::new(query.service(), gate.clone()));
+        routes.add_service(gate.before(desk));
+        routes.add_service(gate.before(query.service()));
         health.set_serving::<TimelineServiceServer<Query>>().await;
     }
     if let Some(auditor) = &auditor
@@ -326,14 +331,14 @@ async fn routes(
             health.set_service_status(name, tonic_health::ServingStatus::Serving).await;
         }
         routes.add_service(enrolment);
-        routes.add_service(InterceptedService::new(registry, gate.clone()));
+        routes.add_service(gate.before(registry));
     }
     if let (Some(publisher), Some(auditor)) = (publisher, auditor)
         && services.contains(&Service::Writer)
     {
         let desk = QuarantineDesk::new(store.quarantine.clone(), Arc::clone(publisher), auditor, clock::now).service();
         health.set_service_status(name(&desk), tonic_health::ServingStatus::Serving).await;
-        routes.add_service(InterceptedService::new(desk, gate));
+        routes.add_service(gate.before(desk));
     }
     let stop = stop.clone();
     let names = [IngestServiceServer::<Ingest>::NAME, TimelineServiceServer::<Query>::NAME, ""];
@@ -384,17 +389,9 @@ fn serve_grpc(
 }
 
 fn verifier(config: &Config) -> anyhow::Result<Verifier> {
-    let mut issuers = Vec::new();
-    for issuer in &config.auth.issuers {
-        let algorithm = match issuer.algorithm {
-            config::Algorithm::EdDsa => auth::Algorithm::EdDsa,
-            config::Algorithm::Es256 => auth::Algorithm::Es256,
-            config::Algorithm::Rs256 => auth::Algorithm::Rs256,
-        };
-        let path = &issuer.public_key_file;
-        let pem = std::fs::read(path).with_context(|| format!("auth.issuers: {}", path.display()))?;
-        issuers.push(Issuer::new(&issuer.name, &issuer.audience, algorithm).with_pem(&issuer.kid, &pem)?);
-    }
+    let issuers: Result<Vec<_>, _> =
+        config.auth.issuers.iter().map(|issuer| issuer.build(config.auth.pace())).collect();
+    let mut issuers = issuers.context("auth.issuers")?;
     if config.demo() {
         issuers.push(DemoIssuer::open(&config.demo_dir()).context("demo issuer")?.issuer());
     }

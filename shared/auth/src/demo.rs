@@ -1,6 +1,6 @@
 //! The demo issuer: signs tokens for demo people and replayed devices. Only for loopback.
 
-use crate::{Error, Issuer, key_file, token::Algorithm};
+use crate::{Algorithm, Error, Issuer, SubjectKind, key_file};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use model::{DeviceId, Nanos, UserId};
@@ -69,7 +69,9 @@ impl DemoIssuer {
 
     /// What a verifier must know of this issuer.
     pub fn issuer(&self) -> Issuer {
-        Issuer::new(NAME, AUDIENCE, Algorithm::EdDsa).with_ed25519(&self.kid, self.pair.public_key().as_ref())
+        Issuer::new(NAME, AUDIENCE, Algorithm::EdDsa)
+            .with_ed25519(&self.kid, self.pair.public_key().as_ref())
+            .speaking_for(&[SubjectKind::User, SubjectKind::Device], None)
     }
 
     /// A device's token, and when it ends.

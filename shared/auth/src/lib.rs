@@ -17,7 +17,9 @@ pub use audit_key::AuditKey;
 pub use demo::{DemoIssuer, PEOPLE as DEMO_PEOPLE, demo_person};
 pub use directory::{Assignment, Directory, NoDevice, Shared};
 pub use sealer::Sealer;
-pub use token::{Algorithm, Identity, Issuer, Rejected, Verifier};
+pub use token::{
+    Algorithm, Discovery, Identity, Issuer, Pace, Rejected, SubjectKind, TokenType, Verifier, count_refused,
+};
 
 use std::path::PathBuf;
 

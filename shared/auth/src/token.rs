@@ -1,67 +1,38 @@
 //! Access tokens: one pinned algorithm per issuer, every claim required, nothing believed from the token's header.
 //!
-//! Claims: `iss`, `aud`, `sub` (`user:UUID` or `device:UUID`), `exp`, `nbf`; header `typ` must be `at+jwt` (RFC 9068).
+//! Claims: `iss`, `aud`, `sub`, `exp`, `nbf` (see [`Issuer`] for what an issuer may do otherwise); header `typ` is `at+jwt`
+//! (RFC 9068). The subject is `user:UUID`, `device:UUID`, or a UUID alone where the issuer's settings say what that means.
 //! `scope` (RFC 8693): words like `wardline/readings.read` leave only those permissions; without such a word all are left.
-//! `jku`, `x5u`, `jwk` and `x5c` in the header are ignored: keys come from settings only.
+//! `jku`, `x5u`, `jwk` and `x5c` in the header are ignored: keys come from settings, or from the issuer's own address.
+//!
+//! The issuer is found by the token's `iss`, and its key by `kid` among that issuer's keys only, so that no issuer can sign
+//! for another. A key that is not known may be a new one: [`Verifier::verify`] asks the issuer, at most once in a while.
 
-use crate::Error;
-use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
+mod fetch;
+mod issuer;
+mod keys;
+mod source;
+mod strict;
+
+pub use issuer::{Algorithm, Issuer, SubjectKind, TokenType};
+pub use source::{Discovery, Pace};
+
+use futures::future::join_all;
 use model::{
-    DeviceId, Nanos, UserId,
+    Nanos,
     access::{Permission, Subject},
 };
-use serde::Deserialize;
+use source::Source;
 use std::collections::HashMap;
+use strict::Parts;
 
 /// Longest token that is looked at, in bytes.
 const MAX_TOKEN_BYTES: usize = 4_096;
-/// Seconds that clocks may differ.
-const LEEWAY_SECONDS: u64 = 30;
-
-/// Signature algorithms that can be pinned: asymmetric ones only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
-    /// Ed25519.
-    EdDsa,
-    /// ECDSA on P-256.
-    Es256,
-    /// RSA PKCS#1 v1.5 with SHA-256.
-    Rs256,
-}
-
-/// One issuer that is believed.
-pub struct Issuer {
-    name: String,
-    validation: Validation,
-    keys: HashMap<String, DecodingKey>,
-}
 
 /// Checks tokens of the issuers it knows.
 #[derive(Default)]
 pub struct Verifier {
     issuers: HashMap<String, Issuer>,
-}
-
-/// Why a token is refused. Deliberately coarse: a caller learns what to do, an attacker nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Rejected {
-    /// It has ended: get a new one.
-    #[error("the token has expired")]
-    Expired,
-    /// Anything else.
-    #[error("the token is not valid here")]
-    Invalid,
-}
-
-#[derive(Deserialize)]
-struct Claims {
-    iss: String,
-    sub: String,
-    exp: i64,
-    nbf: i64,
-    iat: Option<i64>,
-    #[serde(default)]
-    scope: String,
 }
 
 /// Who a token speaks for, how far and until when.
@@ -77,42 +48,76 @@ pub struct Identity {
     pub expires_at: Nanos,
 }
 
-/// What the words of a scope that are ours begin with.
-const SCOPE_PREFIX: &str = "wardline/";
+/// Why a token is refused. Deliberately coarse: a caller learns what to do, an attacker nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// It has ended: get a new one.
+    #[error("the token has expired")]
+    Expired,
+    /// It may be good, but its issuer does not answer: try again.
+    #[error("the issuer of the token cannot be asked for its keys")]
+    IssuerUnavailable,
+    /// Anything else.
+    #[error("the token is not valid here")]
+    Invalid,
+}
 
-impl Issuer {
-    /// An issuer whose tokens carry `name` as `iss` and `audience` as `aud`.
-    pub fn new(name: &str, audience: &str, algorithm: Algorithm) -> Self {
-        let mut validation = Validation::new(match algorithm {
-            Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-            Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
-            Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
-        });
-        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
-        validation.set_issuer(&[name]);
-        validation.set_audience(&[audience]);
-        validation.validate_nbf = true;
-        validation.leeway = LEEWAY_SECONDS;
-        Self { name: name.to_owned(), validation, keys: HashMap::new() }
+/// What is wrong with a token, for the operator's eyes: a label of `wardline_auth_refused_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// No signed token: its size, its segments, its JSON, or a header that asks for what is not done here.
+    Malformed,
+    /// Nobody that is believed.
+    UnknownIssuer,
+    /// `kid`.
+    UnknownKey,
+    /// `kid`, and the issuer could not be asked.
+    IssuerUnavailable,
+    /// `typ` or `alg`.
+    WrongType,
+    /// Not signed with that key.
+    BadSignature,
+    /// `aud`.
+    WrongAudience,
+    /// `exp` has passed.
+    Expired,
+    /// `nbf` or `iat` lies ahead.
+    NotYetValid,
+    /// A claim is missing or is of the wrong kind.
+    BadClaims,
+    /// The subject is no person and no device, or not one that the issuer may speak for.
+    BadSubject,
+}
+
+impl Fault {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::UnknownIssuer => "unknown_issuer",
+            Self::UnknownKey => "unknown_key",
+            Self::IssuerUnavailable => "issuer_unavailable",
+            Self::WrongType => "wrong_type",
+            Self::BadSignature => "bad_signature",
+            Self::WrongAudience => "wrong_audience",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::BadClaims => "bad_claims",
+            Self::BadSubject => "bad_subject",
+        }
     }
 
-    /// Adds a public key from PEM (SubjectPublicKeyInfo) under its `kid`.
-    pub fn with_pem(mut self, kid: &str, pem: &[u8]) -> Result<Self, Error> {
-        let key = match self.validation.algorithms.first() {
-            Some(jsonwebtoken::Algorithm::ES256) => DecodingKey::from_ec_pem(pem),
-            Some(jsonwebtoken::Algorithm::RS256) => DecodingKey::from_rsa_pem(pem),
-            _ => DecodingKey::from_ed_pem(pem),
-        };
-        let key = key.map_err(|error| Error::Key { name: kid.to_owned(), what: error.to_string() })?;
-        self.keys.insert(kid.to_owned(), key);
-        Ok(self)
+    fn rejected(self) -> Rejected {
+        match self {
+            Self::Expired => Rejected::Expired,
+            Self::IssuerUnavailable => Rejected::IssuerUnavailable,
+            _ => Rejected::Invalid,
+        }
     }
+}
 
-    /// Adds a raw Ed25519 public key of 32 bytes.
-    pub(crate) fn with_ed25519(mut self, kid: &str, public: &[u8]) -> Self {
-        self.keys.insert(kid.to_owned(), DecodingKey::from_ed_der(public));
-        self
-    }
+/// Counts a request that is refused for its token; `reason` is one of a small fixed set.
+pub fn count_refused(reason: &'static str) {
+    metrics::counter!("wardline_auth_refused_total", "reason" => reason).increment(1);
 }
 
 impl Verifier {
@@ -121,45 +126,55 @@ impl Verifier {
         Self { issuers: issuers.into_iter().map(|i| (i.name.clone(), i)).collect() }
     }
 
-    /// Checks a token.
-    pub fn verify(&self, token: &str) -> Result<Identity, Rejected> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(Rejected::Invalid);
+    /// Checks a token with the keys at hand. `None`: it names a key that its issuer may have by now and may be asked for, as
+    /// [`Verifier::verify`] does.
+    pub fn verify_now(&self, token: &str) -> Option<Result<Identity, Rejected>> {
+        match self.check(token) {
+            Err(Fault::UnknownKey) if self.source(token).is_some_and(Source::may_be_asked) => None,
+            outcome => Some(self.settle(token, outcome)),
         }
-        let header = decode_header(token).map_err(|_| Rejected::Invalid)?;
-        if header.typ.as_deref() != Some("at+jwt") || header.crit.is_some() {
-            return Err(Rejected::Invalid);
-        }
-        let kid = header.kid.ok_or(Rejected::Invalid)?;
-        // few issuers, each with its own key ids: the one that knows the key is the only one that can match
-        let issuer = self.issuers.values().find(|i| i.keys.contains_key(&kid)).ok_or(Rejected::Invalid)?;
-        let claims =
-            decode::<Claims>(token, &issuer.keys[&kid], &issuer.validation).map_err(|error| match error.kind() {
-                jsonwebtoken::errors::ErrorKind::ExpiredSignature => Rejected::Expired,
-                _ => Rejected::Invalid,
-            })?;
-        let claims = claims.claims;
-        if claims.iss != issuer.name {
-            return Err(Rejected::Invalid);
-        }
-        let expires_at = Nanos::from_parts(claims.exp, 0).ok_or(Rejected::Invalid)?;
-        let subject = subject(&claims.sub).ok_or(Rejected::Invalid)?;
-        let issued_at = Nanos::from_parts(claims.iat.unwrap_or(claims.nbf), 0).ok_or(Rejected::Invalid)?;
-        Ok(Identity { subject, scope: scope(&claims.scope), issued_at, expires_at })
     }
-}
 
-/// Words of ours that nobody knows leave nothing, rather than everything.
-fn scope(words: &str) -> Option<Vec<Permission>> {
-    let ours: Vec<_> = words.split_ascii_whitespace().filter_map(|word| word.strip_prefix(SCOPE_PREFIX)).collect();
-    (!ours.is_empty()).then(|| ours.into_iter().filter_map(Permission::from_name).collect())
-}
+    /// Checks a token, and asks its issuer first when it names a key that is not known: for some seconds at most, and as
+    /// seldom as the issuer's [`Pace`] says.
+    pub async fn verify(&self, token: &str) -> Result<Identity, Rejected> {
+        // twice: what is under way may have begun before the issuer had the key
+        for _ in 0..2 {
+            if self.check(token) != Err(Fault::UnknownKey) {
+                break;
+            }
+            let Some(answered) = self.source(token).and_then(Source::ask) else { break };
+            answered.await;
+        }
+        self.settle(token, self.check(token))
+    }
 
-fn subject(sub: &str) -> Option<Subject> {
-    match sub.split_once(':')? {
-        ("user", id) => id.parse::<UserId>().ok().map(Subject::User),
-        ("device", id) => id.parse::<DeviceId>().ok().map(Subject::Device),
-        _ => None,
+    /// Keeps the keys of those issuers fresh that are asked for them. Never ends; dropped, the keys stay as they are.
+    pub async fn follow(&self) {
+        join_all(self.issuers.values().filter_map(|issuer| issuer.keys.source()).map(Source::follow)).await;
+        std::future::pending().await
+    }
+
+    fn check(&self, token: &str) -> Result<Identity, Fault> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(Fault::Malformed);
+        }
+        let parts = Parts::read(token).ok_or(Fault::Malformed)?;
+        self.issuers.get(&parts.issuer).ok_or(Fault::UnknownIssuer)?.check(token, &parts)
+    }
+
+    /// Where the token's issuer can be asked.
+    fn source(&self, token: &str) -> Option<&Source> {
+        self.issuers.get(&Parts::read(token)?.issuer)?.keys.source()
+    }
+
+    fn settle(&self, token: &str, outcome: Result<Identity, Fault>) -> Result<Identity, Rejected> {
+        outcome.map_err(|fault| {
+            let unanswered = fault == Fault::UnknownKey && self.source(token).is_some_and(Source::is_failing);
+            let fault = if unanswered { Fault::IssuerUnavailable } else { fault };
+            count_refused(fault.label());
+            fault.rejected()
+        })
     }
 }
 

@@ -15,5 +15,6 @@ mod round_trip;
 mod streams;
 mod timeline;
 mod timeline_pages;
+mod tokens;
 mod trend;
 mod writer;

@@ -8,6 +8,7 @@ mod pages;
 mod poison;
 mod registry;
 mod round_trip;
+mod tokens;
 
 use model::Nanos;
 use node::client::{Stream, Writer, channel};

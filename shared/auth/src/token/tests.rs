@@ -1,262 +1,206 @@
 //! Each way in which a token can be wrong, alone: the same token with nothing changed is good.
 
+mod published;
+mod rig;
+mod wrong_claims;
+mod wrong_head;
+mod wrong_text;
+
 use super::*;
-use aws_lc_rs::{
-    rand::SystemRandom,
-    signature::{Ed25519KeyPair, KeyPair},
-};
-use jsonwebtoken::{EncodingKey, Header, encode};
+use rig::{AUDIENCE, ID, ISSUER, Rig, changed, claims, now, without};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
-const ISSUER: &str = "https://issuer.test";
-const AUDIENCE: &str = "wardline";
-const DEVICE: &str = "0191c3c8-7a00-7000-8000-00000000abcd";
-
-/// An issuer with one key, under the id `k1`.
-struct Issuing {
-    key: EncodingKey,
-    public: Vec<u8>,
+/// A token that must be refused.
+struct Case {
+    what: String,
+    token: String,
+    expected: Rejected,
 }
 
-impl Issuing {
-    fn new() -> Self {
-        let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
-        let public = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap().public_key().as_ref().to_vec();
-        Self { key: EncodingKey::from_ed_der(pkcs8.as_ref()), public }
+impl Case {
+    fn invalid(what: impl Into<String>, token: String) -> Self {
+        Self { what: what.into(), token, expected: Rejected::Invalid }
     }
 
-    fn verifier(&self) -> Verifier {
-        Verifier::new([Issuer::new(ISSUER, AUDIENCE, Algorithm::EdDsa).with_ed25519("k1", &self.public)])
-    }
-
-    fn sign(&self, header: &Header, claims: &Value) -> String {
-        encode(header, claims, &self.key).unwrap()
-    }
-
-    /// A token whose head is any JSON, signed with this key.
-    fn sign_raw(&self, header: &Value, claims: &Value) -> String {
-        let text = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(claims.to_string().as_bytes()));
-        let signature = jsonwebtoken::crypto::sign(text.as_bytes(), &self.key, jsonwebtoken::Algorithm::EdDSA).unwrap();
-        format!("{text}.{signature}")
+    fn expired(what: impl Into<String>, token: String) -> Self {
+        Self { what: what.into(), token, expected: Rejected::Expired }
     }
 }
 
-fn base64url(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut out = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for i in 0..=chunk.len() {
-            out.push(char::from(LETTERS[(bits >> (18 - 6 * i)) as usize & 63]));
+/// With keys that are given, everything is known at once.
+fn verify(verifier: &Verifier, token: &str) -> Result<Identity, Rejected> {
+    verifier.verify_now(token).expect("an answer at once")
+}
+
+#[test]
+fn each_wrong_token_is_refused_and_the_right_one_is_not() {
+    let mut n_cases = 0;
+    let mut names = HashSet::new();
+    for algorithm in [Algorithm::EdDsa, Algorithm::Es256, Algorithm::Rs256, Algorithm::Ps256] {
+        let rig = Rig::new(algorithm);
+        let verifier = rig.verifier();
+        let mut cases = wrong_text::confusions(&rig);
+        if algorithm == Algorithm::EdDsa {
+            cases.extend(
+                [wrong_claims::cases(&rig), wrong_head::cases(&rig), wrong_text::cases(&rig)].into_iter().flatten(),
+            );
         }
+        assert!(verify(&verifier, &rig.good()).is_ok(), "{algorithm:?}");
+        for case in &cases {
+            assert_eq!(verify(&verifier, &case.token), Err(case.expected), "{}: {}", case.what, case.token);
+        }
+        assert!(verify(&verifier, &rig.good()).is_ok(), "{algorithm:?}, afterwards");
+        n_cases += cases.len();
+        names.extend(cases.into_iter().map(|case| case.what));
     }
-    out
+    assert!(n_cases >= 150, "only {n_cases} cases");
+    assert_eq!(names.len(), n_cases, "a case is there twice");
+    println!("{n_cases} wrong tokens refused");
 }
 
-fn now() -> i64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64
-}
-
-fn header() -> Header {
-    let mut header = Header::new(jsonwebtoken::Algorithm::EdDSA);
-    header.typ = Some("at+jwt".into());
-    header.kid = Some("k1".into());
-    header
-}
-
-fn claims() -> Value {
-    json!({
-        "iss": ISSUER, "aud": AUDIENCE, "sub": format!("device:{DEVICE}"),
-        "iat": now(), "nbf": now() - 1, "exp": now() + 300,
-    })
+#[test]
+fn what_only_looks_odd_is_good() {
+    let rig = Rig::new(Algorithm::EdDsa);
+    let verifier = rig.verifier();
+    let mut head = rig.head();
+    for (name, value) in [
+        ("jku", json!("https://attacker.test/keys")),
+        ("x5u", json!("https://attacker.test/chain")),
+        ("jwk", rig.stranger.jwk("k1")),
+        ("more", json!({"in": "the head"})),
+    ] {
+        head[name] = value;
+    }
+    assert!(verify(&verifier, &rig.with_head(&head)).is_ok(), "where a key lies is nothing that a token decides");
+    for (what, claims) in [
+        ("more claims", changed("more", json!({"claims": [1, 2]}))),
+        ("one of several audiences", changed("aud", json!(["other", AUDIENCE]))),
+        ("ends within the leeway", changed("exp", json!(now() - 5))),
+        ("clocks differ", changed("nbf", json!(now() + 5))),
+        ("issued in a moment", changed("iat", json!(now() + 5))),
+        ("no iat", without(claims(), "iat")),
+        ("an access token, it says", changed("typ", json!("Bearer"))),
+        ("a person", changed("sub", json!(format!("user:{ID}")))),
+        ("large", changed("pad", json!("x".repeat(1_000)))),
+    ] {
+        assert!(verify(&verifier, &rig.with_claims(&claims)).is_ok(), "{what}");
+    }
 }
 
 #[test]
 fn a_good_token_says_who_and_until_when() {
-    let issuing = Issuing::new();
-    let (verifier, claims) = (issuing.verifier(), claims());
-    let identity = verifier.verify(&issuing.sign(&header(), &claims)).unwrap();
-    assert_eq!(identity.subject, Subject::Device(DEVICE.parse().unwrap()));
+    let rig = Rig::new(Algorithm::EdDsa);
+    let (verifier, claims) = (rig.verifier(), claims());
+    let identity = verify(&verifier, &rig.with_claims(&claims)).unwrap();
+    assert_eq!(identity.subject, Subject::Device(ID.parse().unwrap()));
     assert_eq!(identity.expires_at.0, claims["exp"].as_i64().unwrap() * Nanos::SECOND);
     assert_eq!(identity.scope, None);
-    // signed by hand it is the same
-    let raw = issuing.sign_raw(&json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "k1"}), &claims);
-    assert_eq!(verifier.verify(&raw), Ok(identity));
-    let mut person = claims;
-    person["sub"] = json!(format!("user:{DEVICE}"));
-    person["aud"] = json!(["other", AUDIENCE]);
-    let identity = verifier.verify(&issuing.sign(&header(), &person)).unwrap();
-    assert_eq!(identity.subject, Subject::User(DEVICE.parse().unwrap()));
+    let person = changed("sub", json!(format!("user:{ID}")));
+    let identity = verify(&verifier, &rig.with_claims(&person)).unwrap();
+    assert_eq!(identity.subject, Subject::User(ID.parse().unwrap()));
 }
 
 #[test]
 fn a_scope_leaves_what_it_names_and_only_our_words_count() {
-    let issuing = Issuing::new();
-    let scope = |words: Value| {
-        let mut claims = claims();
-        claims["scope"] = words;
-        issuing.verifier().verify(&issuing.sign(&header(), &claims)).map(|identity| identity.scope)
+    let rig = Rig::new(Algorithm::EdDsa);
+    let scope = |words: &str| {
+        verify(&rig.verifier(), &rig.with_claims(&changed("scope", json!(words)))).map(|identity| identity.scope)
     };
-    assert_eq!(scope(json!("openid profile")), Ok(None));
-    assert_eq!(scope(json!("openid wardline/readings.read")), Ok(Some(vec![Permission::ReadReadings])));
+    assert_eq!(scope("openid profile"), Ok(None));
+    assert_eq!(scope("openid wardline/readings.read"), Ok(Some(vec![Permission::ReadReadings])));
     let both = vec![Permission::WriteReadings, Permission::ReadReadings];
-    assert_eq!(scope(json!("wardline/readings.write  wardline/readings.read")), Ok(Some(both)));
-    assert_eq!(scope(json!("wardline/everything")), Ok(Some(vec![])), "not everything");
-    for odd in [json!(["wardline/readings.read"]), json!(7), Value::Null] {
-        assert_eq!(scope(odd.clone()), Err(Rejected::Invalid), "{odd}");
-    }
+    assert_eq!(scope("wardline/readings.write  wardline/readings.read"), Ok(Some(both)));
+    assert_eq!(scope("wardline/everything"), Ok(Some(vec![])), "not everything");
 }
 
 #[test]
-fn each_wrong_claim_alone_is_refused() {
-    let issuing = Issuing::new();
-    let verifier = issuing.verifier();
-    let changed = |name: &str, value: Value| {
-        let mut claims = claims();
-        claims[name] = value;
-        verifier.verify(&issuing.sign(&header(), &claims))
+fn an_issuer_speaks_for_whom_its_settings_say() {
+    let rig = Rig::new(Algorithm::EdDsa);
+    let id = ID.parse().unwrap();
+    let (user, device) = (Subject::User(id), Subject::Device(ID.parse().unwrap()));
+    let who = |issuer: Issuer, claims: &Value| {
+        verify(&Verifier::new([issuer]), &rig.with_claims(claims)).map(|identity| identity.subject)
     };
-    let invalid = Err(Rejected::Invalid);
-    for name in ["iss", "aud", "sub", "exp", "nbf"] {
-        let mut without = claims();
-        without.as_object_mut().unwrap().remove(name);
-        assert_eq!(verifier.verify(&issuing.sign(&header(), &without)), invalid, "without {name}");
-        for odd in [Value::Null, json!({}), json!(true), json!("")] {
-            assert_eq!(changed(name, odd.clone()), invalid, "{name} {odd}");
-        }
-    }
-    for (name, value) in [
-        ("iss", json!("https://other.test")),
-        ("iss", json!([ISSUER])),
-        ("iss", json!(["https://other.test", ISSUER])),
-        ("iss", json!(123)),
-        ("aud", json!("other")),
-        ("aud", json!(["other"])),
-        ("aud", json!([])),
-        ("nbf", json!(now() + 120)),
-        ("nbf", json!("soon")),
-        ("exp", json!("never")),
-        ("exp", json!(i64::MAX)),
-        ("exp", json!(1e300)),
-        ("sub", json!(DEVICE)),
-        ("sub", json!(format!("admin:{DEVICE}"))),
-        ("sub", json!("device:")),
-        ("sub", json!("device:bed 7")),
-        ("sub", json!(["device", DEVICE])),
-    ] {
-        assert_eq!(changed(name, value.clone()), invalid, "{name} {value}");
-    }
-    assert_eq!(changed("exp", json!(now() - 60)), Err(Rejected::Expired));
-    assert!(changed("exp", json!(now() + 1)).is_ok());
-    assert!(changed("nbf", json!(now() + 5)).is_ok(), "clocks may differ a little");
-    assert!(changed("more", json!("claims")).is_ok());
-}
-
-#[test]
-fn each_wrong_header_alone_is_refused() {
-    let issuing = Issuing::new();
-    let (verifier, good) = (issuing.verifier(), json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "k1"}));
-    assert!(verifier.verify(&issuing.sign_raw(&good, &claims())).is_ok());
-    for (name, value) in [
-        ("typ", Value::Null),
-        ("typ", json!("JWT")),
-        ("typ", json!("application/at+jwt")),
-        ("kid", Value::Null),
-        ("kid", json!("k2")),
-        ("kid", json!("")),
-        ("crit", json!(["exp"])),
-        ("crit", json!([])),
-        ("alg", json!("none")),
-        ("alg", json!("HS256")),
-        ("alg", json!("ES256")),
-        ("alg", json!("RS256")),
-        ("alg", json!("EdDSA ")),
-        ("alg", Value::Null),
-    ] {
-        let mut header = good.clone();
-        match &value {
-            Value::Null => drop(header.as_object_mut().unwrap().remove(name)),
-            value => header[name] = value.clone(),
-        }
-        let outcome = verifier.verify(&issuing.sign_raw(&header, &claims()));
-        assert_eq!(outcome, Err(Rejected::Invalid), "{name} {value}");
-    }
-    // where a key could be fetched from is nothing that a token decides
-    let mut header = good;
-    header["jku"] = json!("https://attacker.test/keys");
-    assert!(verifier.verify(&issuing.sign_raw(&header, &claims())).is_ok());
-}
-
-#[test]
-fn no_other_signature_is_believed() {
-    let (issuing, other) = (Issuing::new(), Issuing::new());
-    let verifier = issuing.verifier();
-    let good = issuing.sign(&header(), &claims());
-    let invalid = Err(Rejected::Invalid);
-    assert_eq!(verifier.verify(&other.sign(&header(), &claims())), invalid, "another key under the same id");
-    let [head, body, signature] = good.split('.').collect::<Vec<_>>()[..] else { panic!("three parts") };
-    let mut stronger = claims();
-    stronger["sub"] = json!("user:0191c3c8-7a00-7000-8000-00000000ffff");
-    let stronger = base64url(stronger.to_string().as_bytes());
-    assert_eq!(verifier.verify(&format!("{head}.{stronger}.{signature}")), invalid, "another payload");
-    assert_eq!(verifier.verify(&format!("{head}.{body}.")), invalid, "no signature");
-    let none = base64url(json!({"alg": "none", "typ": "at+jwt", "kid": "k1"}).to_string().as_bytes());
-    assert_eq!(verifier.verify(&format!("{none}.{body}.")), invalid, "alg none");
-    assert_eq!(verifier.verify(&format!("{none}.{body}.{signature}")), invalid, "alg none, signed");
-    // the public key as the secret of a symmetric algorithm
-    let mut symmetric = header();
-    symmetric.alg = jsonwebtoken::Algorithm::HS256;
-    let forged = encode(&symmetric, &claims(), &EncodingKey::from_secret(&issuing.public)).unwrap();
-    assert_eq!(verifier.verify(&forged), invalid, "HS256 with the public key");
-    for at in (0..good.len()).step_by(7) {
-        let mut bent = good.clone().into_bytes();
-        bent[at] = if bent[at] == b'A' { b'B' } else { b'A' };
-        assert_eq!(verifier.verify(&String::from_utf8(bent).unwrap()), invalid, "byte {at}");
-    }
-}
-
-#[test]
-fn what_is_no_token_is_refused() {
-    let issuing = Issuing::new();
-    let verifier = issuing.verifier();
-    for text in ["", ".", "..", "a.b.c", "a.b.c.d", "é.é.é", &"a".repeat(5_000)] {
-        assert_eq!(verifier.verify(text), Err(Rejected::Invalid), "{text}");
-    }
-    let padded = |bytes: usize| {
-        let mut claims = claims();
-        claims["pad"] = json!("x".repeat(bytes));
-        issuing.sign(&header(), &claims)
+    let sub = |text: &str| changed("sub", json!(text));
+    let (prefixed, device_too) = (format!("user:{ID}"), format!("device:{ID}"));
+    let plain = || {
+        let issuer = Issuer::new(ISSUER, AUDIENCE, Algorithm::EdDsa);
+        issuer.with_pem("k1", rig.signer.pem().as_bytes()).unwrap()
     };
-    assert!(verifier.verify(&padded(1_000)).is_ok());
-    assert_eq!(verifier.verify(&padded(4_000)), Err(Rejected::Invalid), "oversized");
-    assert_eq!(Verifier::default().verify(&padded(1)), Err(Rejected::Invalid), "nobody is believed by default");
+    let (users, devices) = ([SubjectKind::User], [SubjectKind::Device]);
+    let invalid = Err(Rejected::Invalid);
+    assert_eq!(who(plain(), &sub(&prefixed)), Ok(user), "users, when nothing is said");
+    assert_eq!(who(plain(), &sub(&device_too)), invalid);
+    assert_eq!(who(plain(), &sub(ID)), invalid);
+    let clinic = || plain().speaking_for(&users, Some(SubjectKind::User));
+    assert_eq!(who(clinic(), &sub(ID)), Ok(user));
+    assert_eq!(who(clinic(), &sub(&prefixed)), Ok(user));
+    assert_eq!(who(clinic(), &sub(&device_too)), invalid, "not for devices");
+    let maker = || plain().speaking_for(&devices, Some(SubjectKind::Device));
+    assert_eq!(who(maker(), &sub(ID)), Ok(device));
+    assert_eq!(who(maker(), &sub(&prefixed)), invalid, "not for users");
+    assert_eq!(who(plain().speaking_for(&devices, Some(SubjectKind::User)), &sub(ID)), invalid, "a contradiction");
+    let mut other = sub("f:123:ada");
+    other["wardline_id"] = json!(ID);
+    assert_eq!(who(clinic().with_subject_claim("wardline_id"), &other), Ok(user));
+    assert_eq!(who(clinic().with_subject_claim("wardline_id"), &sub(ID)), invalid, "no such claim");
+    other["wardline_id"] = json!([ID]);
+    assert_eq!(who(clinic().with_subject_claim("wardline_id"), &other), invalid);
+}
+
+#[test]
+fn what_an_issuer_cannot_do_is_said_in_its_settings() {
+    let rig = Rig::new(Algorithm::EdDsa);
+    let check = |issuer: Issuer, token: &str| verify(&Verifier::new([issuer]), token).map(|_| ());
+    let no_nbf = rig.with_claims(&without(claims(), "nbf"));
+    assert_eq!(check(rig.issuer(), &no_nbf), Err(Rejected::Invalid));
+    assert_eq!(check(rig.issuer().without_nbf(), &no_nbf), Ok(()));
+    let early = rig.with_claims(&changed("nbf", json!(now() + 120)));
+    assert_eq!(check(rig.issuer().without_nbf(), &early), Err(Rejected::Invalid), "one that is there counts");
+    let odd = rig.with_claims(&changed("nbf", json!("soon")));
+    assert_eq!(check(rig.issuer().without_nbf(), &odd), Err(Rejected::Invalid));
+    let mut head = rig.head();
+    head["typ"] = json!("JWT");
+    let any = rig.with_head(&head);
+    assert_eq!(check(rig.issuer().of_type(TokenType::Any), &any), Ok(()));
+    assert_eq!(check(rig.issuer().of_type(TokenType::Any), &rig.good()), Err(Rejected::Invalid), "one type an issuer");
+    let id_token = rig.signed(head.to_string(), changed("typ", json!("ID")).to_string());
+    assert_eq!(check(rig.issuer().of_type(TokenType::Any), &id_token), Err(Rejected::Invalid));
 }
 
 #[test]
 fn an_issuer_speaks_only_for_itself() {
-    let (first, second) = (Issuing::new(), Issuing::new());
-    let verifier = Verifier::new([
-        Issuer::new(ISSUER, AUDIENCE, Algorithm::EdDsa).with_ed25519("k1", &first.public),
-        Issuer::new("https://second.test", AUDIENCE, Algorithm::EdDsa).with_ed25519("k2", &second.public),
-    ]);
-    let mut by_second = header();
-    by_second.kid = Some("k2".into());
-    assert_eq!(verifier.verify(&second.sign(&by_second, &claims())), Err(Rejected::Invalid), "the name of the first");
-    let mut own = claims();
-    own["iss"] = json!("https://second.test");
-    assert!(verifier.verify(&second.sign(&by_second, &own)).is_ok());
-    assert_eq!(verifier.verify(&second.sign(&header(), &own)), Err(Rejected::Invalid), "the key of the first");
+    let (first, second) = (Rig::new(Algorithm::EdDsa), Rig::new(Algorithm::EdDsa));
+    let named = |rig: &Rig, name: &str, kid: &str| {
+        let issuer = Issuer::new(name, AUDIENCE, Algorithm::EdDsa).with_pem(kid, rig.signer.pem().as_bytes());
+        issuer.unwrap().speaking_for(&[SubjectKind::Device], None)
+    };
+    for kid in ["k1", "k2"] {
+        // the second may even use the first one's key id
+        let verifier = Verifier::new([named(&first, ISSUER, "k1"), named(&second, "https://second.test", kid)]);
+        let mut head = second.head();
+        head["kid"] = json!(kid);
+        let by_second = |claims: &Value| verify(&verifier, &second.signed(head.to_string(), claims.to_string()));
+        assert_eq!(by_second(&claims()), Err(Rejected::Invalid), "the name of the first");
+        let own = changed("iss", json!("https://second.test"));
+        assert!(by_second(&own).is_ok());
+        assert_eq!(verify(&verifier, &first.with_claims(&own)), Err(Rejected::Invalid), "the key of the first");
+        assert!(verify(&verifier, &first.good()).is_ok());
+    }
+    assert_eq!(verify(&Verifier::default(), &first.good()), Err(Rejected::Invalid), "nobody is believed by default");
 }
 
 #[test]
 fn demo_tokens_are_good_where_the_demo_issuer_is_believed_and_nowhere_else() {
     let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let demo = crate::DemoIssuer::open(dir.path()).unwrap();
-    let token = demo.device_token(DEVICE.parse().unwrap()).unwrap();
+    let token = demo.device_token(ID.parse().unwrap()).unwrap();
     let again = crate::DemoIssuer::open(dir.path()).unwrap();
-    assert!(Verifier::new([again.issuer()]).verify(&token).is_ok(), "the key is kept");
+    assert!(verify(&Verifier::new([again.issuer()]), &token).is_ok(), "the key is kept");
+    assert!(verify(&Verifier::new([again.issuer()]), &demo.user_token(ID.parse().unwrap()).unwrap()).is_ok());
     let other = crate::DemoIssuer::open(elsewhere.path()).unwrap();
-    assert_eq!(Verifier::new([other.issuer()]).verify(&token), Err(Rejected::Invalid));
-    let ended = demo.sign(format!("device:{DEVICE}"), -60).unwrap();
-    assert_eq!(Verifier::new([demo.issuer()]).verify(&ended), Err(Rejected::Expired));
+    assert_eq!(verify(&Verifier::new([other.issuer()]), &token), Err(Rejected::Invalid));
+    let ended = demo.sign(format!("device:{ID}"), -60).unwrap();
+    assert_eq!(verify(&Verifier::new([demo.issuer()]), &ended), Err(Rejected::Expired));
 }

@@ -1,0 +1,245 @@
+//! One issuer: whose tokens are believed, with which keys, and whom they may speak for.
+
+use super::{
+    Fault, Identity,
+    keys::{self, Keys},
+    source::{Discovery, Source},
+    strict::{Object, Parts},
+};
+use crate::Error;
+use jsonwebtoken::{DecodingKey, Validation, decode, errors::ErrorKind};
+use model::{
+    DeviceId, Nanos, UserId,
+    access::{Permission, Subject},
+};
+use serde_json::{Map, Value};
+use std::{collections::HashMap, sync::Arc};
+
+/// Seconds that clocks may differ.
+const LEEWAY_SECONDS: u64 = 30;
+/// What the words of a scope that are ours begin with.
+const SCOPE_PREFIX: &str = "wardline/";
+/// Characters of a UUID with hyphens. Braces, `urn:uuid:` and bare digits are other spellings of the same subject.
+const UUID_CHARACTERS: usize = 36;
+/// `typ` among the claims of an access token, where an issuer says it at all (Keycloak): an ID token says `ID`.
+const BEARER: &str = "Bearer";
+
+/// Signature algorithms that can be pinned: asymmetric ones only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Ed25519.
+    EdDsa,
+    /// ECDSA on P-256.
+    Es256,
+    /// RSA PKCS#1 v1.5 with SHA-256.
+    Rs256,
+    /// RSA PSS with SHA-256.
+    Ps256,
+}
+
+impl Algorithm {
+    /// As in `alg` (RFC 7518, RFC 8037).
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::EdDsa => "EdDSA",
+            Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
+        }
+    }
+
+    fn pinned(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+            Self::Es256 => jsonwebtoken::Algorithm::ES256,
+            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
+            Self::Ps256 => jsonwebtoken::Algorithm::PS256,
+        }
+    }
+}
+
+/// What tokens can speak for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubjectKind {
+    /// A person, or a program's account: who is in the directory as a user.
+    User,
+    /// A device.
+    Device,
+}
+
+impl SubjectKind {
+    fn from_prefix(prefix: &str) -> Option<Self> {
+        match prefix {
+            "user" => Some(Self::User),
+            "device" => Some(Self::Device),
+            _ => None,
+        }
+    }
+}
+
+/// `typ` in the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenType {
+    /// `at+jwt` (RFC 9068): an access token and nothing else.
+    AccessToken,
+    /// `JWT`, for issuers that cannot say more. Such an issuer's other tokens look the same: `aud` must then be a name that
+    /// is used for access tokens only, never a client's.
+    Any,
+}
+
+impl TokenType {
+    fn name(self) -> &'static str {
+        match self {
+            Self::AccessToken => "at+jwt",
+            Self::Any => "JWT",
+        }
+    }
+}
+
+/// One issuer that is believed.
+pub struct Issuer {
+    pub(super) name: String,
+    pub(super) keys: Keys,
+    algorithm: Algorithm,
+    typ: TokenType,
+    validation: Validation,
+    subject_claim: String,
+    kinds: Vec<SubjectKind>,
+    bare: Option<SubjectKind>,
+}
+
+impl Issuer {
+    /// An issuer whose tokens carry `name` as `iss` and `audience` as `aud`, and speak for users only.
+    pub fn new(name: &str, audience: &str, algorithm: Algorithm) -> Self {
+        let mut validation = Validation::new(algorithm.pinned());
+        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+        validation.set_issuer(&[name]);
+        validation.set_audience(&[audience]);
+        validation.validate_nbf = true;
+        validation.leeway = LEEWAY_SECONDS;
+        Self {
+            name: name.to_owned(),
+            keys: Keys::Held(HashMap::new()),
+            algorithm,
+            typ: TokenType::AccessToken,
+            validation,
+            subject_claim: "sub".to_owned(),
+            kinds: vec![SubjectKind::User],
+            bare: None,
+        }
+    }
+
+    /// Adds a public key from PEM (SubjectPublicKeyInfo) under its `kid`.
+    pub fn with_pem(self, kid: &str, pem: &[u8]) -> Result<Self, Error> {
+        let key = keys::from_pem(pem, self.algorithm);
+        let key = key.map_err(|error| Error::Key { name: kid.to_owned(), what: error.to_string() })?;
+        Ok(self.with_key(kid, key))
+    }
+
+    /// Adds a raw Ed25519 public key of 32 bytes.
+    pub(crate) fn with_ed25519(self, kid: &str, public: &[u8]) -> Self {
+        self.with_key(kid, DecodingKey::from_ed_der(public))
+    }
+
+    /// Takes the keys that the issuer publishes, in place of any given before.
+    pub fn with_discovery(self, discovery: &Discovery) -> Result<Self, Error> {
+        let source = Source::new(&self.name, self.algorithm, discovery)?;
+        Ok(Self { keys: Keys::Fetched(Box::new(source)), ..self })
+    }
+
+    /// Whom its tokens may speak for: these kinds only. `bare` is what a UUID without `user:` or `device:` means.
+    pub fn speaking_for(self, kinds: &[SubjectKind], bare: Option<SubjectKind>) -> Self {
+        Self { kinds: kinds.to_vec(), bare, ..self }
+    }
+
+    /// Which claim holds the subject, in place of `sub`. `sub` is required all the same.
+    pub fn with_subject_claim(self, claim: &str) -> Self {
+        Self { subject_claim: claim.to_owned(), ..self }
+    }
+
+    /// What `typ` its tokens carry.
+    pub fn of_type(self, typ: TokenType) -> Self {
+        Self { typ, ..self }
+    }
+
+    /// Takes tokens without `nbf`; one that is there still counts.
+    pub fn without_nbf(mut self) -> Self {
+        self.validation.required_spec_claims.remove("nbf");
+        self
+    }
+
+    fn with_key(mut self, kid: &str, key: DecodingKey) -> Self {
+        if let Keys::Held(held) = &mut self.keys {
+            held.insert(kid.to_owned(), Arc::new(key));
+        }
+        self
+    }
+
+    pub(super) fn check(&self, token: &str, parts: &Parts) -> Result<Identity, Fault> {
+        if parts.typ != self.typ.name() || parts.algorithm != self.algorithm.name() {
+            return Err(Fault::WrongType);
+        }
+        let key = self.keys.get(&parts.kid).ok_or(Fault::UnknownKey)?;
+        let Object(claims) =
+            decode::<Object>(token, &key, &self.validation).map_err(|error| fault(error.kind()))?.claims;
+        if claims.get("typ").is_some_and(|typ| typ != BEARER) {
+            return Err(Fault::WrongType);
+        }
+        let (issued_at, expires_at) = times(&claims).ok_or(Fault::BadClaims)??;
+        let scope = scope(&claims).ok_or(Fault::BadClaims)?;
+        let subject = claims.get(&self.subject_claim).and_then(Value::as_str).and_then(|text| self.subject(text));
+        Ok(Identity { subject: subject.ok_or(Fault::BadSubject)?, scope, issued_at, expires_at })
+    }
+
+    fn subject(&self, text: &str) -> Option<Subject> {
+        let (kind, id) = match text.split_once(':') {
+            Some((prefix, id)) => (SubjectKind::from_prefix(prefix)?, id),
+            None => (self.bare?, text),
+        };
+        if !self.kinds.contains(&kind) || id.len() != UUID_CHARACTERS {
+            return None;
+        }
+        match kind {
+            SubjectKind::User => id.parse::<UserId>().ok().map(Subject::User),
+            SubjectKind::Device => id.parse::<DeviceId>().ok().map(Subject::Device),
+        }
+    }
+}
+
+fn fault(kind: &ErrorKind) -> Fault {
+    match kind {
+        ErrorKind::ExpiredSignature => Fault::Expired,
+        ErrorKind::ImmatureSignature => Fault::NotYetValid,
+        ErrorKind::InvalidAudience => Fault::WrongAudience,
+        ErrorKind::InvalidSignature => Fault::BadSignature,
+        ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => Fault::WrongType,
+        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::InvalidIssuer => {
+            Fault::BadClaims
+        }
+        _ => Fault::Malformed,
+    }
+}
+
+/// When it was issued, as far as it says so, and when it ends. `None`: a time that is no whole number of seconds, or beyond all calendars.
+fn times(claims: &Map<String, Value>) -> Option<Result<(Nanos, Nanos), Fault>> {
+    let seconds = |name: &str| match claims.get(name) {
+        None => Some(None),
+        Some(value) => value.as_i64().map(Some),
+    };
+    let (issued_at, not_before) = (seconds("iat")?, seconds("nbf")?);
+    let expires_at = Nanos::from_parts(seconds("exp")??, 0)?;
+    let soonest = i64::try_from(jsonwebtoken::get_current_timestamp() + LEEWAY_SECONDS).ok()?;
+    if issued_at.is_some_and(|at| at > soonest) {
+        return Some(Err(Fault::NotYetValid));
+    }
+    // one that says neither is older than any change
+    let issued_at = issued_at.or(not_before).map_or(Some(Nanos::MIN), |at| Nanos::from_parts(at, 0))?;
+    Some(Ok((issued_at, expires_at)))
+}
+
+/// Words of ours that nobody knows leave nothing, rather than everything. `None`: the claim is no text.
+fn scope(claims: &Map<String, Value>) -> Option<Option<Vec<Permission>>> {
+    let words = claims.get("scope").map_or(Some(""), Value::as_str)?;
+    let ours: Vec<_> = words.split_ascii_whitespace().filter_map(|word| word.strip_prefix(SCOPE_PREFIX)).collect();
+    Some((!ours.is_empty()).then(|| ours.into_iter().filter_map(Permission::from_name).collect()))
+}

@@ -1,0 +1,178 @@
+//! Signed by the right key, and one claim is wrong.
+
+use super::{
+    Case,
+    rig::{AUDIENCE, ID, ISSUER, Rig, changed, claims, now, without},
+};
+use serde_json::{Value, json};
+
+pub fn cases(rig: &Rig) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for name in ["iss", "aud", "sub", "exp", "nbf"] {
+        cases.push(Case::invalid(format!("no {name}"), rig.with_claims(&without(claims(), name))));
+        for odd in [Value::Null, json!({}), json!(true), json!(""), json!([])] {
+            cases.push(Case::invalid(format!("{name} {odd}"), rig.with_claims(&changed(name, odd))));
+        }
+    }
+    for (name, value) in who().into_iter().chain(times()).chain(subjects()).chain(others()) {
+        cases.push(Case::invalid(format!("{name} {value}"), rig.with_claims(&changed(name, value))));
+    }
+    for (what, exp) in [("a minute ago", now() - 60), ("beyond the leeway", now() - 32), ("in 1970", 0)] {
+        cases.push(Case::expired(format!("exp {what}"), rig.with_claims(&changed("exp", json!(exp)))));
+    }
+    cases.extend(texts().into_iter().map(|(what, text)| Case::invalid(what, rig.signed(rig.head().to_string(), text))));
+    cases
+}
+
+fn who() -> Vec<(&'static str, Value)> {
+    vec![
+        ("iss", json!("https://other.test")),
+        ("iss", json!([ISSUER])),
+        ("iss", json!(["https://other.test", ISSUER])),
+        ("iss", json!(123)),
+        ("iss", json!(format!("{ISSUER}/"))),
+        ("iss", json!(format!(" {ISSUER}"))),
+        ("iss", json!(format!("{ISSUER}\0"))),
+        ("iss", json!("HTTPS://ISSUER.TEST")),
+        ("iss", json!({"name": ISSUER})),
+        ("aud", json!("other")),
+        ("aud", json!(["other"])),
+        ("aud", json!(["other", "more"])),
+        ("aud", json!("WARDLINE")),
+        ("aud", json!("wardline ")),
+        ("aud", json!("wardline other")),
+        ("aud", json!("ward")),
+        ("aud", json!(7)),
+        ("aud", json!([AUDIENCE, 7])),
+        ("aud", json!([AUDIENCE, null])),
+        ("aud", json!([[AUDIENCE]])),
+        ("aud", json!({AUDIENCE: true})),
+    ]
+}
+
+fn times() -> Vec<(&'static str, Value)> {
+    vec![
+        ("exp", json!("never")),
+        ("exp", json!((now() + 300).to_string())),
+        ("exp", json!(now() as f64 + 300.5)),
+        ("exp", json!(now() as f64 + 300.0)),
+        ("exp", json!(1e300)),
+        ("exp", json!(-1)),
+        ("exp", json!(-1.5)),
+        ("exp", json!(i64::MIN)),
+        ("exp", json!(i64::MAX)),
+        ("exp", json!(u64::MAX)),
+        // after the last nanosecond that is counted, in 2262
+        ("exp", json!(9_300_000_000_u64)),
+        ("exp", json!([now() + 300])),
+        ("exp", json!({"at": now() + 300})),
+        ("nbf", json!(now() + 120)),
+        ("nbf", json!("soon")),
+        ("nbf", json!((now() - 1).to_string())),
+        ("nbf", json!(now() as f64 - 1.5)),
+        ("nbf", json!(-1)),
+        ("nbf", json!(1e300)),
+        ("nbf", json!(i64::MAX)),
+        ("nbf", json!(u64::MAX)),
+        ("nbf", json!([now() - 1])),
+        ("iat", json!(now() + 120)),
+        ("iat", json!(i64::MAX)),
+        ("iat", json!(u64::MAX)),
+        ("iat", json!((now() - 1).to_string())),
+        ("iat", json!(now() as f64 - 1.5)),
+        ("iat", Value::Null),
+        ("iat", json!({})),
+    ]
+}
+
+fn subjects() -> Vec<(&'static str, Value)> {
+    let digits = ID.replace('-', "");
+    let texts = [
+        ID.to_owned(),
+        format!("admin:{ID}"),
+        format!("patient:{ID}"),
+        format!("USER:{ID}"),
+        format!("User:{ID}"),
+        format!("DEVICE:{ID}"),
+        format!("users:{ID}"),
+        format!(":{ID}"),
+        format!("{ID}:device"),
+        format!("user:device:{ID}"),
+        format!("device:{ID}:x"),
+        format!("device:{ID},user:{ID}"),
+        format!("device: {ID}"),
+        format!(" device:{ID}"),
+        format!("device:{ID} "),
+        format!("device:{ID}\n"),
+        format!("device:{ID}\0"),
+        format!("device\0:{ID}"),
+        format!("device:{{{ID}}}"),
+        format!("device:urn:uuid:{ID}"),
+        format!("device:{digits}"),
+        format!("device:{digits}0000"),
+        format!("device:{}", &ID[1..]),
+        format!("device:{}", ID.replace('-', "_")),
+        format!("device:{}", ID.replace('0', "０")),
+        format!("device:{}", "g".repeat(36)),
+        // its second letter is Cyrillic
+        format!("d\u{0435}vice:{ID}"),
+        "device".to_owned(),
+        "device:".to_owned(),
+        "device:bed 7".to_owned(),
+        "user:".to_owned(),
+        ":".to_owned(),
+        "user:' OR '1'='1".to_owned(),
+    ];
+    let odd = [json!(["device", ID]), json!([format!("device:{ID}")]), json!({"device": ID}), json!(7)];
+    texts.into_iter().map(Value::from).chain(odd).map(|value| ("sub", value)).collect()
+}
+
+fn others() -> Vec<(&'static str, Value)> {
+    let read = "wardline/readings.read";
+    let scopes = [json!([read]), json!(7), Value::Null, json!({read: true}), json!(true)];
+    let types = [json!("ID"), json!("Refresh"), json!("Logout"), json!("bearer"), json!(7), Value::Null];
+    scopes.map(|value| ("scope", value)).into_iter().chain(types.map(|value| ("typ", value))).collect()
+}
+
+/// Claims that are no JSON object, or can be read in two ways.
+fn texts() -> Vec<(String, Vec<u8>)> {
+    let good = claims().to_string();
+    let mut texts = Vec::new();
+    for name in ["iss", "aud", "sub", "exp", "nbf", "iat"] {
+        let again = format!("{{\"{name}\":{},{}", claims()[name], &good[1..]);
+        texts.push((format!("{name} twice"), again.into_bytes()));
+    }
+    let other = |name: &str, value: &str| format!("{},\"{name}\":{value}}}", &good[..good.len() - 1]);
+    let number = |text: &str| good.replace(&format!("\"exp\":{}", claims()["exp"]), &format!("\"exp\":{text}"));
+    for (what, text) in [
+        ("another sub behind", other("sub", "\"user:0191c3c8-7a00-7000-8000-00000000ffff\"")),
+        ("another exp behind", other("exp", "9999999999")),
+        ("any name twice", other("x", "1,\"x\":1")),
+        ("a name twice, once escaped", other("\\u0073ub", "\"user:0191c3c8-7a00-7000-8000-00000000ffff\"")),
+        ("trailing data", format!("{good}x")),
+        ("two objects", format!("{good}{good}")),
+        ("a list of it", format!("[{good}]")),
+        ("its text", json!(good).to_string()),
+        ("cut off", good[..good.len() - 1].to_owned()),
+        ("a comment", format!("{good}//")),
+        ("a byte order mark", format!("\u{feff}{good}")),
+        ("NUL behind", format!("{good}\0")),
+        ("single quotes", good.replace('"', "'")),
+        ("exp 1e999", number("1e999")),
+        ("exp NaN", number("NaN")),
+        ("exp in hexadecimal", number("0xffffffffff")),
+        ("exp with plus", number("+9999999999")),
+        ("exp with a leading zero", number("09999999999")),
+        ("exp of forty digits", number(&"9".repeat(40))),
+        ("nothing", String::new()),
+        ("an empty object", "{}".to_owned()),
+        ("null", "null".to_owned()),
+    ] {
+        texts.push((format!("claims: {what}"), text.into_bytes()));
+    }
+    let mut no_text = good.clone().into_bytes();
+    no_text[10] = 0xff;
+    texts.push(("claims: no UTF-8".to_owned(), no_text));
+    texts.push(("claims: UTF-16".to_owned(), good.encode_utf16().flat_map(u16::to_le_bytes).collect()));
+    texts
+}
