@@ -8,6 +8,7 @@ pub mod fakes;
 pub mod http;
 pub mod line;
 pub mod raw;
+pub mod tls;
 pub mod torture;
 pub mod wait;
 

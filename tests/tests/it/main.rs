@@ -13,5 +13,7 @@ mod round_trip;
 mod streams;
 mod timeline;
 mod timeline_pages;
+mod tls;
+mod tls_door;
 mod trend;
 mod writer;
