@@ -11,6 +11,7 @@ pub mod issuer;
 pub mod leakage;
 pub mod line;
 pub mod raw;
+pub mod tls;
 pub mod torture;
 pub mod wait;
 

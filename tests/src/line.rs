@@ -65,10 +65,14 @@ impl Line {
         bed: &Bed,
         resume_after: u64,
     ) -> anyhow::Result<(Self, Opened)> {
-        let mut line = Self::start(client, Some(token)).await?;
-        line.send(builders::open(bed, resume_after)).await;
-        match line.next().await? {
-            Some(Out::Opened(opened)) => Ok((line, opened)),
+        Self::start(client, Some(token)).await?.opened(bed, resume_after).await
+    }
+
+    /// Opens a call as a bed's device, whoever calls.
+    pub async fn opened(mut self, bed: &Bed, resume_after: u64) -> anyhow::Result<(Self, Opened)> {
+        self.send(builders::open(bed, resume_after)).await;
+        match self.next().await? {
+            Some(Out::Opened(opened)) => Ok((self, opened)),
             _ => bail!("not opened"),
         }
     }

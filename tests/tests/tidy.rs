@@ -79,6 +79,8 @@ fn each_engine_is_known_to_one_crate() {
         }
     }
     assert_eq!(known("jsonwebtoken"), ["auth"]);
+    assert_eq!(known("rcgen"), ["auth"]);
+    assert_eq!(known("x509-parser"), ["auth"]);
     assert_eq!(known("octofhir-ucum"), ["ingest"]);
     for forbidden in ["serde", "tokio", "async-trait"] {
         assert!(!known(forbidden).contains(&"model".to_owned()), "model must not use {forbidden}");

@@ -5,6 +5,23 @@ variables, and where files from Secrets are mounted.
 
 {{- define "wardline.config.toml" -}}
 {{- $server := dict "grpc_listen" "0.0.0.0:50051" "http_listen" "0.0.0.0:9464" -}}
+{{- with int64 .Values.connections.max }}{{ $_ := set $server "max_connections" . }}{{ end -}}
+{{- $_ := set $server "max_connections_per_address" (int64 .Values.connections.maxPerAddress) -}}
+
+{{- $t := .Values.tls -}}
+{{- $tls := dict -}}
+{{- if $t.secretName -}}
+{{- $_ := set $tls "cert_file" (printf "/etc/wardline/tls/%s" $t.certKey) -}}
+{{- $_ := set $tls "key_file" (printf "/etc/wardline/tls/%s" $t.keyKey) -}}
+{{- end -}}
+{{- if $t.clientCa.secretName -}}
+{{- $_ := set $tls "client_ca_file" (printf "/etc/wardline/client-ca/%s" $t.clientCa.caKey) -}}
+{{- $crls := list -}}
+{{- range $t.clientCa.crlKeys }}{{ $crls = append $crls (printf "/etc/wardline/client-ca/%s" .) }}{{ end -}}
+{{- with $crls }}{{ $_ := set $tls "crl_files" . }}{{ end -}}
+{{- end -}}
+{{- with $t.clientAuth }}{{ $_ := set $tls "client_auth" . }}{{ end -}}
+{{- with int64 $t.handshakeTimeoutSeconds }}{{ $_ := set $tls "handshake_timeout_seconds" . }}{{ end -}}
 
 {{- $k := .Values.kafka -}}
 {{- $kafka := dict "brokers" (join "," $k.brokers) "security_protocol" $k.securityProtocol -}}
@@ -50,6 +67,7 @@ variables, and where files from Secrets are mounted.
 {{- $auth := dict "demo" "off" "issuers" $issuers -}}
 
 {{- $config := dict "server" $server "log" (dict "kind" "kafka" "kafka" $kafka) "store" (dict "kind" "cql" "cql" $cql) "auth" $auth -}}
+{{- with $tls }}{{ $_ := set $config "tls" . }}{{ end -}}
 {{- with .Values.logLevel }}{{ $_ := set $config "telemetry" (dict "level" .) }}{{ end -}}
 {{- if .Values.directory.secretName }}{{ $_ := set $config "directory" (dict "dir" "/etc/wardline/directory") }}{{ end -}}
 {{- $_ := set $config "audit" (dict "dir" "/var/lib/wardline/audit") -}}
@@ -96,6 +114,14 @@ variables, and where files from Secrets are mounted.
 - name: cql-tls
   secret: {secretName: {{ . | quote }}, defaultMode: 0440}
 {{- end }}
+{{- with .root.Values.tls.secretName }}
+- name: tls
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
+{{- end }}
+{{- with .root.Values.tls.clientCa.secretName }}
+- name: client-ca
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
+{{- end }}
 {{- with .root.Values.auth.keysConfigMap }}
 - name: issuers
   configMap: {name: {{ . | quote }}, defaultMode: 0444}
@@ -119,6 +145,12 @@ variables, and where files from Secrets are mounted.
 {{- end }}
 {{- if .Values.cql.tls.secretName }}
 - {name: cql-tls, mountPath: /etc/wardline/cql-tls, readOnly: true}
+{{- end }}
+{{- if .Values.tls.secretName }}
+- {name: tls, mountPath: /etc/wardline/tls, readOnly: true}
+{{- end }}
+{{- if .Values.tls.clientCa.secretName }}
+- {name: client-ca, mountPath: /etc/wardline/client-ca, readOnly: true}
 {{- end }}
 {{- if .Values.auth.keysConfigMap }}
 - {name: issuers, mountPath: /etc/wardline/issuers, readOnly: true}

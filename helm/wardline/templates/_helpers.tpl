@@ -41,3 +41,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 {{- end -}}
+
+{{- /* What speaks HTTP/2 in the clear is named as such (a mesh or gateway goes by it); TLS has no name there. */ -}}
+{{- define "wardline.grpcPort" -}}
+- {name: grpc, port: 50051, targetPort: grpc{{ if not .Values.tls.secretName }}, appProtocol: kubernetes.io/h2c{{ end }}}
+{{- end -}}

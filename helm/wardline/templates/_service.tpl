@@ -77,7 +77,7 @@ spec:
     {{- include "wardline.selector" . | nindent 4 }}
   ports:
     {{- if .grpc }}
-    - {name: grpc, port: 50051, targetPort: grpc, appProtocol: kubernetes.io/h2c}
+    {{- include "wardline.grpcPort" .root | nindent 4 }}
     {{- else }}
     - {name: http, port: 9464, targetPort: http}
     {{- end }}
@@ -94,7 +94,7 @@ spec:
   selector:
     {{- include "wardline.selector" . | nindent 4 }}
   ports:
-    - {name: grpc, port: 50051, targetPort: grpc, appProtocol: kubernetes.io/h2c}
+    {{- include "wardline.grpcPort" .root | nindent 4 }}
 {{- end }}
 {{- if gt (int $values.replicas) 1 }}
 ---

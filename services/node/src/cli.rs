@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{bench, people::cli as people, replay, run::Service, simulate, timeline};
+use crate::{bench, client, people::cli as people, replay, run::Service, simulate, timeline};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -27,9 +27,12 @@ pub struct Settings {
     /// One setting, repeatable: section.key=value.
     #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
-    /// Server for the commands that are clients [default: http:// and server.grpc_listen].
+    /// Server for the commands that are clients [default: server.grpc_listen, over https when tls.cert_file is set].
     #[arg(long, global = true)]
     pub endpoint: Option<String>,
+    /// How they speak to it when it is https.
+    #[command(flatten)]
+    pub files: client::Files,
 }
 
 /// What to do.
@@ -121,10 +124,46 @@ pub enum Command {
         /// A role (doctor, nurse, patient, administrator, ...) or a device's UUID.
         who: String,
     },
+    /// Certificates of the demo's authority, and their revocation.
+    Certificate {
+        /// What to do.
+        #[command(subcommand)]
+        what: Certificate,
+    },
     /// Print completions for a shell.
     Completions {
         /// Which.
         shell: clap_complete::Shell,
+    },
+}
+
+/// What to do with certificates.
+#[derive(Debug, Subcommand)]
+pub enum Certificate {
+    /// A device's: with it the device needs no token. For 24 hours.
+    Device {
+        /// The device.
+        device: uuid::Uuid,
+        /// Folder for cert.pem, key.pem and ca.pem.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// A server's, for localhost and loopback. For 90 days.
+    Server {
+        /// Folder for cert.pem, key.pem and ca.pem.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// One that names no device, for commands that have a token where a certificate is required. For 90 days.
+    Client {
+        /// Folder for cert.pem, key.pem and ca.pem.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Put a certificate on the list of what is revoked.
+    Revoke {
+        /// Its serial number, in hexadecimal.
+        serial: String,
     },
 }
 

@@ -8,6 +8,7 @@
 //! transport takes them straight from the window, as many to a frame as are waiting.
 
 mod link;
+mod remote;
 mod retry;
 mod window;
 mod wire;
@@ -19,12 +20,10 @@ use model::{DeviceId, StreamId};
 use proto::telemetry::v1::{ClockQuality, Reading};
 use std::{error, sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
-use tonic::{
-    Code, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
 
+pub use remote::{Files, Remote};
 pub use window::{Progress, Refusal, SAMPLE_REFUSALS_MAX};
 pub use writer::Writer;
 
@@ -107,15 +106,9 @@ impl Error {
 /// A lazily connecting channel with the settings a device should have: a dead connection is noticed within 20 s.
 ///
 /// # Errors
-/// `endpoint` is not a URI such as `http://127.0.0.1:7300`.
-pub fn channel(endpoint: &str) -> Result<Channel, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(endpoint.to_owned())?
-        .connect_timeout(Duration::from_secs(5))
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .keep_alive_while_idle(true)
-        .connect_lazy())
+/// `remote` is not at a URI such as `http://127.0.0.1:7300`.
+pub fn channel(remote: impl Into<Remote>) -> Result<Channel, tonic::transport::Error> {
+    remote.into().channel()
 }
 
 /// An open stream of batches. Dropping it drops what is not acknowledged; [`Sender::close`] does not.

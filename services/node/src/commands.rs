@@ -1,8 +1,9 @@
 //! Each command: settings in, work done, result on standard output.
 
 use crate::{
-    access, audit, bench,
+    access, audit, bench, certificate,
     cli::{Access, Audit, Cli, Command},
+    client::Remote,
     config::{Config, MANUAL, Sources},
     demo, engines,
     people::{Clerk, cli::Asking},
@@ -43,10 +44,12 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
     }
     let config = Config::load(&sources)?;
     telemetry::logs(&config.telemetry)?;
-    let endpoint = cli.settings.endpoint.unwrap_or_else(|| format!("http://{}", config.server.grpc_listen));
-    let target = config.target(endpoint.clone());
+    let files = cli.settings.files;
+    let uri = cli.settings.endpoint.unwrap_or_else(|| config.uri(config.server.grpc_listen));
+    // only commands that are clients need its files
+    let remote = || Remote::new(&uri, &files);
     match cli.command {
-        None => demo::run(&config, stop).await,
+        None => demo::run(&config, &files, stop).await,
         Some(Command::Run { services }) => run(&config, &services, stop).await,
         Some(Command::Migrate) => {
             engines::migrate(&config).await?.iter().for_each(|line| println!("{line}"));
@@ -56,10 +59,10 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
             print!("{}", config.shown());
             Ok(())
         }
-        Some(Command::Health) => health(&endpoint).await,
+        Some(Command::Health) => health(&remote()?).await,
         Some(Command::Quarantine { action }) => {
             let token = token(&config, "administrator")?;
-            Desk::connect(&endpoint, &token).await?.act(&action, &mut stdout()).await
+            Desk::connect(remote()?, &token).await?.act(&action, &mut stdout()).await
         }
         Some(Command::Audit { what: Audit::Key, .. }) => {
             let key = audit::public_key(&config.audit_dir())?;
@@ -68,29 +71,29 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
         }
         Some(Command::Audit { what, token: given }) => {
             let token = given.map_or_else(|| token(&config, "auditor"), Ok)?;
-            audit::run(&what, &endpoint, &token, &config.audit_dir(), &mut stdout()).await
+            audit::run(&what, remote()?, &token, &config.audit_dir(), &mut stdout()).await
         }
         Some(Command::Users { what, asking }) => {
-            clerk(&config, &endpoint, &asking).await?.users(&what, &mut stdout()).await
+            clerk(&config, remote()?, &asking).await?.users(&what, &mut stdout()).await
         }
         Some(Command::Devices { what, asking }) => {
-            clerk(&config, &endpoint, &asking).await?.devices(&what, &mut stdout()).await
+            clerk(&config, remote()?, &asking).await?.devices(&what, &mut stdout()).await
         }
         Some(Command::Roles { what, asking }) => {
-            clerk(&config, &endpoint, &asking).await?.roles(&what, &mut stdout()).await
+            clerk(&config, remote()?, &asking).await?.roles(&what, &mut stdout()).await
         }
         Some(Command::Grants { what, asking }) => {
-            clerk(&config, &endpoint, &asking).await?.grants(&what, &mut stdout()).await
+            clerk(&config, remote()?, &asking).await?.grants(&what, &mut stdout()).await
         }
         Some(Command::Replay(options)) => {
             let json = options.json;
-            let mut report = replay::run(options, target).await?;
-            report.quarantined = quarantined(&config, &endpoint).await;
+            let mut report = replay::run(options, config.target(remote()?)).await?;
+            report.quarantined = quarantined(&config, remote()?).await;
             print(&report, json)
         }
         Some(Command::Simulate(options)) => {
             let json = options.json;
-            let report = simulate::run(options, target).await?;
+            let report = simulate::run(options, config.target(remote()?)).await?;
             print(&report, json)
         }
         Some(Command::Timeline(options)) => {
@@ -98,13 +101,14 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
                 Some(token) => token.clone(),
                 None => token(&config, "doctor")?,
             };
-            timeline::run(options, &endpoint, &token).await
+            timeline::run(options, remote()?, &token).await
         }
         Some(Command::Bench(options)) => bench::run(options).await,
         Some(Command::Token { who }) => {
             println!("{}", token(&config, &who)?);
             Ok(())
         }
+        Some(Command::Certificate { what }) => certificate::run(&what, &config, &mut stdout()),
         Some(Command::Access { .. } | Command::Completions { .. }) => Ok(()),
     }
 }
@@ -122,9 +126,9 @@ async fn run(config: &Config, services: &[Service], stop: CancellationToken) -> 
 }
 
 /// The registry's desk, for whoever asks.
-async fn clerk(config: &Config, endpoint: &str, asking: &Asking) -> anyhow::Result<Clerk> {
+async fn clerk(config: &Config, remote: Remote, asking: &Asking) -> anyhow::Result<Clerk> {
     let token = asking.token.clone().map_or_else(|| token(config, "administrator"), Ok)?;
-    Clerk::connect(endpoint, &token, asking).await
+    Clerk::connect(remote, &token, asking).await
 }
 
 /// A report as one JSON object, or for people.
@@ -137,11 +141,9 @@ fn print(report: &(impl Serialize + Display), json: bool) -> anyhow::Result<()> 
     Ok(())
 }
 
-async fn health(endpoint: &str) -> anyhow::Result<()> {
+async fn health(remote: &Remote) -> anyhow::Result<()> {
     use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
-    let channel = tonic::transport::Endpoint::from_shared(endpoint.to_owned())?.connect().await;
-    let channel = channel.with_context(|| format!("no node answers at {endpoint}"))?;
-    let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await?.into_inner();
+    let answer = HealthClient::new(remote.connect().await?).check(HealthCheckRequest::default()).await?.into_inner();
     if answer.status != ServingStatus::Serving as i32 {
         bail!("the node does not serve");
     }
@@ -150,9 +152,9 @@ async fn health(endpoint: &str) -> anyhow::Result<()> {
 }
 
 /// How many records lie in quarantine; `None` when that cannot be known from here.
-async fn quarantined(config: &Config, endpoint: &str) -> Option<u64> {
+async fn quarantined(config: &Config, remote: Remote) -> Option<u64> {
     let token = token(config, "administrator").ok()?;
-    let mut desk = Desk::connect(endpoint, &token).await.ok()?;
+    let mut desk = Desk::connect(remote, &token).await.ok()?;
     let waiting = desk.list().await.ok()?.iter().filter(|record| record.replayed_at.is_none()).count();
     Some(waiting as u64)
 }

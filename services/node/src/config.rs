@@ -1,7 +1,7 @@
 //! Configuration: defaults (the manual) < file < environment < flags. Unknown keys are refused, and every mistake is
 //! reported at once.
 
-use crate::replay::Target;
+use crate::{client::Remote, replay::Target};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
@@ -42,6 +42,7 @@ pub struct Sources {
 #[expect(missing_docs, reason = "node.default.toml is the manual")]
 pub struct Config {
     pub server: Server,
+    pub tls: Tls,
     pub data: Data,
     pub log: Log,
     pub store: Store,
@@ -67,8 +68,12 @@ macro_rules! sections {
 
 sections! {
     Server {
-        grpc_listen: SocketAddr, http_listen: SocketAddr, max_streams: u32, connection_age_minutes: u64,
-        drain_seconds: u64,
+        grpc_listen: SocketAddr, http_listen: SocketAddr, max_streams: u32, max_connections: usize,
+        max_connections_per_address: usize, connection_age_minutes: u64, drain_seconds: u64,
+    }
+    Tls {
+        cert_file: PathBuf, key_file: PathBuf, client_ca_file: PathBuf, client_auth: ClientAuth, crl_files: Vec<PathBuf>,
+        handshake_timeout_seconds: u64, reload_seconds: u64,
     }
     Data { dir: PathBuf }
     Log { kind: LogKind, embedded: EmbeddedLog, kafka: Kafka }
@@ -94,6 +99,7 @@ sections! {
 }
 
 choices! {
+    ClientAuth { Optional = "optional", Required = "required" }
     LogKind { Embedded = "embedded", Kafka = "kafka" }
     StoreKind { Embedded = "embedded", Cql = "cql" }
     Compression { Zstd = "zstd", Lz4 = "lz4", None = "none" }
@@ -170,9 +176,14 @@ impl Config {
     }
 
     /// Where the commands that are clients send to, and keep their notes.
-    pub fn target(&self, endpoint: String) -> Target {
+    pub fn target(&self, endpoint: Remote) -> Target {
         let (demo_dir, directory_dir) = (self.demo_dir(), self.directory_dir());
         Target { endpoint, demo_dir, directory_dir, data_dir: self.data.dir.clone() }
+    }
+
+    /// Where the demo's authority for certificates is.
+    pub fn demo_ca_dir(&self) -> PathBuf {
+        self.demo_dir().join("ca")
     }
 
     /// Where the demo issuer's key is.
@@ -197,8 +208,12 @@ impl Config {
         if !self.query.cursor_key.is_empty() && self.cursor_key().is_none() {
             mistakes.push("query.cursor_key: 64 hexadecimal digits".into());
         }
+        mistakes.extend(self.tls.contradictions());
         let limits = [
             ("server.max_streams", self.server.max_streams.into(), 1, 65_536),
+            ("server.max_connections", self.server.max_connections as u64, 1, 1_000_000),
+            ("tls.handshake_timeout_seconds", self.tls.handshake_timeout_seconds, 1, 300),
+            ("tls.reload_seconds", self.tls.reload_seconds, 1, 3_600),
             ("ingest.max_in_flight", self.ingest.max_in_flight.into(), 1, 65_536),
             ("ingest.max_readings", self.ingest.max_readings.into(), 1, 65_536),
             ("ingest.max_message_kib", self.ingest.max_message_kib.into(), 1, 1_024),

@@ -1,6 +1,7 @@
 //! The demo: people for each role, a replay of a real recording, and what to try next.
 
 use crate::{
+    client::{Files, Remote},
     config::Config,
     replay,
     run::{Node, Service},
@@ -74,14 +75,15 @@ pub fn banner(config: &Config, node: &Node) -> anyhow::Result<String> {
 }
 
 /// What `cargo run --release` does: everything on embedded engines, the recording replayed, then what to try.
-pub async fn run(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
+///
+/// The replay speaks TLS with `files` when the port does.
+pub async fn run(config: &Config, files: &Files, stop: CancellationToken) -> anyhow::Result<()> {
     people(&config.directory_dir())?;
     let node = Node::start(config, &Service::ALL, stop.clone()).await?;
     let banner = banner(config, &node)?;
     let recording = config.data.dir.join("demo/mimic3-sample.csv.zst");
     fs::write(&recording, RECORDING).with_context(|| format!("recording {}", recording.display()))?;
-    let endpoint = format!("http://{}", node.grpc);
-    let target = config.target(endpoint);
+    let target = config.target(Remote::new(&config.uri(node.grpc), files)?);
     let replaying = async {
         eprintln!("Replaying vital signs of real intensive-care patients (MIMIC-III demo, see deploy/demo/NOTICE) ...");
         let report = replay::run(replay::Options::of(replay::Format::Mimic, recording.clone()), target).await?;
@@ -103,8 +105,9 @@ fn next_steps(config: &Config, node: &Node, patient: &str) -> String {
     let grpc = node.grpc;
     let service = "wardline.telemetry.v1.TimelineService";
     let mut text = String::from("# Paste the `export` lines above into another terminal, then:\n");
+    let tls = if config.tls.is_on() { "-cacert ca.pem" } else { "-plaintext" };
     let call = |rpc: &str, body: &str| {
-        format!("grpcurl -plaintext -H \"authorization: Bearer $DOCTOR\" -d '{body}' {grpc} {service}/{rpc}\n")
+        format!("grpcurl {tls} -H \"authorization: Bearer $DOCTOR\" -d '{body}' {grpc} {service}/{rpc}\n")
     };
     text += "\n# the latest value of each of one patient's vital signs\n";
     text += &call("LatestReadings", &format!(r#"{{"patient_id": "{patient}"}}"#));

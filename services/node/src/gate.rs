@@ -1,11 +1,12 @@
-//! The gate before every service of ours: no request is decoded before its token is checked.
+//! The gate before every service of ours: no request is decoded before it is known who asks.
 //!
 //! A token signed with a known key is checked at once. One that names a key which its issuer may have by now waits until the
 //! issuer was asked, a few seconds at most.
 
-use auth::{Identity, Rejected, Shared, Verifier, count_refused};
+use crate::accept::Caller;
+use auth::{Certificate, Holder, Identity, Rejected, Shared, Verifier, count_refused};
 use futures::future::{BoxFuture, Either, FutureExt, ready};
-use model::access::Purpose;
+use model::access::{Purpose, Subject};
 use proto::problem;
 use std::{
     convert::Infallible,
@@ -25,7 +26,7 @@ use tonic::{
 /// When to try again while an issuer does not answer.
 const ISSUER_RETRY: Duration = Duration::from_secs(5);
 
-/// Checks the bearer token and leaves a `model::access::Principal` with the request.
+/// Checks the bearer token and the connection's client certificate, and leaves a `model::access::Principal` with the request.
 #[derive(Clone)]
 pub struct Gate {
     verifier: Arc<Verifier>,
@@ -51,7 +52,29 @@ impl Gate {
     /// Leaves the principal with a request, as the directory knows it now.
     fn admit(&self, request: &mut http::Request<Body>, identity: Result<Identity, Rejected>) -> Result<(), Status> {
         let identity = identity.map_err(refusal)?;
-        let principal = self.directory.get().principal(&identity, purpose(request.headers())?);
+        let identity = match device(request)? {
+            Some(device) => on_connection_of(&device, identity)?,
+            None => identity,
+        };
+        self.admit_as(request, &identity)
+    }
+
+    /// The same for a request without a token: the device that the connection's certificate names.
+    fn admit_certificate(&self, request: &mut http::Request<Body>) -> Result<(), Status> {
+        match device(request)? {
+            // something else was sent for a token: not to be taken for nothing
+            Some(device) if !request.headers().contains_key(http::header::AUTHORIZATION) => {
+                self.admit_as(request, &device)
+            }
+            _ => {
+                count_refused("no_token");
+                Err(problem::unauthenticated("NO_TOKEN", "send a token as `authorization: Bearer ...`"))
+            }
+        }
+    }
+
+    fn admit_as(&self, request: &mut http::Request<Body>, identity: &Identity) -> Result<(), Status> {
+        let principal = self.directory.get().principal(identity, purpose(request.headers())?);
         request.extensions_mut().insert(principal);
         Ok(())
     }
@@ -88,8 +111,10 @@ where
         let token = problem::bearer(&metadata).map(str::to_owned);
         *request.headers_mut() = metadata.into_headers();
         let Some(token) = token else {
-            count_refused("no_token");
-            return refused(problem::unauthenticated("NO_TOKEN", "send a token as `authorization: Bearer ...`"));
+            return match self.gate.admit_certificate(&mut request) {
+                Ok(()) => Either::Left(self.service.call(request)),
+                Err(status) => refused(status),
+            };
         };
         if let Some(identity) = self.gate.verifier.verify_now(&token) {
             return match self.gate.admit(&mut request, identity) {
@@ -108,6 +133,30 @@ where
                 Err(status) => Ok(status.into_http()),
             }
         }))
+    }
+}
+
+/// The device that the connection's certificate names, if it names one.
+fn device(request: &http::Request<Body>) -> Result<Option<Identity>, Status> {
+    let certificate = request.extensions().get::<Caller>().and_then(Caller::certificate);
+    if certificate.is_some_and(|certificate| certificate.holder == Holder::Unclear) {
+        return Err(problem::unauthenticated(
+            "INVALID_CERTIFICATE",
+            "the client certificate must have exactly one name like URI:urn:wardline:device:UUID, in lower case",
+        ));
+    }
+    Ok(certificate.and_then(Certificate::identity))
+}
+
+/// A device's token counts only on a connection with that device's certificate, or with none that names a device.
+fn on_connection_of(device: &Identity, named: Identity) -> Result<Identity, Status> {
+    match named.subject {
+        Subject::Device(_) if device.subject != named.subject => Err(problem::unauthenticated(
+            "OTHER_DEVICE",
+            "the token is of another device than the client certificate; send each device's token on its own connection",
+        )),
+        Subject::Device(_) => Ok(Identity { expires_at: named.expires_at.min(device.expires_at), ..named }),
+        Subject::User(_) => Ok(named),
     }
 }
 

@@ -1,8 +1,10 @@
 //! The composition root: configuration, sockets, signals, and the tools for operators and integrators.
 
+mod accept;
 pub mod access;
 pub mod audit;
 pub mod bench;
+mod certificate;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -20,3 +22,4 @@ pub mod run;
 pub mod simulate;
 pub mod telemetry;
 pub mod timeline;
+mod tls;

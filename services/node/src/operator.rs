@@ -1,12 +1,12 @@
 //! What the operators' commands have in common: a connection with a token, and times and errors as people read them.
 
-use crate::timeline::when;
+use crate::{client::Remote, timeline::when};
 use anyhow::Context;
 use proto::{convert, prost_types::Timestamp};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
-    transport::{Channel, Endpoint},
+    transport::Channel,
 };
 
 /// Somebody with a token.
@@ -15,10 +15,9 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// Connects to `endpoint`.
-    pub(crate) async fn connect(endpoint: &str, token: &str) -> anyhow::Result<(Self, Channel)> {
-        let channel = Endpoint::from_shared(endpoint.to_owned())?.connect().await;
-        let channel = channel.with_context(|| format!("no node answers at {endpoint}"))?;
+    /// Connects.
+    pub(crate) async fn connect(remote: impl Into<Remote>, token: &str) -> anyhow::Result<(Self, Channel)> {
+        let channel = remote.into().connect().await?;
         let token = format!("Bearer {token}").parse().context("the token has characters that no token has")?;
         Ok((Self { token }, channel))
     }

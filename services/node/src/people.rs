@@ -3,7 +3,10 @@
 pub mod cli;
 mod rows;
 
-use crate::operator::{Operator, plain, shown};
+use crate::{
+    client::Remote,
+    operator::{Operator, plain, shown},
+};
 use anyhow::{Context, bail};
 use cli::{Asking, Devices, Format, Grants, Roles, Users};
 use proto::{
@@ -41,9 +44,9 @@ macro_rules! ask {
 }
 
 impl Clerk {
-    /// Connects to `endpoint`.
-    pub async fn connect(endpoint: &str, token: &str, asking: &Asking) -> anyhow::Result<Self> {
-        let (operator, channel) = Operator::connect(endpoint, token).await?;
+    /// Connects.
+    pub async fn connect(remote: impl Into<Remote>, token: &str, asking: &Asking) -> anyhow::Result<Self> {
+        let (operator, channel) = Operator::connect(remote, token).await?;
         let client = RegistryServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         Ok(Self { client, operator, format: asking.output })
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     cli::Quarantine,
+    client::Remote,
     operator::{Operator, plain, shown},
 };
 use anyhow::bail;
@@ -19,9 +20,9 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// Connects to `endpoint` with an administrator's token.
-    pub async fn connect(endpoint: &str, token: &str) -> anyhow::Result<Self> {
-        let (operator, channel) = Operator::connect(endpoint, token).await?;
+    /// Connects with an administrator's token.
+    pub async fn connect(remote: impl Into<Remote>, token: &str) -> anyhow::Result<Self> {
+        let (operator, channel) = Operator::connect(remote, token).await?;
         Ok(Self { client: QuarantineServiceClient::new(channel), operator })
     }
 

@@ -1,12 +1,14 @@
 //! Starts services in this process and stops them together: one failing stops all, draining has a deadline.
 
 use crate::{
+    accept::Door,
     audit, clock,
     config::Config,
     engines::{KnownPositions, Log, Store},
     gate::Gate,
     http::{self, Ready},
     telemetry,
+    tls::Tls,
 };
 use anyhow::{Context, anyhow};
 use auth::{DemoIssuer, Sealer, Shared, Verifier};
@@ -22,11 +24,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use store::Auditor;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    server::NamedService,
-    service::Routes,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{server::NamedService, service::Routes, transport::Server};
 use writer::{HourSealer, QuarantineDesk, Writer};
 
 /// How often the directory's files and the registry are looked at: a change holds within five seconds.
@@ -95,6 +93,8 @@ impl Node {
         let internal = TcpListener::bind(config.server.http_listen).await;
         let internal = internal.with_context(|| format!("server.http_listen {}", config.server.http_listen))?;
         let (grpc_addr, http_addr) = (grpc.local_addr()?, internal.local_addr()?);
+        let tls = Tls::open(&config.tls)?;
+        let door = Door::new(config, grpc, tls.clone());
         let directory = Shared::open(&config.directory_dir()).context("directory")?;
         let verifier = Arc::new(verifier(config)?);
         let gate = Gate::new(Arc::clone(&verifier), directory.clone());
@@ -114,6 +114,9 @@ impl Node {
             let stop = stop.clone();
             async move { Ok(stop.run_until_cancelled(verifier.follow()).await.unwrap_or(())) }
         });
+        if let Some(tls) = tls {
+            tasks.spawn(tls.follow(stop.clone()));
+        }
         if services.contains(&Service::Writer) {
             let writer =
                 Writer::new(store.append.clone(), store.quarantine.clone(), store.positions.clone(), clock::now)
@@ -133,7 +136,7 @@ impl Node {
         let shows = services.iter().any(|&service| service != Service::Ingest);
         let (auditor, auditing) = shows.then(|| audit::open(config, &store)).transpose()?.unzip();
         let routes = routes(config, services, publisher.as_ref(), &store, gate, auditor, &stop).await?;
-        let serving = serve_grpc(config, grpc, routes, stop.clone());
+        let serving = serve_grpc(config, door, routes, stop.clone());
         // what is shown while the node drains is written down, too
         let served = CancellationToken::new();
         let no_more = served.clone().drop_guard();
@@ -370,7 +373,7 @@ pub(crate) fn http2(max_streams: u32) -> Server {
 
 fn serve_grpc(
     config: &Config,
-    listener: TcpListener,
+    door: Door,
     routes: Routes,
     stop: CancellationToken,
 ) -> impl Future<Output = anyhow::Result<()>> + use<> {
@@ -383,8 +386,7 @@ fn serve_grpc(
             .max_connection_age(Duration::from_secs(seconds - seconds / 10 + jitter))
             .max_connection_age_grace(Duration::from_secs(config.server.drain_seconds));
     }
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let serving = server.add_routes(routes).serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
+    let serving = server.add_routes(routes).serve_with_incoming_shutdown(door.connections(), stop.cancelled_owned());
     async move { serving.await.context("gRPC") }
 }
 

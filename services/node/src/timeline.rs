@@ -6,6 +6,7 @@ mod plot;
 mod rows;
 pub(crate) mod when;
 
+use crate::client::Remote;
 use anyhow::{Context, bail};
 use clap::Args;
 use model::{Nanos, PatientId, Range};
@@ -86,10 +87,10 @@ impl Options {
 ///
 /// # Errors
 /// The server cannot be reached or refuses, or standard output is gone (a closed pipe is no error).
-pub async fn run(options: Options, endpoint: &str, token: &str) -> anyhow::Result<()> {
+pub async fn run(options: Options, remote: impl Into<Remote>, token: &str) -> anyhow::Result<()> {
     let view = options.view();
     let mut out = BufWriter::new(io::stdout());
-    let written = match read(&options, view, endpoint, token, &mut out).await {
+    let written = match read(&options, view, remote, token, &mut out).await {
         Ok(()) => out.flush().map_err(anyhow::Error::from),
         Err(error) => Err(error),
     };
@@ -106,12 +107,12 @@ pub async fn run(options: Options, endpoint: &str, token: &str) -> anyhow::Resul
 pub async fn read(
     options: &Options,
     view: View,
-    endpoint: &str,
+    remote: impl Into<Remote>,
     token: &str,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let now = now();
-    let mut reader = Reader::new(options, endpoint, token)?;
+    let mut reader = Reader::new(options, remote.into(), token)?;
     let latest = reader.latest().await?;
     if options.latest {
         return match view {
@@ -204,7 +205,7 @@ struct Reader {
     token: String,
     patient: PatientId,
     metrics: Vec<String>,
-    endpoint: String,
+    remote: Remote,
 }
 
 /// Where in a range a reader is.
@@ -222,14 +223,14 @@ impl Pages {
 }
 
 impl Reader {
-    fn new(options: &Options, endpoint: &str, token: &str) -> anyhow::Result<Self> {
-        let channel = crate::client::channel(endpoint).with_context(|| format!("endpoint {endpoint}"))?;
+    fn new(options: &Options, remote: Remote, token: &str) -> anyhow::Result<Self> {
+        let channel = remote.channel().with_context(|| format!("endpoint {remote}"))?;
         Ok(Self {
             client: TimelineServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
             token: token.to_owned(),
             patient: PatientId::new(options.patient),
             metrics: options.metrics.clone(),
-            endpoint: endpoint.to_owned(),
+            remote,
         })
     }
 
@@ -273,7 +274,7 @@ impl Reader {
     fn explain(&self, status: Status) -> anyhow::Error {
         let hint = match status.code() {
             Code::NotFound => "no such patient, or none of yours".to_owned(),
-            Code::Unavailable => format!("no node answers at {}; start one with `wardline run`", self.endpoint),
+            Code::Unavailable => format!("no node answers at {}; start one with `wardline run`", self.remote),
             Code::Unauthenticated => "the token is not accepted".to_owned(),
             _ => "the node refuses".to_owned(),
         };

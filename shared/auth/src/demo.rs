@@ -112,7 +112,7 @@ impl DemoIssuer {
     }
 }
 
-fn now() -> Nanos {
+pub(crate) fn now() -> Nanos {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

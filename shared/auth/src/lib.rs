@@ -1,4 +1,4 @@
-//! Who is asking: tokens and the directory of people, devices and what ties them.
+//! Who is asking: tokens, certificates, and the directory of people, devices and what ties them.
 //!
 //! The only crate that knows jsonwebtoken. A token is checked against one pinned algorithm and key per issuer and
 //! becomes a `model::access::Principal`; what a principal may do is decided by `model::access` from the relations that
@@ -6,7 +6,9 @@
 //! so that a change holds within seconds.
 
 pub mod audit_key;
+mod certificate;
 mod demo;
+mod demo_ca;
 mod directory;
 mod key_file;
 pub mod registry;
@@ -14,7 +16,9 @@ mod sealer;
 mod token;
 
 pub use audit_key::AuditKey;
+pub use certificate::{Certificate, Holder};
 pub use demo::{DemoIssuer, PEOPLE as DEMO_PEOPLE, demo_person};
+pub use demo_ca::{DemoCa, Issued};
 pub use directory::{Assignment, Directory, NoDevice, Shared};
 pub use sealer::Sealer;
 pub use token::{
@@ -56,6 +60,12 @@ pub enum Error {
     Key {
         /// Which key.
         name: String,
+        /// Why.
+        what: String,
+    },
+    /// A certificate, or a request for one, cannot be used.
+    #[error("certificate: {what}")]
+    Certificate {
         /// Why.
         what: String,
     },

@@ -15,6 +15,8 @@ mod round_trip;
 mod streams;
 mod timeline;
 mod timeline_pages;
+mod tls;
+mod tls_door;
 mod tokens;
 mod trend;
 mod writer;

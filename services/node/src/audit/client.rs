@@ -2,6 +2,7 @@
 
 use crate::{
     cli::Audit,
+    client::Remote,
     operator::{Operator, plain, shown},
     timeline::when,
 };
@@ -32,8 +33,14 @@ const ENTRIES_A_PAGE: usize = 1_000;
 ///
 /// # Errors
 /// The server cannot be reached or refuses; a log that was changed is an error, too.
-pub async fn run(what: &Audit, endpoint: &str, token: &str, dir: &Path, out: &mut impl Write) -> anyhow::Result<()> {
-    let (operator, channel) = Operator::connect(endpoint, token).await?;
+pub async fn run(
+    what: &Audit,
+    remote: impl Into<Remote>,
+    token: &str,
+    dir: &Path,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let (operator, channel) = Operator::connect(remote, token).await?;
     let client = AuditServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let mut auditor = Auditor { client, operator };
     match what {

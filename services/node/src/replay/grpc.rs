@@ -4,7 +4,7 @@ use super::{
     send::{Connect, Outlet},
     state::Progress,
 };
-use crate::client::{self, Sender, Stream, Tokens, Writer};
+use crate::client::{self, Remote, Sender, Stream, Tokens, Writer};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use auth::DemoIssuer;
@@ -41,7 +41,7 @@ pub struct Grpc {
 
 impl Grpc {
     /// Connects lazily. `demo_dir` holds the demo's signing key.
-    pub fn new(endpoint: &str, demo_dir: &Path, devices_in_flight: usize) -> Result<Self> {
+    pub fn new(endpoint: &Remote, demo_dir: &Path, devices_in_flight: usize) -> Result<Self> {
         let connections = devices_in_flight.div_ceil(STREAMS_PER_CONNECTION).max(1);
         let channels: Result<_, _> = (0..connections).map(|_| client::channel(endpoint)).collect();
         let channels = channels.with_context(|| format!("{endpoint} is no address such as http://127.0.0.1:7300"))?;

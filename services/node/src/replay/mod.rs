@@ -27,6 +27,7 @@ pub use report::Report;
 pub use send::{Connect, Outlet};
 pub use state::Progress;
 
+use crate::client::Remote;
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use mapping::Mapping;
@@ -101,8 +102,8 @@ impl Options {
 /// Where to send to, and where to keep notes.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// The gRPC endpoint: `http://127.0.0.1:7300`.
-    pub endpoint: String,
+    /// The node.
+    pub endpoint: Remote,
     /// Holds the demo's signing key.
     pub demo_dir: PathBuf,
     /// The server reads patients and devices from here.

@@ -13,7 +13,7 @@ async fn simulate(fake: &Fake, rate: Rate, scenario: Scenario) -> (Report, Strin
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let target = Target {
-        endpoint: format!("http://{}", fake.serve().await),
+        endpoint: format!("http://{}", fake.serve().await).into(),
         demo_dir: path("demo"),
         directory_dir: path("directory"),
         data_dir: folder.path().to_owned(),

@@ -36,7 +36,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
         let target = Target {
-            endpoint: "http://127.0.0.1:1".to_owned(),
+            endpoint: "http://127.0.0.1:1".into(),
             demo_dir: path.join("demo"),
             directory_dir: path.join("directory"),
             data_dir: path.join("data"),

@@ -1,0 +1,116 @@
+//! The PEM files behind the settings, and what is served with.
+
+use crate::config::{self, ClientAuth};
+use anyhow::{Context, ensure};
+use auth::Certificate;
+use model::Nanos;
+use rustls::{
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
+    version::{TLS12, TLS13},
+};
+use std::{fs, path::Path, sync::Arc};
+
+/// Larger files are none of ours; in bytes. The list of a large authority may well have 1 MiB.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// What is in the files.
+#[derive(PartialEq)]
+pub(super) struct Contents {
+    cert: Vec<u8>,
+    key: Vec<u8>,
+    client_ca: Option<Vec<u8>>,
+    crls: Vec<Vec<u8>>,
+}
+
+impl Contents {
+    /// Reads all of them.
+    pub(super) fn read(settings: &config::Tls) -> anyhow::Result<Self> {
+        let ca = &settings.client_ca_file;
+        let client_ca = (!ca.as_os_str().is_empty()).then(|| read("tls.client_ca_file", ca)).transpose()?;
+        Ok(Self {
+            cert: read("tls.cert_file", &settings.cert_file)?,
+            key: read("tls.key_file", &settings.key_file)?,
+            client_ca,
+            crls: settings.crl_files.iter().map(|path| read("tls.crl_files", path)).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn read(setting: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
+    let found = || {
+        let size = fs::metadata(path)?.len();
+        ensure!(size <= FILE_BYTES_MAX, "{size} bytes are no PEM file");
+        Ok(fs::read(path)?)
+    };
+    found().with_context(|| format!("{setting} {}", path.display()))
+}
+
+/// What is served with.
+pub(super) struct Material {
+    /// What it was made of.
+    pub(super) contents: Contents,
+    /// For handshakes.
+    pub(super) config: Arc<ServerConfig>,
+    /// Who decides about client certificates.
+    pub(super) clients: Option<Arc<dyn ClientCertVerifier>>,
+    /// When the server's own certificate ends.
+    pub(super) expires_at: Nanos,
+}
+
+impl Material {
+    /// Checks that the files can be used, and go together.
+    pub(super) fn new(settings: &config::Tls, contents: Contents) -> anyhow::Result<Self> {
+        // named rather than the process's default, so that a test or a tool need not install one first
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let clients = clients(settings, &contents, &provider)?;
+        let chain = certificates(&contents.cert).context("tls.cert_file")?;
+        let own = chain.first().context("tls.cert_file: no certificate in it")?;
+        let expires_at = Certificate::read(own).context("tls.cert_file")?.expires_at;
+        let key = PrivateKeyDer::from_pem_slice(&contents.key).context("tls.key_file")?;
+        let builder =
+            ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12]).context("tls")?;
+        let builder = match &clients {
+            Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients)),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(chain, key).context("tls.cert_file and tls.key_file")?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        // a resumed session would bring back a certificate that may have been revoked since
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Self { contents, config: Arc::new(config), clients, expires_at })
+    }
+}
+
+fn clients(
+    settings: &config::Tls,
+    contents: &Contents,
+    provider: &Arc<rustls::crypto::CryptoProvider>,
+) -> anyhow::Result<Option<Arc<dyn ClientCertVerifier>>> {
+    let Some(client_ca) = &contents.client_ca else { return Ok(None) };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(client_ca).context("tls.client_ca_file")? {
+        roots.add(certificate).context("tls.client_ca_file")?;
+    }
+    let mut crls = Vec::new();
+    for (path, text) in settings.crl_files.iter().zip(&contents.crls) {
+        let name = || format!("tls.crl_files {}", path.display());
+        let lists = CertificateRevocationListDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>();
+        let lists = lists.with_context(name)?;
+        // an empty file must not mean that nothing is revoked
+        ensure!(!lists.is_empty(), "{}: no revocation list in it", name());
+        crls.extend(lists);
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).with_crls(crls);
+    let builder = match settings.client_auth {
+        ClientAuth::Optional => builder.allow_unauthenticated(),
+        ClientAuth::Required => builder,
+    };
+    Ok(Some(builder.build().context("tls.client_ca_file and tls.crl_files")?))
+}
+
+fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    Ok(CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?)
+}
