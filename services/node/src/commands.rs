@@ -4,7 +4,7 @@ use crate::{
     access, audit, bench,
     cli::{Access, Audit, Cli, Command},
     config::{Config, MANUAL, Sources},
-    demo, engines,
+    demo, engines, gateway,
     quarantine::Desk,
     replay,
     run::{Node, Service},
@@ -34,6 +34,10 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
     }
     if let Some(Command::Access { what: Access::Matrix }) = cli.command {
         print!("{}", access::matrix());
+        return Ok(());
+    }
+    if let Some(Command::Openapi) = cli.command {
+        print!("{}", gateway::openapi::document()?);
         return Ok(());
     }
     if let Some(Command::Config { manual: true }) = cli.command {
@@ -92,7 +96,7 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
             println!("{}", token(&config, &who)?);
             Ok(())
         }
-        Some(Command::Access { .. } | Command::Completions { .. }) => Ok(()),
+        Some(Command::Access { .. } | Command::Openapi | Command::Completions { .. }) => Ok(()),
     }
 }
 

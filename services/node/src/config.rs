@@ -1,7 +1,7 @@
 //! Configuration: defaults (the manual) < file < environment < flags. Unknown keys are refused, and every mistake is
 //! reported at once.
 
-use crate::replay::Target;
+use crate::{gateway::Listen, replay::Target};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
@@ -56,8 +56,8 @@ macro_rules! sections {
 
 sections! {
     Server {
-        grpc_listen: SocketAddr, http_listen: SocketAddr, max_streams: u32, connection_age_minutes: u64,
-        drain_seconds: u64,
+        grpc_listen: SocketAddr, api_listen: Listen, http_listen: SocketAddr, max_streams: u32,
+        connection_age_minutes: u64, drain_seconds: u64,
     }
     Data { dir: PathBuf }
     Log { kind: LogKind, embedded: EmbeddedLog, kafka: Kafka }
@@ -180,7 +180,8 @@ impl Config {
     }
 
     fn on_loopback(&self) -> bool {
-        self.server.grpc_listen.ip().is_loopback() && self.server.http_listen.ip().is_loopback()
+        let Server { grpc_listen, http_listen, api_listen, .. } = &self.server;
+        [Some(*grpc_listen), Some(*http_listen), api_listen.0].iter().flatten().all(|at| at.ip().is_loopback())
     }
 
     fn contradictions(&self) -> Vec<String> {
@@ -356,8 +357,17 @@ mod tests {
     fn the_demo_does_not_leave_loopback() {
         let text = load(&["auth.demo=on", "server.grpc_listen=0.0.0.0:1"], &[]).unwrap_err().to_string();
         assert!(text.contains("auth.demo"), "{text}");
-        let text = load(&["server.grpc_listen=0.0.0.0:1"], &[]).unwrap_err().to_string();
-        assert!(text.contains("auth.issuers"), "{text}");
+        for listener in ["grpc_listen", "http_listen", "api_listen"] {
+            let text = load(&[&format!("server.{listener}=0.0.0.0:1")], &[]).unwrap_err().to_string();
+            assert!(text.contains("auth.issuers"), "{listener}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_api_can_be_off_and_a_wrong_address_is_refused() {
+        assert!(load(&["server.api_listen="], &[]).unwrap().server.api_listen.0.is_none());
+        let text = load(&["server.api_listen=here"], &[]).unwrap_err().to_string();
+        assert!(text.contains("server.api_listen"), "{text}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod config;
 pub mod demo;
 pub mod engines;
 pub mod gate;
+pub mod gateway;
 pub mod http;
 mod operator;
 pub mod quarantine;

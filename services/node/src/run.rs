@@ -5,6 +5,7 @@ use crate::{
     config::{self, Config},
     engines::{KnownPositions, Log, Store},
     gate::Gate,
+    gateway,
     http::{self, Ready},
     telemetry,
 };
@@ -61,6 +62,8 @@ impl Service {
 pub struct Node {
     /// Where gRPC is served.
     pub grpc: SocketAddr,
+    /// Where the JSON API is served, if it is.
+    pub api: Option<SocketAddr>,
     /// Where `/metrics`, `/live` and `/ready` are served.
     pub http: SocketAddr,
     tasks: JoinSet<anyhow::Result<()>>,
@@ -89,7 +92,9 @@ impl Node {
         let grpc = grpc.with_context(|| format!("server.grpc_listen {}", config.server.grpc_listen))?;
         let internal = TcpListener::bind(config.server.http_listen).await;
         let internal = internal.with_context(|| format!("server.http_listen {}", config.server.http_listen))?;
+        let api = gateway::listen(config.server.api_listen).await?;
         let (grpc_addr, http_addr) = (grpc.local_addr()?, internal.local_addr()?);
+        let api_addr = api.as_ref().map(TcpListener::local_addr).transpose()?;
         let directory = Shared::open(&config.directory_dir()).context("directory")?;
         let gate = Gate::new(Arc::new(verifier(config)?), directory.clone());
         let log = Log::open(config)?;
@@ -121,10 +126,14 @@ impl Node {
         let shows = services.iter().any(|&service| service != Service::Ingest);
         let (auditor, auditing) = shows.then(|| audit::open(config, &store)).transpose()?.unzip();
         let routes = routes(config, services, publisher.as_ref(), &store, gate, auditor, &stop).await?;
-        let serving = serve_grpc(config, grpc, routes, stop.clone());
+        let drain = Duration::from_secs(config.server.drain_seconds);
         // what is shown while the node drains is written down, too
         let served = CancellationToken::new();
-        let no_more = served.clone().drop_guard();
+        let no_more = Arc::new(served.clone().drop_guard());
+        if let Some(api) = api {
+            tasks.spawn(gateway::run(api, routes.clone(), drain, stop.clone(), Arc::clone(&no_more)));
+        }
+        let serving = serve_grpc(config, grpc, routes, stop.clone());
         tasks.spawn(async move {
             let outcome = serving.await;
             drop(no_more);
@@ -134,7 +143,7 @@ impl Node {
             tasks.spawn(async move { auditing.run(served).await.context("audit log") });
         }
         ready.set(true);
-        tracing::info!(grpc = %grpc_addr, http = %http_addr, ?services, "started");
+        tracing::info!(grpc = %grpc_addr, api = ?api_addr, http = %http_addr, ?services, "started");
         tasks.spawn({
             let stop = stop.clone();
             async move {
@@ -143,8 +152,7 @@ impl Node {
                 Ok(())
             }
         });
-        let drain = Duration::from_secs(config.server.drain_seconds);
-        Ok(Self { grpc: grpc_addr, http: http_addr, tasks, stop, drain, publisher, log })
+        Ok(Self { grpc: grpc_addr, api: api_addr, http: http_addr, tasks, stop, drain, publisher, log })
     }
 
     /// Waits until all has stopped: because it was told to, or because something failed (then that is the error).
