@@ -5,7 +5,7 @@ use super::problem::Violation;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, IntoDeserializer, MapAccess, SeqAccess, Visitor, value::MapDeserializer},
+    de::{Error, MapAccess, SeqAccess, Visitor, value::MapDeserializer},
 };
 use serde_json::{Map, Value as Json};
 use std::{
@@ -127,25 +127,13 @@ fn leaf(field: &FieldDescriptor, json: &Json) -> Option<Value> {
     let json = mask.as_ref().unwrap_or(json);
     let list = field.is_list().then(|| Json::Array(vec![json.clone()]));
     let only = iter::once((field.json_name(), list.as_ref().unwrap_or(json)));
-    let fields = only.map(|(name, json)| (name, json.into_deserializer()));
-    let whole = MapDeserializer::<_, serde_json::Error>::new(fields.map(|(name, json)| (name, Borrowed(json))));
+    let whole = MapDeserializer::<_, serde_json::Error>::new(only);
     let mut message = DynamicMessage::deserialize(field.parent_message().clone(), whole).ok()?;
     // a field without presence that is at its default is not set
     match message.take_field(field) {
         Some(Value::List(mut values)) if field.is_list() => values.pop(),
         Some(value) => Some(value),
         None => Some(field.default_value()),
-    }
-}
-
-/// `&serde_json::Value` is a deserializer already; `MapDeserializer` wants what becomes one.
-struct Borrowed<'a>(&'a Json);
-
-impl<'a> IntoDeserializer<'a, serde_json::Error> for Borrowed<'a> {
-    type Deserializer = &'a Json;
-
-    fn into_deserializer(self) -> &'a Json {
-        self.0
     }
 }
 

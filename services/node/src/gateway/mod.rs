@@ -153,8 +153,9 @@ impl Inner {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "the answer could not be written as JSON")
         })?;
         let mut response = json(text.into());
-        let etag = etag.and_then(|etag| HeaderValue::from_str(&format!("\"{etag}\"")).ok());
-        etag.map(|etag| response.headers_mut().insert(ETAG, etag));
+        if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(&format!("\"{etag}\"")).ok()) {
+            response.headers_mut().insert(ETAG, etag);
+        }
         Ok(response)
     }
 
