@@ -1,10 +1,70 @@
-//! HTTP as plain as a probe, a scraper or a script would speak it.
+//! Ports that speak HTTP, asked as a probe, a scraper, a script or `curl` would.
 
 use anyhow::Context;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, ToSocketAddrs},
 };
+
+/// An answer, apart from what differs each time (`date`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Names in lower case, and values, as they came.
+    pub headers: Vec<(String, String)>,
+    /// All of the body.
+    pub body: String,
+}
+
+impl Answer {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(held, _)| held == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> anyhow::Result<serde_json::Value> {
+        serde_json::from_str(&self.body).with_context(|| format!("{} {}", self.status, self.body))
+    }
+}
+
+/// Sends one request with these headers on a connection of its own.
+pub async fn ask(
+    at: impl ToSocketAddrs,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> anyhow::Result<Answer> {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: wardline\r\nconnection: close\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    if !body.is_empty() {
+        head += &format!("content-length: {}\r\n", body.len());
+    }
+    raw(at, &format!("{head}\r\n{body}")).await
+}
+
+/// Sends text as it is.
+pub async fn raw(at: impl ToSocketAddrs, text: &str) -> anyhow::Result<Answer> {
+    let mut stream = TcpStream::connect(at).await?;
+    // a server that has read enough answers before all is sent
+    let sent = stream.write_all(text.as_bytes()).await;
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8(answer)?;
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+        anyhow::bail!("no HTTP: {answer:?}, sent {sent:?}, read {read:?}");
+    };
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).context("no status")?;
+    let headers =
+        lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+    let headers = headers.filter(|(name, _)| name != "date").collect();
+    Ok(Answer { status, headers, body: body.to_owned() })
+}
 
 /// Status and text of a page.
 pub async fn get(at: impl ToSocketAddrs, path: &str) -> anyhow::Result<(u16, String)> {

@@ -28,7 +28,7 @@ use proto::telemetry::v1::{
     Opened, Reading, StoredReading, WriteReadingsResponse, ingest_service_client::IngestServiceClient,
     timeline_service_client::TimelineServiceClient,
 };
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{fmt::Write as _, fs, net::SocketAddr, path::PathBuf};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +54,7 @@ struct Running {
     stop: CancellationToken,
     waiting: JoinHandle<anyhow::Result<()>>,
     grpc: String,
+    api: Option<SocketAddr>,
     http: String,
 }
 
@@ -113,6 +114,7 @@ impl Sandbox {
     pub fn config(&self) -> anyhow::Result<Config> {
         let mut flags = vec![
             "server.grpc_listen=127.0.0.1:0".to_owned(),
+            "server.api_listen=127.0.0.1:0".to_owned(),
             "server.http_listen=127.0.0.1:0".to_owned(),
             format!("data.dir={}", self.dir.path().display()),
             "telemetry.level=warn".to_owned(),
@@ -125,8 +127,8 @@ impl Sandbox {
     pub async fn run(&mut self) -> anyhow::Result<()> {
         let stop = CancellationToken::new();
         let node = Node::start(&self.config()?, &self.services, stop.clone()).await?;
-        let (grpc, http) = (format!("http://{}", node.grpc), node.http.to_string());
-        self.running = Some(Running { stop, waiting: tokio::spawn(node.wait()), grpc, http });
+        let (grpc, api, http) = (format!("http://{}", node.grpc), node.api, node.http.to_string());
+        self.running = Some(Running { stop, waiting: tokio::spawn(node.wait()), grpc, api, http });
         Ok(())
     }
 
@@ -152,6 +154,11 @@ impl Sandbox {
     /// `host:port` of `/metrics`, `/live`, `/ready`.
     pub fn http(&self) -> String {
         self.running.as_ref().map(|running| running.http.clone()).unwrap_or_default()
+    }
+
+    /// Where the JSON API is served.
+    pub fn api(&self) -> anyhow::Result<SocketAddr> {
+        self.running.as_ref().and_then(|running| running.api).context("the API is not served")
     }
 
     /// A connection to it.

@@ -4,7 +4,7 @@ variables, and where files from Secrets are mounted.
 */ -}}
 
 {{- define "wardline.config.toml" -}}
-{{- $server := dict "grpc_listen" "0.0.0.0:50051" "http_listen" "0.0.0.0:9464" -}}
+{{- $server := dict "grpc_listen" "0.0.0.0:50051" "api_listen" "0.0.0.0:8080" "http_listen" "0.0.0.0:9464" -}}
 {{- with int64 .Values.connections.max }}{{ $_ := set $server "max_connections" . }}{{ end -}}
 {{- $_ := set $server "max_connections_per_address" (int64 .Values.connections.maxPerAddress) -}}
 

@@ -41,6 +41,7 @@ spec:
           ports:
             {{- if .grpc }}
             - {name: grpc, containerPort: 50051}
+            - {name: api, containerPort: 8080}
             {{- end }}
             - {name: http, containerPort: 9464}
           startupProbe: # of the process only: Kafka and the store may come later, readiness tells
@@ -78,6 +79,7 @@ spec:
   ports:
     {{- if .grpc }}
     {{- include "wardline.grpcPort" .root | nindent 4 }}
+    - {name: api, port: 8080, targetPort: api, appProtocol: http}
     {{- else }}
     - {name: http, port: 9464, targetPort: http}
     {{- end }}
@@ -128,6 +130,11 @@ spec:
     {{- if $.grpc }}
     - ports: [{port: grpc}]
       {{- with .grpcFrom }}
+      from:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+    - ports: [{port: api}]
+      {{- with .apiFrom }}
       from:
         {{- toYaml . | nindent 8 }}
       {{- end }}

@@ -1,5 +1,6 @@
 //! `wardline access`: the policy as people read it, and which rpc and route follows which rule.
 
+use crate::gateway::{OPENAPI, routes};
 use model::access::{Action, table};
 use std::fmt::Write;
 
@@ -86,11 +87,28 @@ pub fn matrix() -> String {
         // writing to a string cannot fail
         let _ = writeln!(text, "  {rpc:<66} {names}");
     }
+    text += &api();
     text += "\nRoutes of the internal port, open to all who reach it: no patient data\n";
     for route in ROUTES {
         let _ = writeln!(text, "  {route}");
     }
     text
+}
+
+/// The routes of the JSON API, each with the rpc whose rule it follows.
+fn api() -> String {
+    let mut text = String::from("\nRoutes of the JSON API, and the rpc that each calls: the same rule\n");
+    for (service, routes::Route { method, path, rpc, .. }) in routes::all() {
+        // writing to a string cannot fail
+        let _ = writeln!(text, "  {method:<6} {path:<59} {service}/{rpc}");
+    }
+    let _ = writeln!(text, "  {:<6} {OPENAPI:<59} open to all", "GET");
+    text
+}
+
+/// Whether an rpc (`package.Service/Rpc`) needs no token.
+pub(crate) fn is_open(rpc: &str) -> bool {
+    RPCS.iter().any(|(name, action)| *name == rpc && action.is_empty())
 }
 
 #[cfg(test)]

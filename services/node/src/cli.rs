@@ -111,6 +111,8 @@ pub enum Command {
         #[command(subcommand)]
         what: Access,
     },
+    /// Print the JSON API as an OpenAPI 3.1 document.
+    Openapi,
     /// Play a recording of real patients through the public API.
     Replay(replay::Options),
     /// Send made-up readings of made-up patients.

@@ -5,7 +5,7 @@ use crate::{
     cli::{Access, Audit, Cli, Command},
     client::Remote,
     config::{Config, MANUAL, Sources},
-    demo, engines,
+    demo, engines, gateway,
     people::{Clerk, cli::Asking},
     quarantine::Desk,
     replay,
@@ -36,6 +36,10 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
     }
     if let Some(Command::Access { what: Access::Matrix }) = cli.command {
         print!("{}", access::matrix());
+        return Ok(());
+    }
+    if let Some(Command::Openapi) = cli.command {
+        print!("{}", gateway::openapi::document()?);
         return Ok(());
     }
     if let Some(Command::Config { manual: true }) = cli.command {
@@ -109,7 +113,7 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
             Ok(())
         }
         Some(Command::Certificate { what }) => certificate::run(&what, &config, &mut stdout()),
-        Some(Command::Access { .. } | Command::Completions { .. }) => Ok(()),
+        Some(Command::Access { .. } | Command::Openapi | Command::Completions { .. }) => Ok(()),
     }
 }
 

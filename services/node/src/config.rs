@@ -1,8 +1,9 @@
 //! Configuration: defaults (the manual) < file < environment < flags. Unknown keys are refused, and every mistake is
 //! reported at once.
 
-use crate::{client::Remote, replay::Target};
+use crate::{client::Remote, gateway::Listen, replay::Target};
 use anyhow::{Context, bail};
+use merge::{merge, put, set};
 use serde::Deserialize;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use toml::{Table, Value};
@@ -16,6 +17,7 @@ macro_rules! choices {
 }
 
 pub mod issuer;
+mod merge;
 pub use issuer::Issuer;
 
 /// The defaults file, compiled in.
@@ -68,7 +70,7 @@ macro_rules! sections {
 
 sections! {
     Server {
-        grpc_listen: SocketAddr, http_listen: SocketAddr, max_streams: u32, max_connections: usize,
+        grpc_listen: SocketAddr, api_listen: Listen, http_listen: SocketAddr, max_streams: u32, max_connections: usize,
         max_connections_per_address: usize, connection_age_minutes: u64, drain_seconds: u64,
     }
     Tls {
@@ -192,7 +194,8 @@ impl Config {
     }
 
     fn on_loopback(&self) -> bool {
-        self.server.grpc_listen.ip().is_loopback() && self.server.http_listen.ip().is_loopback()
+        let Server { grpc_listen, http_listen, api_listen, .. } = &self.server;
+        [Some(*grpc_listen), Some(*http_listen), api_listen.0].iter().flatten().all(|at| at.ip().is_loopback())
     }
 
     fn contradictions(&self) -> Vec<String> {
@@ -240,42 +243,6 @@ impl Config {
     }
 }
 
-/// Merges `over` into `base`; a key that `base` does not have is a mistake.
-fn merge(base: &mut Table, over: Table, path: &str, mistakes: &mut Vec<String>) {
-    for (key, value) in over {
-        let name = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        match (base.get_mut(&key), value) {
-            (Some(Value::Table(base)), Value::Table(over)) => merge(base, over, &name, mistakes),
-            (Some(held), value) => *held = value,
-            (None, value) if path == "log.kafka.extra" => drop(base.insert(key, value)),
-            (None, _) => mistakes.push(format!("{name}: no such setting (`wardline config --manual` shows all)")),
-        }
-    }
-}
-
-/// Sets one key from text: TOML when it is that, else the text itself.
-fn set(table: &mut Table, path: &[String], text: &str, source: &str, mistakes: &mut Vec<String>) {
-    let Some((key, sections)) = path.split_last() else { return };
-    let parsed = format!("v = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("v"));
-    let value = match (parsed, lookup(table, path)) {
-        (_, Some(Value::String(_))) | (None, _) => Value::String(text.to_owned()),
-        (Some(value), _) => value,
-    };
-    let mut nested = Table::from_iter([(key.clone(), value)]);
-    for section in sections.iter().rev() {
-        nested = Table::from_iter([(section.clone(), Value::Table(nested))]);
-    }
-    let before = mistakes.len();
-    merge(table, nested, "", mistakes);
-    mistakes[before..].iter_mut().for_each(|mistake| *mistake = format!("{source}: {mistake}"));
-}
-
-fn lookup<'a>(table: &'a Table, path: &[String]) -> Option<&'a Value> {
-    let (key, sections) = path.split_last()?;
-    let section = sections.iter().try_fold(table, |table, section| table.get(section)?.as_table());
-    section?.get(key)
-}
-
 /// Reads the settings; where that fails, looks at each key alone, so that every wrong one is named.
 fn check_sections(merged: &Table, mistakes: &mut Vec<String>) -> Option<Config> {
     let whole = with_merged(merged.clone());
@@ -320,18 +287,6 @@ fn check_alone(path: &[String], value: Value) -> Option<String> {
     let mut alone = MANUAL.parse::<Table>().unwrap_or_default();
     put(&mut alone, path, value);
     with_merged(alone).err().map(|error| error.message().to_owned())
-}
-
-fn put(table: &mut Table, path: &[String], value: Value) {
-    match path {
-        [] => {}
-        [key] => drop(table.insert(key.clone(), value)),
-        [section, rest @ ..] => {
-            if let Some(Value::Table(inner)) = table.get_mut(section) {
-                put(inner, rest, value);
-            }
-        }
-    }
 }
 
 fn with_merged(table: Table) -> Result<Config, toml::de::Error> {
@@ -392,8 +347,17 @@ mod tests {
     fn the_demo_does_not_leave_loopback() {
         let text = load(&["auth.demo=on", "server.grpc_listen=0.0.0.0:1"], &[]).unwrap_err().to_string();
         assert!(text.contains("auth.demo"), "{text}");
-        let text = load(&["server.grpc_listen=0.0.0.0:1"], &[]).unwrap_err().to_string();
-        assert!(text.contains("auth.issuers"), "{text}");
+        for listener in ["grpc_listen", "http_listen", "api_listen"] {
+            let text = load(&[&format!("server.{listener}=0.0.0.0:1")], &[]).unwrap_err().to_string();
+            assert!(text.contains("auth.issuers"), "{listener}: {text}");
+        }
+    }
+
+    #[test]
+    fn the_api_can_be_off_and_a_wrong_address_is_refused() {
+        assert!(load(&["server.api_listen="], &[]).unwrap().server.api_listen.0.is_none());
+        let text = load(&["server.api_listen=here"], &[]).unwrap_err().to_string();
+        assert!(text.contains("server.api_listen"), "{text}");
     }
 
     #[test]

@@ -66,7 +66,11 @@ pub fn banner(config: &Config, node: &Node) -> anyhow::Result<String> {
         text,
         "\n  WARDLINE DEMO - loopback only, anyone with these tokens may read. Not a primary alarm system.\n"
     )?;
-    writeln!(text, "  gRPC  {}     metrics, live, ready  http://{}\n", node.grpc, node.http)?;
+    writeln!(text, "  gRPC  {}     metrics, live, ready  http://{}", node.grpc, node.http)?;
+    if let Some(api) = node.api {
+        writeln!(text, "  JSON  http://{api}/v1     described by  http://{api}/v1/openapi.json")?;
+    }
+    writeln!(text)?;
     for (role, name, user) in DEMO_PEOPLE.iter().copied().filter(|(role, ..)| SHOWN.contains(role)) {
         let variable = role.to_uppercase();
         writeln!(text, "# {name}, {role}\nexport {variable}={}\n", issuer.user_token(user)?)?;
@@ -116,6 +120,10 @@ fn next_steps(config: &Config, node: &Node, patient: &str) -> String {
     text += &call("ReadTimeline", &body);
     text += "\n# what each hour of the last month came to\n";
     text += &call("ReadTrend", &format!(r#"{{"patient_id": "{patient}", "metrics": ["8867-4"]}}"#));
+    if let Some(api) = node.api {
+        text += "\n# the latest values once more, as JSON over HTTP\n";
+        text += &format!("curl -H \"authorization: Bearer $DOCTOR\" http://{api}/v1/patients/{patient}/latest\n");
+    }
     text += "\n# the last day as a plot\n";
     let data = config.data.dir.display();
     text +=

@@ -4,28 +4,22 @@ use crate::{
     accept::Door,
     audit, clock,
     config::Config,
-    engines::{KnownPositions, Log, Store},
+    engines::{Log, Store},
     gate::Gate,
+    gateway,
     http::{self, Ready},
-    telemetry,
+    rpcs, telemetry,
     tls::Tls,
 };
 use anyhow::{Context, anyhow};
-use auth::{DemoIssuer, Sealer, Shared, Verifier};
+use auth::{DemoIssuer, Shared, Verifier};
 use bus::Publish;
 use futures::future::BoxFuture;
-use ingest::Ingest;
-use proto::telemetry::v1::{
-    ingest_service_server::IngestServiceServer, timeline_service_server::TimelineServiceServer,
-};
-use query::{AuditDesk, Query};
-use registry::Registry;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use store::Auditor;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tonic::{server::NamedService, service::Routes, transport::Server};
-use writer::{HourSealer, QuarantineDesk, Writer};
+use tonic::{service::Routes, transport::Server};
+use writer::{HourSealer, Writer};
 
 /// How often the directory's files and the registry are looked at: a change holds within five seconds.
 const DIRECTORY_EVERY: Duration = Duration::from_secs(1);
@@ -64,6 +58,8 @@ impl Service {
 pub struct Node {
     /// Where gRPC is served.
     pub grpc: SocketAddr,
+    /// Where the JSON API is served, if it is.
+    pub api: Option<SocketAddr>,
     /// Where `/metrics`, `/live` and `/ready` are served.
     pub http: SocketAddr,
     tasks: JoinSet<anyhow::Result<()>>,
@@ -92,9 +88,11 @@ impl Node {
         let grpc = grpc.with_context(|| format!("server.grpc_listen {}", config.server.grpc_listen))?;
         let internal = TcpListener::bind(config.server.http_listen).await;
         let internal = internal.with_context(|| format!("server.http_listen {}", config.server.http_listen))?;
+        let api = gateway::listen(config.server.api_listen).await?;
         let (grpc_addr, http_addr) = (grpc.local_addr()?, internal.local_addr()?);
         let tls = Tls::open(&config.tls)?;
         let door = Door::new(config, grpc, tls.clone());
+        let api_addr = api.as_ref().map(TcpListener::local_addr).transpose()?;
         let directory = Shared::open(&config.directory_dir()).context("directory")?;
         let verifier = Arc::new(verifier(config)?);
         let gate = Gate::new(Arc::clone(&verifier), directory.clone());
@@ -135,11 +133,15 @@ impl Node {
         // who only takes readings shows nothing
         let shows = services.iter().any(|&service| service != Service::Ingest);
         let (auditor, auditing) = shows.then(|| audit::open(config, &store)).transpose()?.unzip();
-        let routes = routes(config, services, publisher.as_ref(), &store, gate, auditor, &stop).await?;
-        let serving = serve_grpc(config, door, routes, stop.clone());
+        let routes = rpcs::routes(config, services, publisher.as_ref(), &store, gate, auditor, &stop).await?;
+        let drain = Duration::from_secs(config.server.drain_seconds);
         // what is shown while the node drains is written down, too
         let served = CancellationToken::new();
-        let no_more = served.clone().drop_guard();
+        let no_more = Arc::new(served.clone().drop_guard());
+        if let Some(api) = api {
+            tasks.spawn(gateway::run(api, routes.clone(), drain, stop.clone(), Arc::clone(&no_more)));
+        }
+        let serving = serve_grpc(config, door, routes, stop.clone());
         tasks.spawn(async move {
             let outcome = serving.await;
             drop(no_more);
@@ -149,7 +151,7 @@ impl Node {
             tasks.spawn(async move { auditing.run(served).await.context("audit log") });
         }
         ready.set(true);
-        tracing::info!(grpc = %grpc_addr, http = %http_addr, ?services, "started");
+        tracing::info!(grpc = %grpc_addr, api = ?api_addr, http = %http_addr, ?services, "started");
         tasks.spawn({
             let stop = stop.clone();
             async move {
@@ -158,8 +160,7 @@ impl Node {
                 Ok(())
             }
         });
-        let drain = Duration::from_secs(config.server.drain_seconds);
-        Ok(Self { grpc: grpc_addr, http: http_addr, tasks, stop, drain, publisher, log })
+        Ok(Self { grpc: grpc_addr, api: api_addr, http: http_addr, tasks, stop, drain, publisher, log })
     }
 
     /// Waits until all has stopped: because it was told to, or because something failed (then that is the error).
@@ -266,96 +267,6 @@ async fn watch(
             }
         }
     }
-}
-
-/// All gRPC services of this node, with health and reflection.
-async fn routes(
-    config: &Config,
-    services: &[Service],
-    publisher: Option<&Arc<dyn Publish>>,
-    store: &Store,
-    gate: Gate,
-    auditor: Option<Auditor>,
-    stop: &CancellationToken,
-) -> anyhow::Result<Routes> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    let descriptors = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-            // so that a client can show what an error's details say
-            .register_encoded_file_descriptor_set(proto::ERROR_DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let mut routes = Routes::builder();
-    routes.add_service(health_service);
-    // older tools ask for v1alpha
-    routes.add_service(descriptors().build_v1()?).add_service(descriptors().build_v1alpha()?);
-    if let Some(publisher) = publisher
-        && services.contains(&Service::Ingest)
-    {
-        let limits = ingest::Limits {
-            max_in_flight: config.ingest.max_in_flight,
-            max_readings: config.ingest.max_readings,
-            max_message_bytes: config.ingest.max_message_kib * 1_024,
-            idle: Duration::from_secs(config.ingest.idle_seconds),
-        };
-        let positions = Arc::new(KnownPositions(store.positions.clone()));
-        let ingest =
-            Ingest::new(Arc::clone(publisher), gate.directory().clone(), positions, limits, clock::now, stop.clone());
-        routes.add_service(gate.before(ingest.service()));
-        health.set_serving::<IngestServiceServer<Ingest>>().await;
-    }
-    if let Some(auditor) = &auditor
-        && services.contains(&Service::Query)
-    {
-        let sealer = match config.cursor_key() {
-            Some(key) => Sealer::new(&key),
-            None => Sealer::random(),
-        };
-        let sealer = sealer.context("query.cursor_key")?;
-        let query =
-            Arc::new(Query::new(store.timeline.clone(), gate.directory().clone(), sealer, auditor.clone(), clock::now));
-        let desk = AuditDesk::new(Arc::clone(&query), store.audit.clone()).service();
-        health.set_service_status(name(&desk), tonic_health::ServingStatus::Serving).await;
-        routes.add_service(gate.before(desk));
-        routes.add_service(gate.before(query.service()));
-        health.set_serving::<TimelineServiceServer<Query>>().await;
-    }
-    if let Some(auditor) = &auditor
-        && services.contains(&Service::Registry)
-    {
-        let issuer = config.demo().then(|| DemoIssuer::open(&config.demo_dir())).transpose()?.map(Arc::new);
-        let registry =
-            Registry::new(store.registry.clone(), gate.directory().clone(), auditor.clone(), issuer, clock::now);
-        // a device that claims has no token yet: its code is checked by the service
-        let enrolment = registry.clone().enrolment();
-        let registry = registry.service();
-        for name in [name(&enrolment), name(&registry)] {
-            health.set_service_status(name, tonic_health::ServingStatus::Serving).await;
-        }
-        routes.add_service(enrolment);
-        routes.add_service(gate.before(registry));
-    }
-    if let (Some(publisher), Some(auditor)) = (publisher, auditor)
-        && services.contains(&Service::Writer)
-    {
-        let desk = QuarantineDesk::new(store.quarantine.clone(), Arc::clone(publisher), auditor, clock::now).service();
-        health.set_service_status(name(&desk), tonic_health::ServingStatus::Serving).await;
-        routes.add_service(gate.before(desk));
-    }
-    let stop = stop.clone();
-    let names = [IngestServiceServer::<Ingest>::NAME, TimelineServiceServer::<Query>::NAME, ""];
-    tokio::spawn(async move {
-        stop.cancelled().await;
-        for name in names {
-            health.set_service_status(name, tonic_health::ServingStatus::NotServing).await;
-        }
-    });
-    Ok(routes.routes())
-}
-
-fn name<S: NamedService>(_: &S) -> &'static str {
-    S::NAME
 }
 
 /// A server with our limits for HTTP/2.

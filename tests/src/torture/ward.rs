@@ -66,8 +66,12 @@ impl Ward {
         let mut arguments = vec!["run".to_owned()];
         arguments.extend(services.iter().flat_map(|&service| ["--service".to_owned(), service.to_owned()]));
         arguments.extend(self.flags(group));
-        for (key, address) in [("server.grpc_listen", grpc), ("server.http_listen", http)] {
-            arguments.extend(["--set".to_owned(), format!("{key}={address}")]);
+        for setting in [
+            format!("server.grpc_listen={grpc}"),
+            format!("server.http_listen={http}"),
+            "server.api_listen=".to_owned(),
+        ] {
+            arguments.extend(["--set".to_owned(), setting]);
         }
         let log = self.dir.path().join(format!("{name}.log"));
         Child::start(Spec { name: name.to_owned(), binary: self.binary.clone(), arguments, grpc, http, log })

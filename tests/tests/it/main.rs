@@ -6,6 +6,7 @@ mod bad_batches;
 mod bad_input;
 mod bad_messages;
 mod hold;
+mod http_api;
 mod leakage;
 mod mutations;
 mod no_patient_data;

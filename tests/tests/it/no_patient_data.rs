@@ -2,6 +2,8 @@
 //!
 //! Logs are the process's own: the test starts itself again and reads what that process wrote.
 
+use anyhow::Context;
+use auth::demo_person;
 use model::{DeviceId, Nanos, PatientId, StreamId};
 use proto::telemetry::v1::{LatestReadingsRequest, Reading, reading::Value};
 use std::{env, process::Command};
@@ -51,6 +53,7 @@ fn no_log_line_and_no_metric_shows_anything_of_a_patient() -> anyhow::Result<()>
     assert!(logs.lines().filter(|line| line.contains("\"level\":\"TRACE\"")).count() > 100, "trace was not on: {logs}");
     assert!(logs.contains("record put aside"), "the quarantine was not reached");
     assert!(metrics.contains(METRICS_END) && metrics.contains("wardline_ingest_refused_total"), "{metrics}");
+    assert!(metrics.contains("route=\"/v1/patients/{patient_id}/latest\""), "{metrics}");
     for canary in canaries() {
         for line in logs.lines().chain(metrics.lines()) {
             assert!(!line.to_lowercase().contains(&canary), "{canary} in: {line}");
@@ -108,8 +111,31 @@ async fn child() -> anyhow::Result<()> {
     }
     let latest = LatestReadingsRequest { patient_id: PATIENT.to_string(), metrics: vec![] };
     timeline.latest_readings(sandbox.as_person("nurse", latest)?).await?;
+    ask_by_http(&sandbox).await?;
     println!("{}\n{METRICS_END}", http::get(sandbox.http(), "/metrics").await?.1);
     sandbox.stop().await
+}
+
+/// Addresses and bodies hold ids and values here, too.
+async fn ask_by_http(sandbox: &Sandbox) -> anyhow::Result<()> {
+    let doctor = sandbox.issuer()?.user_token(demo_person("doctor").context("no doctor")?)?;
+    let device = sandbox.device_token(DeviceId::new(DEVICE))?;
+    let (latest, write) = (format!("/v1/patients/{PATIENT}/latest"), format!("/v1/devices/{DEVICE}/readings"));
+    let (odd, nowhere) =
+        (format!("/v1/patients/{BAD_ID}/timeline?metrics={METRIC}&{BAD_ID}=1"), format!("/v1/{BAD_ID}"));
+    let body = format!(r#"{{"stream_id": "{STREAM}", "sequence": "{CODE}", "{BAD_ID}": [{NUMBER}]}}"#);
+    for (method, path, token, body, status) in [
+        ("GET", &latest, &doctor, "", 200),
+        ("GET", &odd, &doctor, "", 400),
+        ("GET", &nowhere, &doctor, "", 404),
+        ("POST", &write, &device, &*body, 400),
+        ("POST", &write, &device, &body[..body.len() - 1], 400),
+    ] {
+        let headers = [("authorization", &*format!("Bearer {token}")), ("content-type", "application/json")];
+        let answer = http::ask(sandbox.api()?, method, path, &headers, body).await?;
+        anyhow::ensure!(answer.status == status, "{method} {path}: {}", answer.status);
+    }
+    Ok(())
 }
 
 async fn put_garbage(sandbox: &Sandbox) -> anyhow::Result<()> {

@@ -57,7 +57,9 @@ impl Server {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("run");
         command.args(services.iter().flat_map(|service| ["--service", service]));
-        let listeners = [format!("server.grpc_listen={grpc}"), format!("server.http_listen={http}")];
+        let listeners = [grpc, http].map(|at| at.to_string());
+        let listeners = [("grpc", &*listeners[0]), ("http", &*listeners[1]), ("api", "")];
+        let listeners = listeners.map(|(name, at)| format!("server.{name}_listen={at}"));
         command.args(place.flags.iter().chain(&listeners).flat_map(|flag| ["--set", flag]));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WARDLINE__")) {
             // what is measured is what the flags say

@@ -1,0 +1,172 @@
+//! Errors of the API: `application/problem+json` (RFC 9457), with the reason and the fields that gRPC's details name.
+
+use axum::{
+    body::Body,
+    http::{
+        HeaderValue, Response, StatusCode,
+        header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+};
+use serde::Serialize;
+use std::time::Duration;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// When an answer without `RetryInfo` says "later".
+const LATER: Duration = Duration::from_secs(1);
+
+/// What a caller did wrong, or what went wrong here.
+pub(super) struct Problem {
+    pub(super) status: StatusCode,
+    /// UPPER_SNAKE_CASE, stable; may be empty.
+    reason: String,
+    detail: String,
+    violations: Vec<Violation>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// A field at fault.
+#[derive(Debug, Serialize, PartialEq, Eq)]
+pub(super) struct Violation {
+    /// As in the body or the query: "readings[3].unit".
+    pub(super) field: String,
+    /// What is allowed and what to do.
+    pub(super) description: String,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    reason: &'a str,
+    violations: &'a [Violation],
+}
+
+impl Problem {
+    /// An error of HTTP itself.
+    pub(super) fn new(status: StatusCode, reason: &str, detail: impl Into<String>) -> Self {
+        let (reason, detail) = (reason.to_owned(), detail.into());
+        Self { status, reason, detail, violations: Vec::new(), headers: Vec::new() }
+    }
+
+    /// 400: these fields are at fault.
+    pub(super) fn fields(violations: Vec<Violation>) -> Self {
+        let lines = violations.iter().map(|wrong| format!("{}: {}", wrong.field, wrong.description));
+        let detail = lines.collect::<Vec<_>>().join("; ");
+        Self { violations, ..Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", detail) }
+    }
+
+    /// 405.
+    pub(super) fn method(allowed: &[&str]) -> Self {
+        let allowed = allowed.join(", ");
+        let detail = format!("allowed here: {allowed}");
+        let header = HeaderValue::from_str(&allowed).into_iter().map(|allowed| (ALLOW, allowed)).collect();
+        Self { headers: header, ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", detail) }
+    }
+
+    /// What an rpc answered. `body` is the field that the request's body was: callers know its fields without it.
+    pub(super) fn of(status: &Status, body: Option<&str>) -> Self {
+        let details = status.get_error_details();
+        let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
+        let http = http_status(status.code(), &reason);
+        let mut headers = Vec::new();
+        if http == StatusCode::UNAUTHORIZED {
+            headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
+        }
+        let given = details.retry_info().and_then(|info| info.retry_delay);
+        let retry = given.or_else(|| (status.code() == Code::Unavailable).then_some(LATER));
+        if let Some(delay) = retry.filter(|_| matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)) {
+            // whole seconds, rather too late than too early
+            let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
+            headers.push((RETRY_AFTER, HeaderValue::from(seconds.max(1))));
+        }
+        let named = details.bad_request().map(|bad| bad.field_violations.as_slice()).unwrap_or_default();
+        let without = |field: &str| {
+            let inner = body.and_then(|body| field.strip_prefix(body)?.strip_prefix('.'));
+            inner.unwrap_or(field).to_owned()
+        };
+        let violations = named
+            .iter()
+            .map(|named| Violation { field: without(&named.field), description: named.description.clone() })
+            .collect();
+        Self { status: http, reason, detail: status.message().to_owned(), violations, headers }
+    }
+
+    /// The answer.
+    pub(super) fn response(&self) -> Response<Body> {
+        let shown = Shown {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            reason: &self.reason,
+            violations: &self.violations,
+        };
+        // strings and a number always become JSON
+        let mut response = Response::new(Body::from(serde_json::to_vec(&shown).unwrap_or_default()));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.extend(self.headers.iter().cloned());
+        response
+    }
+}
+
+fn http_status(code: Code, reason: &str) -> StatusCode {
+    match code {
+        Code::FailedPrecondition | Code::Aborted if reason == "ETAG_MISMATCH" => StatusCode::PRECONDITION_FAILED,
+        Code::Ok => StatusCode::OK,
+        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::Aborted | Code::AlreadyExists => StatusCode::CONFLICT,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unavailable | Code::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+        Code::Unknown | Code::Internal | Code::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::problem;
+
+    #[test]
+    fn each_code_has_its_status_and_says_what_to_do() {
+        let of = |code, reason| Problem::of(&problem::status(code, reason, "text"), None).status.as_u16();
+        let expected = [
+            (Code::Unauthenticated, 401),
+            (Code::PermissionDenied, 403),
+            (Code::NotFound, 404),
+            (Code::InvalidArgument, 400),
+            (Code::FailedPrecondition, 400),
+            (Code::Aborted, 409),
+            (Code::AlreadyExists, 409),
+            (Code::ResourceExhausted, 429),
+            (Code::Unavailable, 503),
+            (Code::DeadlineExceeded, 504),
+            (Code::Unimplemented, 501),
+            (Code::DataLoss, 500),
+            (Code::Internal, 500),
+        ];
+        for (code, status) in expected {
+            assert_eq!(of(code, "X"), status, "{code:?}");
+        }
+        assert_eq!([of(Code::Aborted, "ETAG_MISMATCH"), of(Code::FailedPrecondition, "ETAG_MISMATCH")], [412, 412]);
+
+        let answer = Problem::of(&problem::unavailable("LOG_FULL", "full", Duration::from_millis(1_200)), None);
+        assert_eq!(answer.response().headers()[RETRY_AFTER], "2");
+        let plain = Problem::of(&problem::status(Code::ResourceExhausted, "QUOTA", "no more"), None).response();
+        assert!(!plain.headers().contains_key(RETRY_AFTER), "without RetryInfo it must not be tried again");
+        let nobody = Problem::of(&problem::unauthenticated("NO_TOKEN", "send one"), None).response();
+        assert_eq!(nobody.headers()[WWW_AUTHENTICATE], "Bearer");
+        let wrong = Problem::of(&problem::invalid("BAD", "user.contact.phone", "too long"), Some("user"));
+        assert_eq!(wrong.violations, [Violation { field: "contact.phone".into(), description: "too long".into() }]);
+    }
+}
