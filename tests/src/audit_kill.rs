@@ -106,7 +106,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     fill(&ward, &node, &looks).await?;
     let mut reading = JoinSet::new();
     for number in 0..plan.readers {
-        let (person, client) = (person(&ward, number)?, TimelineServiceClient::new(client::channel(&node.endpoint())?));
+        let (person, client) = (person(&ward, number)?, TimelineServiceClient::new(client::channel(node.endpoint())?));
         let random = StdRng::seed_from_u64(plan.seed.rotate_left(32) ^ u64::from(number));
         reading.spawn(read(looks.clone(), person, ward.beds.clone(), client, random, stop.clone()));
     }
@@ -145,7 +145,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
 
 /// One reading of each metric for each patient, and waits until it can be seen.
 async fn fill(ward: &Ward, node: &Child, looks: &Looks) -> anyhow::Result<()> {
-    let channel = client::channel(&node.endpoint())?;
+    let channel = client::channel(node.endpoint())?;
     for bed in &ward.beds {
         let at = now().plus(-Nanos::SECOND);
         let readings = DEFAULT_METRICS.iter().map(|metric| reading(metric, "", 40.0, at)).collect();
@@ -190,7 +190,7 @@ async fn read(
 
 /// All records of a time, but those of the auditor's own work.
 async fn records(ward: &Ward, node: &Child, from: Nanos, to: Nanos) -> anyhow::Result<Vec<AuditRecord>> {
-    let client = AuditServiceClient::new(client::channel(&node.endpoint())?);
+    let client = AuditServiceClient::new(client::channel(node.endpoint())?);
     let mut client = client.max_decoding_message_size(MESSAGE_BYTES_MAX);
     let auditor = ward.person("auditor")?;
     let (mut to, mut known, mut all) = (to, BTreeSet::new(), Vec::new());

@@ -145,7 +145,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     let since = Instant::now();
     let mut report = Report { seed: plan.seed, faults: faulted?, ..Report::default() };
     let mut lasts = report.collect(sending).await;
-    let judge = Judge::new(client::channel(&node.endpoint())?, ward.person("doctor")?, content);
+    let judge = Judge::new(client::channel(node.endpoint())?, ward.person("doctor")?, content);
     settle(&judge, &devices, &lasts, &mut report.violations).await;
     // what is judged shall be rows and sealed hours
     let sealed = async || node.metric("wardline_store_hours_sealed_total").await;
@@ -166,7 +166,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     node.ready().await?;
     let (ledger, pen) = Ledger::open(&ward.dir.path().join("ledger-of-the-replay"))?;
     let behind = replayed(&node, &ward, content, &accounts, &pen, &mut lasts).await?;
-    let judge = Judge::new(client::channel(&node.endpoint())?, ward.person("doctor")?, content);
+    let judge = Judge::new(client::channel(node.endpoint())?, ward.person("doctor")?, content);
     settle(&judge, &behind, &lasts, &mut report.violations).await;
     drop(pen);
     let accounts = ledger.close()?.into_iter().collect();

@@ -110,7 +110,10 @@ impl Node {
         tasks.spawn(watch(directory.clone(), store.registry.clone(), publisher.clone(), stop.clone()));
         tasks.spawn({
             let stop = stop.clone();
-            async move { Ok(stop.run_until_cancelled(verifier.follow()).await.unwrap_or(())) }
+            async move {
+                stop.run_until_cancelled(verifier.follow()).await;
+                Ok(())
+            }
         });
         if let Some(tls) = tls {
             tasks.spawn(tls.follow(stop.clone()));

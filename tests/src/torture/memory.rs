@@ -93,7 +93,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     writer.thaw().await?;
     load.stop.cancel();
 
-    let judge = Judge::new(client::channel(&query.endpoint())?, ward.person("doctor")?, content);
+    let judge = Judge::new(client::channel(query.endpoint())?, ward.person("doctor")?, content);
     let mut report = Report {
         per_second: n_batches as f64 * f64::from(plan.batch) / plan.frozen.as_secs_f64(),
         ..Report::default()
@@ -118,7 +118,7 @@ type Sending = JoinSet<anyhow::Result<(Device, u64)>>;
 fn send(ward: &Ward, ingest: &Child, load: &Load, pen: Pen) -> anyhow::Result<Sending> {
     let mut sending = JoinSet::new();
     for (number, bed) in (0..).zip(&ward.beds) {
-        let channel = client::channel(&ingest.endpoint())?;
+        let channel = client::channel(ingest.endpoint())?;
         let device = Device { number, bed: *bed, channel, tokens: ward.tokens(bed.device) };
         let (load, pen) = (load.clone(), pen.clone());
         sending.spawn(async move { anyhow::Ok((device.clone(), device.run(load, pen).await?.last)) });

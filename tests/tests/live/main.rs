@@ -68,12 +68,12 @@ impl Services {
     fn device(&self, bed: &Bed) -> anyhow::Result<Writer> {
         let stream =
             Stream { device: bed.device, stream: bed.stream, resume_after: 0, clock: ClockQuality::Synchronized };
-        Ok(Writer::new(channel(&self.ingest.endpoint())?, self.ward.tokens(bed.device), stream))
+        Ok(Writer::new(channel(self.ingest.endpoint())?, self.ward.tokens(bed.device), stream))
     }
 
     /// Every page of a request, as a doctor.
     async fn pages(&self, mut request: ReadTimelineRequest) -> anyhow::Result<Vec<Vec<StoredReading>>> {
-        let mut client = TimelineServiceClient::new(channel(&self.query.endpoint())?);
+        let mut client = TimelineServiceClient::new(channel(self.query.endpoint())?);
         let (token, mut pages) = (self.ward.person("doctor")?, Vec::new());
         loop {
             let page = client.read_timeline(with_token(request.clone(), &token)?).await?.into_inner();

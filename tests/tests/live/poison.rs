@@ -35,7 +35,7 @@ async fn a_record_that_cannot_be_read_is_put_aside_once() -> anyhow::Result<()> 
     let records = Desk::connect(&services.writer.endpoint(), &token).await?.list().await?;
     let [record] = &records[..] else { anyhow::bail!("{} records in quarantine", records.len()) };
     assert_eq!((record.bytes, record.reason.is_empty()), (POISON.len() as u64, false));
-    let mut client = QuarantineServiceClient::new(channel(&services.writer.endpoint())?);
+    let mut client = QuarantineServiceClient::new(channel(services.writer.endpoint())?);
     let request = GetQuarantinedRequest { place: record.place.clone() };
     let kept = client.get_quarantined(with_token(request, &token)?).await?.into_inner();
     assert_eq!(kept.payload, POISON);

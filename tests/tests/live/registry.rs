@@ -45,7 +45,7 @@ async fn two_registries_agree_and_the_others_follow_within_seconds() -> anyhow::
     let mut admins = Vec::new();
     for registry in &mut registries {
         registry.ready().await?;
-        let client = RegistryServiceClient::new(channel(&registry.endpoint())?);
+        let client = RegistryServiceClient::new(channel(registry.endpoint())?);
         admins.push(Admin { client, token: services.ward.person("administrator")? });
     }
     let [mut first, mut second] = <[Admin; 2]>::try_from(admins).map_err(|_| anyhow::anyhow!("two registries"))?;
@@ -76,7 +76,7 @@ async fn two_registries_agree_and_the_others_follow_within_seconds() -> anyhow::
     let grant = Some(Grant { user_id: user_id.clone(), role_id: "nurse".into(), ..Grant::default() });
     first.client.create_grant(with_token(CreateGrantRequest { grant }, &first.token)?).await?;
     let reader = services.ward.user(UserId::new(user_id.parse()?))?;
-    let query = TimelineServiceClient::new(channel(&services.query.endpoint())?);
+    let query = TimelineServiceClient::new(channel(services.query.endpoint())?);
     let reads = async || -> anyhow::Result<bool> {
         let request = LatestReadingsRequest { patient_id: patient_id.clone(), metrics: vec![] };
         match query.clone().latest_readings(with_token(request, &reader)?).await {

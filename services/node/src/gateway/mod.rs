@@ -202,7 +202,7 @@ async fn whole(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
         n_bytes += piece.len();
         match n_bytes {
             ..=MAX_BODY_BYTES => whole.extend_from_slice(&piece),
-            ..=MAX_DISCARDED_BYTES => whole = Vec::new(),
+            n if n <= MAX_DISCARDED_BYTES => whole = Vec::new(),
             _ => break,
         }
     }

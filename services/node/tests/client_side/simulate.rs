@@ -68,7 +68,7 @@ async fn batches_a_second() {
         let mut senders = Vec::new();
         for number in 0..n_streams {
             let fake = Fake { max_in_flight: 1_024, ..Fake::new(|_, n| if n % 64 == 0 { Do::Ack } else { Do::Keep }) };
-            let channel = client::channel(&format!("http://{}", fake.serve().await)).unwrap();
+            let channel = client::channel(format!("http://{}", fake.serve().await)).unwrap();
             let Identity { device, .. } = Identity::new(1, number as u32);
             let stream = Stream {
                 device,
