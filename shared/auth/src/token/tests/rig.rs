@@ -127,12 +127,12 @@ impl Rig {
 
     /// A good token with other claims.
     pub fn with_claims(&self, claims: &Value) -> String {
-        self.signed(&self.head().to_string(), &claims.to_string())
+        self.signed(self.head().to_string(), claims.to_string())
     }
 
     /// A good token with another head.
     pub fn with_head(&self, head: &Value) -> String {
-        self.signed(&head.to_string(), &claims().to_string())
+        self.signed(head.to_string(), claims().to_string())
     }
 
     /// Any two texts, signed.
