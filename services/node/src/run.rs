@@ -154,7 +154,7 @@ impl Node {
             tasks.spawn(async move { auditing.run(served).await.context("audit log") });
         }
         ready.set(true);
-        tracing::info!(grpc = %grpc_addr, api = ?api_addr, http = %http_addr, ?services, "started");
+        tracing::info!(grpc = %grpc_addr, api = api_addr.map(tracing::field::display), http = %http_addr, ?services, "started");
         tasks.spawn({
             let stop = stop.clone();
             async move {

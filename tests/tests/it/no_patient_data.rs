@@ -5,7 +5,13 @@
 use anyhow::Context;
 use auth::demo_person;
 use model::{DeviceId, Nanos, PatientId, StreamId};
-use proto::telemetry::v1::{LatestReadingsRequest, Reading, reading::Value};
+use proto::{
+    registry::v1::{
+        Billing, Contact, ContactPerson, CreateDeviceRequest, CreateUserRequest, Device, ImportUsersRequest, Medical,
+        OpenBreakGlassRequest, Person, UpdateUserRequest, User, registry_service_client::RegistryServiceClient,
+    },
+    telemetry::v1::{LatestReadingsRequest, Reading, reading::Value},
+};
 use std::{env, process::Command};
 use tests::{
     Bed, Sandbox,
@@ -24,6 +30,8 @@ const CODE: &str = "canary-code-5e1f";
 const UNIT: &str = "canary-unit-5e1f";
 const METRIC: &str = "canary-metric-5e1f";
 const BAD_ID: &str = "canary-name-5e1f";
+const BORN: &str = "1911-01-11";
+const MAC: &str = "02:ca:9a:11:e5:01";
 
 fn bed() -> Bed {
     Bed { device: DeviceId::new(DEVICE), patient: PatientId::new(PATIENT), stream: StreamId::new(STREAM) }
@@ -31,8 +39,16 @@ fn bed() -> Bed {
 
 /// Everything that must not be found.
 fn canaries() -> Vec<String> {
-    let mut all =
-        vec!["143.271828".to_owned(), CODE.into(), UNIT.into(), METRIC.into(), BAD_ID.into(), "canary".into()];
+    let mut all = vec![
+        "143.271828".to_owned(),
+        CODE.into(),
+        UNIT.into(),
+        METRIC.into(),
+        BAD_ID.into(),
+        "canary".into(),
+        BORN.into(),
+        MAC.into(),
+    ];
     for id in [DEVICE, PATIENT, STREAM] {
         all.extend([id.to_string(), id.simple().to_string()]);
         // as a list of bytes
@@ -112,6 +128,7 @@ async fn child() -> anyhow::Result<()> {
     let latest = LatestReadingsRequest { patient_id: PATIENT.to_string(), metrics: vec![] };
     timeline.latest_readings(sandbox.as_person("nurse", latest)?).await?;
     ask_by_http(&sandbox).await?;
+    ask_the_registry(&sandbox).await?;
     println!("{}\n{METRICS_END}", http::get(sandbox.http(), "/metrics").await?.1);
     sandbox.stop().await
 }
@@ -134,6 +151,76 @@ async fn ask_by_http(sandbox: &Sandbox) -> anyhow::Result<()> {
         let headers = [("authorization", &*format!("Bearer {token}")), ("content-type", "application/json")];
         let answer = http::ask(sandbox.api()?, method, path, &headers, body).await?;
         anyhow::ensure!(answer.status == status, "{method} {path}: {}", answer.status);
+    }
+    Ok(())
+}
+
+/// A person with a canary in every field, taken, changed, imported and refused: no complaint shows one.
+async fn ask_the_registry(sandbox: &Sandbox) -> anyhow::Result<()> {
+    let canary = |field: &str| format!("canary {field} 5e1f");
+    let other = |name: &str| {
+        let (name, relationship, phone) = (canary(name), canary("relationship"), canary("phone"));
+        vec![ContactPerson { name, relationship, phone }]
+    };
+    let contact = Contact {
+        address: canary("address"),
+        phone: canary("phone"),
+        email: canary("email"),
+        primary_care_provider: canary("provider"),
+        family_members: other("family"),
+        emergency_contacts: other("emergency"),
+    };
+    let medical = Medical {
+        height_cm: 143.271_828_182,
+        weight_kg: 143.271_828_182,
+        gender: "other".into(),
+        medications: vec![canary("medication")],
+        allergies: vec![canary("allergy")],
+        medical_card: canary("card"),
+    };
+    let billing = Billing { address: canary("billing"), insurer: canary("insurer"), policy_number: canary("policy") };
+    let person = Person { name: canary("person"), birth_date: BORN.into() };
+    let user = User {
+        patient_id: PATIENT.to_string(),
+        ward: "icu".into(),
+        person: Some(person.clone()),
+        contact: Some(contact),
+        billing: Some(billing),
+        ..User::default()
+    };
+    let mut client = RegistryServiceClient::new(sandbox.channel().await?);
+    let request = sandbox.as_person("administrator", CreateUserRequest { user: Some(user.clone()) })?;
+    let user_id = client.create_user(request).await?.into_inner().user.context("no user")?.user_id;
+    let history = User { user_id, medical: Some(medical.clone()), ..User::default() };
+    let request = sandbox.as_person("nurse", UpdateUserRequest { user: Some(history.clone()), update_mask: None })?;
+    client.update_user(request).await?;
+    let device = Device { name: canary("device"), mac: MAC.into(), ..Device::default() };
+    let mut complaints = Vec::new();
+    for _ in 0..2 {
+        let request = sandbox.as_person("device-integrator", CreateDeviceRequest { device: Some(device.clone()) })?;
+        complaints.extend(client.create_device(request).await.err());
+        let request = sandbox.as_person("administrator", CreateUserRequest { user: Some(user.clone()) })?;
+        complaints.extend(client.create_user(request).await.err());
+    }
+    let named = Person { name: canary(&"x".repeat(300)), ..person.clone() };
+    for person in [named, Person { birth_date: canary("born"), ..person }] {
+        let user = Some(User { person: Some(person), ..User::default() });
+        complaints
+            .extend(client.create_user(sandbox.as_person("administrator", CreateUserRequest { user })?).await.err());
+    }
+    let odd = User { medical: Some(Medical { gender: canary("gender"), ..medical }), ..history };
+    let request = sandbox.as_person("nurse", UpdateUserRequest { user: Some(odd), update_mask: None })?;
+    complaints.extend(client.update_user(request).await.err());
+    let (patient_id, reason, text) = (PATIENT.to_string(), canary("reason"), canary("text"));
+    let emergency = OpenBreakGlassRequest { patient_id, reason, text, minutes: 0 };
+    complaints.extend(client.open_break_glass(sandbox.as_person("nurse", emergency)?).await.err());
+    let csv = format!("name,birth_date\n{},{}\n", canary("row"), canary("date"));
+    let request = sandbox.as_person("administrator", ImportUsersRequest { csv })?;
+    let refused = client.import_users(request).await?.into_inner().refused;
+    anyhow::ensure!(complaints.len() == 7 && refused.len() == 1, "{} and {}", complaints.len(), refused.len());
+    let complaints = complaints.iter().map(|status| format!("{} {:?}", status.message(), status.details()));
+    for text in complaints.chain(refused.into_iter().map(|row| row.reason)) {
+        anyhow::ensure!(!text.contains("canary") && !text.contains(BORN) && !text.contains(MAC), "{text}");
     }
     Ok(())
 }
