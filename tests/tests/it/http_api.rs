@@ -224,9 +224,14 @@ async fn a_connection_is_kept_and_a_stop_ends_it() -> anyhow::Result<()> {
         let n_bytes = stream.read(&mut buffer).await?;
         assert!(buffer[..n_bytes].starts_with(b"HTTP/1.1 404"));
     }
-    // one more that never ends its request
+    // two more that never end their requests, one in its head, one in its body, of which the server says that it waits
+    let mut headless = tokio::net::TcpStream::connect(sandbox.api()?).await?;
+    headless.write_all(b"GET /v1/nothing HTTP/1.1\r\nhost").await?;
     let mut stuck = tokio::net::TcpStream::connect(sandbox.api()?).await?;
-    stuck.write_all(b"GET /v1/nothing HTTP/1.1\r\nhost").await?;
+    let head = b"POST /v1/users HTTP/1.1\r\nhost: w\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
+    stuck.write_all(head).await?;
+    let n_bytes = stuck.read(&mut buffer).await?;
+    assert!(buffer[..n_bytes].starts_with(b"HTTP/1.1 100"));
     sandbox.stop().await?;
     assert_eq!(stream.read(&mut buffer).await?, 0, "closed");
     Ok(())
