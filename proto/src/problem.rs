@@ -3,7 +3,7 @@
 //! Retry UNAVAILABLE, ABORTED, DEADLINE_EXCEEDED and CANCELLED, and RESOURCE_EXHAUSTED when it carries `RetryInfo`;
 //! nothing else (the contract that OTLP publishes).
 
-use model::access::Denied;
+use model::access::{Denied, Principal};
 use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -57,6 +57,12 @@ pub fn unreadable(status: Status, max_message_bytes: usize) -> Option<Status> {
 pub fn bearer(metadata: &tonic::metadata::MetadataMap) -> Option<&str> {
     let (scheme, token) = metadata.get("authorization")?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Who sent a request, as the gate left it there.
+pub fn principal(extensions: &tonic::Extensions) -> Result<&Principal, Status> {
+    let missing = || unauthenticated("NO_TOKEN", "send a token as `authorization: Bearer ...`");
+    extensions.get::<Principal>().ok_or_else(missing)
 }
 
 /// A refusal of the policy. What must be hidden answers as a patient who does not exist.

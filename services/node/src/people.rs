@@ -55,16 +55,12 @@ impl Clerk {
     pub async fn users(&mut self, what: &Users, out: &mut impl Write) -> anyhow::Result<()> {
         let found = match what {
             Users::List { filter } => {
-                let (mut users, mut page_token) = (Vec::new(), String::new());
-                loop {
+                let ask = async |clerk: &mut Self, page_token| {
                     let request = ListUsersRequest { page_size: PAGE, page_token, filter: filter.clone() };
-                    let page = ask!(self.list_users(request));
-                    users.extend(page.users);
-                    page_token = page.next_page_token;
-                    if page_token.is_empty() {
-                        break users;
-                    }
-                }
+                    let page = ask!(clerk.list_users(request));
+                    Ok((page.users, page.next_page_token))
+                };
+                self.all(ask).await?
             }
             Users::Get { user } => vec![self.user(*user).await?],
             Users::Versions { user } => {
@@ -107,6 +103,22 @@ impl Clerk {
         rows.print(self.format, out)
     }
 
+    /// Every page of a list: `ask` gives one, and the token of the next.
+    async fn all<T>(
+        &mut self,
+        ask: impl AsyncFn(&mut Self, String) -> anyhow::Result<(Vec<T>, String)>,
+    ) -> anyhow::Result<Vec<T>> {
+        let (mut all, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let (items, next) = ask(self, page_token).await?;
+            all.extend(items);
+            if next.is_empty() {
+                return Ok(all);
+            }
+            page_token = next;
+        }
+    }
+
     async fn user(&mut self, user: Uuid) -> anyhow::Result<User> {
         ask!(self.get_user(GetUserRequest { user_id: user.to_string() })).user.context("an answer without a person")
     }
@@ -124,16 +136,12 @@ impl Clerk {
         let (mut found, mut code) = (Vec::new(), String::new());
         match what {
             Devices::List { filter } => {
-                let mut page_token = String::new();
-                loop {
+                let ask = async |clerk: &mut Self, page_token| {
                     let request = ListDevicesRequest { page_size: PAGE, page_token, filter: filter.clone() };
-                    let page = ask!(self.list_devices(request));
-                    found.extend(page.devices);
-                    page_token = page.next_page_token;
-                    if page_token.is_empty() {
-                        break;
-                    }
-                }
+                    let page = ask!(clerk.list_devices(request));
+                    Ok((page.devices, page.next_page_token))
+                };
+                found = self.all(ask).await?;
             }
             Devices::Get { device } => {
                 found.extend(ask!(self.get_device(GetDeviceRequest { device_id: device.to_string() })).device);
@@ -210,16 +218,13 @@ impl Clerk {
         let mut found = Vec::new();
         match what {
             Grants::List { user } => {
-                let (user_id, mut page_token) = (user.map(|user| user.to_string()).unwrap_or_default(), String::new());
-                loop {
+                let user_id = user.map(|user| user.to_string()).unwrap_or_default();
+                let ask = async |clerk: &mut Self, page_token| {
                     let request = ListGrantsRequest { user_id: user_id.clone(), page_size: PAGE, page_token };
-                    let page = ask!(self.list_grants(request));
-                    found.extend(page.grants);
-                    page_token = page.next_page_token;
-                    if page_token.is_empty() {
-                        break;
-                    }
-                }
+                    let page = ask!(clerk.list_grants(request));
+                    Ok((page.grants, page.next_page_token))
+                };
+                found = self.all(ask).await?;
             }
             Grants::Create { user, role, ward, study } => {
                 let (user_id, role_id) = (user.to_string(), role.clone());

@@ -23,16 +23,14 @@ use writer::{HourSealer, Writer};
 
 /// How often the directory's files and the registry are looked at: a change holds within five seconds.
 const DIRECTORY_EVERY: Duration = Duration::from_secs(1);
-/// Changes of the registry read at once.
-const CHANGES_A_READ: usize = 1_000;
 /// How often histograms are folded: until then each sample is kept, however seldom somebody asks for `/metrics`.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often it is asked whether the log has failed for good.
 const FATAL_EVERY: Duration = Duration::from_secs(1);
 /// Largest header list: a token and a few more.
-const MAX_HEADER_LIST_BYTES: u32 = 8 * 1024;
+pub(crate) const MAX_HEADER_LIST_BYTES: u32 = 8 * 1024;
 /// Resets that a peer may cause before its connection ends (rapid reset); tonic would leave them unlimited.
-const MAX_RESETS: (usize, usize) = (20, 128);
+pub(crate) const MAX_RESETS: (usize, usize) = (20, 128);
 /// HTTP/2 windows of a stream and of a connection: a whole message, and a few of them.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 
@@ -102,7 +100,7 @@ impl Node {
         let publisher = if publishes { Some(log.publisher()?) } else { None };
         let store = Store::open(config).await?;
         // nobody is let in, or kept out, by what was known before the last change
-        follow(&directory, store.registry.as_ref()).await.context("registry")?;
+        registry::follow(&directory, store.registry.as_ref()).await?;
 
         let ready = Ready::default();
         let mut tasks = JoinSet::new();
@@ -227,22 +225,10 @@ async fn serve_http(
     }
 }
 
-/// Takes over what was changed in the registry.
-async fn follow(directory: &Shared, registry: &dyn store::Registry) -> anyhow::Result<()> {
-    loop {
-        let from = directory.get().registry().sequence() + 1;
-        let changes = registry.changes(from, CHANGES_A_READ).await?;
-        directory.follow(&changes)?;
-        if changes.len() < CHANGES_A_READ {
-            return Ok(());
-        }
-    }
-}
-
 /// Follows the directory's files and the registry, and ends the node when its log has failed for good.
 async fn watch(
     directory: Shared,
-    registry: Arc<dyn store::Registry>,
+    changes: Arc<dyn store::Registry>,
     log: Option<Arc<dyn Publish>>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -252,9 +238,9 @@ async fn watch(
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             _ = directory_due.tick() => {
-                if let Err(error) = follow(&directory, registry.as_ref()).await {
+                if let Err(error) = registry::follow(&directory, changes.as_ref()).await {
                     metrics::counter!("wardline_registry_follow_failures_total").increment(1);
-                    tracing::error!(error = format!("{error:#}"), "the registry is not followed; what was known counts");
+                    tracing::error!(error = &error as &dyn std::error::Error, "the registry is not followed; what was known counts");
                 }
                 let directory = directory.clone();
                 match tokio::task::spawn_blocking(move || directory.refresh()).await? {

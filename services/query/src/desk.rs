@@ -1,6 +1,6 @@
 //! `AuditService`: the audit log for auditors, and for patients who looked at them.
 
-use crate::{Query, at_most, failed, principal, range};
+use crate::{Query, at_most, failed, range};
 use async_trait::async_trait;
 use model::{
     Nanos, PatientId, Range, WriterId,
@@ -49,7 +49,7 @@ impl AuditDesk {
         patient: Option<PatientId>,
         detail: &str,
     ) -> Result<(), Status> {
-        let principal = principal(extensions)?;
+        let principal = problem::principal(extensions)?;
         let decided = decide_system(principal, Action::ReadAudit, (self.query.clock)());
         self.query.audited(principal, Action::ReadAudit, patient, decided, detail).await?;
         decided.map_err(problem::denied)
@@ -92,7 +92,7 @@ impl AuditService for AuditDesk {
         request: Request<ListAccessesRequest>,
     ) -> Result<Response<ListAccessesResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let principal = principal(&extensions)?;
+        let principal = problem::principal(&extensions)?;
         let permit = self.query.permit(principal, Action::ReadAccesses, &request.patient_id).await?;
         let range = range((request.from.as_ref(), request.to.as_ref()), ACCESSES_NS, (self.query.clock)())?;
         let reading = async {

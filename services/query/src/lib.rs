@@ -82,7 +82,7 @@ impl TimelineService for Query {
         request: Request<ReadTimelineRequest>,
     ) -> Result<Response<ReadTimelineResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let principal = principal(&extensions)?;
+        let principal = problem::principal(&extensions)?;
         let permit = self.permit(principal, Action::ReadTimeline, &request.patient_id).await?;
         let reading = timeline::read(self, &permit, principal, &request);
         self.seen(&permit, principal, &request.metrics, reading).await
@@ -90,7 +90,7 @@ impl TimelineService for Query {
 
     async fn read_trend(&self, request: Request<ReadTrendRequest>) -> Result<Response<ReadTrendResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let principal = principal(&extensions)?;
+        let principal = problem::principal(&extensions)?;
         let permit = self.permit(principal, Action::ReadTrend, &request.patient_id).await?;
         let reading = trend::read(self, &permit, principal, &request);
         self.seen(&permit, principal, &request.metrics, reading).await
@@ -101,16 +101,11 @@ impl TimelineService for Query {
         request: Request<LatestReadingsRequest>,
     ) -> Result<Response<LatestReadingsResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let principal = principal(&extensions)?;
+        let principal = problem::principal(&extensions)?;
         let permit = self.permit(principal, Action::ReadLatest, &request.patient_id).await?;
         let metrics = metrics(&request.metrics)?;
         self.seen(&permit, principal, &request.metrics, latest::read(self, &permit, &metrics)).await
     }
-}
-
-fn principal(extensions: &tonic::Extensions) -> Result<&Principal, Status> {
-    let missing = || problem::unauthenticated("NO_TOKEN", "send a token as `authorization: Bearer ...`");
-    extensions.get::<Principal>().ok_or_else(missing)
 }
 
 /// The metrics asked for, ascending; empty means all.

@@ -11,11 +11,6 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-pub(crate) fn principal(extensions: &tonic::Extensions) -> Result<&Principal, Status> {
-    let missing = || problem::unauthenticated("NO_TOKEN", "send a token as `authorization: Bearer ...`");
-    extensions.get::<Principal>().ok_or_else(missing)
-}
-
 /// The person who asks.
 pub(crate) fn person(caller: &Principal) -> Result<UserId, Status> {
     match caller.subject {

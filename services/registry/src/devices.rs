@@ -85,10 +85,7 @@ impl Registry {
         let id = check::id("device.device_id", &sent.device_id)?;
         let sees = self.fleet(caller, &format!("update {id}")).await?;
         let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
-        let known = ["name", "mac", "model", "mdc_type"];
-        if let Some(index) = paths.iter().position(|path| !known.contains(&path.as_str())) {
-            return Err(check::bad(&format!("update_mask.paths[{index}]"), format!("one of {}", known.join(", "))));
-        }
+        check::mask(&paths, &["name", "mac", "model", "mdc_type"])?;
         let named = |field: &str| paths.is_empty() || paths.iter().any(|path| path == field);
         self.change(caller, |directory, _| {
             let kept = sees.find(directory.registry(), &id)?;

@@ -71,17 +71,19 @@ impl Registry {
             contact: Some(contact),
             ..User::default()
         };
-        let mut changes = vec![Change::User(self.new_user(id, &user).await?)];
+        let checked = self.checked(&user)?;
         let role = cell("role");
-        if !role.is_empty() {
+        let grant =
+            (!role.is_empty()).then(|| kept::Grant { id: Uuid::new_v4(), user: id, role, ward: None, study: None });
+        if let Some(grant) = &grant {
             if !grants {
                 return Err(check::bad("role", "empty: you may not grant roles"));
             }
-            let grant = kept::Grant { id: Uuid::new_v4(), user: id, role, ward: None, study: None };
-            may_give(&self.directory.get(), person(caller)?, &grant)?;
-            changes.push(Change::Grant(grant));
+            may_give(&self.directory.get(), person(caller)?, grant)?;
         }
-        Ok((id, changes))
+        // only now: what is refused leaves nothing of the person behind
+        let user = self.keep_new(id, &user, checked).await?;
+        Ok((id, [Change::User(user)].into_iter().chain(grant.map(Change::Grant)).collect()))
     }
 
     pub(crate) async fn import_devices(

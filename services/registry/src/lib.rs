@@ -14,6 +14,7 @@ mod devices;
 mod emergencies;
 mod enrolment;
 mod explain;
+mod following;
 mod import;
 mod pages;
 mod profiles;
@@ -22,10 +23,15 @@ mod roles;
 mod users;
 mod writing;
 
+pub use following::{Behind, follow};
+
 use auth::{DemoIssuer, Shared};
 use model::Clock;
-use proto::registry::v1::{
-    self as wire, enrolment_service_server::EnrolmentServiceServer, registry_service_server::RegistryServiceServer,
+use proto::{
+    problem,
+    registry::v1::{
+        self as wire, enrolment_service_server::EnrolmentServiceServer, registry_service_server::RegistryServiceServer,
+    },
 };
 use std::sync::Arc;
 use store::Auditor;
@@ -77,7 +83,7 @@ macro_rules! rpcs {
         impl wire::registry_service_server::RegistryService for Registry {
             $(async fn $rpc(&self, request: Request<wire::$request>) -> Result<Response<wire::$response>, Status> {
                 let (_, extensions, request) = request.into_parts();
-                let caller = access::principal(&extensions)?;
+                let caller = problem::principal(&extensions)?;
                 Registry::$rpc(self, caller, request).await.map(Response::new)
             })+
         }

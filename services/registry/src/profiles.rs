@@ -111,19 +111,31 @@ pub(crate) fn masked(paths: &[String], sent: &User) -> Result<Vec<(&'static str,
 pub(crate) fn set(user: &mut User, from: &User, fields: &[(&'static str, Section)]) {
     let (person, contact) = (from.person.clone().unwrap_or_default(), from.contact.clone().unwrap_or_default());
     let (medical, billing) = (from.medical.clone().unwrap_or_default(), from.billing.clone().unwrap_or_default());
-    for (field, _) in fields {
-        match *field {
-            "patient_id" => user.patient_id.clone_from(&from.patient_id),
-            "ward" => user.ward.clone_from(&from.ward),
-            "suspended" => user.suspended = from.suspended,
-            "person.name" => user.person.get_or_insert_default().name.clone_from(&person.name),
-            "person.birth_date" => user.person.get_or_insert_default().birth_date.clone_from(&person.birth_date),
-            field => {
-                set_contact(user.contact.get_or_insert_default(), &contact, field);
-                set_medical(user.medical.get_or_insert_default(), &medical, field);
-                set_billing(user.billing.get_or_insert_default(), &billing, field);
-            }
+    for (field, section) in fields {
+        match section {
+            Section::Place => set_place(user, from, field),
+            Section::Person => set_person(user.person.get_or_insert_default(), &person, field),
+            Section::Contact => set_contact(user.contact.get_or_insert_default(), &contact, field),
+            Section::Medical => set_medical(user.medical.get_or_insert_default(), &medical, field),
+            Section::Billing => set_billing(user.billing.get_or_insert_default(), &billing, field),
         }
+    }
+}
+
+fn set_place(user: &mut User, from: &User, field: &str) {
+    match field {
+        "patient_id" => user.patient_id.clone_from(&from.patient_id),
+        "ward" => user.ward.clone_from(&from.ward),
+        "suspended" => user.suspended = from.suspended,
+        _ => {}
+    }
+}
+
+fn set_person(person: &mut Person, from: &Person, field: &str) {
+    match field {
+        "person.name" => person.name.clone_from(&from.name),
+        "person.birth_date" => person.birth_date.clone_from(&from.birth_date),
+        _ => {}
     }
 }
 

@@ -81,10 +81,7 @@ impl Registry {
         self.system(caller, Action::ManageRoles, &format!("update role {}", sent.role_id)).await?;
         let author = person(caller)?;
         let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
-        let known = ["category", "permissions", "may_grant"];
-        if let Some(index) = paths.iter().position(|path| !known.contains(&path.as_str())) {
-            return Err(check::bad(&format!("update_mask.paths[{index}]"), format!("one of {}", known.join(", "))));
-        }
+        check::mask(&paths, &["category", "permissions", "may_grant"])?;
         check::line("role.category", &sent.category, 64)?;
         let named = |field: &str| paths.is_empty() || paths.iter().any(|path| path == field);
         self.change(caller, |directory, _| {

@@ -25,6 +25,9 @@ use proto::{
 use tonic::{Code, Status};
 use uuid::Uuid;
 
+/// Under which id somebody is a patient, and in which ward.
+pub(crate) type Place = (Option<Uuid>, Option<String>);
+
 /// What the registry keeps of somebody, and how the caller may see it.
 pub(crate) struct Seen {
     kept: Kept<kept::User>,
@@ -129,10 +132,20 @@ impl Registry {
         Ok(CreateUserResponse { user: Some(self.managed_user(&id).await?) })
     }
 
-    /// Checks a new person, and keeps what is known of them.
-    pub(crate) async fn new_user(&self, id: Uuid, user: &User) -> Result<kept::User, Status> {
+    /// Checks a person as the person is to be, and keeps what is known under a revision that nothing names yet.
+    async fn new_user(&self, id: Uuid, user: &User) -> Result<kept::User, Status> {
+        let checked = self.checked(user)?;
+        self.keep_new(id, user, checked).await
+    }
+
+    /// Checks what is sent of a person: under which id a patient, and in which ward.
+    pub(crate) fn checked(&self, user: &User) -> Result<Place, Status> {
         profiles::check(user, (self.clock)())?;
-        let (patient, ward) = place(user)?;
+        place(user)
+    }
+
+    /// Keeps what is known of a person that was checked.
+    pub(crate) async fn keep_new(&self, id: Uuid, user: &User, (patient, ward): Place) -> Result<kept::User, Status> {
         let revision = self.keep_profile(UserId::new(id), user).await?;
         Ok(kept::User { id, patient, ward, suspended: user.suspended, revision })
     }
@@ -177,10 +190,7 @@ impl Registry {
             ..self.profile(user_id, before.value.revision).await?
         };
         profiles::set(&mut user, &sent, &fields);
-        profiles::check(&user, (self.clock)())?;
-        let (patient, ward) = place(&user)?;
-        let revision = self.keep_profile(user_id, &user).await?;
-        let now = kept::User { id, patient, ward, suspended: user.suspended, revision };
+        let now = self.new_user(id, &user).await?;
         self.change(caller, |directory, _| {
             // what was read above must still be what is there: a change in between would be undone
             let there = directory.registry().user(&id).ok_or_else(|| not_found("person"))?;
@@ -210,7 +220,7 @@ impl Registry {
 }
 
 /// Under which id a person is a patient, and in which ward.
-fn place(user: &User) -> Result<(Option<Uuid>, Option<String>), Status> {
+fn place(user: &User) -> Result<Place, Status> {
     let ward = check::word_or_none("ward", &user.ward)?;
     if user.patient_id.is_empty() {
         return match ward {

@@ -1,6 +1,6 @@
 //! How a change is made: against the last state, at the next place, or not at all.
 
-use crate::Registry;
+use crate::{Behind, Registry, follow};
 use auth::{
     Directory,
     registry::{Change, Entry, Refused, State},
@@ -10,8 +10,6 @@ use proto::problem;
 use std::time::Duration;
 use tonic::{Code, Status};
 
-/// Changes read at once while catching up.
-const CHANGES_A_READ: usize = 1_000;
 /// How often a place is lost to another node before the caller is told to try again.
 const ATTEMPTS: usize = 20;
 
@@ -40,7 +38,7 @@ impl Registry {
     ) -> Result<T, Status> {
         let _turn = self.turn.lock().await;
         for _ in 0..ATTEMPTS {
-            self.catch_up().await?;
+            follow(&self.directory, self.store.as_ref()).await.map_err(behind)?;
             let (directory, now) = (self.directory.get(), (self.clock)());
             let (changes, answer) = decide(&directory, now)?;
             if changes.is_empty() {
@@ -49,7 +47,7 @@ impl Registry {
             let entry = Entry::new(now, Some(caller.subject), changes).encode();
             let sequence = directory.registry().sequence() + 1;
             if self.store.put_change(sequence, &entry).await.map_err(failed)? {
-                self.follow(&[(sequence, entry)])?;
+                self.directory.follow(&[(sequence, entry)]).map_err(|error| unreadable(&error))?;
                 metrics::counter!("wardline_registry_changes_total").increment(1);
                 return Ok(answer);
             }
@@ -57,25 +55,19 @@ impl Registry {
         let text = "others changed the registry all the time; try again";
         Err(problem::unavailable("REGISTRY_BUSY", text, Duration::from_secs(1)))
     }
+}
 
-    /// Follows what other nodes changed.
-    async fn catch_up(&self) -> Result<(), Status> {
-        loop {
-            let from = self.directory.get().registry().sequence() + 1;
-            let changes = self.store.changes(from, CHANGES_A_READ).await.map_err(failed)?;
-            self.follow(&changes)?;
-            if changes.len() < CHANGES_A_READ {
-                return Ok(());
-            }
-        }
+/// Why the registry cannot be changed now.
+fn behind(cause: Behind) -> Status {
+    match cause {
+        Behind::Store(error) => failed(error),
+        Behind::Change(error) => unreadable(&error),
     }
+}
 
-    fn follow<B: AsRef<[u8]>>(&self, changes: &[(u64, B)]) -> Result<(), Status> {
-        self.directory.follow(changes).map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "a change of the registry cannot be followed");
-            problem::status(Code::DataLoss, "REGISTRY_UNREADABLE", "the registry cannot be read; tell the operators")
-        })
-    }
+fn unreadable(error: &auth::Error) -> Status {
+    tracing::error!(error = error as &dyn std::error::Error, "a change of the registry cannot be followed");
+    problem::status(Code::DataLoss, "REGISTRY_UNREADABLE", "the registry cannot be read; tell the operators")
 }
 
 pub(crate) fn failed(error: store::Error) -> Status {

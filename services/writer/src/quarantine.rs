@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bus::{Outgoing, Publish};
 use model::{
     Clock, Record,
-    access::{Action, Principal, decide_system},
+    access::{Action, decide_system},
     audit::Event,
 };
 use proto::{
@@ -42,8 +42,7 @@ impl QuarantineDesk {
 
     /// Leave for one action, which is in the audit log when this returns, as a denial is. `place`: which record, if one.
     async fn permit(&self, extensions: &tonic::Extensions, action: Action, place: &str) -> Result<(), Status> {
-        let principal = extensions.get::<Principal>();
-        let principal = principal.ok_or_else(|| problem::unauthenticated("NO_TOKEN", "send a token"))?;
+        let principal = problem::principal(extensions)?;
         let now = (self.clock)();
         let decided = decide_system(principal, action, now);
         // whose it is stands in bytes that may be unreadable

@@ -7,7 +7,7 @@ mod files;
 mod links;
 mod shared;
 
-pub(crate) use links::{Links, Span};
+pub(crate) use links::{Links, Span, note};
 pub use shared::Shared;
 
 use crate::{Error, Identity, registry::State};
@@ -99,7 +99,7 @@ impl Directory {
 
     /// Which roles a person holds, and where; none while the person is suspended.
     pub fn roles_of(&self, user: UserId) -> impl Iterator<Item = &(String, Scope)> {
-        let suspended = self.sources().iter().any(|links| links.suspended.contains_key(&user));
+        let suspended = self.sources().iter().any(|links| links.suspended.contains(&user));
         let sources = self.sources().into_iter().filter(move |_| !suspended);
         sources.flat_map(move |links| links.users.get(&user).into_iter().flatten())
     }

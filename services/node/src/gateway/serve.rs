@@ -1,6 +1,7 @@
 //! Connections of the API: HTTP/1.1 and HTTP/2 on one port, with limits, drained on a stop.
 
 use super::{Gateway, TIMEOUT};
+use crate::run::{MAX_HEADER_LIST_BYTES, MAX_RESETS};
 use anyhow::Context;
 use futures::{Stream, StreamExt, stream};
 use hyper::{body::Incoming, service::service_fn};
@@ -31,12 +32,8 @@ use tonic::{service::Routes, transport::server::Connected};
 
 /// Buffer of an HTTP/1.1 connection, and so the largest head of a request.
 const MAX_HEAD_BYTES: usize = 16 << 10;
-/// Header list of HTTP/2, as on the gRPC port.
-const MAX_HEADER_LIST_BYTES: u32 = 8 << 10;
 /// Requests at once on one connection of HTTP/2.
 const MAX_STREAMS: u32 = 64;
-/// Resets that a peer may cause before its connection ends, as on the gRPC port.
-const MAX_RESETS: (usize, usize) = (20, 128);
 /// How long nothing is accepted after the system could not (no files or memory left).
 const PAUSE: Duration = Duration::from_millis(200);
 

@@ -86,12 +86,12 @@ pub(super) fn add(links: &mut Links, file: &str, text: &str) -> Result<(), Error
             (None, Some(_)) => RelationKind::CareTeam,
             _ => return Err(wrong("care_team: give either ward or patient".to_owned())),
         };
-        links.tie(kind, UserId::new(team.user), team.patient, team.ward.as_deref(), span);
+        links.tie(UserId::new(team.user), team.patient, team.ward.as_deref(), span.relation(kind), true);
     }
     let ties = tables.proxy.into_iter().map(|tie| (RelationKind::Proxy, tie));
     for (kind, tie) in ties.chain(tables.study.into_iter().map(|tie| (RelationKind::Study, tie))) {
         let span = span(&tie.from, &tie.to).map_err(&wrong)?;
-        links.tie(kind, UserId::new(tie.user), Some(tie.patient), None, span);
+        links.tie(UserId::new(tie.user), Some(tie.patient), None, span.relation(kind), true);
     }
     for consent in tables.consent {
         let patient = PatientId::new(consent.patient);

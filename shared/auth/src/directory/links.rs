@@ -5,7 +5,10 @@ use model::{
     DeviceId, Nanos, PatientId, UserId,
     access::{Consent, Enrolment, Permission, Relation, RelationKind, Scope},
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 use uuid::Uuid;
 
 /// From when to when (half-open).
@@ -16,6 +19,11 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// A relation of this time.
+    pub(crate) fn relation(self, kind: RelationKind) -> Relation {
+        Relation { kind, from: self.from, to: self.to }
+    }
+
     /// `None` when it is empty.
     pub(crate) fn new(from: i64, to: i64) -> Option<Self> {
         (from < to).then_some(Self { from: Nanos(from), to: Nanos(to) })
@@ -29,7 +37,7 @@ pub(crate) struct Links {
     /// Which roles, and where.
     pub(crate) users: HashMap<UserId, Vec<(String, Scope)>>,
     /// Those whose tokens open nothing.
-    pub(crate) suspended: HashMap<UserId, ()>,
+    pub(crate) suspended: HashSet<UserId>,
     pub(crate) myself: HashMap<UserId, PatientId>,
     pub(crate) people: HashMap<PatientId, UserId>,
     pub(crate) wards: HashMap<PatientId, Arc<str>>,
@@ -49,7 +57,7 @@ impl Links {
         self.myself.remove(&user);
         self.suspended.remove(&user);
         if suspended {
-            self.suspended.insert(user, ());
+            self.suspended.insert(user);
         }
         if let Some(patient) = patient {
             self.myself.insert(user, patient);
@@ -60,42 +68,21 @@ impl Links {
         }
     }
 
-    /// A relation to a patient or, for ward staff, to a ward.
+    /// A relation to a patient or, for ward staff, to a ward: one that is in force from now on, or is taken out.
     pub(crate) fn tie(
         &mut self,
-        kind: RelationKind,
         user: UserId,
         patient: Option<Uuid>,
         ward: Option<&str>,
-        Span { from, to }: Span,
+        relation: Relation,
+        in_force: bool,
     ) {
-        if let Some(held) = self.held(user, patient, ward) {
-            held.push(Relation { kind, from, to });
-        }
-    }
-
-    /// The relation holds no more, and never did.
-    pub(crate) fn untie(
-        &mut self,
-        kind: RelationKind,
-        user: UserId,
-        patient: Option<Uuid>,
-        ward: Option<&str>,
-        Span { from, to }: Span,
-    ) {
-        if let Some(held) = self.held(user, patient, ward)
-            && let Some(place) = held.iter().position(|one| *one == Relation { kind, from, to })
-        {
-            held.remove(place);
-        }
-    }
-
-    fn held(&mut self, user: UserId, patient: Option<Uuid>, ward: Option<&str>) -> Option<&mut Vec<Relation>> {
-        match (patient, ward) {
-            (Some(patient), _) => Some(self.relations.entry((user, PatientId::new(patient))).or_default()),
-            (None, Some(ward)) => Some(self.ward_staff.entry((user, ward.into())).or_default()),
-            (None, None) => None,
-        }
+        let held = match (patient, ward) {
+            (Some(patient), _) => self.relations.entry((user, PatientId::new(patient))).or_default(),
+            (None, Some(ward)) => self.ward_staff.entry((user, ward.into())).or_default(),
+            (None, None) => return,
+        };
+        note(held, relation, in_force);
     }
 
     /// Assigns a device; `false`, and nothing is changed, when it has another patient in that time.
@@ -107,5 +94,14 @@ impl Links {
         let place = held.partition_point(|one| one.from < from);
         held.insert(place, Assignment { patient, from, to });
         true
+    }
+}
+
+/// Puts something among what is in force, or takes it out.
+pub(crate) fn note<T: PartialEq>(held: &mut Vec<T>, one: T, in_force: bool) {
+    if in_force {
+        held.push(one);
+    } else if let Some(place) = held.iter().position(|there| *there == one) {
+        held.remove(place);
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     Assignment, BreakGlass, Change, Consent, Device, DeviceStatus, Entry, Grant, Refused, Relation, Role, User,
 };
-use crate::directory::{Links, Span};
+use crate::directory::{Links, Span, note};
 use model::{
     DeviceId, Nanos, PatientId, UserId,
     access::{Enrolment, Permission, ROLES, RelationKind},
@@ -287,25 +287,20 @@ impl State {
         if let Some(before) = self.relations.get(&relation.id).map(|kept| kept.value.clone())
             && let Some(span) = Span::new(before.from, before.to)
         {
-            self.links.untie(kind, UserId::new(before.user), before.patient, before.ward.as_deref(), span);
-            self.enrol(&before, span, false);
+            self.tie(kind, &before, span, false);
         }
-        self.links.tie(kind, UserId::new(relation.user), relation.patient, relation.ward.as_deref(), span);
-        self.enrol(relation, span, true);
+        self.tie(kind, relation, span, true);
         self.relations.insert(relation.id, self.kept(relation.clone(), entry));
         Ok(())
     }
 
-    /// Notes a patient's part in a study, or forgets it.
-    fn enrol(&mut self, relation: &Relation, span: Span, in_force: bool) {
+    /// Notes a relation, and a patient's part in a study, or forgets them.
+    fn tie(&mut self, kind: RelationKind, relation: &Relation, span: Span, in_force: bool) {
+        let (user, ward) = (UserId::new(relation.user), relation.ward.as_deref());
+        self.links.tie(user, relation.patient, ward, span.relation(kind), in_force);
         let (Some(study), Some(patient)) = (&relation.study, relation.patient) else { return };
         let part = Enrolment { study: study.as_str().into(), from: span.from, to: span.to };
-        let parts = self.links.enrolments.entry(PatientId::new(patient)).or_default();
-        if in_force {
-            parts.push(part);
-        } else if let Some(place) = parts.iter().position(|one| *one == part) {
-            parts.remove(place);
-        }
+        note(self.links.enrolments.entry(PatientId::new(patient)).or_default(), part, in_force);
     }
 
     fn apply_consent(&mut self, consent: &Consent, entry: &Entry) -> Result<(), Refused> {
@@ -314,10 +309,10 @@ impl State {
         let policy = policy.ok_or_else(bad)?;
         let before = self.consents.get(&consent.id).and_then(|kept| kept.value.policy());
         let held = self.links.consents.entry(PatientId::new(consent.patient)).or_default();
-        if let Some(place) = before.and_then(|before| held.iter().position(|one| *one == before)) {
-            held.remove(place);
+        if let Some(before) = before {
+            note(held, before, false);
         }
-        held.push(policy);
+        note(held, policy, true);
         self.consents.insert(consent.id, self.kept(consent.clone(), entry));
         Ok(())
     }
@@ -371,8 +366,8 @@ impl State {
             return Err(Refused::new("TIMES_REVERSED", "to", "must lie after `from`"));
         };
         if !self.break_glass.contains_key(&emergency.id) {
-            let patient = Some(emergency.patient);
-            self.links.tie(RelationKind::Emergency, UserId::new(emergency.user), patient, None, span);
+            let (user, relation) = (UserId::new(emergency.user), span.relation(RelationKind::Emergency));
+            self.links.tie(user, Some(emergency.patient), None, relation, true);
         }
         self.break_glass.insert(emergency.id, self.kept(emergency.clone(), entry));
         Ok(())

@@ -1,0 +1,29 @@
+//! How a process comes to what the registry knows: its changes, read on from the last one known.
+
+use auth::Shared;
+
+/// Changes read at once.
+const CHANGES_A_READ: usize = 1_000;
+
+/// Why a process stays behind.
+#[derive(Debug, thiserror::Error)]
+pub enum Behind {
+    /// It may work later.
+    #[error("the registry's changes could not be read")]
+    Store(#[from] store::Error),
+    /// A change cannot be read or applied.
+    #[error("the registry's changes could not be followed")]
+    Change(#[from] auth::Error),
+}
+
+/// Takes over all that was changed since `directory` looked last.
+pub async fn follow(directory: &Shared, store: &dyn store::Registry) -> Result<(), Behind> {
+    loop {
+        let from = directory.get().registry().sequence() + 1;
+        let changes = store.changes(from, CHANGES_A_READ).await?;
+        directory.follow(&changes)?;
+        if changes.len() < CHANGES_A_READ {
+            return Ok(());
+        }
+    }
+}
