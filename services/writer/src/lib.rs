@@ -14,7 +14,7 @@ pub use quarantine::QuarantineDesk;
 pub use sealing::HourSealer;
 
 use bus::{Commits, Delivery, Subscribe};
-use model::{Clock, DeviceId, Record, Row, StreamId};
+use model::{Clock, DeviceId, Nanos, Record, Row, StreamId};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use store::{Append, Place, Positions, Quarantine, Quarantined};
 use tokio::time::Instant;
@@ -39,6 +39,8 @@ pub struct Writer {
     clock: Clock,
     topic: String,
     streams: HashMap<(DeviceId, StreamId), u64>,
+    /// When devices were heard since that was noted.
+    seen: HashMap<DeviceId, Nanos>,
     noted: Instant,
 }
 
@@ -51,7 +53,8 @@ impl Writer {
         clock: Clock,
     ) -> Self {
         let topic = bus::READINGS.to_owned();
-        Self { rows, quarantine, positions, clock, topic, streams: HashMap::new(), noted: Instant::now() }
+        let (streams, seen) = (HashMap::new(), HashMap::new());
+        Self { rows, quarantine, positions, clock, topic, streams, seen, noted: Instant::now() }
     }
 
     /// The topic it reads, where that is not [`bus::READINGS`]: quarantined records are named by it.
@@ -139,6 +142,8 @@ impl Writer {
     fn read(&mut self, delivery: &Delivery) -> Result<Vec<Row>, model::Malformed> {
         let record = Record::decode(&delivery.payload)?;
         let (identity, acked) = (record.identity, record.acked_through);
+        let seen = self.seen.entry(identity.device).or_insert(Nanos::MIN);
+        *seen = record.received_at.max(*seen);
         let rows = record.rows()?;
         if acked > 0 {
             let known = self.streams.entry((identity.device, identity.stream)).or_default();
@@ -147,7 +152,8 @@ impl Writer {
         Ok(rows)
     }
 
-    /// Notes how far streams had come, and how far this writer is behind. Hints: a failure is only said.
+    /// Notes how far streams had come, when devices were heard, and how far this writer is behind. Hints: a failure is
+    /// only said.
     async fn note(&mut self, log: &mut dyn Subscribe) {
         self.noted = Instant::now();
         if !self.streams.is_empty() {
@@ -156,6 +162,12 @@ impl Writer {
             if let Err(error) = self.positions.note(&streams).await {
                 tracing::warn!(%error, "positions of streams were not noted");
             }
+        }
+        let seen: Vec<_> = self.seen.drain().collect();
+        if !seen.is_empty()
+            && let Err(error) = self.positions.note_seen(&seen).await
+        {
+            tracing::warn!(%error, "when devices were heard was not noted");
         }
         match log.lag().await {
             Ok(lag) => metrics::gauge!("wardline_writer_lag_records").set(lag as f64),

@@ -98,6 +98,11 @@ impl Store {
 }
 
 impl Inner {
+    fn last_seen(&self, device: DeviceId) -> Result<Option<Nanos>, Error> {
+        let stored = self.positions.get(keys::sighting(device)).map_err(failed)?;
+        stored.map(|bytes| keys::parse_sighting(&bytes)).transpose()
+    }
+
     /// Commits the rows that change something and the hours that the index lacks.
     fn write(&self, mut items: Vec<Item>, missing: &Hours) -> Result<(), Error> {
         // of versions of one row in one call the larger comes last; ascending keys are also the cheapest to insert
@@ -271,6 +276,30 @@ impl Positions for Store {
                 }
             }
             // not synced: a position that is lost with the power is a hint that lags
+            inner.commit(batch)?;
+            drop(writing);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn last_seen(&self, devices: &[DeviceId]) -> Result<Vec<Option<Nanos>>, Error> {
+        let devices = devices.to_vec();
+        self.blocking(move |inner| devices.iter().map(|device| inner.last_seen(*device)).collect()).await
+    }
+
+    async fn note_seen(&self, devices: &[(DeviceId, Nanos)]) -> Result<(), Error> {
+        let mut devices = devices.to_vec();
+        // of several times of one device the latest comes last
+        devices.sort_unstable();
+        self.blocking(move |inner| {
+            let mut batch = inner.db.batch();
+            let writing = inner.writing();
+            for (device, at) in devices {
+                if inner.last_seen(device)?.is_none_or(|have| have < at) {
+                    batch.insert(&inner.positions, keys::sighting(device), at.0.to_be_bytes());
+                }
+            }
             inner.commit(batch)?;
             drop(writing);
             Ok(())

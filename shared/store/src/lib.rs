@@ -78,7 +78,7 @@ pub trait Seal: Send + Sync {
     async fn seal(&self, quiet: Duration) -> Result<Sealed, Error>;
 }
 
-/// How far each stream had been acknowledged; a hint that may lag, never one that runs ahead.
+/// How far each stream had been acknowledged, and when each device was heard; hints that may lag, never run ahead.
 #[async_trait]
 pub trait Positions: Send + Sync {
     /// A sequence of the stream up to which everything is known to be durable; `None` when nothing is known.
@@ -86,6 +86,12 @@ pub trait Positions: Send + Sync {
 
     /// Notes how far streams have come; a lower sequence than the one known changes nothing.
     async fn note(&self, streams: &[(DeviceId, StreamId, u64)]) -> Result<(), Error>;
+
+    /// When the last batch of each device was received, in the order asked; `None` when nothing is known.
+    async fn last_seen(&self, devices: &[DeviceId]) -> Result<Vec<Option<Nanos>>, Error>;
+
+    /// Notes when devices were heard; an earlier time than the one known changes nothing.
+    async fn note_seen(&self, devices: &[(DeviceId, Nanos)]) -> Result<(), Error>;
 }
 
 /// Records that could not be stored; belongs to `writer` and to the operator.

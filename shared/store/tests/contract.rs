@@ -55,6 +55,7 @@ macro_rules! store_contract {
                 one_call_may_span_days_and_patients,
                 an_empty_call_does_nothing,
                 positions_never_go_back,
+                a_device_was_seen_at_its_latest_time,
                 quarantine_holds_a_record_once,
                 only_what_was_put_aside_is_marked,
                 audit_entries_come_back_over_pages,

@@ -18,13 +18,14 @@ use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
 
 /// Name and text, version 1 first. Add at the end; never change one that was released.
-const MIGRATIONS: [(&str, &str); 6] = [
+const MIGRATIONS: [(&str, &str); 7] = [
     ("rows", include_str!("../../migrations/0001_rows.cql")),
     ("positions_quarantine", include_str!("../../migrations/0002_positions_quarantine.cql")),
     ("seals", include_str!("../../migrations/0003_seals.cql")),
     ("rollups", include_str!("../../migrations/0004_rollups.cql")),
     ("audit", include_str!("../../migrations/0005_audit.cql")),
     ("registry", include_str!("../../migrations/0006_registry.cql")),
+    ("sightings", include_str!("../../migrations/0007_sightings.cql")),
 ];
 /// How long a dead migrator blocks the next; must be longer than any one migration takes.
 const LOCK_TTL_SECONDS: i32 = 60;
@@ -225,7 +226,7 @@ mod tests {
     #[test]
     fn files_split_into_statements() {
         let all: Vec<_> = MIGRATIONS.iter().flat_map(|(_, text)| statements(text)).collect();
-        assert_eq!(all.len(), 17);
+        assert_eq!(all.len(), 18);
         // a migration that was cut short is run again
         assert!(all.iter().all(|s| s.starts_with("CREATE TABLE IF NOT EXISTS KS.")), "{all:?}");
     }
@@ -234,7 +235,15 @@ mod tests {
     fn released_files_do_not_change() {
         assert_eq!(
             MIGRATIONS.map(|(_, text)| checksum(text)),
-            ["640e5c75-814", "d1d8a338-475", "f7d6950d-997", "43d66cf9-343", "41e7a50a-1693", "a13b8bc6-485"]
+            [
+                "640e5c75-814",
+                "d1d8a338-475",
+                "f7d6950d-997",
+                "43d66cf9-343",
+                "41e7a50a-1693",
+                "a13b8bc6-485",
+                "b239fe15-184"
+            ]
         );
     }
 }

@@ -10,6 +10,8 @@ use model::{DeviceId, Nanos, StreamId};
 /// Sequences above this share one write timestamp, and the larger value stands. ScyllaDB refuses timestamps that lie
 /// in the future; this one, in microseconds, lies in 2005.
 const MAX_POSITION_TIMESTAMP: u64 = 1 << 50;
+/// Devices asked about at the same time.
+const READ_CONCURRENCY: usize = 32;
 
 #[async_trait]
 impl Positions for Store {
@@ -30,6 +32,21 @@ impl Positions for Store {
         let inner = &*self.inner;
         stream::iter(streams.to_vec())
             .map(|position| inner.note(position))
+            .buffer_unordered(inner.write_concurrency)
+            .try_collect()
+            .await
+    }
+
+    async fn last_seen(&self, devices: &[DeviceId]) -> Result<Vec<Option<Nanos>>, Error> {
+        let inner = &*self.inner;
+        let one = |device| inner.last_seen(device);
+        stream::iter(devices.to_vec()).map(one).buffered(READ_CONCURRENCY).try_collect().await
+    }
+
+    async fn note_seen(&self, devices: &[(DeviceId, Nanos)]) -> Result<(), Error> {
+        let inner = &*self.inner;
+        stream::iter(devices.to_vec())
+            .map(|sighting| inner.note_seen(sighting))
             .buffer_unordered(inner.write_concurrency)
             .try_collect()
             .await
@@ -87,6 +104,22 @@ impl Quarantine for Store {
 }
 
 impl Inner {
+    async fn last_seen(&self, device: DeviceId) -> Result<Option<Nanos>, Error> {
+        let mut found = None;
+        self.pages(&self.statements.select_sighting, (device.uuid(),), |(at,): (i64,)| {
+            found = Some(Nanos(at));
+            Ok(())
+        })
+        .await?;
+        Ok(found)
+    }
+
+    async fn note_seen(&self, (device, at): (DeviceId, Nanos)) -> Result<(), Error> {
+        let values = (device.uuid(), at.0, write_timestamp(at));
+        again(|| self.session.execute_unpaged(&self.statements.insert_sighting, values)).await?;
+        Ok(())
+    }
+
     async fn note(&self, (device, stream, sequence): (DeviceId, StreamId, u64)) -> Result<(), Error> {
         let timestamp = sequence.min(MAX_POSITION_TIMESTAMP) as i64;
         let values = (device.uuid(), stream.uuid(), sequence as i64, timestamp);

@@ -39,6 +39,8 @@ const SELECT_ROLLUPS: &str =
     "SELECT hour, rollups FROM KS.rollups WHERE patient = ? AND span = ? AND hour >= ? AND hour < ?";
 const INSERT_POSITION: &str = "INSERT INTO KS.positions (device, stream, sequence) VALUES (?, ?, ?) USING TIMESTAMP ?";
 const SELECT_POSITION: &str = "SELECT sequence FROM KS.positions WHERE device = ? AND stream = ?";
+const INSERT_SIGHTING: &str = "INSERT INTO KS.sightings (device, seen_at) VALUES (?, ?) USING TIMESTAMP ?";
+const SELECT_SIGHTING: &str = "SELECT seen_at FROM KS.sightings WHERE device = ?";
 const PLACE: &str = "topic = ? AND log_partition = ? AND log_offset = ?";
 const INSERT_QUARANTINED: &str = "INSERT INTO KS.quarantine \
                                   (topic, log_partition, log_offset, put_at, reason, payload) \
@@ -93,6 +95,8 @@ pub(super) struct Statements {
     pub(super) select_rollups: PreparedStatement,
     pub(super) insert_position: PreparedStatement,
     pub(super) select_position: PreparedStatement,
+    pub(super) insert_sighting: PreparedStatement,
+    pub(super) select_sighting: PreparedStatement,
     pub(super) insert_quarantined: PreparedStatement,
     pub(super) select_quarantine: PreparedStatement,
     pub(super) select_put_at: PreparedStatement,
@@ -162,6 +166,8 @@ impl Statements {
             select_rollups: prepare(SELECT_ROLLUPS, read).await?,
             insert_position: prepare(INSERT_POSITION, write).await?,
             select_position: prepare(SELECT_POSITION, read).await?,
+            insert_sighting: prepare(INSERT_SIGHTING, write).await?,
+            select_sighting: prepare(SELECT_SIGHTING, read).await?,
             insert_quarantined: prepare(INSERT_QUARANTINED, write).await?,
             select_quarantine: prepare(SELECT_QUARANTINE, read).await?,
             select_put_at: prepare(&format!("SELECT put_at FROM KS.quarantine WHERE {PLACE}"), read).await?,

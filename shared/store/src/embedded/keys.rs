@@ -114,6 +114,17 @@ pub(super) fn parse_position(bytes: &[u8]) -> Result<u64, Error> {
     Ok(u64::from_be_bytes(bytes))
 }
 
+/// `positions`, too: device (16); when it was heard last.
+pub(super) fn sighting(device: DeviceId) -> [u8; 16] {
+    *device.as_bytes()
+}
+
+/// Reads a time noted in `positions`.
+pub(super) fn parse_sighting(bytes: &[u8]) -> Result<Nanos, Error> {
+    let bytes = bytes.try_into().map_err(|_| Error::Corrupt(format!("a device's time of {} bytes", bytes.len())))?;
+    Ok(Nanos(i64::from_be_bytes(bytes)))
+}
+
 /// `quarantine`: topic, a zero (no topic's name has one), partition (4, sign flipped), offset (8, sign flipped).
 pub(super) fn place(place: &Place) -> Vec<u8> {
     let mut key = Vec::with_capacity(place.topic.len() + 13);

@@ -313,6 +313,15 @@ pub async fn positions_never_go_back(store: &impl Store) {
     assert_eq!(store.position(device, two).await.unwrap(), Some(9));
 }
 
+pub async fn a_device_was_seen_at_its_latest_time(store: &impl Store) {
+    let [one, two, never] = [(); 3].map(|()| DeviceId::from_bytes(*patient().as_bytes()));
+    let micros = |n: i64| Nanos(1_740_000_000_000_000_000 + n * 1_000);
+    store.note_seen(&[(one, micros(5)), (two, micros(1)), (one, micros(9)), (one, micros(7))]).await.unwrap();
+    store.note_seen(&[(two, micros(2)), (one, micros(8))]).await.unwrap();
+    assert_eq!(store.last_seen(&[two, never, one]).await.unwrap(), [Some(micros(2)), None, Some(micros(9))]);
+    assert_eq!(store.last_seen(&[]).await.unwrap(), []);
+}
+
 fn aside(topic: &str, partition: i32, offset: i64) -> Quarantined {
     Quarantined {
         place: Place { topic: topic.into(), partition, offset },
