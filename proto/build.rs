@@ -4,9 +4,10 @@ use prost::Message;
 use std::{env, error::Error, fs, path::PathBuf};
 use tonic_prost_build::manual;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "wardline/telemetry/v1/ingest.proto",
     "wardline/telemetry/v1/timeline.proto",
+    "wardline/telemetry/v1/study.proto",
     "wardline/operations/v1/audit.proto",
     "wardline/operations/v1/quarantine.proto",
     "wardline/registry/v1/registry.proto",

@@ -9,10 +9,12 @@ mod latest;
 mod page;
 mod readings;
 mod series;
+mod study;
 mod timeline;
 mod trend;
 
 pub use desk::AuditDesk;
+pub use study::StudyDesk;
 
 use async_trait::async_trait;
 use model::{
@@ -67,11 +69,12 @@ impl Query {
             .parse()
             .map_err(|_| problem::invalid("INVALID_ID", "patient_id", "must be the patient's UUID"))?;
         let facts = self.directory.get().facts(principal, patient);
-        let decided = decide(principal, action, patient, &facts, (self.clock)());
+        let now = (self.clock)();
+        let decided = decide(principal, action, patient, &facts, now);
         if let Err(denied) = decided {
             self.audited(principal, action, Some(patient), Err(denied), "").await?;
         }
-        decided.map_err(problem::denied)
+        decided.map_err(|denied| problem::refused(principal, action, &facts, denied, now))
     }
 }
 

@@ -19,7 +19,7 @@ use tonic::Status;
 
 /// Default and largest page, as readings and as columns.
 const PAGE_READINGS: (usize, usize) = (1_000, 10_000);
-const PAGE_COLUMNS: (usize, usize) = (50_000, 500_000);
+pub(crate) const PAGE_COLUMNS: (usize, usize) = (50_000, 500_000);
 /// Entries of the hour index read in one go: a year and a bit.
 const INDEX_AT_ONCE: usize = 10_000;
 
@@ -51,7 +51,7 @@ pub(crate) async fn read(
     if after.is_none() {
         response.coverage = coverage(query, permit, range, &metrics, now).await?;
     }
-    let mut page = Page { size, taken: 0, last: None, held: Vec::new() };
+    let mut page = Page::new(size);
     let full = page.fill(query, permit, range, after, &metrics).await?;
     match columns {
         true => response.series = pack(&page.held),
@@ -65,16 +65,23 @@ pub(crate) async fn read(
 }
 
 /// A page that is being filled.
-struct Page {
+pub(crate) struct Page {
     size: usize,
     taken: usize,
-    last: Option<Key>,
-    held: Vec<Readings>,
+    /// The last reading of it.
+    pub(crate) last: Option<Key>,
+    /// Ascending.
+    pub(crate) held: Vec<Readings>,
 }
 
 impl Page {
+    /// An empty one with room for so many readings.
+    pub(crate) fn new(size: usize) -> Self {
+        Self { size, taken: 0, last: None, held: Vec::new() }
+    }
+
     /// Adds hours until the page is full; says whether there is more.
-    async fn fill(
+    pub(crate) async fn fill(
         &mut self,
         query: &Query,
         permit: &Permit,

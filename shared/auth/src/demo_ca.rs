@@ -4,12 +4,11 @@
 //! A folder holds all of it: `ca.pk8` (the key, for its owner only), `ca.pem`, `crl.pem` (what was revoked) and `revoked`
 //! (the same as lines of `serial seconds`). Each file is whole at any time.
 
-use crate::{Certificate, Error, certificate::device_uri, key_file};
+use crate::{Certificate, DeviceCa, Error, certificate::device_uri, key_file};
 use model::{DeviceId, Nanos};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams,
-    SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject};
 use std::{
@@ -92,16 +91,9 @@ impl DemoCa {
         self.dir.join("crl.pem")
     }
 
-    /// A device's certificate for 24 hours, for the key of a signing request (PEM, PKCS#10): the chain in PEM, without the
-    /// authority. Of the request only the key counts; that its sender has the key is checked.
-    ///
-    /// # Errors
-    /// [`Error::Certificate`]: the request cannot be read, is not signed with its key, or its key is of an unknown kind.
-    pub fn issue_device(&self, device: DeviceId, csr_pem: &str) -> Result<String, Error> {
-        let request = CertificateSigningRequestParams::from_pem(csr_pem).map_err(failed)?;
-        let mut wanted = wanted(Usage::Client, DEVICE_SECONDS)?;
-        wanted.subject_alt_names = vec![uri(&device_uri(device))?];
-        Ok(wanted.signed_by(&request.public_key, &self.issuer).map_err(failed)?.pem())
+    /// Its part that issues certificates for devices' own keys.
+    pub fn into_devices(self) -> DeviceCa {
+        DeviceCa::of(self.issuer)
     }
 
     /// A device's certificate for 24 hours, with a new key.
@@ -203,6 +195,13 @@ fn wanted(usage: Usage, seconds: i64) -> Result<CertificateParams, Error> {
     Ok(wanted)
 }
 
+/// Of a device, valid not before `from`.
+pub(crate) fn wanted_for_device(from: Nanos) -> Result<CertificateParams, Error> {
+    let mut wanted = wanted(Usage::Client, DEVICE_SECONDS)?;
+    wanted.not_before = wanted.not_before.max(instant(from.0.div_euclid(Nanos::SECOND)));
+    Ok(wanted)
+}
+
 /// A new serial number, and valid from a little ago.
 fn dated(seconds: i64) -> Result<CertificateParams, Error> {
     let mut serial = [0; 16];
@@ -224,7 +223,7 @@ fn belongs(pem: &[u8], key: &KeyPair) -> bool {
         .is_ok_and(|(_, certificate)| certificate.public_key().subject_public_key.data.as_ref() == key.der_bytes())
 }
 
-fn uri(text: &str) -> Result<SanType, Error> {
+pub(crate) fn uri(text: &str) -> Result<SanType, Error> {
     Ok(SanType::URI(text.try_into().map_err(failed)?))
 }
 
@@ -242,13 +241,13 @@ fn number(hexadecimal: &str) -> Option<Vec<u8>> {
     (0..length).step_by(2).map(|at| u8::from_str_radix(&hexadecimal[at..at + 2], 16).ok()).collect()
 }
 
-fn failed(cause: rcgen::Error) -> Error {
+pub(crate) fn failed(cause: rcgen::Error) -> Error {
     Error::Certificate { what: cause.to_string() }
 }
 
 /// Seconds since 1970.
 fn now() -> i64 {
-    crate::demo::now().0 / Nanos::SECOND
+    crate::signer::now().0 / Nanos::SECOND
 }
 
 fn instant(seconds: i64) -> OffsetDateTime {

@@ -15,7 +15,11 @@ use model::{
     DeviceId, Nanos, PatientId, UserId,
     access::{Facts, Grant, Permission, Principal, Purpose, Relation, RelationKind, Scope, Subject},
 };
-use std::{path::Path, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    path::Path,
+    sync::Arc,
+};
 
 /// A device's assignment to a patient, for a time (half-open).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +147,31 @@ impl Directory {
             }
         }
         facts
+    }
+
+    /// Who takes part in a study of a person's at an instant, in no order, each once.
+    pub fn studied(&self, user: UserId, study: &str, now: Nanos) -> Vec<PatientId> {
+        let key = (user, Arc::from(study));
+        let parts = self.sources().into_iter().flat_map(|links| links.studies.get(&key).into_iter().flatten());
+        let holding = parts.filter(|(_, span)| span.from <= now && now < span.to);
+        holding.map(|(patient, _)| *patient).collect::<HashSet<_>>().into_iter().collect()
+    }
+
+    /// Who treats a patient at an instant: care team and ward staff, ascending.
+    pub fn team(&self, patient: PatientId, now: Nanos) -> Vec<UserId> {
+        let holds = |relations: &[Relation], kind| {
+            relations.iter().any(|relation| relation.kind == kind && relation.from <= now && now < relation.to)
+        };
+        let sources = self.sources();
+        let ward = sources.iter().rev().find_map(|links| links.wards.get(&patient));
+        let mut team = BTreeSet::new();
+        for links in sources {
+            let tied = links.relations.iter().filter(|((_, whom), _)| *whom == patient);
+            team.extend(tied.filter(|(_, held)| holds(held, RelationKind::CareTeam)).map(|((user, _), _)| *user));
+            let staff = links.ward_staff.iter().filter(|((_, place), _)| Some(place) == ward);
+            team.extend(staff.filter(|(_, held)| holds(held, RelationKind::WardStaff)).map(|((user, _), _)| *user));
+        }
+        team.into_iter().collect()
     }
 
     /// A device's assignments, ascending by time and without overlap, for a token or a certificate issued then.

@@ -9,17 +9,22 @@ pub mod audit_key;
 mod certificate;
 mod demo;
 mod demo_ca;
+mod device_issuer;
 mod directory;
 mod key_file;
+mod pseudonyms;
 pub mod registry;
 mod sealer;
+mod signer;
 mod token;
 
 pub use audit_key::AuditKey;
 pub use certificate::{Certificate, Holder};
 pub use demo::{DemoIssuer, PEOPLE as DEMO_PEOPLE, demo_person};
 pub use demo_ca::{DemoCa, Issued};
+pub use device_issuer::{DeviceCa, DeviceIssuer, Requested};
 pub use directory::{Assignment, Directory, NoDevice, Shared};
+pub use pseudonyms::Pseudonyms;
 pub use sealer::Sealer;
 pub use token::{
     Algorithm, Discovery, Identity, Issuer, Pace, Rejected, SubjectKind, TokenType, Verifier, count_refused,

@@ -10,13 +10,17 @@
 //!
 //! A principal for whom the last two do not hold cannot learn that the patient exists: [`Denied::hides`].
 
+mod relations;
 mod roles;
 mod table;
 mod terms;
+mod why;
 
+pub use relations::RelationKind;
 pub use roles::{ROLES, SeededRole};
 pub use table::table;
-pub use terms::{About, Action, Permission, Purpose, RelationKind};
+pub use terms::{About, Action, Permission, Purpose};
+pub use why::{place, why};
 
 use crate::{
     id::{DeviceId, PatientId, UserId},
@@ -320,6 +324,11 @@ fn bars(principal: &Principal, relation: &Relation, purpose: Purpose, consents: 
         from = from.min(consent.from);
     }
     Bars::From(from)
+}
+
+/// Decides whether a principal may do an action to anybody at all: for a list, whose every entry is decided by itself.
+pub fn decide_any(principal: &Principal, action: Action, now: Nanos) -> Result<(), Denied> {
+    granted(principal, action, now)
 }
 
 /// Decides a request about the system: the permission must hold everywhere.

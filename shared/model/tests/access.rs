@@ -72,6 +72,7 @@ fn permission_of(role: &str) -> &'static [&'static str] {
             "access.explain",
         ],
         "device-integrator" => &["devices.register"],
+        "ml-scientist" => &["deidentified.read"],
         _ => &[],
     }
 }
@@ -81,6 +82,7 @@ fn serves(kind: &str) -> &'static [&'static str] {
         "self" | "proxy" => &["PATRQT"],
         "care-team" | "ward-staff" => &["TREAT", "ETREAT"],
         "emergency" => &["ETREAT"],
+        "study" => &["HRESCH"],
         _ => &[],
     }
 }
@@ -93,6 +95,8 @@ fn rule(action: &str) -> (&str, &'static [&'static str]) {
         "timeline.read" | "trend.read" | "latest.read" => ("readings.read", reading),
         "profile.read" | "medical.read" => (action, reading),
         "accesses.read" | "billing.read" | "contact.write" | "consents.manage" => (action, oneself),
+        "deidentified.read" => (action, &["study"]),
+        "notices.read" => ("readings.read", &["self", "proxy", "care-team", "ward-staff"]),
         "medical.write" => (action, treating),
         "device.assign" => ("devices.assign", treating),
         "quarantine.list" | "quarantine.get" | "quarantine.replay" => ("quarantine.manage", &[]),
@@ -225,6 +229,7 @@ fn tokens() -> [(Option<Vec<&'static str>>, i64); 5] {
                 "audit.read",
                 "medical.write",
                 "users.manage",
+                "deidentified.read",
             ]),
             i64::MAX,
         ),
@@ -238,9 +243,10 @@ fn consents() -> Vec<Vec<Bar>> {
     let mut all = vec![vec![]];
     all.extend(SPANS.map(|span| one("anyone", None, span)));
     all.extend(
-        ["me", "somebody", "care-team", "ward-staff", "proxy", "self", "emergency"].map(|who| one(who, None, always)),
+        ["me", "somebody", "care-team", "ward-staff", "proxy", "self", "emergency", "study"]
+            .map(|who| one(who, None, always)),
     );
-    all.extend([Some("TREAT"), Some("PATRQT"), Some("ETREAT")].map(|what| one("anyone", what, always)));
+    all.extend([Some("TREAT"), Some("PATRQT"), Some("ETREAT"), Some("HRESCH")].map(|what| one("anyone", what, always)));
     all
 }
 

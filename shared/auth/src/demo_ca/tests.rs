@@ -49,14 +49,15 @@ fn it_is_made_once_and_its_key_is_its_owners() {
 
 #[test]
 fn a_device_gets_what_it_is_and_not_what_it_asks_for() {
-    let (_dir, ca) = ca();
+    let (dir, ca) = ca();
+    let devices = DemoCa::open(&dir.path().join("ca")).unwrap().into_devices();
     let device: DeviceId = DEVICE.parse().unwrap();
     let key = KeyPair::generate().unwrap();
     let asked = request(&key, &["urn:wardline:device:00000000-0000-4000-8000-000000000001"]);
-    let issued = ca.issue_device(device, &asked.pem().unwrap()).unwrap();
+    let issued = devices.issue(device, &asked.pem().unwrap(), Nanos::MIN).unwrap();
     let certificate = read(&issued);
     assert_eq!(certificate.holder, Holder::Device(device));
-    let ends = (certificate.expires_at.0 - crate::demo::now().0) / Nanos::SECOND;
+    let ends = (certificate.expires_at.0 - crate::signer::now().0) / Nanos::SECOND;
     assert!((DEVICE_SECONDS - 60..=DEVICE_SECONDS).contains(&ends), "{ends} s");
     let bytes = der(&issued);
     let (_, parsed) = X509Certificate::from_der(&bytes).unwrap();
@@ -67,12 +68,12 @@ fn a_device_gets_what_it_is_and_not_what_it_asks_for() {
     let authority = der(ca.certificate());
     let (_, authority) = X509Certificate::from_der(&authority).unwrap();
     parsed.verify_signature(Some(authority.public_key())).unwrap();
-    assert_ne!(read(&ca.issue_device(device, &asked.pem().unwrap()).unwrap()).serial, certificate.serial);
+    assert_ne!(read(&devices.issue(device, &asked.pem().unwrap(), Nanos::MIN).unwrap()).serial, certificate.serial);
 }
 
 #[test]
 fn a_request_that_is_not_signed_with_its_key_is_refused() {
-    let (_dir, ca) = ca();
+    let devices = ca().1.into_devices();
     let device: DeviceId = DEVICE.parse().unwrap();
     let signed = request(&KeyPair::generate().unwrap(), &[]).pem().unwrap().replace("\r\n", "\n");
     // a bit of the last of base64's lines: the signature's end
@@ -80,9 +81,9 @@ fn a_request_that_is_not_signed_with_its_key_is_refused() {
     let (rest, last) = text.rsplit_once('\n').unwrap();
     let changed = if last.starts_with('A') { "B" } else { "A" };
     let text = format!("{rest}\n{changed}{}\n-----END CERTIFICATE REQUEST-----\n", &last[1..]);
-    assert!(matches!(ca.issue_device(device, &text), Err(Error::Certificate { .. })));
-    assert!(ca.issue_device(device, &signed).is_ok());
-    assert!(matches!(ca.issue_device(device, "no request"), Err(Error::Certificate { .. })));
+    assert!(matches!(devices.issue(device, &text, Nanos::MIN), Err(Error::Certificate { .. })));
+    assert!(devices.issue(device, &signed, Nanos::MIN).is_ok());
+    assert!(matches!(devices.issue(device, "no request", Nanos::MIN), Err(Error::Certificate { .. })));
 }
 
 #[test]

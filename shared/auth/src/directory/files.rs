@@ -9,7 +9,7 @@
 //! [[patient]]     # id, ward
 //! [[care_team]]   # user, ward or patient, from, to (RFC 3339, both optional, half-open)
 //! [[proxy]]       # user, patient, from, to: who acts for the patient
-//! [[study]]       # user, patient, from, to: in whose study the patient takes part
+//! [[study]]       # user, patient, study ("demo" when it says nothing), from, to: in whose study the patient takes part
 //! [[consent]]     # patient, bars ("anyone", a user's id, "care-team", ...), purpose ("TREAT", ...; none: any), from, to
 //! [[device]]      # id, model
 //! [[assignment]]  # device, patient, from, to
@@ -88,10 +88,15 @@ pub(super) fn add(links: &mut Links, file: &str, text: &str) -> Result<(), Error
         };
         links.tie(UserId::new(team.user), team.patient, team.ward.as_deref(), span.relation(kind), true);
     }
-    let ties = tables.proxy.into_iter().map(|tie| (RelationKind::Proxy, tie));
-    for (kind, tie) in ties.chain(tables.study.into_iter().map(|tie| (RelationKind::Study, tie))) {
+    for tie in tables.proxy {
         let span = span(&tie.from, &tie.to).map_err(&wrong)?;
-        links.tie(UserId::new(tie.user), Some(tie.patient), None, span.relation(kind), true);
+        links.tie(UserId::new(tie.user), Some(tie.patient), None, span.relation(RelationKind::Proxy), true);
+    }
+    for part in tables.study {
+        let span = span(&part.from, &part.to).map_err(&wrong)?;
+        let user = UserId::new(part.user);
+        links.tie(user, Some(part.patient), None, span.relation(RelationKind::Study), true);
+        links.enrol(user, PatientId::new(part.patient), &part.study, span, true);
     }
     for consent in tables.consent {
         let patient = PatientId::new(consent.patient);
@@ -149,7 +154,7 @@ struct Tables {
     #[serde(default)]
     proxy: Vec<Tie>,
     #[serde(default)]
-    study: Vec<Tie>,
+    study: Vec<Part>,
     #[serde(default)]
     consent: Vec<ConsentRow>,
     #[serde(default)]
@@ -192,6 +197,21 @@ struct Tie {
     patient: uuid::Uuid,
     from: Option<String>,
     to: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    user: uuid::Uuid,
+    patient: uuid::Uuid,
+    #[serde(default = "demo")]
+    study: String,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+fn demo() -> String {
+    "demo".to_owned()
 }
 
 #[derive(Deserialize)]

@@ -30,6 +30,9 @@ impl Span {
     }
 }
 
+/// Who takes part in a study, from when to when.
+pub(crate) type Parts = Vec<(PatientId, Span)>;
+
 /// What one source knows: the files, or the registry.
 #[derive(Clone, Default)]
 pub(crate) struct Links {
@@ -43,6 +46,8 @@ pub(crate) struct Links {
     pub(crate) wards: HashMap<PatientId, Arc<str>>,
     pub(crate) ward_staff: HashMap<(UserId, Arc<str>), Vec<Relation>>,
     pub(crate) relations: HashMap<(UserId, PatientId), Vec<Relation>>,
+    /// Whom a person studies, by study.
+    pub(crate) studies: HashMap<(UserId, Arc<str>), Parts>,
     pub(crate) enrolments: HashMap<PatientId, Vec<Enrolment>>,
     pub(crate) consents: HashMap<PatientId, Vec<Consent>>,
     /// From when on its tokens and certificates must be; `None`: it may not send.
@@ -83,6 +88,14 @@ impl Links {
             (None, None) => return,
         };
         note(held, relation, in_force);
+    }
+
+    /// A patient's part in a study of a person's: in force from now on, or taken out.
+    pub(crate) fn enrol(&mut self, user: UserId, patient: PatientId, study: &str, span: Span, in_force: bool) {
+        let study: Arc<str> = study.into();
+        note(self.studies.entry((user, Arc::clone(&study))).or_default(), (patient, span), in_force);
+        let part = Enrolment { study, from: span.from, to: span.to };
+        note(self.enrolments.entry(patient).or_default(), part, in_force);
     }
 
     /// Assigns a device; `false`, and nothing is changed, when it has another patient in that time.

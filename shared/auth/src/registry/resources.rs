@@ -192,6 +192,9 @@ pub struct BreakGlass {
     pub to: i64,
     /// What was found when somebody looked at it.
     pub review: Option<Review>,
+    /// When those who treat the patient were told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notified: Option<i64>,
 }
 
 /// What a review found.

@@ -6,7 +6,7 @@ use super::{
 use crate::directory::{Links, Span, note};
 use model::{
     DeviceId, Nanos, PatientId, UserId,
-    access::{Enrolment, Permission, ROLES, RelationKind},
+    access::{Permission, ROLES, RelationKind},
 };
 use std::collections::{BTreeMap, HashMap, btree_map::Range};
 use uuid::Uuid;
@@ -299,8 +299,7 @@ impl State {
         let (user, ward) = (UserId::new(relation.user), relation.ward.as_deref());
         self.links.tie(user, relation.patient, ward, span.relation(kind), in_force);
         let (Some(study), Some(patient)) = (&relation.study, relation.patient) else { return };
-        let part = Enrolment { study: study.as_str().into(), from: span.from, to: span.to };
-        note(self.links.enrolments.entry(PatientId::new(patient)).or_default(), part, in_force);
+        self.links.enrol(user, PatientId::new(patient), study, span, in_force);
     }
 
     fn apply_consent(&mut self, consent: &Consent, entry: &Entry) -> Result<(), Refused> {

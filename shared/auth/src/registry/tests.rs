@@ -116,6 +116,7 @@ fn an_emergency_opens_one_patient_for_its_time_and_the_purpose_is_that() {
         from: 1_000,
         to: 2_000,
         review: None,
+        notified: None,
     };
     let base = [user(PATIENT, Some(PATIENT)), grant(10, "nurse", None)];
     let directory = after(&[&base[..], &[Change::BreakGlass(emergency.clone())]].concat());

@@ -63,7 +63,12 @@ pub const ROLES: [SeededRole; 8] = [
         permissions: &[Permission::RegisterDevices],
         may_grant: &[],
     },
-    SeededRole { id: "ml-scientist", category: "researcher", permissions: &[], may_grant: &[] },
+    SeededRole {
+        id: "ml-scientist",
+        category: "researcher",
+        permissions: &[Permission::ReadDeidentified],
+        may_grant: &[],
+    },
     SeededRole {
         id: "auditor",
         category: "operator",

@@ -1,4 +1,4 @@
-//! The words of the policy: what can be done, what a role can grant, what a request is for, what ties people together.
+//! The words of the policy: what can be done, what a role can grant, what a request is for.
 
 /// What a request wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +51,10 @@ pub enum Action {
     ReviewBreakGlass,
     /// Ask why somebody can or cannot see a patient.
     ExplainAccess,
+    /// Read a patient's readings without learning who that is.
+    ReadDeidentified,
+    /// Read who broke the glass to see a patient.
+    ReadNotices,
 }
 
 /// Whom or what an action is about, and so which rules it follows.
@@ -66,7 +70,7 @@ pub enum About {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::ReadTimeline,
         Self::ReadTrend,
         Self::ReadLatest,
@@ -91,6 +95,8 @@ impl Action {
         Self::OpenBreakGlass,
         Self::ReviewBreakGlass,
         Self::ExplainAccess,
+        Self::ReadDeidentified,
+        Self::ReadNotices,
     ];
 
     /// Its name in tables.
@@ -120,6 +126,8 @@ impl Action {
             Self::OpenBreakGlass => "emergency.open",
             Self::ReviewBreakGlass => "emergency.review",
             Self::ExplainAccess => "access.explain",
+            Self::ReadDeidentified => "deidentified.read",
+            Self::ReadNotices => "notices.read",
         }
     }
 
@@ -141,7 +149,9 @@ impl Action {
             | Self::WriteContact
             | Self::WriteMedical
             | Self::ManageConsents
-            | Self::AssignDevice => About::Patient,
+            | Self::AssignDevice
+            | Self::ReadDeidentified
+            | Self::ReadNotices => About::Patient,
             Self::SendReadings => About::Device,
             Self::ListQuarantined
             | Self::GetQuarantined
@@ -161,7 +171,7 @@ impl Action {
     /// The permission that it needs.
     pub fn needs(self) -> Permission {
         match self {
-            Self::ReadTimeline | Self::ReadTrend | Self::ReadLatest => Permission::ReadReadings,
+            Self::ReadTimeline | Self::ReadTrend | Self::ReadLatest | Self::ReadNotices => Permission::ReadReadings,
             Self::SendReadings => Permission::WriteReadings,
             Self::ListQuarantined | Self::GetQuarantined | Self::ReplayQuarantined => Permission::ManageQuarantine,
             Self::ReadAccesses => Permission::ReadAccesses,
@@ -181,6 +191,7 @@ impl Action {
             Self::OpenBreakGlass => Permission::OpenBreakGlass,
             Self::ReviewBreakGlass => Permission::ReviewBreakGlass,
             Self::ExplainAccess => Permission::ExplainAccess,
+            Self::ReadDeidentified => Permission::ReadDeidentified,
         }
     }
 }
@@ -228,11 +239,13 @@ pub enum Permission {
     ReviewBreakGlass,
     /// Ask why somebody can or cannot see a patient.
     ExplainAccess,
+    /// Read readings of those who take part in one's study, without learning who they are.
+    ReadDeidentified,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ReadReadings,
         Self::WriteReadings,
         Self::ManageQuarantine,
@@ -253,6 +266,7 @@ impl Permission {
         Self::OpenBreakGlass,
         Self::ReviewBreakGlass,
         Self::ExplainAccess,
+        Self::ReadDeidentified,
     ];
 
     /// Its name in role tables and tokens.
@@ -278,6 +292,7 @@ impl Permission {
             Self::OpenBreakGlass => "emergency.open",
             Self::ReviewBreakGlass => "emergency.review",
             Self::ExplainAccess => "access.explain",
+            Self::ReadDeidentified => "deidentified.read",
         }
     }
 
@@ -324,71 +339,5 @@ impl Purpose {
     /// From its code.
     pub fn from_code(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|purpose| purpose.code() == code)
-    }
-}
-
-/// What ties a person to a patient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum RelationKind {
-    /// The patient is that person.
-    Myself,
-    /// The person acts for the patient, who is family.
-    Proxy,
-    /// The person treats the patient.
-    CareTeam,
-    /// The person works in the patient's ward.
-    WardStaff,
-    /// The patient takes part in the person's study. Opens nothing from which the patient can be recognised.
-    Study,
-    /// The person broke the glass: an emergency, without another relation, for an hour at most.
-    Emergency,
-}
-
-impl RelationKind {
-    /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Myself, Self::Proxy, Self::CareTeam, Self::WardStaff, Self::Study, Self::Emergency];
-
-    /// Its name in tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Myself => "self",
-            Self::Proxy => "proxy",
-            Self::CareTeam => "care-team",
-            Self::WardStaff => "ward-staff",
-            Self::Study => "study",
-            Self::Emergency => "emergency",
-        }
-    }
-
-    /// From its name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-
-    /// What it serves for; the first is meant when a request does not say.
-    pub fn purposes(self) -> &'static [Purpose] {
-        match self {
-            Self::Myself | Self::Proxy => &[Purpose::PatientRequest],
-            Self::CareTeam | Self::WardStaff => &[Purpose::Treatment, Purpose::Emergency],
-            Self::Study => &[Purpose::Research],
-            Self::Emergency => &[Purpose::Emergency],
-        }
-    }
-
-    /// Whether it can open an action about the patient.
-    pub fn opens(self, action: Action) -> bool {
-        match action {
-            Action::ReadTimeline
-            | Action::ReadTrend
-            | Action::ReadLatest
-            | Action::ReadProfile
-            | Action::ReadMedical => self != Self::Study,
-            Action::ReadAccesses | Action::ReadBilling | Action::WriteContact | Action::ManageConsents => {
-                matches!(self, Self::Myself | Self::Proxy)
-            }
-            Action::WriteMedical | Action::AssignDevice => matches!(self, Self::CareTeam | Self::WardStaff),
-            _ => false,
-        }
     }
 }

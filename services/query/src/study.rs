@@ -1,0 +1,162 @@
+//! `StudyService`: readings of those who take part in a study, without their names and times.
+//!
+//! Times are moved back by a secret number of days, and nothing is shown before it is older than the longest such move:
+//! otherwise a subject's newest reading would tell how far the times were moved.
+
+use crate::{
+    Query, metrics,
+    page::{Cursor, Question},
+    page_size, range,
+    series::pack,
+    timeline::{PAGE_COLUMNS, Page},
+};
+use async_trait::async_trait;
+use auth::Pseudonyms;
+use model::{
+    Nanos, PatientId, Permit, Range, UserId,
+    access::{Action, Denied, Facts, Principal, Subject, decide, decide_any},
+};
+use proto::{
+    problem,
+    telemetry::v1::{
+        ListSubjectsRequest, ListSubjectsResponse, ReadSubjectRequest, ReadSubjectResponse,
+        study_service_server::{StudyService, StudyServiceServer},
+    },
+};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// Default and most subjects of a page.
+const PAGE_SUBJECTS: (usize, usize) = (1_000, 10_000);
+
+/// Serves `StudyService`.
+pub struct StudyDesk {
+    query: Arc<Query>,
+    names: Pseudonyms,
+}
+
+impl StudyDesk {
+    /// Reads, decides and writes down as `query` does; subjects go by `names`.
+    pub fn new(query: Arc<Query>, names: Pseudonyms) -> Self {
+        Self { query, names }
+    }
+
+    /// The gRPC service.
+    pub fn service(self) -> StudyServiceServer<Self> {
+        StudyServiceServer::new(self).max_decoding_message_size(64 * 1024)
+    }
+
+    /// Leave to read the subject, and whom that is. Written down, by the patient's own id, when it is refused.
+    async fn permit(&self, principal: &Principal, study: &str, subject: &str) -> Result<Permit, Status> {
+        let (action, now) = (Action::ReadDeidentified, (self.query.clock)());
+        let studied = user(principal).map(|user| self.query.directory.get().studied(user, study, now));
+        let mut studied = studied.into_iter().flatten();
+        let patient = studied.find(|patient| self.names.subject(study, *patient) == subject);
+        let facts = patient.map(|patient| self.query.directory.get().facts(principal, patient)).unwrap_or_default();
+        let decided = match patient {
+            Some(patient) => decide(principal, action, patient, &facts, now),
+            None => decide_any(principal, action, now).and(Err(Denied::NoRelation)),
+        };
+        if let Err(denied) = decided {
+            self.query.audited(principal, action, patient, Err(denied), "").await?;
+        }
+        decided.map_err(|denied| problem::refused(principal, action, &facts, denied, now))
+    }
+
+    /// Those of a study whom the caller may read, by their names, ascending.
+    fn subjects(&self, principal: &Principal, study: &str) -> Vec<String> {
+        let (directory, now) = (self.query.directory.get(), (self.query.clock)());
+        let may_read = |patient: &PatientId| {
+            let facts: Facts = directory.facts(principal, *patient);
+            decide(principal, Action::ReadDeidentified, *patient, &facts, now).is_ok()
+        };
+        let studied = user(principal).map(|user| directory.studied(user, study, now)).unwrap_or_default();
+        let mut names: Vec<_> =
+            studied.into_iter().filter(may_read).map(|patient| self.names.subject(study, patient)).collect();
+        names.sort_unstable();
+        names
+    }
+
+    async fn read(
+        &self,
+        permit: &Permit,
+        principal: &Principal,
+        request: &ReadSubjectRequest,
+    ) -> Result<ReadSubjectResponse, Status> {
+        let (query, now) = (&*self.query, (self.query.clock)());
+        let moved_by = self.names.moved_by(&request.study, permit.patient());
+        let metrics = metrics(&request.metrics)?;
+        let bounds = (request.from.as_ref(), request.to.as_ref());
+        // a study's id has no slash
+        let subject = format!("{}/{}", request.study, request.subject_id);
+        let question = Question { of: "subject", patient_id: &subject, metrics: &request.metrics, bounds };
+        let context = question.context(principal);
+        let size = page_size(request.page_size, PAGE_COLUMNS)?;
+        let (range, after) = if request.page_token.is_empty() {
+            let shown_until = now.plus(-self.names.longest());
+            (measured(range(bounds, Nanos::DAY, shown_until)?, shown_until, moved_by), None)
+        } else {
+            let cursor = Cursor::open(&request.page_token, &query.sealer, &context, now)?;
+            (cursor.range, Some(cursor.after))
+        };
+        let mut page = Page::new(size);
+        let full = page.fill(query, permit, range, after, &metrics).await?;
+        let mut response = ReadSubjectResponse { series: pack(&page.held), ..Default::default() };
+        for series in &mut response.series {
+            // whole days are whole ticks
+            if let Some(first) = series.measured_at_delta_ticks.first_mut() {
+                *first -= moved_by / series.tick_ns;
+            }
+        }
+        if let (true, Some(after)) = (full, page.last) {
+            let sealed = Cursor { range, after }.seal(&query.sealer, &context, now);
+            response.next_page_token =
+                sealed.ok_or_else(|| Status::unavailable("the page token could not be sealed"))?;
+        }
+        Ok(response)
+    }
+}
+
+/// The range in which it was measured what is asked for in moved time: not what is not shown yet.
+fn measured(asked: Range, shown_until: Nanos, moved_by: i64) -> Range {
+    let to = asked.to().min(shown_until).max(asked.from());
+    Range::new(asked.from().plus(moved_by), to.plus(moved_by)).unwrap_or(asked)
+}
+
+fn user(principal: &Principal) -> Option<UserId> {
+    match principal.subject {
+        Subject::User(user) => Some(user),
+        Subject::Device(_) => None,
+    }
+}
+
+#[async_trait]
+impl StudyService for StudyDesk {
+    async fn list_subjects(
+        &self,
+        request: Request<ListSubjectsRequest>,
+    ) -> Result<Response<ListSubjectsResponse>, Status> {
+        let (_, extensions, request) = request.into_parts();
+        let principal = problem::principal(&extensions)?;
+        let decided = decide_any(principal, Action::ReadDeidentified, (self.query.clock)());
+        self.query.audited(principal, Action::ReadDeidentified, None, decided, "list").await?;
+        decided.map_err(problem::denied)?;
+        let size = page_size(request.page_size, PAGE_SUBJECTS)?;
+        let mut subject_ids = self.subjects(principal, &request.study);
+        subject_ids.retain(|name| *name > request.page_token);
+        let more = subject_ids.len() > size;
+        subject_ids.truncate(size);
+        let next_page_token = subject_ids.last().filter(|_| more).cloned().unwrap_or_default();
+        Ok(Response::new(ListSubjectsResponse { subject_ids, next_page_token }))
+    }
+
+    async fn read_subject(
+        &self,
+        request: Request<ReadSubjectRequest>,
+    ) -> Result<Response<ReadSubjectResponse>, Status> {
+        let (_, extensions, request) = request.into_parts();
+        let principal = problem::principal(&extensions)?;
+        let permit = self.permit(principal, &request.study, &request.subject_id).await?;
+        self.query.seen(&permit, principal, &request.metrics, self.read(&permit, principal, &request)).await
+    }
+}
