@@ -50,7 +50,10 @@ impl Registry {
     ) -> Result<Permit, Status> {
         let decided = self.decided(caller, action, patient);
         self.audited(caller, action, Some(patient), decided.map(|_| ()), detail).await?;
-        decided.map_err(problem::denied)
+        decided.map_err(|denied| {
+            let facts = self.directory.get().facts(caller, patient);
+            problem::refused(caller, action, &facts, denied, (self.clock)())
+        })
     }
 
     /// What the policy says, not written down.

@@ -5,15 +5,15 @@ use crate::{
     access::person,
     check, codes,
     pages::{self, page},
-    writing::{check_etag, etag, not_found},
+    writing::{check_etag, etag, failed, not_found},
 };
 use auth::registry::{self as kept, Change, ClaimCode, DeviceStatus, Kept};
 use model::{
-    Nanos,
+    DeviceId, Nanos,
     access::{Action, Principal, Subject, decide_system},
 };
 use proto::{
-    problem,
+    convert, problem,
     registry::v1::{
         CreateDeviceRequest, CreateDeviceResponse, Device, GetDeviceRequest, GetDeviceResponse, ListDevicesRequest,
         ListDevicesResponse, ReportDeviceRequest, ReportDeviceResponse, RevokeDeviceRequest, RevokeDeviceResponse,
@@ -31,7 +31,7 @@ impl Registry {
     ) -> Result<GetDeviceResponse, Status> {
         let id = check::id("device_id", &request.device_id)?;
         let sees = self.fleet(caller, &format!("get {id}")).await?;
-        Ok(GetDeviceResponse { device: Some(self.device(&id, &sees)?) })
+        Ok(GetDeviceResponse { device: Some(self.device(&id, &sees).await?) })
     }
 
     pub(crate) async fn list_devices(
@@ -47,7 +47,8 @@ impl Registry {
             sees.has(&kept.value) && conditions.iter().all(|(key, wanted)| has(&kept.value, key, wanted))
         };
         let devices = directory.registry().devices(after).map(|(_, kept)| kept).filter(fits).map(wire);
-        let (devices, next_page_token) = page(devices, size, |device| device.device_id.clone());
+        let (mut devices, next_page_token) = page(devices, size, |device| device.device_id.clone());
+        self.add_last_seen(&mut devices).await?;
         Ok(ListDevicesResponse { devices, next_page_token })
     }
 
@@ -73,7 +74,7 @@ impl Registry {
             Ok((vec![Change::Device(device.clone())], ()))
         })
         .await?;
-        Ok(CreateDeviceResponse { device: Some(self.device(&id, &sees)?), claim_code })
+        Ok(CreateDeviceResponse { device: Some(self.device(&id, &sees).await?), claim_code })
     }
 
     pub(crate) async fn update_device(
@@ -107,7 +108,7 @@ impl Registry {
             Ok((vec![Change::Device(device)], ()))
         })
         .await?;
-        Ok(UpdateDeviceResponse { device: Some(self.device(&id, &sees)?) })
+        Ok(UpdateDeviceResponse { device: Some(self.device(&id, &sees).await?) })
     }
 
     pub(crate) async fn rotate_device(
@@ -147,7 +148,7 @@ impl Registry {
             Ok((vec![Change::Device(device)], ()))
         })
         .await?;
-        Ok(RevokeDeviceResponse { device: Some(self.device(&id, &sees)?) })
+        Ok(RevokeDeviceResponse { device: Some(self.device(&id, &sees).await?) })
     }
 
     pub(crate) async fn report_device(
@@ -171,7 +172,7 @@ impl Registry {
             Ok((if device == kept.value { vec![] } else { vec![Change::Device(device)] }, ()))
         })
         .await?;
-        Ok(ReportDeviceResponse { device: Some(self.device(&id, &Fleet::All)?) })
+        Ok(ReportDeviceResponse { device: Some(self.device(&id, &Fleet::All).await?) })
     }
 
     /// Which devices the caller may see and change; written down when this returns.
@@ -187,8 +188,20 @@ impl Registry {
         }
     }
 
-    fn device(&self, id: &Uuid, sees: &Fleet) -> Result<Device, Status> {
-        sees.find(self.directory.get().registry(), id).map(wire)
+    async fn device(&self, id: &Uuid, sees: &Fleet) -> Result<Device, Status> {
+        let mut device = sees.find(self.directory.get().registry(), id).map(wire)?;
+        self.add_last_seen(std::slice::from_mut(&mut device)).await?;
+        Ok(device)
+    }
+
+    /// Says of devices when they were heard.
+    async fn add_last_seen(&self, devices: &mut [Device]) -> Result<(), Status> {
+        let ids: Vec<DeviceId> = devices.iter().filter_map(|device| device.device_id.parse().ok()).collect();
+        let seen = self.positions.last_seen(&ids).await.map_err(failed)?;
+        for (device, at) in devices.iter_mut().zip(seen) {
+            device.last_seen_at = at.map(convert::timestamp);
+        }
+        Ok(())
     }
 }
 
@@ -286,5 +299,6 @@ fn wire(kept: &Kept<kept::Device>) -> Device {
         status: status(device.status).to_owned(),
         registered_by: device.registered_by.to_string(),
         etag: etag(kept.sequence),
+        last_seen_at: None,
     }
 }

@@ -54,11 +54,13 @@ impl Registry {
                     from: now.0,
                     to: now.plus(i64::from(minutes) * 60 * Nanos::SECOND).0,
                     review: None,
+                    notified: None,
                 };
                 Ok((vec![Change::BreakGlass(emergency.clone())], emergency))
             })
             .await?;
         metrics::counter!("wardline_registry_break_glass_total").increment(1);
+        self.notices.opened(id);
         Ok(OpenBreakGlassResponse { break_glass: Some(wire(&emergency)) })
     }
 
@@ -110,8 +112,8 @@ fn one_of(field: &str, text: &str, known: &[&str]) -> Result<(), Status> {
     if known.contains(&text) { Ok(()) } else { Err(check::bad(field, format!("one of {}", known.join(", ")))) }
 }
 
-fn wire(emergency: &kept::BreakGlass) -> BreakGlass {
-    let kept::BreakGlass { id, user, patient, reason, text, from, to, review } = emergency.clone();
+pub(crate) fn wire(emergency: &kept::BreakGlass) -> BreakGlass {
+    let kept::BreakGlass { id, user, patient, reason, text, from, to, review, notified } = emergency.clone();
     let mut wire = BreakGlass {
         break_glass_id: id.to_string(),
         user_id: user.to_string(),
@@ -120,6 +122,7 @@ fn wire(emergency: &kept::BreakGlass) -> BreakGlass {
         text,
         from: check::stamp(from),
         to: check::stamp(to),
+        notified_at: notified.and_then(check::stamp),
         ..BreakGlass::default()
     };
     if let Some(kept::Review { by, at, outcome, text }) = review {

@@ -1,6 +1,6 @@
-//! How a device comes to its token: a claim code, once; then its own token, renewed before it ends.
+//! How a device comes to its token and certificate: a claim code, once; then what it has, renewed before that ends.
 
-use crate::{Registry, codes, writing::not_found};
+use crate::{Credentials, Registry, codes, writing::not_found};
 use async_trait::async_trait;
 use auth::registry::{Change, DeviceStatus};
 use model::{
@@ -9,6 +9,7 @@ use model::{
 };
 use proto::{
     convert, problem,
+    prost_types::Timestamp,
     registry::v1::{
         ClaimDeviceRequest, ClaimDeviceResponse, RenewDeviceTokenRequest, RenewDeviceTokenResponse,
         enrolment_service_server::EnrolmentService,
@@ -28,23 +29,27 @@ impl EnrolmentService for Registry {
             .device_id
             .parse()
             .map_err(|_| problem::invalid("INVALID_ID", "device_id", "must be the device's UUID"))?;
-        if !request.csr.is_empty() {
-            let text = "this node has no certificate authority; leave it empty, or bind a certificate of your own";
-            return Err(problem::field(Code::FailedPrecondition, "NO_AUTHORITY", "csr", text));
-        }
-        self.issuer()?;
+        self.can_issue(&request.csr)?;
         let code = codes::plain(&request.claim_code);
         let caller = Principal::everywhere(Subject::Device(device), &[], Nanos::MAX);
         let waited = self.claim(&caller, device, &code).await;
         let decided = waited.as_ref().map(|_| ()).map_err(|_| Denied::Permission(Action::SendReadings.needs()));
         self.audited(&caller, Action::SendReadings, None, decided, "claim").await?;
+        let counts_from = waited?;
         // a token says when it was issued to the second: it must not look older than the code
-        let wait = waited?.0.saturating_sub((self.clock)().0);
+        let wait = counts_from.0.saturating_sub((self.clock)().0);
         tokio::time::sleep(Duration::from_nanos(u64::try_from(wait).unwrap_or(0))).await;
-        let (token, expires_at) = self.token(device)?;
-        let expires_at = Some(convert::timestamp(expires_at));
-        Ok(Response::new(ClaimDeviceResponse { token, expires_at, certificate: String::new() }))
+        let Issued { token, expires_at, certificate } = self.issue(device, &request.csr, counts_from)?;
+        Ok(Response::new(ClaimDeviceResponse { token, expires_at, certificate }))
     }
+}
+
+/// What a device is given.
+struct Issued {
+    token: String,
+    expires_at: Option<Timestamp>,
+    /// Empty when none was asked for.
+    certificate: String,
 }
 
 impl Registry {
@@ -71,26 +76,52 @@ impl Registry {
     pub(crate) async fn renew_device_token(
         &self,
         caller: &Principal,
-        _: RenewDeviceTokenRequest,
+        request: RenewDeviceTokenRequest,
     ) -> Result<RenewDeviceTokenResponse, Status> {
+        self.can_issue(&request.csr)?;
         let device = self.device_itself(caller, "renew").await?;
-        if self.directory.get().registry().device(&device.uuid()).is_none() {
-            return Err(not_found("device"));
+        let kept = self.directory.get().registry().device(&device.uuid()).map(|kept| kept.value.credentials_from);
+        let counts_from = Nanos(kept.ok_or_else(|| not_found("device"))?);
+        let Issued { token, expires_at, certificate } = self.issue(device, &request.csr, counts_from)?;
+        Ok(RenewDeviceTokenResponse { token, expires_at, certificate })
+    }
+
+    /// Whether there is what a device asks for, before anything is used up.
+    fn can_issue(&self, csr: &str) -> Result<(), Status> {
+        if self.credentials.tokens.is_none() {
+            let text = "this node issues no tokens (devices.token_key_file): devices get theirs from your own issuer, or use \
+                        certificates";
+            return Err(problem::status(Code::FailedPrecondition, "NO_ISSUER", text));
         }
-        let (token, expires_at) = self.token(device)?;
-        Ok(RenewDeviceTokenResponse { token, expires_at: Some(convert::timestamp(expires_at)) })
+        if csr.is_empty() {
+            return Ok(());
+        }
+        if self.credentials.authority.is_none() {
+            let text = "this node has no certificate authority (devices.ca_cert_file); leave it empty, or use a certificate of \
+                        your own with the device's URI";
+            return Err(problem::field(Code::FailedPrecondition, "NO_AUTHORITY", "csr", text));
+        }
+        let bad = |error| {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a signing request was refused");
+            problem::invalid("INVALID_CSR", "csr", "a request in PEM (PKCS#10), signed with its own key")
+        };
+        auth::DeviceCa::check(csr).map_err(bad)
     }
 
-    fn issuer(&self) -> Result<&auth::DemoIssuer, Status> {
-        let text = "this node issues no tokens: devices get theirs from your own issuer, or use certificates";
-        self.issuer.as_deref().ok_or_else(|| problem::status(Code::FailedPrecondition, "NO_ISSUER", text))
-    }
-
-    /// A token, and when it ends.
-    fn token(&self, device: DeviceId) -> Result<(String, Nanos), Status> {
-        self.issuer()?.device_token_until(device).map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "a device's token could not be signed");
-            problem::unavailable("ISSUER_UNAVAILABLE", "no token could be signed; try again", Duration::from_secs(5))
-        })
+    /// A token and, where one is asked for, a certificate; both not older than `counts_from`.
+    fn issue(&self, device: DeviceId, csr: &str, counts_from: Nanos) -> Result<Issued, Status> {
+        let failed = |error: auth::Error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "a device's credentials could not be signed");
+            problem::unavailable("ISSUER_UNAVAILABLE", "nothing could be signed; try again", Duration::from_secs(5))
+        };
+        let Credentials { tokens: Some(tokens), authority } = &*self.credentials else {
+            return Err(problem::unavailable("ISSUER_UNAVAILABLE", "no key to sign with", Duration::from_secs(5)));
+        };
+        let (token, ends) = tokens.token(device).map_err(failed)?;
+        let certificate = match authority {
+            Some(authority) if !csr.is_empty() => authority.issue(device, csr, counts_from).map_err(failed)?,
+            _ => String::new(),
+        };
+        Ok(Issued { token, expires_at: Some(convert::timestamp(ends)), certificate })
     }
 }

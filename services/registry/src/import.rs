@@ -128,7 +128,7 @@ impl Registry {
         let mut taken = Vec::with_capacity(rows.len());
         for some in rows.chunks(ROWS_AT_ONCE) {
             let (more, not) = self
-                .put(caller, |directory, now| {
+                .put(Some(caller.subject), |directory, now| {
                     let mut state = State::clone(directory.registry());
                     let (mut changes, mut more, mut not) = (Vec::new(), Vec::new(), Vec::new());
                     for row in some {

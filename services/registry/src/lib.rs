@@ -16,6 +16,7 @@ mod enrolment;
 mod explain;
 mod following;
 mod import;
+mod notices;
 mod pages;
 mod profiles;
 mod relations;
@@ -25,8 +26,10 @@ mod writing;
 
 pub use following::{Behind, follow};
 
-use auth::{DemoIssuer, Shared};
+use auth::{DeviceCa, DeviceIssuer, Shared};
+use bus::Publish;
 use model::Clock;
+use notices::Notices;
 use proto::{
     problem,
     registry::v1::{
@@ -34,12 +37,21 @@ use proto::{
     },
 };
 use std::sync::Arc;
-use store::Auditor;
+use store::{Auditor, Positions};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 
 /// Largest request: an import of 5,000 rows.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// What devices get when they claim.
+#[derive(Default)]
+pub struct Credentials {
+    /// Tokens.
+    pub tokens: Option<DeviceIssuer>,
+    /// Certificates, for those who ask for one.
+    pub authority: Option<DeviceCa>,
+}
 
 /// The registry. Cheap to clone.
 #[derive(Clone)]
@@ -47,23 +59,28 @@ pub struct Registry {
     store: Arc<dyn store::Registry>,
     directory: Shared,
     audit: Auditor,
-    issuer: Option<Arc<DemoIssuer>>,
+    positions: Arc<dyn Positions>,
+    credentials: Arc<Credentials>,
+    notices: Notices,
     clock: Clock,
     /// Held from reading the last change to putting the next: within a process one waits instead of trying again.
     turn: Arc<Mutex<()>>,
 }
 
 impl Registry {
-    /// Keeps its changes in `store`, which `directory` follows; who looked is told to `audit`; devices get tokens of
-    /// `issuer`.
+    /// Keeps its changes in `store`, which `directory` follows; `positions` knows when devices were heard; who looked is told to
+    /// `audit`; devices get `credentials`; what those who treat a patient should know goes to `notices`.
     pub fn new(
         store: Arc<dyn store::Registry>,
+        positions: Arc<dyn Positions>,
         directory: Shared,
         audit: Auditor,
-        issuer: Option<Arc<DemoIssuer>>,
+        credentials: Credentials,
+        notices: Arc<dyn Publish>,
         clock: Clock,
     ) -> Self {
-        Self { store, directory, audit, issuer, clock, turn: Arc::default() }
+        let (credentials, notices) = (Arc::new(credentials), Notices::new(notices));
+        Self { store, positions, directory, audit, credentials, notices, clock, turn: Arc::default() }
     }
 
     /// The gRPC service for people, with its message limits set.
@@ -115,6 +132,7 @@ rpcs! {
     open_break_glass: OpenBreakGlassRequest => OpenBreakGlassResponse;
     list_break_glass: ListBreakGlassRequest => ListBreakGlassResponse;
     review_break_glass: ReviewBreakGlassRequest => ReviewBreakGlassResponse;
+    list_notices: ListNoticesRequest => ListNoticesResponse;
     explain_access: ExplainAccessRequest => ExplainAccessResponse;
     get_device: GetDeviceRequest => GetDeviceResponse;
     list_devices: ListDevicesRequest => ListDevicesResponse;

@@ -5,7 +5,10 @@ use auth::{
     Directory,
     registry::{Change, Entry, Refused, State},
 };
-use model::{Nanos, access::Principal};
+use model::{
+    Nanos,
+    access::{Principal, Subject},
+};
 use proto::problem;
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -27,13 +30,13 @@ impl Registry {
             let changes = judged.into_iter().collect::<Result<_, _>>().map_err(|refused| status(&refused))?;
             Ok((changes, answer))
         };
-        self.put(caller, all).await
+        self.put(Some(caller.subject), all).await
     }
 
-    /// Makes changes that were judged already.
+    /// Makes changes that were judged already; nobody's when the system makes them.
     pub(crate) async fn put<T>(
         &self,
-        caller: &Principal,
+        by: Option<Subject>,
         decide: impl Fn(&Directory, Nanos) -> Result<(Vec<Change>, T), Status>,
     ) -> Result<T, Status> {
         let _turn = self.turn.lock().await;
@@ -44,7 +47,7 @@ impl Registry {
             if changes.is_empty() {
                 return Ok(answer);
             }
-            let entry = Entry::new(now, Some(caller.subject), changes).encode();
+            let entry = Entry::new(now, by, changes).encode();
             let sequence = directory.registry().sequence() + 1;
             if self.store.put_change(sequence, &entry).await.map_err(failed)? {
                 self.directory.follow(&[(sequence, entry)]).map_err(|error| unreadable(&error))?;

@@ -24,12 +24,15 @@ use std::time::Duration;
 /// The topic of accepted batches: key = patient, value = a `model::Record`.
 pub const READINGS: &str = "readings.v1";
 
+/// The topic of what those who treat a patient should know: key = patient, value = a `wardline.registry.v1.Notice`.
+pub const NOTICES: &str = "notices.v1";
+
 /// A record on its way in.
 #[derive(Clone)]
 pub struct Outgoing {
     /// Chooses the partition: `murmur2(16 bytes) & 0x7fffffff % partitions`, as Kafka's own clients do.
     pub key: PatientId,
-    /// The bytes of a `model::Record`.
+    /// The bytes: on [`READINGS`] a `model::Record`.
     pub payload: Bytes,
 }
 
@@ -47,7 +50,7 @@ pub struct Delivery {
 /// What comes of publishing: resolves when the record's fate is known. Dropping it does not unpublish.
 pub type Receipt = futures::future::BoxFuture<'static, Result<(), Error>>;
 
-/// The way in; belongs to `ingest`.
+/// The way in; belongs to `ingest`, and to `registry` for notices.
 #[async_trait]
 pub trait Publish: Send + Sync {
     /// Queues one record, waiting for room when too many bytes are in flight. Records of one caller with one key

@@ -1,7 +1,9 @@
 //! The registry by its API: who may change what, what is refused, and how soon it counts.
 
+mod credentials;
 mod devices;
 mod imports;
+mod notices;
 mod people;
 mod roles;
 

@@ -142,7 +142,7 @@ async fn a_device_is_registered_claimed_assigned_and_revoked() -> anyhow::Result
     let request = itself.request(report);
     let reported = itself.client.report_device(request).await?.into_inner().device.context("a device")?;
     assert_eq!((reported.firmware_version.as_str(), reported.status.as_str()), ("1.2.3", "active"));
-    let request = itself.request(RenewDeviceTokenRequest {});
+    let request = itself.request(RenewDeviceTokenRequest::default());
     let renewed = itself.client.renew_device_token(request).await?.into_inner().token;
     assert_eq!(write(&sandbox, &renewed, &bed, 3).await??.accepted_readings, 1);
     let request = nursing.request(EndAssignmentRequest { assignment_id: current.assignment_id, at: None });
@@ -186,7 +186,7 @@ async fn rotation_and_revocation_reach_open_streams_within_seconds() -> anyhow::
         assert!(began.elapsed() < EFFECT, "{:?}", began.elapsed());
         assert!(write(&sandbox, &token, &bed, 1).await?.is_err(), "the old token opens nothing");
         let mut itself = Asking::with(&sandbox, token).await?;
-        let request = itself.request(RenewDeviceTokenRequest {});
+        let request = itself.request(RenewDeviceTokenRequest::default());
         refused!(itself.client.renew_device_token(request).await, PermissionDenied, "DEVICE_REVOKED");
         if let Some(code) = code {
             let token = claim(&sandbox, &device_id, &code).await??.token;
