@@ -1,4 +1,4 @@
-//! The door of the gRPC port: lets in as many as there is room for, encrypted when there is a certificate.
+//! The door of a port: lets in as many as there is room for, encrypted when there is a certificate.
 //!
 //! What it promises: no connection waits for another's handshake; who has not done its part in time is closed; who is
 //! over a limit is closed at once and costs nothing further; running out of files or memory is waited out, not the end.
@@ -10,7 +10,7 @@ mod room;
 pub use connection::{Caller, Connection};
 
 use crate::{config::Config, tls::Tls};
-use connection::Ending;
+use connection::{Beginning, Ending};
 use futures::{Stream, future::OptionFuture, stream};
 use metrics::counter;
 use room::{Full, Place, Room};
@@ -18,18 +18,39 @@ use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 
 /// How long nothing is accepted after the system had no file or memory for a connection.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// What is spoken behind a door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// HTTP/2 alone: gRPC.
+    Http2,
+    /// HTTP/1.1 or HTTP/2, as the client likes.
+    Http,
+}
+
+impl Speaks {
+    /// The first bytes that a client must have sent in time: until they are there, nothing behind the door looks at the clock.
+    fn first_bytes(self) -> usize {
+        match self {
+            // the preface (RFC 9113, 3.4)
+            Self::Http2 => 24,
+            Self::Http => 1,
+        }
+    }
+}
+
 /// Where connections come in.
 pub(crate) struct Door {
     listener: TcpListener,
     room: Arc<Room>,
     tls: Option<Arc<Tls>>,
+    speaks: Speaks,
     /// For each part of the beginning: the handshake, the first bytes.
     patience: Duration,
     handshakes: JoinSet<Option<Connection>>,
@@ -38,12 +59,13 @@ pub(crate) struct Door {
 
 impl Door {
     /// A door with the limits of the settings.
-    pub(crate) fn new(config: &Config, listener: TcpListener, tls: Option<Arc<Tls>>) -> Self {
+    pub(crate) fn new(config: &Config, listener: TcpListener, tls: Option<Arc<Tls>>, speaks: Speaks) -> Self {
         let limits = &config.server;
         Self {
             listener,
             room: Arc::new(Room::new(limits.max_connections, limits.max_connections_per_address)),
             tls,
+            speaks,
             patience: Duration::from_secs(config.tls.handshake_timeout_seconds),
             handshakes: JoinSet::new(),
             closed_until: None,
@@ -93,27 +115,27 @@ impl Door {
         if socket.set_nodelay(true).is_err() {
             return refuse("gone");
         }
-        let deadline = Instant::now() + self.patience;
+        let (speaks, patience) = (self.speaks, self.patience);
         match &self.tls {
-            None => Some(Connection::plain(socket, place, deadline)),
+            None => Some(Connection::plain(socket, place, Beginning::new(speaks.first_bytes(), patience))),
             Some(tls) => {
-                self.handshakes.spawn(shake(Arc::clone(tls), socket, place, deadline, self.patience));
+                self.handshakes.spawn(shake(Arc::clone(tls), speaks, socket, place, patience));
                 None
             }
         }
     }
 }
 
-/// One handshake, until `deadline`.
+/// One handshake.
 async fn shake(
     tls: Arc<Tls>,
+    speaks: Speaks,
     socket: TcpStream,
     place: Place,
-    deadline: Instant,
     patience: Duration,
 ) -> Option<Connection> {
     let offer = tls.offer();
-    let stream = match timeout_at(deadline, TlsAcceptor::from(offer.config()).accept(socket)).await {
+    let stream = match timeout(patience, TlsAcceptor::from(offer.config(speaks)).accept(socket)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             // anybody can cause it
@@ -122,9 +144,9 @@ async fn shake(
         }
         Err(_) => return refuse("handshake_timeout"),
     };
-    let first_bytes = Instant::now() + patience;
+    let beginning = Beginning::new(speaks.first_bytes(), patience);
     let Some(chain) = stream.get_ref().1.peer_certificates().filter(|chain| !chain.is_empty()) else {
-        return Some(Connection::encrypted(stream, place, first_bytes, None));
+        return Some(Connection::encrypted(stream, place, beginning, None));
     };
     // the handshake has just read it
     let Ok(certificate) = auth::Certificate::read(&chain[0]) else { return refuse("handshake") };
@@ -132,7 +154,7 @@ async fn shake(
     let end = Arc::clone(&ending);
     match tls.watch(&offer, chain, &certificate, move || end.end()) {
         Some(watched) => {
-            Some(Connection::encrypted(stream, place, first_bytes, Some((Arc::new(certificate), ending, watched))))
+            Some(Connection::encrypted(stream, place, beginning, Some((Arc::new(certificate), ending, watched))))
         }
         None => refuse("handshake"),
     }

@@ -5,7 +5,7 @@ use model::access::{Action, table};
 use std::fmt::Write;
 
 /// Each rpc and the actions for one of which its handler asks leave; none: open to all.
-pub const RPCS: [(&str, &[Action]); 54] = [
+pub const RPCS: [(&str, &[Action]); 57] = [
     ("grpc.health.v1.Health/Check", &[]),
     ("grpc.health.v1.Health/Watch", &[]),
     ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &[]),
@@ -47,6 +47,7 @@ pub const RPCS: [(&str, &[Action]); 54] = [
     ("wardline.registry.v1.RegistryService/ListConsents", &[Action::ManageConsents]),
     ("wardline.registry.v1.RegistryService/ListDevices", &[Action::RegisterDevices, Action::ManageDevices]),
     ("wardline.registry.v1.RegistryService/ListGrants", &[Action::ManageRoles]),
+    ("wardline.registry.v1.RegistryService/ListNotices", &[Action::ReadNotices]),
     ("wardline.registry.v1.RegistryService/ListRelations", &[Action::ManageRelations]),
     ("wardline.registry.v1.RegistryService/ListRoles", &[Action::ManageRoles]),
     (
@@ -69,6 +70,8 @@ pub const RPCS: [(&str, &[Action]); 54] = [
     ),
     ("wardline.telemetry.v1.IngestService/StreamReadings", &[Action::SendReadings]),
     ("wardline.telemetry.v1.IngestService/WriteReadings", &[Action::SendReadings]),
+    ("wardline.telemetry.v1.StudyService/ListSubjects", &[Action::ReadDeidentified]),
+    ("wardline.telemetry.v1.StudyService/ReadSubject", &[Action::ReadDeidentified]),
     ("wardline.telemetry.v1.TimelineService/LatestReadings", &[Action::ReadLatest]),
     ("wardline.telemetry.v1.TimelineService/ReadTimeline", &[Action::ReadTimeline]),
     ("wardline.telemetry.v1.TimelineService/ReadTrend", &[Action::ReadTrend]),

@@ -1,18 +1,23 @@
-//! `wardline certificate`: what the demo's authority issues, as files to start a server or a client with.
+//! `wardline certificate`: what the demo's authority issues, as files to start a server or a client with; and requests.
 
 use crate::{cli::Certificate, config::Config};
 use anyhow::{Context, bail};
-use auth::{DemoCa, Issued};
+use auth::{DemoCa, DeviceCa, Issued, Requested};
 use model::DeviceId;
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 /// Does what the command line says; what was done goes to `out`.
 pub(crate) fn run(what: &Certificate, config: &Config, out: &mut impl Write) -> anyhow::Result<()> {
+    if let Certificate::Request { out: dir } = what {
+        return request(dir, out);
+    }
     if !config.demo() {
         bail!("the demo's authority is off (auth.demo); certificates come from your own");
     }
     let ca = DemoCa::open(&config.demo_ca_dir()).context("the demo's authority")?;
     match what {
+        // has been answered
+        Certificate::Request { .. } => Ok(()),
         Certificate::Device { device, out: dir } => issued(&ca, &ca.device(DeviceId::new(*device))?, dir, out),
         Certificate::Server { out: dir } => issued(&ca, &ca.server()?, dir, out),
         Certificate::Client { out: dir } => issued(&ca, &ca.client()?, dir, out),
@@ -21,6 +26,15 @@ pub(crate) fn run(what: &Certificate, config: &Config, out: &mut impl Write) -> 
             Ok(writeln!(out, "revoked, in {}", ca.crl_file().display())?)
         }
     }
+}
+
+/// Needs no authority: whoever has one signs it.
+fn request(dir: &Path, out: &mut impl Write) -> anyhow::Result<()> {
+    let Requested { request, key } = DeviceCa::request()?;
+    fs::create_dir_all(dir).with_context(|| format!("--out {}", dir.display()))?;
+    put(&dir.join("csr.pem"), &request, 0o644)?;
+    put(&dir.join("key.pem"), &key, 0o600)?;
+    Ok(writeln!(out, "csr.pem and key.pem in {}", dir.display())?)
 }
 
 fn issued(ca: &DemoCa, issued: &Issued, dir: &Path, out: &mut impl Write) -> anyhow::Result<()> {

@@ -105,6 +105,42 @@ pub enum Command {
         #[command(flatten)]
         asking: people::Asking,
     },
+    /// Relations: what ties people to patients.
+    Relations {
+        /// What to do.
+        #[command(subcommand)]
+        what: people::Relations,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        asking: people::Asking,
+    },
+    /// Consents: what patients do not want.
+    Consents {
+        /// What to do.
+        #[command(subcommand)]
+        what: people::Consents,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        asking: people::Asking,
+    },
+    /// Emergencies: accesses without a relation, and their review.
+    Emergencies {
+        /// What to do.
+        #[command(subcommand)]
+        what: people::Emergencies,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        asking: people::Asking,
+    },
+    /// Why somebody can or cannot see a patient.
+    Explain {
+        /// Who, and whom.
+        #[command(flatten)]
+        why: people::Why,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        asking: people::Asking,
+    },
     /// Who may do what.
     Access {
         /// What to show.
@@ -159,6 +195,12 @@ pub enum Certificate {
     /// One that names no device, for commands that have a token where a certificate is required. For 90 days.
     Client {
         /// Folder for cert.pem, key.pem and ca.pem.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// A new key and a signing request: what a device makes for itself before it claims.
+    Request {
+        /// Folder for csr.pem and key.pem.
         #[arg(long)]
         out: PathBuf,
     },

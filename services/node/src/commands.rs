@@ -89,6 +89,18 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
         Some(Command::Grants { what, asking }) => {
             clerk(&config, remote()?, &asking).await?.grants(&what, &mut stdout()).await
         }
+        Some(Command::Relations { what, asking }) => {
+            clerk(&config, remote()?, &asking).await?.relations(&what, &mut stdout()).await
+        }
+        Some(Command::Consents { what, asking }) => {
+            clerk(&config, remote()?, &asking).await?.consents(&what, &mut stdout()).await
+        }
+        Some(Command::Emergencies { what, asking }) => {
+            clerk(&config, remote()?, &asking).await?.emergencies(&what, &mut stdout()).await
+        }
+        Some(Command::Explain { why, asking }) => {
+            clerk(&config, remote()?, &asking).await?.explain(&why, &mut stdout()).await
+        }
         Some(Command::Replay(options)) => {
             let json = options.json;
             let mut report = replay::run(options, config.target(remote()?)).await?;

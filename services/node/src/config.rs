@@ -16,6 +16,7 @@ macro_rules! choices {
     )+};
 }
 
+mod devices;
 pub mod issuer;
 mod merge;
 pub use issuer::Issuer;
@@ -51,7 +52,9 @@ pub struct Config {
     pub ingest: Ingest,
     pub writer: Writer,
     pub query: Query,
+    pub study: Study,
     pub auth: Auth,
+    pub devices: Devices,
     pub directory: Directory,
     pub audit: Audit,
     pub telemetry: Telemetry,
@@ -74,14 +77,14 @@ sections! {
         max_connections_per_address: usize, connection_age_minutes: u64, drain_seconds: u64,
     }
     Tls {
-        cert_file: PathBuf, key_file: PathBuf, client_ca_file: PathBuf, client_auth: ClientAuth, crl_files: Vec<PathBuf>,
+        cert_file: PathBuf, key_file: PathBuf, api: bool, client_ca_file: PathBuf, client_auth: ClientAuth, crl_files: Vec<PathBuf>,
         handshake_timeout_seconds: u64, reload_seconds: u64,
     }
     Data { dir: PathBuf }
     Log { kind: LogKind, embedded: EmbeddedLog, kafka: Kafka }
     EmbeddedLog { partitions: u16, max_in_flight_mib: usize, retention_gib: u64, retention_hours: u64 }
     Kafka {
-        brokers: String, topic: String, partitions: u16, replication_factor: u16, min_insync_replicas: u16,
+        brokers: String, topic: String, notices_topic: String, partitions: u16, replication_factor: u16, min_insync_replicas: u16,
         compression: Compression, max_in_flight_mib: usize, security_protocol: Protocol, ca_file: String,
         cert_file: String, key_file: String, sasl_mechanism: String, username: String, password: String,
         extra: BTreeMap<String, String>,
@@ -94,7 +97,12 @@ sections! {
     Ingest { max_in_flight: u32, max_readings: u32, max_message_kib: u32, idle_seconds: u64 }
     Writer { group: String, seal_every_seconds: u64, seal_quiet_seconds: u64 }
     Query { cursor_key: String }
+    Study { key_file: PathBuf, max_days: u16 }
     Auth { demo: Demo, keys_every_seconds: u64, unknown_key_every_seconds: u64, issuers: Vec<Issuer> }
+    Devices {
+        token_issuer: String, token_key_file: PathBuf, token_public_key_files: Vec<PathBuf>, token_minutes: u16,
+        ca_cert_file: PathBuf, ca_key_file: PathBuf,
+    }
     Directory { dir: PathBuf }
     Audit { dir: PathBuf }
     Telemetry { level: String, format: Format }
@@ -177,6 +185,15 @@ impl Config {
         if self.audit.dir.as_os_str().is_empty() { self.data.dir.join("audit") } else { self.audit.dir.clone() }
     }
 
+    /// Where the key is from which subjects of studies get their names; none: studies are not offered.
+    pub fn study_key_file(&self) -> Option<PathBuf> {
+        if !self.study.key_file.as_os_str().is_empty() {
+            return Some(self.study.key_file.clone());
+        }
+        // of several nodes each would make its own
+        (self.store.kind == StoreKind::Embedded).then(|| self.data.dir.join("study.key"))
+    }
+
     /// Where the commands that are clients send to, and keep their notes.
     pub fn target(&self, endpoint: Remote) -> Target {
         let (demo_dir, directory_dir) = (self.demo_dir(), self.directory_dir());
@@ -208,6 +225,7 @@ impl Config {
             mistakes.push("auth.issuers: name at least one issuer (auth.demo is off)".into());
         }
         mistakes.extend(issuer::mistakes(&self.auth.issuers));
+        mistakes.extend(self.devices.contradictions());
         if !self.query.cursor_key.is_empty() && self.cursor_key().is_none() {
             mistakes.push("query.cursor_key: 64 hexadecimal digits".into());
         }
@@ -221,6 +239,8 @@ impl Config {
             ("ingest.max_readings", self.ingest.max_readings.into(), 1, 65_536),
             ("ingest.max_message_kib", self.ingest.max_message_kib.into(), 1, 1_024),
             ("writer.seal_every_seconds", self.writer.seal_every_seconds, 1, 86_400),
+            ("devices.token_minutes", self.devices.token_minutes.into(), 1, 1_440),
+            ("study.max_days", self.study.max_days.into(), 1, 3_650),
             ("auth.keys_every_seconds", self.auth.keys_every_seconds, 1, 86_400),
             ("auth.unknown_key_every_seconds", self.auth.unknown_key_every_seconds, 1, 86_400),
         ];

@@ -68,7 +68,8 @@ pub fn banner(config: &Config, node: &Node) -> anyhow::Result<String> {
     )?;
     writeln!(text, "  gRPC  {}     metrics, live, ready  http://{}", node.grpc, node.http)?;
     if let Some(api) = node.api {
-        writeln!(text, "  JSON  http://{api}/v1     described by  http://{api}/v1/openapi.json")?;
+        let api = config.api_uri(api);
+        writeln!(text, "  JSON  {api}/v1     described by  {api}/v1/openapi.json")?;
     }
     writeln!(text)?;
     for (role, name, user) in DEMO_PEOPLE.iter().copied().filter(|(role, ..)| SHOWN.contains(role)) {
@@ -122,7 +123,9 @@ fn next_steps(config: &Config, node: &Node, patient: &str) -> String {
     text += &call("ReadTrend", &format!(r#"{{"patient_id": "{patient}", "metrics": ["8867-4"]}}"#));
     if let Some(api) = node.api {
         text += "\n# the latest values once more, as JSON over HTTP\n";
-        text += &format!("curl -H \"authorization: Bearer $DOCTOR\" http://{api}/v1/patients/{patient}/latest\n");
+        let ca = if config.tls.is_on() && config.tls.api { "--cacert ca.pem " } else { "" };
+        let api = config.api_uri(api);
+        text += &format!("curl {ca}-H \"authorization: Bearer $DOCTOR\" {api}/v1/patients/{patient}/latest\n");
     }
     text += "\n# the last day as a plot\n";
     let data = config.data.dir.display();

@@ -50,6 +50,20 @@ impl Log {
         })
     }
 
+    /// The way in for notices: a topic of its own.
+    pub fn notices(&self, config: &Config) -> anyhow::Result<Arc<dyn Publish>> {
+        Ok(match self {
+            Self::Embedded(_) => {
+                let dir = config.data.dir.join("notices");
+                let log = embedded::Log::open(&dir, embedded::Settings { partitions: 1, ..Default::default() });
+                Arc::new(log.with_context(|| format!("embedded log in {}", dir.display()))?)
+            }
+            Self::Kafka(settings) => {
+                Arc::new(KafkaPublisher::open(notices_settings(settings, config)).context("Kafka producer")?)
+            }
+        })
+    }
+
     /// The topic, as quarantined records are named by it.
     pub fn topic(&self) -> &str {
         match self {
@@ -153,7 +167,10 @@ pub async fn migrate(config: &Config) -> anyhow::Result<Vec<String>> {
             let settings = kafka_settings(config);
             kafka::ensure_topic(&settings).await.context("Kafka topic")?;
             kafka::ensure_group(&settings, &config.writer.group).await.context("Kafka consumer group")?;
-            done.push(format!("log: topic {} and group {} are there", settings.topic, config.writer.group));
+            let notices = notices_settings(&settings, config);
+            kafka::ensure_topic(&notices).await.context("Kafka topic of notices")?;
+            let group = &config.writer.group;
+            done.push(format!("log: topics {} and {} and group {group} are there", settings.topic, notices.topic));
         }
     }
     match config.store.kind {
@@ -166,6 +183,10 @@ pub async fn migrate(config: &Config) -> anyhow::Result<Vec<String>> {
         }
     }
     Ok(done)
+}
+
+fn notices_settings(readings: &kafka::Settings, config: &Config) -> kafka::Settings {
+    kafka::Settings { topic: config.log.kafka.notices_topic.clone(), ..readings.clone() }
 }
 
 fn kafka_settings(config: &Config) -> kafka::Settings {

@@ -1,7 +1,12 @@
 //! The gate before every service of ours: no request is decoded before it is known who asks.
 //!
 //! A token signed with a known key is checked at once. One that names a key which its issuer may have by now waits until the
-//! issuer was asked, a few seconds at most.
+//! issuer was asked, a few seconds at most. Where people are shown something, a token's first use is in the audit log before
+//! the answer, and so is what was refused.
+
+mod logins;
+
+pub(crate) use logins::Logins;
 
 use crate::accept::Caller;
 use auth::{Certificate, Holder, Identity, Rejected, Shared, Verifier, count_refused};
@@ -31,12 +36,13 @@ const ISSUER_RETRY: Duration = Duration::from_secs(5);
 pub struct Gate {
     verifier: Arc<Verifier>,
     directory: Shared,
+    logins: Option<Logins>,
 }
 
 impl Gate {
     /// Believes `verifier`; what a principal may do is what the directory says at the time of the request.
     pub fn new(verifier: Arc<Verifier>, directory: Shared) -> Self {
-        Self { verifier, directory }
+        Self { verifier, directory, logins: None }
     }
 
     /// What it goes by.
@@ -49,23 +55,26 @@ impl Gate {
         Gated { service, gate: self.clone() }
     }
 
-    /// Leaves the principal with a request, as the directory knows it now.
-    fn admit(&self, request: &mut http::Request<Body>, identity: Result<Identity, Rejected>) -> Result<(), Status> {
-        let identity = identity.map_err(refusal)?;
-        let identity = match device(request)? {
-            Some(device) => on_connection_of(&device, identity)?,
-            None => identity,
-        };
-        self.admit_as(request, &identity)
+    /// The same, and who comes in or is refused is written down.
+    pub(crate) fn watched(mut self, logins: Logins) -> Self {
+        self.logins = Some(logins);
+        self
+    }
+
+    /// Whom a token's request is from, when its connection's certificate agrees.
+    fn settle(&self, request: &http::Request<Body>, named: Result<Identity, Rejected>) -> Result<Identity, Status> {
+        let named = named.map_err(refusal)?;
+        match device(request)? {
+            Some(device) => on_connection_of(&device, named),
+            None => Ok(named),
+        }
     }
 
     /// The same for a request without a token: the device that the connection's certificate names.
-    fn admit_certificate(&self, request: &mut http::Request<Body>) -> Result<(), Status> {
+    fn certified(&self, request: &http::Request<Body>) -> Result<Identity, Status> {
         match device(request)? {
             // something else was sent for a token: not to be taken for nothing
-            Some(device) if !request.headers().contains_key(http::header::AUTHORIZATION) => {
-                self.admit_as(request, &device)
-            }
+            Some(device) if !request.headers().contains_key(http::header::AUTHORIZATION) => Ok(device),
             _ => {
                 count_refused("no_token");
                 Err(problem::unauthenticated("NO_TOKEN", "send a token as `authorization: Bearer ...`"))
@@ -73,7 +82,18 @@ impl Gate {
         }
     }
 
-    fn admit_as(&self, request: &mut http::Request<Body>, identity: &Identity) -> Result<(), Status> {
+    /// Whether something is to be written down before the request goes on.
+    fn writes_down(&self, token: Option<&str>, outcome: &Result<Identity, Status>) -> bool {
+        let Some(logins) = &self.logins else { return false };
+        match (outcome, token) {
+            (Err(_), _) => true,
+            (Ok(_), Some(token)) => !logins.knows(token),
+            (Ok(identity), None) => !logins.knows(&certificate_of(identity)),
+        }
+    }
+
+    /// Leaves the principal with a request, as the directory knows it now.
+    fn admit(&self, request: &mut http::Request<Body>, identity: &Identity) -> Result<(), Status> {
         let principal = self.directory.get().principal(identity, purpose(request.headers())?);
         request.extensions_mut().insert(principal);
         Ok(())
@@ -95,7 +115,11 @@ type Answer = Result<http::Response<Body>, Infallible>;
 
 impl<S> Service<http::Request<Body>> for Gated<S>
 where
-    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + NamedService
+        + 'static,
     S::Future: Send + 'static,
 {
     type Response = http::Response<Body>;
@@ -110,30 +134,70 @@ where
         let metadata = MetadataMap::from_headers(mem::take(request.headers_mut()));
         let token = problem::bearer(&metadata).map(str::to_owned);
         *request.headers_mut() = metadata.into_headers();
-        let Some(token) = token else {
-            return match self.gate.admit_certificate(&mut request) {
-                Ok(()) => Either::Left(self.service.call(request)),
-                Err(status) => refused(status),
-            };
+        let settled = match &token {
+            Some(token) => self.gate.verifier.verify_now(token).map(|identity| self.gate.settle(&request, identity)),
+            None => Some(self.gate.certified(&request)),
         };
-        if let Some(identity) = self.gate.verifier.verify_now(&token) {
-            return match self.gate.admit(&mut request, identity) {
-                Ok(()) => Either::Left(self.service.call(request)),
-                Err(status) => refused(status),
-            };
+        // mostly there is nothing to wait for
+        let outcome = match settled {
+            Some(outcome) if !self.gate.writes_down(token.as_deref(), &outcome) => outcome,
+            settled => return Either::Right(self.after_waiting(request, token, settled).boxed()),
+        };
+        match outcome.and_then(|identity| self.gate.admit(&mut request, &identity)) {
+            Ok(()) => Either::Left(self.service.call(request)),
+            Err(status) => Either::Right(ready(Ok(status.into_http())).boxed()),
         }
+    }
+}
+
+impl<S> Gated<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + Clone + Send + NamedService,
+    S::Future: Send,
+{
+    /// Asks the token's issuer, or writes down who came or was refused, and then goes on.
+    fn after_waiting(
+        &mut self,
+        mut request: http::Request<Body>,
+        token: Option<String>,
+        settled: Option<Result<Identity, Status>>,
+    ) -> impl Future<Output = Answer> + use<S> {
         // the one that is ready is the one to call
         let fresh = self.service.clone();
         let mut service = mem::replace(&mut self.service, fresh);
         let gate = self.gate.clone();
-        Either::Right(Box::pin(async move {
-            let identity = gate.verifier.verify(&token).await;
-            match gate.admit(&mut request, identity) {
-                Ok(()) => service.call(request).await,
+        async move {
+            let outcome = match (settled, &token) {
+                (Some(outcome), _) => outcome,
+                (None, Some(token)) => {
+                    let identity = gate.verifier.verify(token).await;
+                    gate.settle(&request, identity)
+                }
+                (None, None) => gate.certified(&request),
+            };
+            let outcome = outcome.and_then(|identity| gate.admit(&mut request, &identity).map(|()| identity));
+            if let Some(logins) = &gate.logins {
+                match &outcome {
+                    Ok(identity) => {
+                        let credential = token.unwrap_or_else(|| certificate_of(identity));
+                        if let Err(status) = logins.came(&credential, identity, S::NAME).await {
+                            return Ok(status.into_http());
+                        }
+                    }
+                    Err(status) => logins.refused(status, S::NAME).await,
+                }
+            }
+            match outcome {
+                Ok(_) => service.call(request).await,
                 Err(status) => Ok(status.into_http()),
             }
-        }))
+        }
     }
+}
+
+/// What a login by certificate goes by.
+fn certificate_of(identity: &Identity) -> String {
+    format!("{:?} {:?}", identity.subject, identity.issued_at)
 }
 
 /// The device that the connection's certificate names, if it names one.
@@ -158,10 +222,6 @@ fn on_connection_of(device: &Identity, named: Identity) -> Result<Identity, Stat
         Subject::Device(_) => Ok(Identity { expires_at: named.expires_at.min(device.expires_at), ..named }),
         Subject::User(_) => Ok(named),
     }
-}
-
-fn refused<F>(status: Status) -> Either<F, BoxFuture<'static, Answer>> {
-    Either::Right(ready(Ok(status.into_http())).boxed())
 }
 
 fn refusal(rejected: Rejected) -> Status {

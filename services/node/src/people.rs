@@ -1,7 +1,16 @@
-//! `wardline users`, `devices`, `roles` and `grants`: the registry from a shell.
+//! `wardline users`, `devices`, `roles`, `grants` and what ties them: the registry from a shell.
+
+/// Calls an rpc; its answer, or why it was refused.
+macro_rules! ask {
+    ($clerk:ident.$rpc:ident($message:expr)) => {{
+        let request = $clerk.operator.request($message);
+        $clerk.client.$rpc(request).await.map_err(plain)?.into_inner()
+    }};
+}
 
 pub mod cli;
 mod rows;
+mod ties;
 
 use crate::{
     client::Remote,
@@ -33,14 +42,6 @@ pub struct Clerk {
     client: RegistryServiceClient<Channel>,
     operator: Operator,
     format: Format,
-}
-
-/// Calls an rpc; its answer, or why it was refused.
-macro_rules! ask {
-    ($clerk:ident.$rpc:ident($message:expr)) => {{
-        let request = $clerk.operator.request($message);
-        $clerk.client.$rpc(request).await.map_err(plain)?.into_inner()
-    }};
 }
 
 impl Clerk {
@@ -178,10 +179,11 @@ impl Clerk {
                 return self.imported(&rows, &done.refused, out);
             }
         }
-        let mut rows = Rows::new(&["device", "name", "mac", "model", "status", "firmware", "claim_code"]);
+        let mut rows = Rows::new(&["device", "name", "mac", "model", "status", "firmware", "last_seen", "claim_code"]);
         for device in found {
-            let Device { device_id, name, mac, model, status, firmware_version, .. } = device;
-            rows.push([&device_id, &name, &mac, &model, &status, &firmware_version, &code]);
+            let Device { device_id, name, mac, model, status, firmware_version, last_seen_at, .. } = device;
+            let seen = shown(last_seen_at).unwrap_or_default();
+            rows.push([&device_id, &name, &mac, &model, &status, &firmware_version, &seen, &code]);
         }
         rows.print(self.format, out)
     }

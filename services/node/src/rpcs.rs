@@ -4,17 +4,17 @@ use crate::{
     clock,
     config::Config,
     engines::{KnownPositions, Store},
-    gate::Gate,
+    gate::{Gate, Logins},
     run::Service,
 };
 use anyhow::Context;
-use auth::{DemoIssuer, Sealer};
+use auth::{Pseudonyms, Sealer};
 use bus::Publish;
 use ingest::Ingest;
 use proto::telemetry::v1::{
     ingest_service_server::IngestServiceServer, timeline_service_server::TimelineServiceServer,
 };
-use query::{AuditDesk, Query};
+use query::{AuditDesk, Query, StudyDesk};
 use registry::Registry;
 use std::{sync::Arc, time::Duration};
 use store::Auditor;
@@ -22,16 +22,28 @@ use tokio_util::sync::CancellationToken;
 use tonic::{server::NamedService, service::Routes};
 use writer::QuarantineDesk;
 
+/// What the services work with.
+pub(crate) struct Backends<'a> {
+    /// For readings; none where nothing is published.
+    pub(crate) publisher: Option<&'a Arc<dyn Publish>>,
+    /// For notices; with the registry.
+    pub(crate) notices: Option<Arc<dyn Publish>>,
+    /// Where everything is kept.
+    pub(crate) store: &'a Store,
+    /// Before each service.
+    pub(crate) gate: Gate,
+    /// Where something is shown.
+    pub(crate) auditor: Option<Auditor>,
+}
+
 /// All gRPC services of this node, with health and reflection.
 pub(crate) async fn routes(
     config: &Config,
     services: &[Service],
-    publisher: Option<&Arc<dyn Publish>>,
-    store: &Store,
-    gate: Gate,
-    auditor: Option<Auditor>,
+    backends: Backends<'_>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Routes> {
+    let Backends { publisher, notices, store, gate, auditor } = backends;
     let (health, health_service) = tonic_health::server::health_reporter();
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
@@ -59,6 +71,11 @@ pub(crate) async fn routes(
         routes.add_service(gate.before(ingest.service()));
         health.set_serving::<IngestServiceServer<Ingest>>().await;
     }
+    // readings are taken also while the audit log is not there: who only sends is not shown anything
+    let gate = match &auditor {
+        Some(auditor) => gate.watched(Logins::new(auditor.clone())),
+        None => gate,
+    };
     if let Some(auditor) = &auditor
         && services.contains(&Service::Query)
     {
@@ -72,15 +89,28 @@ pub(crate) async fn routes(
         let desk = AuditDesk::new(Arc::clone(&query), store.audit.clone()).service();
         health.set_service_status(name(&desk), tonic_health::ServingStatus::Serving).await;
         routes.add_service(gate.before(desk));
+        if let Some(key) = config.study_key_file() {
+            let names = Pseudonyms::open(&key, config.study.max_days).context("study.key_file")?;
+            let study = StudyDesk::new(Arc::clone(&query), names).service();
+            health.set_service_status(name(&study), tonic_health::ServingStatus::Serving).await;
+            routes.add_service(gate.before(study));
+        }
         routes.add_service(gate.before(query.service()));
         health.set_serving::<TimelineServiceServer<Query>>().await;
     }
     if let Some(auditor) = &auditor
         && services.contains(&Service::Registry)
     {
-        let issuer = config.demo().then(|| DemoIssuer::open(&config.demo_dir())).transpose()?.map(Arc::new);
-        let registry =
-            Registry::new(store.registry.clone(), gate.directory().clone(), auditor.clone(), issuer, clock::now);
+        let registry = Registry::new(
+            store.registry.clone(),
+            store.positions.clone(),
+            gate.directory().clone(),
+            auditor.clone(),
+            config.credentials()?,
+            notices.context("the registry tells of emergencies, and has no log")?,
+            clock::now,
+        );
+        tokio::spawn(registry.clone().tell(stop.clone()));
         // a device that claims has no token yet: its code is checked by the service
         let enrolment = registry.clone().enrolment();
         let registry = registry.service();

@@ -1,14 +1,15 @@
 //! Starts services in this process and stops them together: one failing stops all, draining has a deadline.
 
 use crate::{
-    accept::Door,
+    accept::{Door, Speaks},
     audit, clock,
     config::Config,
     engines::{Log, Store},
     gate::Gate,
     gateway,
     http::{self, Ready},
-    rpcs, telemetry,
+    rpcs::{self, Backends},
+    telemetry,
     tls::Tls,
 };
 use anyhow::{Context, anyhow};
@@ -89,8 +90,10 @@ impl Node {
         let api = gateway::listen(config.server.api_listen).await?;
         let (grpc_addr, http_addr) = (grpc.local_addr()?, internal.local_addr()?);
         let tls = Tls::open(&config.tls)?;
-        let door = Door::new(config, grpc, tls.clone());
+        let door = Door::new(config, grpc, tls.clone(), Speaks::Http2);
         let api_addr = api.as_ref().map(TcpListener::local_addr).transpose()?;
+        let api_tls = tls.clone().filter(|_| config.tls.api);
+        let api_door = api.map(|api| Door::new(config, api, api_tls, Speaks::Http));
         let directory = Shared::open(&config.directory_dir()).context("directory")?;
         let verifier = Arc::new(verifier(config)?);
         let gate = Gate::new(Arc::clone(&verifier), directory.clone());
@@ -98,6 +101,7 @@ impl Node {
         // who only reads needs no way into the log
         let publishes = services.iter().any(|service| matches!(service, Service::Ingest | Service::Writer));
         let publisher = if publishes { Some(log.publisher()?) } else { None };
+        let notices = services.contains(&Service::Registry).then(|| log.notices(config)).transpose()?;
         let store = Store::open(config).await?;
         // nobody is let in, or kept out, by what was known before the last change
         registry::follow(&directory, store.registry.as_ref()).await?;
@@ -134,13 +138,14 @@ impl Node {
         // who only takes readings shows nothing
         let shows = services.iter().any(|&service| service != Service::Ingest);
         let (auditor, auditing) = shows.then(|| audit::open(config, &store)).transpose()?.unzip();
-        let routes = rpcs::routes(config, services, publisher.as_ref(), &store, gate, auditor, &stop).await?;
+        let backends = Backends { publisher: publisher.as_ref(), notices, store: &store, gate, auditor };
+        let routes = rpcs::routes(config, services, backends, &stop).await?;
         let drain = Duration::from_secs(config.server.drain_seconds);
         // what is shown while the node drains is written down, too
         let served = CancellationToken::new();
         let no_more = Arc::new(served.clone().drop_guard());
-        if let Some(api) = api {
-            tasks.spawn(gateway::run(api, routes.clone(), drain, stop.clone(), Arc::clone(&no_more)));
+        if let Some(api_door) = api_door {
+            tasks.spawn(gateway::run(api_door, routes.clone(), drain, stop.clone(), Arc::clone(&no_more)));
         }
         let serving = serve_grpc(config, door, routes, stop.clone());
         tasks.spawn(async move {
@@ -297,5 +302,6 @@ fn verifier(config: &Config) -> anyhow::Result<Verifier> {
     if config.demo() {
         issuers.push(DemoIssuer::open(&config.demo_dir()).context("demo issuer")?.issuer());
     }
+    issuers.extend(config.devices.issuer()?);
     Ok(Verifier::new(issuers))
 }

@@ -1,4 +1,4 @@
-//! TLS of the gRPC port: the server's certificate, whose client certificates are believed, and their exchange while
+//! TLS of the gRPC port and the JSON API: the server's certificate, whose client certificates are believed, and their exchange while
 //! connections are open.
 //!
 //! What it promises: a handshake sees the files as they were at most `tls.reload_seconds` ago; files that cannot be used
@@ -8,7 +8,7 @@
 mod files;
 mod settings;
 
-use crate::{clock, config};
+use crate::{accept::Speaks, clock, config};
 use auth::Certificate;
 use files::{Contents, Material};
 use metrics::{counter, gauge};
@@ -166,8 +166,12 @@ impl Tls {
 
 impl Offer {
     /// For the handshake.
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0.config)
+    pub(crate) fn config(&self, speaks: Speaks) -> Arc<ServerConfig> {
+        let [grpc, api] = &self.0.configs;
+        Arc::clone(match speaks {
+            Speaks::Http2 => grpc,
+            Speaks::Http => api,
+        })
     }
 }
 

@@ -12,17 +12,15 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Instant, Sleep, sleep_until},
+    time::{Sleep, sleep},
 };
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
-
-/// The first bytes of HTTP/2 (RFC 9113, 3.4): until they are there, nothing in it looks at the clock.
-const PREFACE_BYTES: usize = 24;
 
 /// Who is at the other end; with each request of the connection.
 #[derive(Clone)]
@@ -50,10 +48,17 @@ enum Socket {
     Encrypted(Box<TlsStream<TcpStream>>),
 }
 
-/// Until the preface is there.
-struct Beginning {
+/// Until the first bytes are there.
+pub(super) struct Beginning {
     n_missing: usize,
     deadline: Pin<Box<Sleep>>,
+}
+
+impl Beginning {
+    /// So many bytes must come within `patience`, from now on.
+    pub(super) fn new(n_bytes: usize, patience: Duration) -> Self {
+        Self { n_missing: n_bytes, deadline: Box::pin(sleep(patience)) }
+    }
 }
 
 /// Ends a connection from outside.
@@ -78,26 +83,25 @@ impl Ending {
 }
 
 impl Connection {
-    /// In the clear. Until `first_bytes` the client must have begun.
-    pub(super) fn plain(socket: TcpStream, place: Place, first_bytes: Instant) -> Self {
-        Self::new(Socket::Plain(socket), place, first_bytes)
+    /// In the clear.
+    pub(super) fn plain(socket: TcpStream, place: Place, beginning: Beginning) -> Self {
+        Self::new(Socket::Plain(socket), place, beginning)
     }
 
     /// Encrypted, perhaps with a client's certificate, and how it is ended when that no longer holds.
     pub(super) fn encrypted(
         stream: TlsStream<TcpStream>,
         place: Place,
-        first_bytes: Instant,
+        beginning: Beginning,
         client: Option<(Arc<Certificate>, Arc<Ending>, Watched)>,
     ) -> Self {
-        let connection = Self::new(Socket::Encrypted(Box::new(stream)), place, first_bytes);
+        let connection = Self::new(Socket::Encrypted(Box::new(stream)), place, beginning);
         let Some((certificate, ending, watched)) = client else { return connection };
         Self { caller: Caller(Some(certificate)), ending: Some(ending), _watched: Some(watched), ..connection }
     }
 
-    fn new(socket: Socket, place: Place, first_bytes: Instant) -> Self {
-        let deadline = Box::pin(sleep_until(first_bytes));
-        let beginning = Some(Beginning { n_missing: PREFACE_BYTES, deadline });
+    fn new(socket: Socket, place: Place, beginning: Beginning) -> Self {
+        let beginning = Some(beginning);
         Self { socket, caller: Caller(None), ending: None, beginning, _watched: None, _place: place }
     }
 
@@ -137,7 +141,7 @@ impl AsyncRead for Connection {
         }
         ready!(beginning.deadline.as_mut().poll(context));
         super::refuse::<()>("first_bytes_timeout");
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no HTTP/2 in time")))
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no HTTP in time")))
     }
 }
 

@@ -273,6 +273,8 @@ fn problem() -> Json {
             "status": { "type": "integer", "description": "That of the answer." },
             "detail": text("For people; without patient data."),
             "reason": text("For programs: UPPER_SNAKE_CASE, stable; may be empty."),
+            "denied": text("What the policy found, such as `NO_RELATION`: for those who may ask why somebody cannot see a patient."),
+            "why": text("What the policy looked at: for the same."),
             "violations": {
                 "type": "array", "description": "The fields at fault.",
                 "items": {

@@ -22,7 +22,16 @@ pub(super) struct Problem {
     reason: String,
     detail: String,
     violations: Vec<Violation>,
+    /// What gRPC's details say besides, for those entitled to know why.
+    why: Option<Box<Why>>,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What the policy found and looked at.
+#[derive(Serialize)]
+struct Why {
+    denied: String,
+    why: String,
 }
 
 /// A field at fault.
@@ -43,13 +52,15 @@ struct Shown<'a> {
     detail: &'a str,
     reason: &'a str,
     violations: &'a [Violation],
+    #[serde(flatten)]
+    why: Option<&'a Why>,
 }
 
 impl Problem {
     /// An error of HTTP itself.
     pub(super) fn new(status: StatusCode, reason: &str, detail: impl Into<String>) -> Self {
         let (reason, detail) = (reason.to_owned(), detail.into());
-        Self { status, reason, detail, violations: Vec::new(), headers: Vec::new() }
+        Self { status, reason, detail, violations: Vec::new(), why: None, headers: Vec::new() }
     }
 
     /// 400: these fields are at fault.
@@ -92,7 +103,9 @@ impl Problem {
             .iter()
             .map(|named| Violation { field: without(&named.field), description: named.description.clone() })
             .collect();
-        Self { status: http, reason, detail: status.message().to_owned(), violations, headers }
+        let said = |key: &str| details.error_info().and_then(|info| info.metadata.get(key)).cloned();
+        let why = said("denied").zip(said("why")).map(|(denied, why)| Box::new(Why { denied, why }));
+        Self { status: http, reason, detail: status.message().to_owned(), violations, why, headers }
     }
 
     /// The answer.
@@ -104,6 +117,7 @@ impl Problem {
             detail: &self.detail,
             reason: &self.reason,
             violations: &self.violations,
+            why: self.why.as_deref(),
         };
         // strings and a number always become JSON
         let mut response = Response::new(Body::from(serde_json::to_vec(&shown).unwrap_or_default()));

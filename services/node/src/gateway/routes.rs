@@ -45,9 +45,10 @@ const fn patch(path: &'static str, rpc: &'static str, field: &'static str) -> Ro
 }
 
 /// Every route, by service. Streams have none.
-pub(crate) const SERVICES: [(&str, &[Route]); 6] = [
+pub(crate) const SERVICES: [(&str, &[Route]); 7] = [
     ("wardline.telemetry.v1.IngestService", &INGEST),
     ("wardline.telemetry.v1.TimelineService", &TIMELINE),
+    ("wardline.telemetry.v1.StudyService", &STUDY),
     ("wardline.registry.v1.RegistryService", &REGISTRY),
     ("wardline.registry.v1.EnrolmentService", &ENROLMENT),
     ("wardline.operations.v1.AuditService", &AUDIT),
@@ -60,6 +61,11 @@ const TIMELINE: [Route; 3] = [
     get("/v1/patients/{patient_id}/timeline", "ReadTimeline"),
     get("/v1/patients/{patient_id}/trend", "ReadTrend"),
     get("/v1/patients/{patient_id}/latest", "LatestReadings"),
+];
+
+const STUDY: [Route; 2] = [
+    get("/v1/studies/{study}/subjects", "ListSubjects"),
+    get("/v1/studies/{study}/subjects/{subject_id}", "ReadSubject"),
 ];
 
 const AUDIT: [Route; 4] = [
@@ -77,7 +83,7 @@ const QUARANTINE: [Route; 3] = [
 
 const ENROLMENT: [Route; 1] = [post("/v1/devices/{device_id}:claim", "ClaimDevice", Whole)];
 
-const REGISTRY: [Route; 37] = [
+const REGISTRY: [Route; 38] = [
     get("/v1/users", "ListUsers"),
     post("/v1/users", "CreateUser", Field("user")),
     post("/v1/users:import", "ImportUsers", Whole),
@@ -102,6 +108,7 @@ const REGISTRY: [Route; 37] = [
     get("/v1/break-glass", "ListBreakGlass"),
     post("/v1/break-glass", "OpenBreakGlass", Whole),
     post("/v1/break-glass/{break_glass_id}:review", "ReviewBreakGlass", Whole),
+    get("/v1/notices", "ListNotices"),
     // asks about a person and a patient: both stay out of the address
     post("/v1/access:explain", "ExplainAccess", Whole),
     get("/v1/devices", "ListDevices"),

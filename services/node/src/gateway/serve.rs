@@ -1,9 +1,12 @@
 //! Connections of the API: HTTP/1.1 and HTTP/2 on one port, with limits, drained on a stop.
 
 use super::{Gateway, TIMEOUT};
-use crate::run::{MAX_HEADER_LIST_BYTES, MAX_RESETS};
+use crate::{
+    accept::Door,
+    run::{MAX_HEADER_LIST_BYTES, MAX_RESETS},
+};
 use anyhow::Context;
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -12,7 +15,6 @@ use hyper_util::{
 use serde::Deserialize;
 use std::{
     convert::Infallible,
-    io,
     net::{AddrParseError, SocketAddr},
     pin::pin,
     sync::{
@@ -23,7 +25,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -34,8 +36,6 @@ use tonic::{service::Routes, transport::server::Connected};
 const MAX_HEAD_BYTES: usize = 16 << 10;
 /// Requests at once on one connection of HTTP/2.
 const MAX_STREAMS: u32 = 64;
-/// How long nothing is accepted after the system could not (no files or memory left).
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// `server.api_listen`: an address, or an empty text for none.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -53,14 +53,14 @@ impl TryFrom<String> for Listen {
 /// The API over the services of this node, until `stop`; what is under way then has nearly `drain` to end, so that a
 /// caller that never ends its request does not make the whole node late. `guard` is let go of at the very end.
 pub(crate) async fn run(
-    listener: TcpListener,
+    door: Door,
     rpcs: Routes,
     drain: Duration,
     stop: CancellationToken,
     guard: Arc<DropGuard>,
 ) -> anyhow::Result<()> {
     let gateway = Gateway::new(rpcs).context("JSON API")?;
-    let served = serve(connections(listener), gateway, drain.mul_f64(0.75), stop).await;
+    let served = serve(door.connections(), gateway, drain.mul_f64(0.75), stop).await;
     drop(guard);
     served.context("JSON API")
 }
@@ -72,27 +72,15 @@ pub(crate) async fn listen(Listen(address): Listen) -> anyhow::Result<Option<Tcp
     Ok(Some(listener))
 }
 
-/// A listener's connections, for ever.
-fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
-    stream::unfold(listener, async |listener| {
-        let accepted = listener.accept().await.and_then(|(stream, _)| {
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        });
-        Some((accepted, listener))
-    })
-}
-
 /// Serves until `stop`; then what is under way has `grace` to end.
-async fn serve<C, E>(
-    incoming: impl Stream<Item = Result<C, E>>,
+async fn serve<C>(
+    incoming: impl Stream<Item = Result<C, Infallible>>,
     gateway: Gateway,
     grace: Duration,
     stop: CancellationToken,
 ) -> anyhow::Result<()>
 where
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-    E: std::error::Error + 'static,
 {
     let mut open = JoinSet::new();
     {
@@ -104,10 +92,6 @@ where
                 next = incoming.next() => match next {
                     Some(Ok(connection)) => {
                         open.spawn(one(connection, gateway.clone(), grace, stop.clone()));
-                    }
-                    Some(Err(error)) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "a connection could not be accepted");
-                        sleep(PAUSE).await;
                     }
                     None => break,
                 },

@@ -1,4 +1,4 @@
-//! The arguments of `wardline users`, `devices`, `roles` and `grants`.
+//! The arguments of the commands that ask the registry.
 
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -189,4 +189,115 @@ pub enum Grants {
         /// UUID of the grant.
         grant: Uuid,
     },
+}
+
+/// What to do with relations.
+#[derive(Debug, Subcommand)]
+pub enum Relations {
+    /// All, or one person's, or one patient's.
+    List {
+        /// UUID of a person.
+        #[arg(long)]
+        user: Option<Uuid>,
+        /// UUID of a patient.
+        #[arg(long)]
+        patient: Option<Uuid>,
+    },
+    /// Ties a person to a patient, or to a ward, from now on.
+    Create {
+        /// UUID of the person.
+        user: Uuid,
+        /// care-team, proxy, ward-staff or study.
+        kind: String,
+        /// UUID of the patient; not for ward-staff.
+        #[arg(long)]
+        patient: Option<Uuid>,
+        /// Which ward; for ward-staff.
+        #[arg(long, default_value = "")]
+        ward: String,
+        /// Which study; for study.
+        #[arg(long, default_value = "")]
+        study: String,
+    },
+    /// Ends it now.
+    End {
+        /// UUID of the relation.
+        relation: Uuid,
+    },
+}
+
+/// What to do with consents: as the patient, or who acts for the patient.
+#[derive(Debug, Subcommand)]
+pub enum Consents {
+    /// All of a patient's.
+    List {
+        /// UUID of the patient.
+        patient: Uuid,
+    },
+    /// Says what the patient does not want, from now on.
+    Create {
+        /// UUID of the patient.
+        patient: Uuid,
+        /// Who is barred: anyone, a person's UUID, or a kind of relation.
+        bars: String,
+        /// For what: a code of HL7 v3 PurposeOfUse; without it, for anything.
+        #[arg(long, default_value = "")]
+        purpose: String,
+    },
+    /// Takes it back.
+    Revoke {
+        /// UUID of the patient.
+        patient: Uuid,
+        /// UUID of the consent.
+        consent: Uuid,
+    },
+}
+
+/// What to do with emergencies.
+#[derive(Debug, Subcommand)]
+pub enum Emergencies {
+    /// All, newest first: for reviewers.
+    List {
+        /// Only those at which nobody has looked.
+        #[arg(long)]
+        unreviewed: bool,
+    },
+    /// Those of patients whom one treats, is, or acts for.
+    Notices,
+    /// Breaks the glass: one patient, for a reason, and somebody will look at it.
+    Open {
+        /// UUID of the patient.
+        patient: Uuid,
+        /// unconscious, life-threat, no-staff or other.
+        reason: String,
+        /// Why, in words: 10 to 500 characters.
+        text: String,
+        /// For how long.
+        #[arg(long, default_value_t = 60)]
+        minutes: u8,
+    },
+    /// Says what came of looking at it.
+    Review {
+        /// UUID of the emergency.
+        emergency: Uuid,
+        /// justified, unjustified or unclear.
+        outcome: String,
+        /// Why, in words.
+        text: String,
+    },
+}
+
+/// Whose access to explain.
+#[derive(Debug, Args)]
+pub struct Why {
+    /// UUID of the person.
+    pub user: Uuid,
+    /// UUID of the patient.
+    pub patient: Uuid,
+    /// What the person wants to do.
+    #[arg(default_value = "timeline.read")]
+    pub action: String,
+    /// What for: a code of HL7 v3 PurposeOfUse.
+    #[arg(long, default_value = "")]
+    pub purpose: String,
 }

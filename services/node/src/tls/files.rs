@@ -51,8 +51,8 @@ fn read(setting: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
 pub(super) struct Material {
     /// What it was made of.
     pub(super) contents: Contents,
-    /// For handshakes.
-    pub(super) config: Arc<ServerConfig>,
+    /// For handshakes of gRPC, and of the JSON API.
+    pub(super) configs: [Arc<ServerConfig>; 2],
     /// Who decides about client certificates.
     pub(super) clients: Option<Arc<dyn ClientCertVerifier>>,
     /// When the server's own certificate ends.
@@ -80,7 +80,9 @@ impl Material {
         // a resumed session would bring back a certificate that may have been revoked since
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(Self { contents, config: Arc::new(config), clients, expires_at })
+        let mut api = config.clone();
+        api.alpn_protocols.push(b"http/1.1".to_vec());
+        Ok(Self { contents, configs: [config, api].map(Arc::new), clients, expires_at })
     }
 }
 

@@ -35,6 +35,11 @@ impl Config {
     pub(crate) fn uri(&self, at: SocketAddr) -> String {
         format!("{}://{at}", if self.tls.is_on() { "https" } else { "http" })
     }
+
+    /// Where a client finds the JSON API that listens at `at`.
+    pub(crate) fn api_uri(&self, at: SocketAddr) -> String {
+        format!("{}://{at}", if self.tls.is_on() && self.tls.api { "https" } else { "http" })
+    }
 }
 
 fn is_set(path: &Path) -> bool {
