@@ -13,6 +13,7 @@ variables, and where files from Secrets are mounted.
 {{- if $t.secretName -}}
 {{- $_ := set $tls "cert_file" (printf "/etc/wardline/tls/%s" $t.certKey) -}}
 {{- $_ := set $tls "key_file" (printf "/etc/wardline/tls/%s" $t.keyKey) -}}
+{{- if not $t.api }}{{ $_ := set $tls "api" false }}{{ end -}}
 {{- end -}}
 {{- if $t.clientCa.secretName -}}
 {{- $_ := set $tls "client_ca_file" (printf "/etc/wardline/client-ca/%s" $t.clientCa.caKey) -}}
@@ -26,6 +27,7 @@ variables, and where files from Secrets are mounted.
 {{- $k := .Values.kafka -}}
 {{- $kafka := dict "brokers" (join "," $k.brokers) "security_protocol" $k.securityProtocol -}}
 {{- with $k.topic }}{{ $_ := set $kafka "topic" . }}{{ end -}}
+{{- with $k.noticesTopic }}{{ $_ := set $kafka "notices_topic" . }}{{ end -}}
 {{- with int64 $k.partitions }}{{ $_ := set $kafka "partitions" . }}{{ end -}}
 {{- with int64 $k.replicationFactor }}{{ $_ := set $kafka "replication_factor" . }}{{ end -}}
 {{- with int64 $k.minInsyncReplicas }}{{ $_ := set $kafka "min_insync_replicas" . }}{{ end -}}
@@ -69,6 +71,18 @@ variables, and where files from Secrets are mounted.
 {{- $config := dict "server" $server "log" (dict "kind" "kafka" "kafka" $kafka) "store" (dict "kind" "cql" "cql" $cql) "auth" $auth -}}
 {{- with $tls }}{{ $_ := set $config "tls" . }}{{ end -}}
 {{- with .Values.logLevel }}{{ $_ := set $config "telemetry" (dict "level" .) }}{{ end -}}
+{{- with .Values.study }}{{ if .secretName }}
+{{- $study := dict "key_file" (printf "/etc/wardline/study/%s" .key) -}}
+{{- with int64 .maxDays }}{{ $_ := set $study "max_days" . }}{{ end -}}
+{{- $_ := set $config "study" $study -}}
+{{- end }}{{ end -}}
+{{- $devices := dict -}}
+{{- with .Values.devices.tokenIssuer }}{{ $_ := set $devices "token_issuer" . }}{{ end -}}
+{{- with int64 .Values.devices.tokenMinutes }}{{ $_ := set $devices "token_minutes" . }}{{ end -}}
+{{- $keys := list -}}
+{{- range .Values.devices.publicKeys }}{{ $keys = append $keys (printf "/etc/wardline/issuers/%s" .) }}{{ end -}}
+{{- with $keys }}{{ $_ := set $devices "token_public_key_files" . }}{{ end -}}
+{{- with $devices }}{{ $_ := set $config "devices" . }}{{ end -}}
 {{- if .Values.directory.secretName }}{{ $_ := set $config "directory" (dict "dir" "/etc/wardline/directory") }}{{ end -}}
 {{- $_ := set $config "audit" (dict "dir" "/var/lib/wardline/audit") -}}
 {{- $config = mergeOverwrite $config (deepCopy .Values.extraConfig) -}}
@@ -76,22 +90,32 @@ variables, and where files from Secrets are mounted.
 {{- regexReplaceAll "(?m)= (-?[0-9]+)\\.0$" (toToml $config) "= ${1}" | trim -}}
 {{- end -}}
 
+{{- /* Argument: dict "root" $ "component" name. */ -}}
 {{- define "wardline.env" -}}
-{{- with .Values.kafka.credentials }}{{ if .secretName }}
+{{- with .root.Values.kafka.credentials }}{{ if .secretName }}
 {{ include "wardline.env.secret" (list "WARDLINE__LOG__KAFKA__USERNAME" .secretName .usernameKey) }}
 {{ include "wardline.env.secret" (list "WARDLINE__LOG__KAFKA__PASSWORD" .secretName .passwordKey) }}
 {{- end }}{{ end }}
-{{- with .Values.cql.credentials }}{{ if .secretName }}
+{{- with .root.Values.cql.credentials }}{{ if .secretName }}
 {{ include "wardline.env.secret" (list "WARDLINE__STORE__CQL__USERNAME" .secretName .usernameKey) }}
 {{ include "wardline.env.secret" (list "WARDLINE__STORE__CQL__PASSWORD" .secretName .passwordKey) }}
 {{- end }}{{ end }}
-{{- with .Values.cursorKey }}{{ if .secretName }}
+{{- with .root.Values.cursorKey }}{{ if .secretName }}
 {{ include "wardline.env.secret" (list "WARDLINE__QUERY__CURSOR_KEY" .secretName .key) }}
 {{- end }}{{ end }}
-{{- range .Values.secretEnv }}
+{{- if eq .component "registry" }}{{ with .root.Values.devices }}
+{{- if .tokenKey.secretName }}
+- {name: WARDLINE__DEVICES__TOKEN_KEY_FILE, value: {{ printf "/etc/wardline/device-tokens/%s" .tokenKey.key | quote }}}
+{{- end }}
+{{- if .ca.secretName }}
+- {name: WARDLINE__DEVICES__CA_CERT_FILE, value: {{ printf "/etc/wardline/device-ca/%s" .ca.certKey | quote }}}
+- {name: WARDLINE__DEVICES__CA_KEY_FILE, value: {{ printf "/etc/wardline/device-ca/%s" .ca.keyKey | quote }}}
+{{- end }}
+{{- end }}{{ end }}
+{{- range .root.Values.secretEnv }}
 {{ include "wardline.env.secret" (list .name .secretName .key) }}
 {{- end }}
-{{- with .Values.extraEnv }}
+{{- with .root.Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
@@ -102,7 +126,7 @@ variables, and where files from Secrets are mounted.
     secretKeyRef: {name: {{ index . 1 | quote }}, key: {{ index . 2 | quote }}}
 {{- end -}}
 
-{{- /* Argument: dict "root" $ "config" name of the ConfigMap. */ -}}
+{{- /* Argument: dict "root" $ "component" name "config" name of the ConfigMap. */ -}}
 {{- define "wardline.volumes" -}}
 - name: config
   configMap: {name: {{ .config }}, defaultMode: 0444}
@@ -126,6 +150,22 @@ variables, and where files from Secrets are mounted.
 - name: issuers
   configMap: {name: {{ . | quote }}, defaultMode: 0444}
 {{- end }}
+{{- if eq .component "query" }}
+{{- with .root.Values.study.secretName }}
+- name: study
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
+{{- if eq .component "registry" }}
+{{- with .root.Values.devices.tokenKey.secretName }}
+- name: device-tokens
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
+{{- end }}
+{{- with .root.Values.devices.ca.secretName }}
+- name: device-ca
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
 {{- with .root.Values.directory.secretName }}
 - name: directory
   secret: {secretName: {{ . | quote }}, defaultMode: 0440}
@@ -138,24 +178,36 @@ variables, and where files from Secrets are mounted.
 {{- end }}
 {{- end -}}
 
+{{- /* Argument: dict "root" $ "component" name. */ -}}
 {{- define "wardline.mounts" -}}
 - {name: config, mountPath: /etc/wardline/wardline.toml, subPath: wardline.toml, readOnly: true}
-{{- if .Values.kafka.tls.secretName }}
+{{- if .root.Values.kafka.tls.secretName }}
 - {name: kafka-tls, mountPath: /etc/wardline/kafka-tls, readOnly: true}
 {{- end }}
-{{- if .Values.cql.tls.secretName }}
+{{- if .root.Values.cql.tls.secretName }}
 - {name: cql-tls, mountPath: /etc/wardline/cql-tls, readOnly: true}
 {{- end }}
-{{- if .Values.tls.secretName }}
+{{- if .root.Values.tls.secretName }}
 - {name: tls, mountPath: /etc/wardline/tls, readOnly: true}
 {{- end }}
-{{- if .Values.tls.clientCa.secretName }}
+{{- if .root.Values.tls.clientCa.secretName }}
 - {name: client-ca, mountPath: /etc/wardline/client-ca, readOnly: true}
 {{- end }}
-{{- if .Values.auth.keysConfigMap }}
+{{- if .root.Values.auth.keysConfigMap }}
 - {name: issuers, mountPath: /etc/wardline/issuers, readOnly: true}
 {{- end }}
-{{- if .Values.directory.secretName }}
+{{- if and (eq .component "query") .root.Values.study.secretName }}
+- {name: study, mountPath: /etc/wardline/study, readOnly: true}
+{{- end }}
+{{- if eq .component "registry" }}
+{{- if .root.Values.devices.tokenKey.secretName }}
+- {name: device-tokens, mountPath: /etc/wardline/device-tokens, readOnly: true}
+{{- end }}
+{{- if .root.Values.devices.ca.secretName }}
+- {name: device-ca, mountPath: /etc/wardline/device-ca, readOnly: true}
+{{- end }}
+{{- end }}
+{{- if .root.Values.directory.secretName }}
 - {name: directory, mountPath: /etc/wardline/directory, readOnly: true}
 {{- end }}
 - {name: audit, mountPath: /var/lib/wardline/audit}

@@ -1,4 +1,4 @@
-{{- /* What every pod shares. Argument: dict "root" $ "config" name of the ConfigMap. */ -}}
+{{- /* What every pod shares. Argument: dict "root" $ "component" name "config" name of the ConfigMap. */ -}}
 {{- define "wardline.pod" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
@@ -31,12 +31,12 @@ volumes:
   {{- include "wardline.volumes" . | nindent 2 }}
 {{- end -}}
 
-{{- /* What every container shares. Argument: dict "root" $ "args" list "resources" map. */ -}}
+{{- /* What every container shares. Argument: dict "root" $ "component" name "args" list "resources" map. */ -}}
 {{- define "wardline.container" -}}
 image: {{ include "wardline.image" .root | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 args: {{ concat .args (list "--config" "/etc/wardline/wardline.toml") | toJson }}
-{{- with include "wardline.env" .root | trim }}
+{{- with include "wardline.env" . | trim }}
 env:
   {{- . | nindent 2 }}
 {{- end }}
@@ -47,5 +47,5 @@ securityContext:
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
 volumeMounts:
-  {{- include "wardline.mounts" .root | nindent 2 }}
+  {{- include "wardline.mounts" . | nindent 2 }}
 {{- end -}}

@@ -26,7 +26,7 @@ spec:
         {{- toYaml . | nindent 8 }}
         {{- end }}
     spec:
-      {{- include "wardline.pod" (dict "root" .root "config" $fullname) | nindent 6 }}
+      {{- include "wardline.pod" (dict "root" .root "component" .component "config" $fullname) | nindent 6 }}
       terminationGracePeriodSeconds: {{ .root.Values.terminationGracePeriodSeconds }}
       topologySpreadConstraints:
         - maxSkew: 1
@@ -37,7 +37,7 @@ spec:
               {{- include "wardline.selector" . | nindent 14 }}
       containers:
         - name: {{ .component }}
-          {{- include "wardline.container" (dict "root" .root "args" (list "run" "--service" .component) "resources" $values.resources) | nindent 10 }}
+          {{- include "wardline.container" (dict "root" .root "component" .component "args" (list "run" "--service" .component) "resources" $values.resources) | nindent 10 }}
           ports:
             {{- if .grpc }}
             - {name: grpc, containerPort: 50051}
