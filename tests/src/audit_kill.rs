@@ -226,8 +226,15 @@ impl Report {
 
     /// Compares looks with records; `all`: there are no other looks.
     fn judge(&mut self, looks: &[Look], records: &[AuditRecord], all: bool) {
+        let (logins, records): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.action == "login");
+        // the first of each person at each process
+        let mut came: HashMap<(&str, &str), u64> = HashMap::new();
+        for login in logins.iter().filter(|login| login.denied.is_empty()) {
+            let first = came.entry((&login.writer_id, &login.subject)).or_insert(u64::MAX);
+            *first = login.sequence.min(*first);
+        }
         let mut by_key: HashMap<&str, Vec<&AuditRecord>> = HashMap::new();
-        for record in records {
+        for record in &records {
             let key = if record.denied.is_empty() { &record.detail } else { &record.patient_id };
             by_key.entry(key).or_default().push(record);
         }
@@ -239,7 +246,13 @@ impl Report {
                     self.violates(format!("an answered look is not in the log: {look:?}"));
                 }
                 ([], None) => {}
-                ([record], _) if is_record_of(record, look) => {}
+                ([record], _) if is_record_of(record, look) => {
+                    let first = came.get(&(record.writer_id.as_str(), record.subject.as_str()));
+                    if first.is_none_or(|first| *first > record.sequence) {
+                        self.missing += 1;
+                        self.violates(format!("a look without a login before it: {look:?}"));
+                    }
+                }
                 ([record], _) => {
                     self.wrong += 1;
                     let (action, denied) = (&record.action, &record.denied);

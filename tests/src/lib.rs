@@ -213,7 +213,7 @@ impl Sandbox {
 
     /// Its issuer.
     pub fn issuer(&self) -> anyhow::Result<DemoIssuer> {
-        Ok(DemoIssuer::open(&self.dir.path().join("demo"))?)
+        Ok(DemoIssuer::open(&self.config()?.demo_dir())?)
     }
 
     /// A request as a device.

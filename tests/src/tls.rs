@@ -39,10 +39,13 @@ impl Secure {
     /// All services; client certificates as the flags say, besides.
     pub async fn start(flags: &[&str]) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
-        let ca = DemoCa::open(&dir.path().join("ca"))?;
+        // where the node's demo has its own: what it issues at a claim is believed
+        let data = dir.path().join("data");
+        let ca = DemoCa::open(&data.join("demo/ca"))?;
         put(&dir, &ca.server()?)?;
         let file = |name: &str| dir.path().join(name).display().to_string();
         let mut all = vec![
+            format!("data.dir={}", data.display()),
             format!("tls.cert_file={}", file("cert.pem")),
             format!("tls.key_file={}", file("key.pem")),
             format!("tls.client_ca_file={}", ca.certificate_file().display()),

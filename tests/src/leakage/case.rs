@@ -4,9 +4,9 @@ use super::{
     Report,
     desk::{self, Desk},
     oracle::{self, Rule, Shown, patient_of},
-    question::{Asker, Kind, Page, Question, Who, look_line},
+    question::{Asker, Kind, Page, Question, Who, look_line, told_nothing, whole},
     readings::Reading,
-    world::{HOUR, MIDDLE, REACH, Whom, World, id, one},
+    world::{HOUR, MIDDLE, REACH, STUDIES, Whom, World, id, one},
 };
 use model::{
     access::Subject,
@@ -14,6 +14,7 @@ use model::{
 };
 use rand::{Rng, rngs::StdRng};
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 use uuid::Uuid;
 
 /// How long a page token can be used.
@@ -118,7 +119,7 @@ impl Run {
         // of most random questions nothing is answered
         for _ in 0..self.random.random_range(0..5) {
             let number = patient_of(&self.world, patient);
-            if matches!(oracle::rule(&self.world, &asker, question.kind, number, self.now), Rule::Open(_)) {
+            if matches!(oracle::rule(&self.world, &asker, &question, number, self.now), Rule::Open(_)) {
                 break;
             }
             (asker, patient) = self.meeting();
@@ -135,7 +136,10 @@ impl Run {
         match self.random.random_range(0..10) {
             0 => who = self.meeting().0.who,
             1 => question.patient = one(&self.world.patients, &mut self.random).id,
-            2 => question.kind = *one(&Kind::ALL, &mut self.random),
+            2 => {
+                question.kind = *one(&Kind::ALL, &mut self.random);
+                question.study = *one(&STUDIES, &mut self.random);
+            }
             3 => question.metrics = Question::random(question.patient, &mut self.random).metrics,
             4 => question.to = question.to.map(|to| to + 1),
             _ => question.size = self.random.random_range(0..5),
@@ -169,7 +173,7 @@ impl Run {
     /// Asks, and compares the answer and what was written down with what the rules say.
     async fn check(&mut self, asker: &Asker, question: &Question) -> anyhow::Result<()> {
         let patient = patient_of(&self.world, question.patient);
-        let rule = oracle::rule(&self.world, asker, question.kind, patient, self.now);
+        let rule = oracle::rule(&self.world, asker, question, patient, self.now);
         let answer = self.desk.ask(&self.world, asker, question).await;
         let written = self.desk.written().await?;
         self.judge_entry(asker, question, &rule, answer.as_ref().err(), &written);
@@ -230,7 +234,8 @@ impl Run {
     /// The range and place of a page token, when it serves this caller and this question now.
     fn serving(&self, asker: &Asker, question: &Question) -> Option<((i64, i64), usize)> {
         let of = |question: &Question| {
-            (question.kind, question.patient, question.metrics.clone(), question.from, question.to)
+            let study = (question.kind == Kind::Subject).then_some(question.study);
+            (question.kind, question.patient, study, question.metrics.clone(), question.from, question.to)
         };
         let held = self.held.iter().find(|held| held.question.token == question.token)?;
         let serves = held.who == asker.who && of(&held.question) == of(question) && self.now < held.issued + TOKEN_NS;
@@ -238,7 +243,7 @@ impl Run {
     }
 
     fn compare(&mut self, asker: &Asker, question: &Question, mut shown: Shown, mut expected: Shown) {
-        if matches!(question.kind, Kind::Columns | Kind::Trend) {
+        if matches!(question.kind, Kind::Columns | Kind::Trend | Kind::Subject) {
             // by metric on the wire
             shown.lines.sort_unstable();
             expected.lines.sort_unstable();
@@ -299,7 +304,14 @@ impl Run {
         self.note(&written);
         self.report.compared += 1;
         match missing {
-            Err(missing) if whole(&missing) == whole(&status) => {}
+            Err(missing) if oracle::may_ask_why(&self.world, asker, self.now) => {
+                let is_told =
+                    |status: &Status| status.get_details_error_info().is_some_and(|info| !info.metadata.is_empty());
+                if !is_told(&missing) || !is_told(&status) || missing.message() != status.message() {
+                    self.differs(asker, question, format!("does not say why: {status:?}"));
+                }
+            }
+            Err(missing) if whole(&missing) == whole(&status) && told_nothing(&status) => {}
             Err(missing) => {
                 self.differs(asker, question, format!("differs from a missing one: {status:?}, {missing:?}"))
             }
@@ -341,8 +353,10 @@ impl Run {
             (None, Rule::Open(purposes)) => purposes.contains(&purpose),
             (None, _) => purpose == "TREAT",
         };
+        // a subject that nobody is of whom the caller may know
+        let names_nobody = question.kind == Kind::Subject && event.patient.is_none() && !matches!(rule, Rule::Open(_));
         let is_right = event.subject == Some(subject)
-            && event.patient.map(|patient| patient.uuid()) == Some(question.patient)
+            && (event.patient.map(|patient| patient.uuid()) == Some(question.patient) || names_nobody)
             && &*event.action == question.kind.action()
             && event.at.0 == self.now
             && outcome_is_right
@@ -373,12 +387,4 @@ impl Run {
         let (name, case, now) = (&self.name, self.report.cases, self.now);
         self.report.differs(format!("{name}, case {case} at {now}: {question:?} of {asker:?} {what}"));
     }
-}
-
-/// All that a caller learns from a refusal.
-fn whole(status: &Status) -> (Code, String, Vec<u8>, Vec<String>) {
-    let metadata = status.metadata().clone().into_headers();
-    let mut metadata: Vec<_> = metadata.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
-    metadata.sort_unstable();
-    (status.code(), status.message().to_owned(), status.details().to_vec(), metadata)
 }

@@ -68,7 +68,7 @@ pub async fn ask_all(seed: u64, hangs: bool) -> anyhow::Result<[BTreeMap<String,
             for kind in Kind::ALL {
                 let asker = Asker { who: Who::Person(person), leaves: None, ends: i64::MAX, purpose: None };
                 let question = Question { kind, ..Question::all_of(patient.id) };
-                let is_open = matches!(oracle::rule(&world, &asker, kind, Some(number), MIDDLE), Rule::Open(_));
+                let is_open = matches!(oracle::rule(&world, &asker, &question, Some(number), MIDDLE), Rule::Open(_));
                 cases.push((asker, question, is_open));
             }
         }

@@ -1,19 +1,20 @@
 //! The query service in this process, asked as the server would ask it, and the audit log behind it.
 
-use super::question::{Asker, Kind, Page, Question, of_accesses, of_latest, of_timeline, of_trend};
+use super::question::{Asker, Kind, Page, Question, of_accesses, of_latest, of_subject, of_timeline, of_trend};
 use super::world::World;
 use anyhow::Context;
 use async_trait::async_trait;
-use auth::{Sealer, Shared};
+use auth::{Pseudonyms, Sealer, Shared};
 use bytes::Bytes;
 use model::{
-    Nanos, WriterId,
+    Nanos, PatientId, WriterId,
     audit::{Checkpoint, Entry, Verifier},
 };
 use proto::{
-    operations::v1::audit_service_server::AuditService, telemetry::v1::timeline_service_server::TimelineService,
+    operations::v1::audit_service_server::AuditService,
+    telemetry::v1::{study_service_server::StudyService, timeline_service_server::TimelineService},
 };
-use query::{AuditDesk, Query};
+use query::{AuditDesk, Query, StudyDesk};
 use std::{
     cell::Cell,
     fs,
@@ -36,6 +37,14 @@ pub fn turn(now: i64) {
 
 fn now() -> Nanos {
     Nanos(NOW.get())
+}
+
+/// Longest that times of subjects are moved, in days.
+pub const MOVED_DAYS: u16 = 2;
+
+/// What studies call patients.
+pub fn names() -> Pseudonyms {
+    Pseudonyms::new(&[7; 32], MOVED_DAYS).expect("a key of 32 bytes")
 }
 
 /// Signs nothing and keeps nothing: the chain itself is what is looked at.
@@ -107,6 +116,7 @@ impl Audit for MemoryLog {
 pub struct Desk {
     query: Arc<Query>,
     audits: AuditDesk,
+    studies: StudyDesk,
     log: Arc<dyn Audit>,
     writer: WriterId,
     directory: Shared,
@@ -129,7 +139,8 @@ impl Desk {
         let sealer = Sealer::random().context("a key for page tokens")?;
         let query = Arc::new(Query::new(store, directory.clone(), sealer, auditor, now));
         let audits = AuditDesk::new(Arc::clone(&query), Arc::clone(&log));
-        Ok(Self { query, audits, log, writer, directory, folder, n_files: 0, n_entries: 0, stop, work })
+        let studies = StudyDesk::new(Arc::clone(&query), names());
+        Ok(Self { query, audits, studies, log, writer, directory, folder, n_files: 0, n_entries: 0, stop, work })
     }
 
     /// Has the directory say what the world is like now.
@@ -162,6 +173,12 @@ impl Desk {
                 let mut request = Request::new(question.latest());
                 request.extensions_mut().insert(principal);
                 self.query.latest_readings(request).await.map(Response::into_inner).map(|page| of_latest(&page))
+            }
+            Kind::Subject => {
+                let subject = names().subject(question.study, PatientId::new(question.patient));
+                let mut request = Request::new(question.subject(subject));
+                request.extensions_mut().insert(principal);
+                self.studies.read_subject(request).await.map(Response::into_inner).map(|page| of_subject(&page))
             }
             Kind::Accesses => {
                 let own = self.n_entries + 1;

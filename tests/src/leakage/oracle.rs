@@ -3,10 +3,12 @@
 //! Shares nothing with `model::access`: roles, permissions, kinds and purposes are named here again.
 
 use super::{
+    desk::{self, MOVED_DAYS},
     question::{Asker, Kind, Question, Who},
     readings::{METRICS, Reading},
     world::{HOUR, Patient, Span, Whom, World},
 };
+use model::PatientId;
 use std::collections::BTreeMap;
 
 const SECOND: i64 = 1_000_000_000;
@@ -32,6 +34,7 @@ fn granted_by(role: &str, world: &World) -> Vec<&'static str> {
     match role {
         "patient" => vec!["readings.read", "accesses.read"],
         "nurse" | "doctor" => vec!["readings.read"],
+        "ml-scientist" => vec!["deidentified.read"],
         _ => vec![],
     }
 }
@@ -40,6 +43,7 @@ fn serves(kind: &str) -> &'static [&'static str] {
     match kind {
         "self" | "proxy" => &["PATRQT"],
         "care-team" | "ward-staff" => &["TREAT", "ETREAT"],
+        "study" => &["HRESCH"],
         _ => &[],
     }
 }
@@ -49,8 +53,12 @@ fn holds(span: &Span, now: i64) -> bool {
 }
 
 /// Whether somebody may do this to a patient (`None`: to one who does not exist) now.
-pub fn rule(world: &World, asker: &Asker, kind: Kind, patient: Option<usize>, now: i64) -> Rule {
-    let wanted = if kind == Kind::Accesses { "accesses.read" } else { "readings.read" };
+pub fn rule(world: &World, asker: &Asker, question: &Question, patient: Option<usize>, now: i64) -> Rule {
+    let wanted = match question.kind {
+        Kind::Accesses => "accesses.read",
+        Kind::Subject => "deidentified.read",
+        _ => "readings.read",
+    };
     if asker.ends <= now {
         return Rule::Expired;
     }
@@ -67,7 +75,7 @@ pub fn rule(world: &World, asker: &Asker, kind: Kind, patient: Option<usize>, no
         return Rule::Hidden;
     }
     let mut kinds: Vec<&str> = Vec::new();
-    if person.is == Some(number_of_patient) {
+    if person.is == Some(number_of_patient) && wanted != "deidentified.read" {
         kinds.push("self");
     }
     for tie in world.ties.iter().filter(|tie| tie.person == number && holds(&tie.span, now)) {
@@ -75,7 +83,12 @@ pub fn rule(world: &World, asker: &Asker, kind: Kind, patient: Option<usize>, no
             Whom::Patient(patient) => patient == number_of_patient,
             Whom::Ward(ward) => its_ward == Some(ward),
         };
-        if leads && (wanted != "accesses.read" || tie.kind == "proxy") {
+        let opens = match wanted {
+            "accesses.read" => tie.kind == "proxy",
+            "deidentified.read" => tie.kind == "study" && tie.study == question.study,
+            _ => tie.kind != "study",
+        };
+        if leads && opens {
             kinds.push(tie.kind);
         }
     }
@@ -97,6 +110,18 @@ pub fn rule(world: &World, asker: &Asker, kind: Kind, patient: Option<usize>, no
     if purposes.is_empty() { Rule::Hidden } else { Rule::Open(purposes) }
 }
 
+/// Whether somebody is told why, beside a refusal.
+pub fn may_ask_why(world: &World, asker: &Asker, now: i64) -> bool {
+    let Who::Person(number) = asker.who else { return false };
+    let entitled = |(role, ward): &(&str, Option<&str>)| ["administrator", "auditor"].contains(role) && ward.is_none();
+    now < asker.ends && asker.leaves.is_none() && world.people[number].held.iter().any(entitled)
+}
+
+/// By how much a subject's times are moved back: what only the service knows.
+fn moved_by(question: &Question) -> i64 {
+    desk::names().moved_by(question.study, PatientId::new(question.patient))
+}
+
 /// What an answer must show.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Shown {
@@ -110,6 +135,14 @@ pub struct Shown {
 
 /// A question's range, when it is one; what is left open counts back from now.
 pub fn range(question: &Question, now: i64) -> Option<(i64, i64)> {
+    if question.kind == Kind::Subject {
+        let shown_until = now - i64::from(MOVED_DAYS) * DAY;
+        let to = question.to.unwrap_or(shown_until);
+        let from = question.from.unwrap_or(to - DAY);
+        // in the time in which it was measured
+        let range = (from + moved_by(question), to.min(shown_until).max(from) + moved_by(question));
+        return (from <= to).then_some(range);
+    }
     let length = if matches!(question.kind, Kind::Readings | Kind::Columns) { DAY } else { 30 * DAY };
     let to = question.to.unwrap_or(now);
     let from = question.from.unwrap_or(to - length);
@@ -121,7 +154,7 @@ pub fn is_bad(question: &Question, now: i64) -> bool {
     let unknown = question.metrics.iter().any(|metric| !METRICS.contains(metric));
     let reversed = question.token.is_empty() && range(question, now).is_none();
     match question.kind {
-        Kind::Readings | Kind::Columns | Kind::Trend => unknown || question.size < 0 || reversed,
+        Kind::Readings | Kind::Columns | Kind::Trend | Kind::Subject => unknown || question.size < 0 || reversed,
         Kind::Latest => unknown,
         Kind::Accesses => question.size < 0 || reversed,
     }
@@ -136,6 +169,7 @@ pub fn shown(all: &[Reading], question: &Question, range: (i64, i64), skipped: u
     wanted.sort_by_key(|reading| reading.order());
     match question.kind {
         Kind::Readings | Kind::Columns => timeline(&wanted, question, range, skipped, now),
+        Kind::Subject => subject(&wanted, question, range, skipped),
         Kind::Trend => trend(&wanted, question, range, skipped),
         Kind::Latest => latest(&wanted, now),
         Kind::Accesses => Shown::default(),
@@ -150,6 +184,14 @@ fn timeline(wanted: &[&Reading], question: &Question, (from, to): (i64, i64), sk
     let line = |reading: &&&Reading| reading.line(question.kind == Kind::Columns);
     let coverage = if question.token.is_empty() { coverage(wanted, (from, to), now) } else { vec![] };
     Shown { lines: rest.iter().take(size).map(line).collect(), coverage, more: rest.len() > size }
+}
+
+fn subject(wanted: &[&Reading], question: &Question, (from, to): (i64, i64), skipped: usize) -> Shown {
+    let size = if question.size == 0 { 50_000 } else { question.size as usize };
+    let in_range: Vec<_> = wanted.iter().filter(|reading| from <= reading.at && reading.at < to).collect();
+    let rest = in_range.get(skipped..).unwrap_or_default();
+    let moved = |reading: &&Reading| Reading { at: reading.at - moved_by(question), ..(*reading).clone() }.line(true);
+    Shown { lines: rest.iter().take(size).copied().map(moved).collect(), coverage: vec![], more: rest.len() > size }
 }
 
 /// Hours that a range touches: the first, and the first after.

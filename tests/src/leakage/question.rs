@@ -3,7 +3,7 @@
 use super::{
     oracle::Shown,
     readings::{METRICS, line_of},
-    world::{HOUR, MIDDLE, PURPOSES, World, id, one},
+    world::{HOUR, MIDDLE, PURPOSES, STUDIES, World, id, one},
 };
 use auth::{Directory, Identity};
 use model::{
@@ -15,15 +15,17 @@ use proto::{
     operations::v1::{AuditRecord, ListAccessesRequest, ListAccessesResponse},
     prost_types::Timestamp,
     telemetry::v1::{
-        LatestReadingsRequest, LatestReadingsResponse, ReadTimelineRequest, ReadTimelineResponse, ReadTrendRequest,
-        ReadTrendResponse, Series, TimelineLayout,
+        LatestReadingsRequest, LatestReadingsResponse, ReadSubjectRequest, ReadSubjectResponse, ReadTimelineRequest,
+        ReadTimelineResponse, ReadTrendRequest, ReadTrendResponse, Series, TimelineLayout,
     },
 };
 use rand::{Rng, rngs::StdRng};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
 use uuid::Uuid;
 
 /// Words of a token's scope; the last is of no use here.
-const SCOPES: [&str; 3] = ["readings.read", "accesses.read", "readings.write"];
+const SCOPES: [&str; 4] = ["readings.read", "accesses.read", "deidentified.read", "readings.write"];
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,10 +95,13 @@ pub enum Kind {
     Trend,
     Latest,
     Accesses,
+    /// Of a subject of a study.
+    Subject,
 }
 
 impl Kind {
-    pub const ALL: [Self; 5] = [Self::Readings, Self::Columns, Self::Trend, Self::Latest, Self::Accesses];
+    pub const ALL: [Self; 6] =
+        [Self::Readings, Self::Columns, Self::Trend, Self::Latest, Self::Accesses, Self::Subject];
 
     /// The action's name in the audit log.
     pub fn action(self) -> &'static str {
@@ -105,6 +110,7 @@ impl Kind {
             Self::Trend => "trend.read",
             Self::Latest => "latest.read",
             Self::Accesses => "accesses.read",
+            Self::Subject => "deidentified.read",
         }
     }
 }
@@ -114,6 +120,8 @@ impl Kind {
 pub struct Question {
     pub kind: Kind,
     pub patient: Uuid,
+    /// As whose subject the patient is asked for, where that matters.
+    pub study: &'static str,
     pub metrics: Vec<&'static str>,
     pub from: Option<i64>,
     pub to: Option<i64>,
@@ -124,13 +132,13 @@ pub struct Question {
 
 impl Question {
     pub fn random(patient: Uuid, random: &mut StdRng) -> Self {
-        let kind = *one(&Kind::ALL, random);
+        let (kind, study) = (*one(&Kind::ALL, random), *one(&STUDIES, random));
         let mut metrics: Vec<_> = METRICS.into_iter().filter(|_| random.random_bool(0.3)).collect();
         let mut end =
             |around: i64| random.random_bool(0.6).then(|| MIDDLE + (around + random.random_range(-12..=12)) * HOUR);
         let (from, to) = (end(-25), end(15));
         let size = if random.random_bool(0.6) { random.random_range(1..9) } else { 0 };
-        let mut question = Self { kind, patient, metrics: vec![], from, to, size, token: String::new() };
+        let mut question = Self { kind, patient, study, metrics: vec![], from, to, size, token: String::new() };
         match random.random_range(0..40) {
             0 => metrics.push("0000-0"),
             1 => question.size = -1,
@@ -143,7 +151,8 @@ impl Question {
 
     /// All that is usual.
     pub fn all_of(patient: Uuid) -> Self {
-        Self { kind: Kind::Latest, patient, metrics: vec![], from: None, to: None, size: 0, token: String::new() }
+        let (metrics, token, study) = (vec![], String::new(), STUDIES[0]);
+        Self { kind: Kind::Latest, patient, study, metrics, from: None, to: None, size: 0, token }
     }
 
     fn bounds(&self) -> (Option<Timestamp>, Option<Timestamp>) {
@@ -171,6 +180,12 @@ impl Question {
 
     pub fn latest(&self) -> LatestReadingsRequest {
         LatestReadingsRequest { patient_id: self.patient.to_string(), metrics: self.metrics() }
+    }
+
+    pub fn subject(&self, subject_id: String) -> ReadSubjectRequest {
+        let ((from, to), page_token) = (self.bounds(), self.token.clone());
+        let (study, metrics, page_size) = (self.study.to_owned(), self.metrics(), self.size);
+        ReadSubjectRequest { study, subject_id, metrics, from, to, page_size, page_token }
     }
 
     pub fn accesses(&self) -> ListAccessesRequest {
@@ -205,6 +220,12 @@ fn series(series: &Series) -> Vec<String> {
         format!("{} at {} = {value}", series.metric, ticks * series.tick_ns)
     });
     lines.collect()
+}
+
+pub fn of_subject(answer: &ReadSubjectResponse) -> Page {
+    let lines = answer.series.iter().flat_map(series).collect();
+    let more = !answer.next_page_token.is_empty();
+    (Shown { lines, coverage: vec![], more }, answer.next_page_token.clone())
 }
 
 pub fn of_trend(answer: &ReadTrendResponse) -> Page {
@@ -242,4 +263,17 @@ fn access_line(record: &AuditRecord) -> String {
 /// A look as a text.
 pub fn look_line(sequence: u64, at: i64, subject: &str, patient: &str, action: &str, denied: &str) -> String {
     format!("{sequence} at {at}: {subject} {action} of {patient} {denied}")
+}
+
+/// Whether a refusal has a reason, and nothing that the policy looked at.
+pub fn told_nothing(status: &Status) -> bool {
+    status.get_details_error_info().is_some_and(|info| info.metadata.is_empty())
+}
+
+/// All that a caller learns from a refusal.
+pub fn whole(status: &Status) -> (Code, String, Vec<u8>, Vec<String>) {
+    let metadata = status.metadata().clone().into_headers();
+    let mut metadata: Vec<_> = metadata.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
+    metadata.sort_unstable();
+    (status.code(), status.message().to_owned(), status.details().to_vec(), metadata)
 }

@@ -12,9 +12,11 @@ pub const REACH: i64 = 6;
 
 const N_PEOPLE: usize = 8;
 const N_PATIENTS: usize = 6;
+/// Studies.
+pub const STUDIES: [&str; 2] = ["heart", "lungs"];
 const WARDS: [&str; 3] = ["icu", "ward 7", "ward 9"];
 /// Those that grant something about patients come more often.
-const ROLES: [&str; 16] = [
+const ROLES: [&str; 18] = [
     "patient",
     "nurse",
     "doctor",
@@ -25,6 +27,8 @@ const ROLES: [&str; 16] = [
     "doctor",
     "administrator",
     "auditor",
+    "ml-scientist",
+    "ml-scientist",
     "ml-scientist",
     "application-developer",
     "device-integrator",
@@ -78,6 +82,8 @@ pub enum Whom {
 #[derive(Debug, Clone)]
 pub struct Tie {
     pub kind: &'static str,
+    /// Of a tie by study.
+    pub study: &'static str,
     pub person: usize,
     pub whom: Whom,
     pub span: Span,
@@ -98,7 +104,10 @@ impl World {
     pub fn random(random: &mut StdRng) -> Self {
         let mut roles = vec![
             ("reader", vec!["readings.read"]),
-            ("all of it", vec!["readings.read", "accesses.read", "audit.read", "quarantine.manage"]),
+            (
+                "all of it",
+                vec!["readings.read", "accesses.read", "audit.read", "quarantine.manage", "deidentified.read"],
+            ),
         ];
         if random.random_ratio(1, 8) {
             roles.push(("nurse", vec!["quarantine.manage"]));
@@ -122,7 +131,8 @@ impl World {
         // who somebody is stands with the person
         let kind = if kind == "self" { "proxy" } else { kind };
         let whom = if kind == "ward-staff" { Whom::Ward(ward(random)) } else { Whom::Patient(patient) };
-        self.ties.push(Tie { kind, person, whom, span: span(random) });
+        let study = *one(&STUDIES, random);
+        self.ties.push(Tie { kind, study, person, whom, span: span(random) });
     }
 
     fn bar(&mut self, random: &mut StdRng) {
@@ -202,6 +212,9 @@ impl World {
             match tie.whom {
                 Whom::Patient(patient) => writeln!(text, "patient = \"{}\"", self.patients[patient].id)?,
                 Whom::Ward(ward) => writeln!(text, "ward = \"{ward}\"")?,
+            }
+            if tie.kind == "study" {
+                writeln!(text, "study = \"{}\"", tie.study)?;
             }
             write_span(text, &tie.span)?;
         }

@@ -16,6 +16,7 @@ use tests::{
 use tokio::time::Instant;
 use tonic::{Code, Request, Status};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_types::StatusExt;
 
 /// How soon a changed relation counts.
 const EFFECT: Duration = Duration::from_secs(5);
@@ -281,7 +282,15 @@ async fn the_same_request_is_answered_by_role_relation_purpose_and_consent() -> 
     }
     for role in ["administrator", "auditor", "application-developer"] {
         let refused = ask(role, None, &bed).await?;
-        assert_eq!(refused, ask(role, None, &nobody).await?, "{role}");
+        let missing = ask(role, None, &nobody).await?;
+        if role == "application-developer" {
+            assert_eq!(refused, missing, "{role}");
+        }
+        // who may ask why is told more, in the details
+        let said = |answer: &Result<usize, (Code, String, Vec<u8>, usize)>| {
+            answer.as_ref().err().map(|status| (status.0, status.1.clone()))
+        };
+        assert_eq!(said(&refused), said(&missing), "{role}");
         assert!(refused.is_err_and(|status| status.0 == Code::PermissionDenied), "{role}");
     }
     let mut odd = sandbox.as_person("doctor", builders::everything(&bed))?;
@@ -316,5 +325,38 @@ async fn a_tokens_scope_takes_away() -> anyhow::Result<()> {
         let answer = read(&sandbox, with_token(builders::everything(&bed), &token)?).await?;
         assert_eq!(answer.map_err(|status| status.code()), expected, "{scope}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_may_ask_why_is_told_with_the_refusal_and_nobody_else() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let (bed, nobody) = (Bed::numbered(0), Bed::numbered(99));
+    let said = async |role: &str, bed: &Bed| {
+        let status = read(&sandbox, sandbox.as_person(role, builders::everything(bed))?).await?.err();
+        let status = status.context("it is answered")?;
+        let details = status.get_details_error_info().map(|info| info.metadata).unwrap_or_default();
+        anyhow::Ok((status.code(), status.message().to_owned(), details))
+    };
+    let (code, _, details) = said("auditor", &bed).await?;
+    assert_eq!((code, details["denied"].as_str()), (Code::PermissionDenied, "PERMISSION"));
+    assert!(details["why"].contains("no role grants readings.read"), "{details:?}");
+    for role in ["application-developer", "patient", "device-integrator"] {
+        assert!(said(role, &bed).await?.2.is_empty(), "{role}");
+    }
+    assert!(said("doctor", &nobody).await?.2.is_empty());
+
+    // one who reads as a doctor and may ask why, in another ward
+    let id = demo_person("application-developer").context("nobody")?.uuid();
+    let text = format!("[[user]]\nid = \"{id}\"\nname = \"d\"\nroles = [\"doctor\", \"auditor\"]\n");
+    sandbox.write_directory("both", &text)?;
+    let hidden = async || said("application-developer", &bed).await;
+    let (_, text, details) = until("hidden", hidden, |said| said.0 == Code::NotFound).await?;
+    assert_eq!((text.as_str(), details["denied"].as_str()), ("no such patient", "NO_RELATION"));
+    assert!(details["why"].contains("the patient is in the ward icu"), "{details:?}");
+    let api = format!("/v1/patients/{}/latest", bed.patient.uuid());
+    let token = format!("Bearer {}", sandbox.issuer()?.user_token(model::UserId::new(id))?);
+    let answer = tests::http::ask(sandbox.api()?, "GET", &api, &[("authorization", &token)], "").await?.json()?;
+    assert_eq!((&answer["status"], &answer["denied"]), (&404.into(), &"NO_RELATION".into()));
     Ok(())
 }

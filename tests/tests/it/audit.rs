@@ -185,3 +185,48 @@ async fn a_patient_sees_who_looked_and_only_an_auditor_sees_all() -> anyhow::Res
     assert!(search(&sandbox, "auditor", "").await?.is_ok());
     Ok(())
 }
+
+#[tokio::test]
+async fn who_comes_in_and_who_is_refused_is_written_down() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let bed = Bed::numbered(0);
+    let logins = async || {
+        let records = search(&sandbox, "auditor", "").await??;
+        let line = |record: &AuditRecord| (record.subject.clone(), record.denied.clone(), record.detail.clone());
+        anyhow::Ok(records.iter().filter(|record| record.action == "login").map(line).collect::<Vec<_>>())
+    };
+    let count = |lines: &[(String, String, String)], who: &str| lines.iter().filter(|line| line.0 == who).count();
+    let mut client = sandbox.timeline().await?;
+    let token = sandbox.issuer()?.user_token(demo_person("doctor").context("nobody")?)?;
+    // a token comes in once, whatever it is used for afterwards
+    for _ in 0..3 {
+        client.read_timeline(tests::with_token(builders::everything(&bed), &token)?).await?;
+    }
+    let lines = logins().await?;
+    assert_eq!(count(&lines, &subject("doctor")), 1, "{lines:?}");
+    let doctor = lines.iter().find(|line| line.0 == subject("doctor")).context("the doctor")?;
+    assert_eq!((doctor.1.as_str(), doctor.2.as_str()), ("", "wardline.telemetry.v1.TimelineService"));
+    // another token is another login, also over another service
+    let scoped = sandbox.issuer()?.scoped_token(demo_person("doctor").context("nobody")?, "openid")?;
+    client.read_timeline(tests::with_token(builders::everything(&bed), &scoped)?).await?;
+    assert_eq!(count(&logins().await?, &subject("doctor")), 2);
+
+    let expired = sandbox.issuer()?.sign(subject("doctor"), -120)?;
+    for token in ["a.b.c", &expired] {
+        let refused = client.read_timeline(tests::with_token(builders::everything(&bed), token)?).await;
+        assert_eq!(refused.err().map(|status| status.code()), Some(Code::Unauthenticated));
+    }
+    assert!(client.read_timeline(tonic::Request::new(builders::everything(&bed))).await.is_err());
+    let refused: Vec<_> =
+        logins().await?.into_iter().filter(|line| line.0.is_empty()).map(|line| line.1).take(3).collect();
+    assert_eq!(refused, ["NO_TOKEN", "TOKEN_EXPIRED", "INVALID_TOKEN"], "newest first");
+
+    // of a flood there is a number
+    for _ in 0..150 {
+        let _ = client.read_timeline(tests::with_token(builders::everything(&bed), "a.b.c")?).await;
+    }
+    let flood = async || Ok(logins().await?.into_iter().find(|line| line.1 == "FLOOD"));
+    let flood = tests::wait::until("the flood is counted", flood, Option::is_some).await?.context("a record")?;
+    assert!(flood.2.ends_with(" more were refused"), "{flood:?}");
+    Ok(())
+}

@@ -14,6 +14,7 @@ mod quarantine;
 mod registry;
 mod round_trip;
 mod streams;
+mod study;
 mod timeline;
 mod timeline_pages;
 mod tls;

@@ -7,12 +7,13 @@ use auth::demo_person;
 use model::{DeviceId, Nanos, PatientId, StreamId};
 use proto::{
     registry::v1::{
-        Billing, Contact, ContactPerson, CreateDeviceRequest, CreateUserRequest, Device, ImportUsersRequest, Medical,
-        OpenBreakGlassRequest, Person, UpdateUserRequest, User, registry_service_client::RegistryServiceClient,
+        Billing, Contact, ContactPerson, CreateDeviceRequest, CreateUserRequest, Device, ImportUsersRequest,
+        ListNoticesRequest, Medical, OpenBreakGlassRequest, Person, UpdateUserRequest, User,
+        registry_service_client::RegistryServiceClient,
     },
     telemetry::v1::{LatestReadingsRequest, Reading, reading::Value},
 };
-use std::{env, process::Command};
+use std::{env, process::Command, time::Duration};
 use tests::{
     Bed, Sandbox,
     builders::{self, everything, pulse, reading, write},
@@ -130,7 +131,20 @@ async fn child() -> anyhow::Result<()> {
     ask_by_http(&sandbox).await?;
     ask_the_registry(&sandbox).await?;
     println!("{}\n{METRICS_END}", http::get(sandbox.http(), "/metrics").await?.1);
-    sandbox.stop().await
+    sandbox.stop().await?;
+    look_at_notices(&sandbox).await
+}
+
+/// What is published for services that reach people names nobody, and says nothing that somebody wrote.
+async fn look_at_notices(sandbox: &Sandbox) -> anyhow::Result<()> {
+    use bus::Subscribe;
+    let settings = bus::embedded::Settings { partitions: 1, ..Default::default() };
+    let log = bus::embedded::Log::open(&sandbox.dir.path().join("notices"), settings)?;
+    let notices = log.subscribe("reader")?.poll(10, 1 << 20, Duration::from_secs(5)).await?;
+    anyhow::ensure!(notices.len() == 1, "{} notices", notices.len());
+    let canary = notices[0].payload.windows(6).any(|part| part == b"canary");
+    anyhow::ensure!(!canary, "a canary in a notice");
+    Ok(())
 }
 
 /// Addresses and bodies hold ids and values here, too.
@@ -214,6 +228,15 @@ async fn ask_the_registry(sandbox: &Sandbox) -> anyhow::Result<()> {
     let (patient_id, reason, text) = (PATIENT.to_string(), canary("reason"), canary("text"));
     let emergency = OpenBreakGlassRequest { patient_id, reason, text, minutes: 0 };
     complaints.extend(client.open_break_glass(sandbox.as_person("nurse", emergency)?).await.err());
+    let (patient_id, text) = (PATIENT.to_string(), canary("why the glass was broken"));
+    let emergency = OpenBreakGlassRequest { patient_id, reason: "other".into(), text, minutes: 0 };
+    client.open_break_glass(sandbox.as_person("nurse", emergency)?).await?;
+    let told = async || {
+        let request = sandbox.as_person("nurse", ListNoticesRequest::default())?;
+        let notices = client.clone().list_notices(request).await?.into_inner().notices;
+        Ok(notices.iter().any(|notice| notice.notified_at.is_some()))
+    };
+    tests::wait::until("the notice is published", told, |told| *told).await?;
     let csv = format!("name,birth_date\n{},{}\n", canary("row"), canary("date"));
     let request = sandbox.as_person("administrator", ImportUsersRequest { csv })?;
     let refused = client.import_users(request).await?.into_inner().refused;

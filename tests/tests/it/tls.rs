@@ -1,6 +1,7 @@
 //! Certificates: a device is who its certificate says, only believed ones count, and changed files hold for new and open
 //! connections.
 
+use anyhow::Context;
 use auth::{DemoCa, Issued};
 use model::Nanos;
 use node::{
@@ -11,17 +12,25 @@ use node::{
 use proto::telemetry::v1::{
     ingest_service_client::IngestServiceClient, timeline_service_client::TimelineServiceClient,
 };
-use std::{fs, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 use tests::{
     Bed,
     builders::{self, pulse},
     http::metric,
     line::{Line, Problem},
-    tls::{Secure, answers, is_shut_out},
+    tls::{Secure, VERSIONS, answers, is_shut_out},
     wait::until,
     with_token,
 };
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::Instant,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, pki_types::ServerName},
+};
 use tonic::{Code, Request, transport::Channel};
 
 /// How soon a connection ends whose certificate was revoked.
@@ -252,5 +261,43 @@ async fn a_command_reaches_the_node_with_its_files_and_says_what_is_missing() ->
     let unreadable = Files { cert: Some(dir.path().join("none.pem")), ..files };
     let unreadable = Remote::new(&uri, &unreadable).unwrap_err().to_string();
     assert!(unreadable.contains("--cert") && unreadable.contains("none.pem"), "{unreadable}");
+    Ok(())
+}
+
+/// One request to the JSON API over TLS; the whole answer.
+async fn asked(secure: &Secure, issued: Option<&Issued>, head: &str) -> anyhow::Result<String> {
+    let mut client = ClientConfig::clone(&*secure.client(&VERSIONS, issued)?);
+    client.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let socket = TcpStream::connect(secure.sandbox.api()?).await?;
+    let connector = TlsConnector::from(Arc::new(client));
+    let mut stream = connector.connect(ServerName::try_from("localhost")?, socket).await?;
+    stream.write_all(format!("{head}\r\nhost: wardline\r\nconnection: close\r\n\r\n").as_bytes()).await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    Ok(text)
+}
+
+#[tokio::test]
+async fn the_json_api_speaks_tls_with_the_same_certificates() -> anyhow::Result<()> {
+    let secure = Secure::start(&[]).await?;
+    let bed = Bed::numbered(0);
+    let doctor = secure.sandbox.issuer()?.user_token(auth::demo_person("doctor").context("nobody")?)?;
+    let latest = format!("GET /v1/patients/{}/latest HTTP/1.1", bed.patient.uuid());
+    let text = asked(&secure, None, &format!("{latest}\r\nauthorization: Bearer {doctor}")).await?;
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    assert!(asked(&secure, None, &latest).await?.starts_with("HTTP/1.1 401"));
+    // a device is who its certificate says, here as well
+    let report = "POST /v1/devices:report HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 0";
+    let own = secure.ca.device(bed.device)?;
+    let text = asked(&secure, Some(&own), report).await?;
+    assert!(text.starts_with("HTTP/1.1 404") && text.contains("device"), "it is let in, and not registered: {text}");
+    let unclear = secure.ca.with_uris(&[&uri(&bed), &uri(&Bed::numbered(1))], 60)?;
+    assert!(asked(&secure, Some(&unclear), report).await?.contains("INVALID_CERTIFICATE"));
+    secure.ca.revoke(&own.serial)?;
+    let shut_out = async || Ok(asked(&secure, Some(&own), report).await.map_or(true, |text| text.is_empty()));
+    until("the revoked certificate is shut out", shut_out, |is_out| *is_out).await?;
+    // in the clear there is nothing
+    let plain = tests::http::get(secure.sandbox.api()?, "/v1/openapi.json").await;
+    assert!(plain.is_err() || plain.is_ok_and(|(status, _)| status != 200));
     Ok(())
 }
