@@ -265,10 +265,12 @@ impl Registry {
         user: UserId,
         patient: Option<PatientId>,
     ) -> Result<Vec<Section>, Denied> {
+        let suspended = self.directory.get().registry().user(&user.uuid()).is_some_and(|kept| kept.value.suspended);
         let may = |section: Section| {
             let managed = section != Section::Medical && self.manages(caller);
-            let oneself =
-                caller.subject == Subject::User(user) && matches!(section, Section::Person | Section::Contact);
+            let oneself = caller.subject == Subject::User(user)
+                && !suspended
+                && matches!(section, Section::Person | Section::Contact);
             if managed || oneself {
                 return Ok(());
             }

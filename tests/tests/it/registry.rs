@@ -4,6 +4,7 @@ mod devices;
 mod imports;
 mod people;
 mod roles;
+mod sections;
 
 use anyhow::Context;
 use auth::demo_person;
