@@ -2,6 +2,7 @@
 
 mod devices;
 mod imports;
+mod lists;
 mod people;
 mod roles;
 mod sections;
