@@ -4,6 +4,7 @@ mod devices;
 mod imports;
 mod lists;
 mod people;
+mod recorded;
 mod roles;
 mod sections;
 
