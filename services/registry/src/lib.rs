@@ -129,3 +129,6 @@ rpcs! {
     create_assignment: CreateAssignmentRequest => CreateAssignmentResponse;
     end_assignment: EndAssignmentRequest => EndAssignmentResponse;
 }
+
+#[cfg(test)]
+mod tests;
