@@ -2,7 +2,10 @@
 
 use crate::{Credentials, Registry, codes, writing::not_found};
 use async_trait::async_trait;
-use auth::registry::{Change, DeviceStatus};
+use auth::{
+    Directory,
+    registry::{self as kept, Change, DeviceStatus},
+};
 use model::{
     DeviceId, Nanos,
     access::{Action, Denied, Principal, Subject},
@@ -32,10 +35,23 @@ impl EnrolmentService for Registry {
         self.can_issue(&request.csr)?;
         let code = codes::plain(&request.claim_code);
         let caller = Principal::everywhere(Subject::Device(device), &[], Nanos::MAX);
-        let waited = self.claim(&caller, device, &code).await;
-        let decided = waited.as_ref().map(|_| ()).map_err(|_| Denied::Permission(Action::SendReadings.needs()));
+        let waits = self
+            .put(Some(caller.subject), |directory, now| {
+                claimed(directory, device, &code, now)?;
+                Ok((vec![], ()))
+            })
+            .await;
+        let decided = waits.as_ref().map(|()| ()).map_err(|_| Denied::Permission(Action::SendReadings.needs()));
+        // before the code is used up: who is not answered tries again with the same
         self.audited(&caller, Action::SendReadings, None, decided, "claim").await?;
-        let counts_from = waited?;
+        waits?;
+        let counts_from = self
+            .change(&caller, |directory, now| {
+                let device = claimed(directory, device, &code, now)?;
+                let counts_from = Nanos(device.credentials_from);
+                Ok((vec![Change::Device(device)], counts_from))
+            })
+            .await?;
         // a token says when it was issued to the second: it must not look older than the code
         let wait = counts_from.0.saturating_sub((self.clock)().0);
         tokio::time::sleep(Duration::from_nanos(u64::try_from(wait).unwrap_or(0))).await;
@@ -53,26 +69,6 @@ struct Issued {
 }
 
 impl Registry {
-    /// Uses up a claim code; from when on the device's tokens count. A wrong code and an unknown device answer alike.
-    async fn claim(&self, caller: &Principal, device: DeviceId, code: &str) -> Result<Nanos, Status> {
-        self.change(caller, |directory, now| {
-            let wrong = || {
-                let text = "no device waits for this code; ask for a new one (RotateDevice)";
-                problem::unauthenticated("CLAIM_REFUSED", text)
-            };
-            let kept = directory.registry().device(&device.uuid()).ok_or_else(wrong)?;
-            let mut claimed = kept.value.clone();
-            if !claimed.claim.take().is_some_and(|claim| claim.is(code)) {
-                return Err(wrong());
-            }
-            claimed.status = DeviceStatus::Active;
-            claimed.first_used_at = claimed.first_used_at.or(Some(now.0));
-            let counts_from = Nanos(claimed.credentials_from);
-            Ok((vec![Change::Device(claimed)], counts_from))
-        })
-        .await
-    }
-
     pub(crate) async fn renew_device_token(
         &self,
         caller: &Principal,
@@ -124,4 +120,20 @@ impl Registry {
         };
         Ok(Issued { token, expires_at: Some(convert::timestamp(ends)), certificate })
     }
+}
+
+/// A device without its claim code, if this is the code. A wrong code and an unknown device answer alike.
+fn claimed(directory: &Directory, device: DeviceId, code: &str, now: Nanos) -> Result<kept::Device, Status> {
+    let wrong = || {
+        let text = "no device waits for this code; ask for a new one (RotateDevice)";
+        problem::unauthenticated("CLAIM_REFUSED", text)
+    };
+    let kept = directory.registry().device(&device.uuid()).ok_or_else(wrong)?;
+    let mut claimed = kept.value.clone();
+    if !claimed.claim.take().is_some_and(|claim| claim.is(code)) {
+        return Err(wrong());
+    }
+    claimed.status = DeviceStatus::Active;
+    claimed.first_used_at = claimed.first_used_at.or(Some(now.0));
+    Ok(claimed)
 }

@@ -1,9 +1,14 @@
 //! Many people or devices at once, as CSV: each row is taken or refused by itself, and the answer says which.
 
-use crate::{Registry, access::person, check, devices::new_device, roles::may_give, writing::status};
-use auth::registry::{self as kept, CHANGES_MAX, Change, State};
+use crate::{
+    Registry, access::person, check, devices::new_device, roles::may_give, users::new_person, writing::status,
+};
+use auth::{
+    Directory,
+    registry::{self as kept, CHANGES_MAX, Change, State},
+};
 use model::{
-    UserId,
+    Nanos, UserId,
     access::{Action, Principal, decide_system},
 };
 use proto::{
@@ -28,6 +33,8 @@ struct Row {
     /// Its id, and what the answer says of it.
     id: Uuid,
     claim_code: String,
+    /// What is to be kept of a person, under which revision.
+    profile: Option<(Uuid, User)>,
 }
 
 impl Registry {
@@ -42,8 +49,14 @@ impl Registry {
         let grants = decide_system(caller, Action::ManageRoles, (self.clock)()).is_ok();
         let (mut rows, mut refused) = (Vec::new(), Vec::new());
         for (number, cells) in (1..).zip(&table.rows) {
-            match self.user_row(caller, &table, cells, grants).await {
-                Ok((id, changes)) => rows.push(Row { number, changes, id, claim_code: String::new() }),
+            match self.user_row(caller, &table, cells, grants) {
+                Ok((kept, user, grant)) => rows.push(Row {
+                    number,
+                    id: kept.id,
+                    claim_code: String::new(),
+                    profile: Some((kept.revision, user)),
+                    changes: [Change::User(kept)].into_iter().chain(grant.map(Change::Grant)).collect(),
+                }),
                 Err(why) => refused.push(refusal(number, &why)),
             }
         }
@@ -52,13 +65,13 @@ impl Registry {
         Ok(ImportUsersResponse { imported: user_ids.len() as i32, refused, user_ids })
     }
 
-    async fn user_row(
+    fn user_row(
         &self,
         caller: &Principal,
         table: &Table,
         cells: &csv::StringRecord,
         grants: bool,
-    ) -> Result<(Uuid, Vec<Change>), Status> {
+    ) -> Result<(kept::User, User, Option<kept::Grant>), Status> {
         let cell = |column| table.cell(cells, column);
         check::name("name", &cell("name"), 200)?;
         let id = check::id_or_new("user_id", &cell("user_id"))?;
@@ -81,9 +94,7 @@ impl Registry {
             }
             may_give(&self.directory.get(), person(caller)?, grant)?;
         }
-        // only now: what is refused leaves nothing of the person behind
-        let user = self.keep_new(id, &user, checked).await?;
-        Ok((id, [Change::User(user)].into_iter().chain(grant.map(Change::Grant)).collect()))
+        Ok((new_person(id, &user, checked), user, grant))
     }
 
     pub(crate) async fn import_devices(
@@ -107,7 +118,13 @@ impl Registry {
             };
             match new_device(&device, by) {
                 Ok((device, claim_code)) => {
-                    rows.push(Row { number, id: device.id, changes: vec![Change::Device(device)], claim_code });
+                    rows.push(Row {
+                        number,
+                        id: device.id,
+                        changes: vec![Change::Device(device)],
+                        claim_code,
+                        profile: None,
+                    });
                 }
                 Err(why) => refused.push(refusal(number, &why)),
             }
@@ -127,36 +144,55 @@ impl Registry {
     ) -> Result<Vec<(Uuid, String)>, Status> {
         let mut taken = Vec::with_capacity(rows.len());
         for some in rows.chunks(ROWS_AT_ONCE) {
-            let (more, not) = self
+            let (fit, not) = self
                 .put(Some(caller.subject), |directory, now| {
-                    let mut state = State::clone(directory.registry());
-                    let (mut changes, mut more, mut not) = (Vec::new(), Vec::new(), Vec::new());
-                    for row in some {
-                        if directory.knows(UserId::new(row.id))
-                            || state.device(&row.id).is_some()
-                            || state.user(&row.id).is_some()
-                        {
-                            not.push(refused_row(row.number, "id", "this id is taken"));
-                            continue;
-                        }
-                        let judged: Result<Vec<_>, _> = state.judge(row.changes.clone(), now).into_iter().collect();
-                        match judged {
-                            Ok(fit) => {
-                                changes.extend(fit);
-                                more.push((row.id, row.claim_code.clone()));
-                            }
-                            Err(why) => not.push(refusal(row.number, &status(&why))),
-                        }
-                    }
-                    Ok((changes, (more, not)))
+                    let (_, fit, not) = fitting(directory, some.iter(), now);
+                    Ok((vec![], (fit, not)))
                 })
                 .await?;
-            taken.extend(more);
-            refused.extend(not);
+            // only now, and before anything names it: what is refused leaves nothing of the person behind
+            for row in &fit {
+                if let Some((revision, user)) = &row.profile {
+                    self.keep_profile(UserId::new(row.id), *revision, user).await?;
+                }
+            }
+            let (more, late) = self
+                .put(Some(caller.subject), |directory, now| {
+                    let (changes, more, late) = fitting(directory, fit.iter().copied(), now);
+                    Ok((changes, (more, late)))
+                })
+                .await?;
+            taken.extend(more.into_iter().map(|row| (row.id, row.claim_code.clone())));
+            refused.extend(not.into_iter().chain(late));
         }
         refused.sort_by_key(|row| row.row);
         Ok(taken)
     }
+}
+
+/// Changes for the rows that fit what is there and each other, these rows, and why not the others.
+fn fitting<'a>(
+    directory: &Directory,
+    rows: impl Iterator<Item = &'a Row>,
+    now: Nanos,
+) -> (Vec<Change>, Vec<&'a Row>, Vec<RefusedRow>) {
+    let mut state = State::clone(directory.registry());
+    let (mut changes, mut fit, mut not) = (Vec::new(), Vec::new(), Vec::new());
+    for row in rows {
+        if directory.knows(UserId::new(row.id)) || state.device(&row.id).is_some() || state.user(&row.id).is_some() {
+            not.push(refused_row(row.number, "id", "this id is taken"));
+            continue;
+        }
+        let judged: Result<Vec<_>, _> = state.judge(row.changes.clone(), now).into_iter().collect();
+        match judged {
+            Ok(judged) => {
+                changes.extend(judged);
+                fit.push(row);
+            }
+            Err(why) => not.push(refusal(row.number, &status(&why))),
+        }
+    }
+    (changes, fit, not)
 }
 
 /// CSV with a heading.

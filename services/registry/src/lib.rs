@@ -147,3 +147,6 @@ rpcs! {
     create_assignment: CreateAssignmentRequest => CreateAssignmentResponse;
     end_assignment: EndAssignmentRequest => EndAssignmentResponse;
 }
+
+#[cfg(test)]
+mod tests;

@@ -250,12 +250,10 @@ impl Registry {
     }
 
     /// Keeps the sections of a person under a revision of its own, which nothing names yet.
-    pub(crate) async fn keep_profile(&self, user: UserId, profile: &User) -> Result<Uuid, Status> {
-        let revision = Uuid::now_v7();
+    pub(crate) async fn keep_profile(&self, user: UserId, revision: Uuid, profile: &User) -> Result<(), Status> {
         let User { person, contact, medical, billing, .. } = profile.clone();
         let kept = User { person, contact, medical, billing, ..User::default() };
-        self.store.put_profile(user, revision.into_bytes(), &kept.encode_to_vec()).await.map_err(failed)?;
-        Ok(revision)
+        self.store.put_profile(user, revision.into_bytes(), &kept.encode_to_vec()).await.map_err(failed)
     }
 
     /// The sections that the caller may see, or why none.
@@ -265,10 +263,12 @@ impl Registry {
         user: UserId,
         patient: Option<PatientId>,
     ) -> Result<Vec<Section>, Denied> {
+        let suspended = self.directory.get().registry().user(&user.uuid()).is_some_and(|kept| kept.value.suspended);
         let may = |section: Section| {
             let managed = section != Section::Medical && self.manages(caller);
-            let oneself =
-                caller.subject == Subject::User(user) && matches!(section, Section::Person | Section::Contact);
+            let oneself = caller.subject == Subject::User(user)
+                && !suspended
+                && matches!(section, Section::Person | Section::Contact);
             if managed || oneself {
                 return Ok(());
             }

@@ -121,6 +121,11 @@ impl Registry {
         self.change(caller, |directory, _| {
             let kept = directory.registry().role(&request.role_id).ok_or_else(|| not_found("role"))?;
             check_etag(&request.etag, kept.sequence)?;
+            // the state knows of its own grants alone; files name holders, too
+            if directory.is_held(&request.role_id) {
+                let text = "somebody holds this role; delete those grants, or take it out of the directory's files";
+                return Err(problem::field(Code::FailedPrecondition, "ROLE_IN_USE", "role_id", text));
+            }
             Ok((vec![Change::RoleRemoved(request.role_id.clone())], ()))
         })
         .await?;

@@ -134,20 +134,15 @@ impl Registry {
 
     /// Checks a person as the person is to be, and keeps what is known under a revision that nothing names yet.
     async fn new_user(&self, id: Uuid, user: &User) -> Result<kept::User, Status> {
-        let checked = self.checked(user)?;
-        self.keep_new(id, user, checked).await
+        let kept = new_person(id, user, self.checked(user)?);
+        self.keep_profile(UserId::new(id), kept.revision, user).await?;
+        Ok(kept)
     }
 
     /// Checks what is sent of a person: under which id a patient, and in which ward.
     pub(crate) fn checked(&self, user: &User) -> Result<Place, Status> {
         profiles::check(user, (self.clock)())?;
         place(user)
-    }
-
-    /// Keeps what is known of a person that was checked.
-    pub(crate) async fn keep_new(&self, id: Uuid, user: &User, (patient, ward): Place) -> Result<kept::User, Status> {
-        let revision = self.keep_profile(UserId::new(id), user).await?;
-        Ok(kept::User { id, patient, ward, suspended: user.suspended, revision })
     }
 
     /// A person as those see them who manage people.
@@ -217,6 +212,11 @@ impl Registry {
         .await?;
         Ok(DeleteUserResponse {})
     }
+}
+
+/// A person under a revision of its own, of which nothing is kept yet.
+pub(crate) fn new_person(id: Uuid, user: &User, (patient, ward): Place) -> kept::User {
+    kept::User { id, patient, ward, suspended: user.suspended, revision: Uuid::now_v7() }
 }
 
 /// Under which id a person is a patient, and in which ward.

@@ -119,6 +119,11 @@ impl Directory {
         grants
     }
 
+    /// Whether anybody holds a role, by a file or by the registry.
+    pub fn is_held(&self, role: &str) -> bool {
+        self.sources().iter().any(|links| links.users.values().flatten().any(|(held, _)| held == role))
+    }
+
     /// Whether anybody has this id.
     pub fn knows(&self, user: UserId) -> bool {
         self.files.users.contains_key(&user) || self.registry.user(&user.uuid()).is_some()

@@ -3,9 +3,12 @@
 mod credentials;
 mod devices;
 mod imports;
+mod lists;
 mod notices;
 mod people;
+mod recorded;
 mod roles;
+mod sections;
 
 use anyhow::Context;
 use auth::demo_person;

@@ -98,6 +98,10 @@ async fn a_devices_token_counts_only_on_a_connection_of_that_device() -> anyhow:
     assert_eq!(stolen, said(Code::Unauthenticated, "OTHER_DEVICE"));
     assert_eq!(write(wrong.clone(), &other, Some(&token)).await?, stolen, "nor does it become the other");
     assert_eq!(write(wrong, &mine, Some("garbage")).await?, said(Code::Unauthenticated, "INVALID_TOKEN"));
+    let mut request = Request::new(builders::write(&other, 1, vec![pulse(60.0, clock::now())]));
+    request.metadata_mut().insert("authorization", "Basic d2FyZDpsaW5l".parse()?);
+    let odd = IngestServiceClient::new(secure.device(&other)?).write_readings(request).await;
+    assert_eq!(Problem::from(odd)?.reason, "NO_TOKEN", "what is no token is not taken for none");
     for issued in [Some(secure.ca.device(mine.device)?), Some(secure.ca.client()?), None] {
         let channel = secure.channel(issued.as_ref())?;
         assert_eq!(write(channel, &mine, Some(&token)).await?.0, Code::Ok);
@@ -201,6 +205,28 @@ async fn a_connection_ends_with_its_certificate() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn neither_a_certificate_nor_a_token_beside_it_opens_anything_after_its_end() -> anyhow::Result<()> {
+    // long before the files are looked at again, and connections with them
+    let secure = Secure::start(&["tls.reload_seconds=600"]).await?;
+    let bed = Bed::numbered(0);
+    let channel = secure.channel(Some(&secure.ca.with_uris(&[&uri(&bed)], 4)?))?;
+    let token = secure.sandbox.device_token(bed.device)?;
+    let mut lines = Vec::new();
+    for (token, stream) in [(Some(token.as_str()), bed.stream), (None, Bed::numbered(1).stream)] {
+        let line = Line::start(IngestServiceClient::new(channel.clone()), token).await?;
+        lines.push(line.opened(&Bed { stream, ..bed }, 0).await?.0);
+    }
+    for line in lines {
+        let (_, _, status) = line.until_end().await?;
+        assert_eq!(Problem::of(&status.context("no reason")?).reason, "TOKEN_EXPIRED");
+    }
+    for token in [Some(token.as_str()), None] {
+        assert_eq!(write(channel.clone(), &bed, token).await?.0, Code::Unauthenticated);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_servers_certificate_changes_while_it_runs_and_a_broken_one_changes_nothing() -> anyhow::Result<()> {
     let secure = Secure::start(&["tls.reload_seconds=1"]).await?;
     let bed = Bed::numbered(0);
@@ -220,12 +246,16 @@ async fn the_servers_certificate_changes_while_it_runs_and_a_broken_one_changes_
         until("a failure", failures, |n| *n > before).await?;
         assert_eq!(secure.serial().await?, second.serial, "{broken:?}");
     }
-    fs::write(secure.ca.crl_file(), "")?;
     let third = secure.ca.server()?;
-    secure.replace(&third)?;
-    let before = failures().await?;
-    until("an empty revocation list to be refused", failures, |n| *n > before).await?;
-    assert_eq!(secure.serial().await?, second.serial);
+    let list = fs::read_to_string(secure.ca.crl_file())?;
+    let [cut, garbled] = [list[..list.len() / 2].to_owned(), list.replacen("MI", "AA", 1)];
+    for broken in ["", "no list", &cut, &garbled] {
+        fs::write(secure.ca.crl_file(), broken)?;
+        secure.replace(&third)?;
+        let before = failures().await?;
+        until("a broken revocation list to be refused", failures, |n| *n > before + 1.0).await?;
+        assert_eq!(secure.serial().await?, second.serial, "{broken:?}");
+    }
     secure.ca.revoke(&secure.ca.client()?.serial)?;
     secure.shows(&third.serial).await?;
 

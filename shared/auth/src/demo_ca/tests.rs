@@ -72,6 +72,29 @@ fn a_device_gets_what_it_is_and_not_what_it_asks_for() {
 }
 
 #[test]
+fn nothing_that_a_request_asks_for_is_in_its_certificate() {
+    let devices = ca().1.into_devices();
+    let key = KeyPair::generate().unwrap();
+    let mut wanted = CertificateParams::default();
+    wanted.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    wanted.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    wanted.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::Any];
+    wanted.distinguished_name.push(DnType::CommonName, "somebody else");
+    wanted.subject_alt_names = vec![SanType::DnsName("localhost".try_into().unwrap())];
+    let asked = wanted.serialize_request(&key).unwrap().pem().unwrap();
+    let issued = der(&devices.issue(DEVICE.parse().unwrap(), &asked, Nanos::MIN).unwrap());
+    let (_, parsed) = X509Certificate::from_der(&issued).unwrap();
+    assert!(!parsed.is_ca());
+    let usage = parsed.key_usage().unwrap().unwrap().value;
+    assert!(usage.digital_signature() && !usage.key_cert_sign() && !usage.crl_sign());
+    let usage = parsed.extended_key_usage().unwrap().unwrap().value;
+    assert!(usage.client_auth && !usage.server_auth && !usage.any);
+    assert_eq!(parsed.subject().to_string(), format!("O={NAME}"));
+    let names = parsed.subject_alternative_name().unwrap().unwrap();
+    assert_eq!(names.value.general_names.len(), 1, "{:?}", names.value);
+}
+
+#[test]
 fn a_request_that_is_not_signed_with_its_key_is_refused() {
     let devices = ca().1.into_devices();
     let device: DeviceId = DEVICE.parse().unwrap();

@@ -227,6 +227,7 @@ impl State {
         self.links.set_person(user_id, None, None, false);
         if let Some(patient) = user.value.patient.map(PatientId::new) {
             self.links.people.remove(&patient);
+            self.links.wards.remove(&patient);
         }
         Ok(())
     }

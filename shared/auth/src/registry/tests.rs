@@ -106,6 +106,32 @@ fn roles_and_relations_open_what_they_should_and_close_it_again() {
 }
 
 #[test]
+fn who_is_gone_leaves_nothing_in_force() {
+    let own = Uuid::from_u128(5);
+    let base = [user(PATIENT, Some(PATIENT)), user(NURSE, Some(own)), grant(10, "nurse", None), care_team(0, 5_000)];
+    let gone = after(&[&base[..], &[Change::UserRemoved(NURSE)]].concat());
+    assert!(gone.registry().grant(&Uuid::from_u128(10)).is_none());
+    assert_eq!(gone.registry().relation(&Uuid::from_u128(20)).map(|kept| kept.value.to), Some(NOW.0));
+    let identity = Identity {
+        subject: Subject::User(UserId::new(NURSE)),
+        scope: None,
+        issued_at: Nanos(0),
+        expires_at: Nanos::MAX,
+    };
+    let facts = gone.facts(&gone.principal(&identity, None), PatientId::new(own));
+    assert_eq!(facts, model::access::Facts::default(), "neither oneself nor a ward");
+    assert!(!gone.is_patient(PatientId::new(own)));
+    // whoever has the id next gets nothing with it
+    let next = [Change::UserRemoved(NURSE), user(NURSE, None), grant(11, "nurse", None)];
+    assert_eq!(reads(&after(&[&base[..], &next].concat()), NOW.0), Err(Denied::NoRelation));
+    let other = [Change::UserRemoved(NURSE), user(Uuid::from_u128(6), Some(own))];
+    assert_eq!(
+        after(&[&base[..], &other].concat()).registry().person_of(PatientId::new(own)),
+        Some(UserId::new(Uuid::from_u128(6)))
+    );
+}
+
+#[test]
 fn an_emergency_opens_one_patient_for_its_time_and_the_purpose_is_that() {
     let emergency = BreakGlass {
         id: Uuid::from_u128(40),
@@ -152,6 +178,13 @@ fn devices_send_for_the_patient_of_the_time_with_credentials_that_count() {
 }
 
 #[test]
+fn what_the_registry_says_of_a_device_counts_before_what_a_file_says() {
+    let mut directory = after(&[Change::Device(device(MONITOR, None, DeviceStatus::Revoked))]);
+    directory.add("beds.toml", &format!("[[device]]\nid = \"{MONITOR}\"\nmodel = \"m\"\n")).unwrap();
+    assert_eq!(directory.assignments(DeviceId::new(MONITOR), Nanos::MAX), Err(NoDevice::Revoked));
+}
+
+#[test]
 fn what_contradicts_the_rest_is_refused_and_changes_nothing() {
     let mac = Some("00:00:5e:00:53:01");
     let base = [
@@ -165,10 +198,15 @@ fn what_contradicts_the_rest_is_refused_and_changes_nothing() {
         let permissions = names.iter().map(|&name| name.to_owned()).collect();
         Change::Role(Role { id: "r".into(), category: String::new(), permissions, may_grant: vec![] })
     };
+    let lets = |name: &str| {
+        let (permissions, may_grant) = (vec![], vec![name.to_owned()]);
+        Change::Role(Role { id: "r".into(), category: String::new(), permissions, may_grant })
+    };
     let cases = [
         (user(NURSE, Some(PATIENT)), "PATIENT_TAKEN"),
         (Change::UserRemoved(NURSE), "NO_SUCH_USER"),
         (role(&["readings.read", "readings.delete"]), "UNKNOWN_PERMISSION"),
+        (lets("readings.delete"), "UNKNOWN_PERMISSION"),
         (Change::RoleRemoved("nurse".into()), "ROLE_IN_USE"),
         (Change::RoleRemoved("pilot".into()), "NO_SUCH_ROLE"),
         (grant(11, "pilot", None), "NO_SUCH_ROLE"),

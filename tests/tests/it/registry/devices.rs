@@ -7,9 +7,9 @@ use proto::{
     convert,
     registry::v1::{
         Assignment, ClaimDeviceRequest, ClaimDeviceResponse, CreateAssignmentRequest, CreateDeviceRequest,
-        CreateDeviceResponse, Device, EndAssignmentRequest, GetDeviceRequest, ListDevicesRequest,
-        RenewDeviceTokenRequest, ReportDeviceRequest, RevokeDeviceRequest, RotateDeviceRequest,
-        enrolment_service_client::EnrolmentServiceClient,
+        CreateDeviceResponse, Device, EndAssignmentRequest, GetDeviceRequest, ListAssignmentsRequest,
+        ListDevicesRequest, RenewDeviceTokenRequest, ReportDeviceRequest, RevokeDeviceRequest, RotateDeviceRequest,
+        UpdateDeviceRequest, enrolment_service_client::EnrolmentServiceClient,
     },
     telemetry::v1::WriteReadingsResponse,
 };
@@ -83,6 +83,7 @@ async fn a_device_is_registered_claimed_assigned_and_revoked() -> anyhow::Result
     let device = made.device.context("a device")?;
     assert_eq!((device.mac.as_str(), device.status.as_str()), ("00:00:5e:00:53:01", "registered"));
 
+    let mut answers = Vec::new();
     for (id, code) in [
         (&device.device_id, "WRONG-WRONG"),
         (&Uuid::new_v4().to_string(), made.claim_code.as_str()),
@@ -90,7 +91,9 @@ async fn a_device_is_registered_claimed_assigned_and_revoked() -> anyhow::Result
     ] {
         let refused = claim(&sandbox, id, code).await?.err().context("a refusal")?;
         assert_eq!(refused.code(), Code::Unauthenticated);
+        answers.push((refused.message().to_owned(), refused.details().to_vec()));
     }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "nobody learns which devices there are");
     let claimed = claim(&sandbox, &device.device_id, &made.claim_code.to_lowercase()).await??;
     assert!(claim(&sandbox, &device.device_id, &made.claim_code).await?.is_err(), "a code serves once");
 
@@ -185,12 +188,13 @@ async fn rotation_and_revocation_reach_open_streams_within_seconds() -> anyhow::
         assert_eq!((problem.code, problem.reason.as_str()), (Code::PermissionDenied, "DEVICE_REVOKED"));
         assert!(began.elapsed() < EFFECT, "{:?}", began.elapsed());
         assert!(write(&sandbox, &token, &bed, 1).await?.is_err(), "the old token opens nothing");
-        let mut itself = Asking::with(&sandbox, token).await?;
+        let mut itself = Asking::with(&sandbox, token.clone()).await?;
         let request = itself.request(RenewDeviceTokenRequest::default());
         refused!(itself.client.renew_device_token(request).await, PermissionDenied, "DEVICE_REVOKED");
         if let Some(code) = code {
-            let token = claim(&sandbox, &device_id, &code).await??.token;
-            assert_eq!(write(&sandbox, &token, &bed, 1).await??.refused[0].reason, "NOT_ASSIGNED");
+            let next = claim(&sandbox, &device_id, &code).await??.token;
+            assert_eq!(write(&sandbox, &next, &bed, 1).await??.refused[0].reason, "NOT_ASSIGNED");
+            assert!(write(&sandbox, &token, &bed, 2).await?.is_err(), "the next token does not bring the old one back");
         } else {
             assert!(claim(&sandbox, &device_id, &made.claim_code).await?.is_err());
         }
@@ -237,5 +241,110 @@ async fn a_fleet_is_its_integrators_and_addresses_are_unique() -> anyhow::Result
     let request = first.request(RevokeDeviceRequest { device_id, retire: true });
     first.client.revoke_device(request).await?;
     assert!(register(&mut second, monitor("00:00:5e:00:53:01")).await.is_ok());
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_its_integrator_changes_a_device_and_not_a_stale_one() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let mut admin = Asking::demo(&sandbox, "administrator").await?;
+    let mut first = Asking::demo(&sandbox, "device-integrator").await?;
+    let other = person(&mut admin, "Ivo Integrator", false).await?;
+    grant(&mut admin, &other.user_id, "device-integrator").await?;
+    let mut second = Asking::user(&sandbox, other.user_id.parse()?).await?;
+    let mine = register(&mut first, monitor("00:00:5e:00:53:01")).await?.into_inner().device.context("a device")?;
+    for device_id in [mine.device_id.clone(), Uuid::new_v4().to_string()] {
+        let device = Device { device_id: device_id.clone(), ..monitor("") };
+        let request = second.request(UpdateDeviceRequest { device: Some(device), update_mask: None });
+        refused!(second.client.update_device(request).await, NotFound, "NOT_FOUND");
+        let request = second.request(RotateDeviceRequest { device_id: device_id.clone() });
+        refused!(second.client.rotate_device(request).await, NotFound, "NOT_FOUND");
+        let request = second.request(RevokeDeviceRequest { device_id: device_id.clone(), retire: true });
+        refused!(second.client.revoke_device(request).await, NotFound, "NOT_FOUND");
+        let request = second.request(ListAssignmentsRequest { device_id, patient_id: String::new() });
+        refused!(second.client.list_assignments(request).await, NotFound, "NOT_FOUND");
+    }
+    // with another address the first one is free; a stale tag changes nothing
+    let moved = Device { device_id: mine.device_id.clone(), etag: mine.etag, ..monitor("00:00:5e:00:53:02") };
+    let update = || UpdateDeviceRequest { device: Some(moved.clone()), update_mask: None };
+    let request = first.request(update());
+    first.client.update_device(request).await?;
+    let request = first.request(update());
+    refused!(first.client.update_device(request).await, Aborted, "ETAG_MISMATCH");
+    assert!(register(&mut second, monitor("00:00:5e:00:53:01")).await.is_ok());
+    let taken = Device { etag: String::new(), ..Device { mac: "00:00:5e:00:53:01".into(), ..moved.clone() } };
+    let request = first.request(UpdateDeviceRequest { device: Some(taken), update_mask: None });
+    refused!(first.client.update_device(request).await, AlreadyExists, "MAC_TAKEN");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_code_that_was_taken_back_claims_nothing_and_what_is_retired_stays_so() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let mut integrator = Asking::demo(&sandbox, "device-integrator").await?;
+    for retire in [false, true] {
+        let made = register(&mut integrator, monitor("")).await?.into_inner();
+        let device_id = made.device.context("a device")?.device_id;
+        let request = integrator.request(RotateDeviceRequest { device_id: device_id.clone() });
+        let rotated = integrator.client.rotate_device(request).await?.into_inner().claim_code;
+        assert!(claim(&sandbox, &device_id, &made.claim_code).await?.is_err(), "the next code is in its place");
+        let request = integrator.request(RevokeDeviceRequest { device_id: device_id.clone(), retire });
+        integrator.client.revoke_device(request).await?;
+        assert!(claim(&sandbox, &device_id, &rotated).await?.is_err(), "it was never used, and is good for nothing");
+        let request = integrator.request(RotateDeviceRequest { device_id: device_id.clone() });
+        let again = integrator.client.rotate_device(request).await;
+        if !retire {
+            let code = again?.into_inner().claim_code;
+            let mut itself = Asking::with(&sandbox, claim(&sandbox, &device_id, &code).await??.token).await?;
+            let request = itself.request(RenewDeviceTokenRequest::default());
+            itself.client.renew_device_token(request).await.context("a token counts from the start")?;
+            continue;
+        }
+        refused!(again, FailedPrecondition, "RETIRED");
+        let request = integrator.request(RevokeDeviceRequest { device_id, retire: false });
+        refused!(integrator.client.revoke_device(request).await, FailedPrecondition, "RETIRED");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_assignment_is_ended_by_who_cares_for_the_patient_and_never_made_longer() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let mut admin = Asking::demo(&sandbox, "administrator").await?;
+    let mut integrator = Asking::demo(&sandbox, "device-integrator").await?;
+    let [patient, other] = [person(&mut admin, "P", true).await?, person(&mut admin, "O", true).await?];
+    let mut nurses = Vec::new();
+    for patient in [&patient, &other] {
+        let nurse = person(&mut admin, "N", false).await?;
+        grant(&mut admin, &nurse.user_id, "nurse").await?;
+        tie(&mut admin, &nurse.user_id, "care-team", &patient.patient_id).await?;
+        nurses.push(Asking::user(&sandbox, nurse.user_id.parse()?).await?);
+    }
+    let mut ids = Vec::new();
+    for (nurse, patient) in nurses.iter_mut().zip([&patient, &other]) {
+        let device = register(&mut integrator, monitor("")).await?.into_inner().device.context("a device")?;
+        let made = assign(nurse, &device.device_id, &patient.patient_id, (1_000, 2_000)).await?;
+        ids.push(made.assignment_id);
+    }
+    let end = async |asking: &mut Asking, id: &str, seconds: i64| {
+        let at = Some(convert::timestamp(model::Nanos(seconds * model::Nanos::SECOND)));
+        let request = asking.request(EndAssignmentRequest { assignment_id: id.to_owned(), at });
+        asking.client.end_assignment(request).await
+    };
+    let hidden = end(&mut nurses[1], &ids[0], 1_500).await.err().context("a refusal")?;
+    let missing = end(&mut nurses[1], &Uuid::new_v4().to_string(), 1_500).await.err().context("a refusal")?;
+    assert_eq!((hidden.code(), hidden.message()), (missing.code(), missing.message()));
+    assert_eq!(hidden.code(), Code::NotFound);
+    for seconds in [1_000, 2_001] {
+        let answer = end(&mut nurses[0], &ids[0], seconds).await;
+        assert_eq!(refused!(answer, InvalidArgument, "TIME_OUT_OF_RANGE"), "at", "{seconds}");
+    }
+    end(&mut nurses[0], &ids[0], 1_500).await?;
+    for (nurse, patient, own) in [(0, &patient, &ids[0]), (1, &other, &ids[1])] {
+        let (device_id, patient_id) = (String::new(), patient.patient_id.clone());
+        let request = nurses[nurse].request(ListAssignmentsRequest { device_id, patient_id });
+        let listed = nurses[nurse].client.list_assignments(request).await?.into_inner().assignments;
+        assert_eq!(listed.iter().map(|one| &one.assignment_id).collect::<Vec<_>>(), [own]);
+    }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Many rows at once: a bad one is refused by itself.
 
-use super::{Asking, refusal, refused};
-use proto::registry::v1::{ImportDevicesRequest, ImportUsersRequest, ListUsersRequest};
+use super::{Asking, grant, person, refusal, refused};
+use proto::registry::v1::{CreateRoleRequest, ImportDevicesRequest, ImportUsersRequest, ListUsersRequest, Role};
 use tests::Sandbox;
 use tonic::Code;
 
@@ -55,5 +55,28 @@ async fn devices_come_with_their_claim_codes() -> anyhow::Result<()> {
     let mut nurse = Asking::demo(&sandbox, "nurse").await?;
     let request = nurse.request(ImportDevicesRequest { csv: "name\nOne\n".into() });
     refused!(nurse.client.import_devices(request).await, PermissionDenied, "NOT_PERMITTED");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_import_grants_no_more_than_a_grant_would() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let mut admin = Asking::demo(&sandbox, "administrator").await?;
+    for (id, permissions, field) in
+        [("clerk", &["users.manage"][..], "role"), ("granter", &["users.manage", "roles.manage"], "permissions")]
+    {
+        let user = person(&mut admin, id, false).await?;
+        let permissions = permissions.iter().map(|&name| name.to_owned()).collect();
+        let role = Role { role_id: id.into(), permissions, ..Role::default() };
+        let request = admin.request(CreateRoleRequest { role: Some(role) });
+        admin.client.create_role(request).await?;
+        grant(&mut admin, &user.user_id, id).await?;
+        let mut importing = Asking::user(&sandbox, user.user_id.parse()?).await?;
+        let csv = format!("user_id,name,role\n,A,nurse\n,B,\n{},C,\n", user.user_id);
+        let request = importing.request(ImportUsersRequest { csv });
+        let report = importing.client.import_users(request).await?.into_inner();
+        let refused: Vec<_> = report.refused.iter().map(|row| (row.row, row.field.as_str())).collect();
+        assert_eq!((report.imported, &refused[..]), (1, &[(1, field), (3, "id")][..]), "{id}");
+    }
     Ok(())
 }

@@ -14,7 +14,7 @@ use proto::{
     },
     telemetry::v1::LatestReadingsRequest,
 };
-use tests::{Sandbox, with_token};
+use tests::{Sandbox, wait::until, with_token};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -263,5 +263,82 @@ async fn consent_and_emergencies_count_at_once_and_can_be_explained() -> anyhow:
         let request = own.request(CreateConsentRequest { consent: Some(consent) });
         assert_eq!(refusal(own.client.create_consent(request).await)?.2, field);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_consent_is_its_patients_and_counts_until_its_end() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let mut admin = Asking::demo(&sandbox, "administrator").await?;
+    let nurse = person(&mut admin, "Nina Nurse", false).await?;
+    grant(&mut admin, &nurse.user_id, "nurse").await?;
+    let mut patients = Vec::new();
+    for name in ["Pat", "Otto"] {
+        let patient = person(&mut admin, name, true).await?;
+        grant(&mut admin, &patient.user_id, "patient").await?;
+        tie(&mut admin, &nurse.user_id, "care-team", &patient.patient_id).await?;
+        patients.push((Asking::user(&sandbox, patient.user_id.parse()?).await?, patient));
+    }
+    let now = node::clock::now();
+    let second = |seconds: i64| Some(proto::convert::timestamp(now.plus(seconds * model::Nanos::SECOND)));
+    let mut ids = Vec::new();
+    // one that is over, one that is not yet, one that is over soon
+    for (from, to) in [(-20, -10), (3_600, 7_200), (-20, 3)] {
+        let (asking, patient) = &mut patients[0];
+        let (patient_id, bars) = (patient.patient_id.clone(), "anyone".into());
+        let consent = Consent { patient_id, bars, from: second(from), to: second(to), ..Consent::default() };
+        let request = asking.request(CreateConsentRequest { consent: Some(consent) });
+        let made = asking.client.create_consent(request).await?.into_inner().consent.context("a consent")?;
+        let reads = reads(&sandbox, &nurse.user_id, &patients[0].1.patient_id, None).await?;
+        assert_eq!(reads, to != 3, "{from} to {to}");
+        ids.push(made.consent_id);
+    }
+    let open = async || reads(&sandbox, &nurse.user_id, &patients[0].1.patient_id, None).await;
+    until("its end", open, |reads| *reads).await?;
+
+    // another patient neither sees them nor takes them back
+    let (other, patient) = &mut patients[1];
+    let request = other.request(ListConsentsRequest { patient_id: patient.patient_id.clone() });
+    assert!(other.client.list_consents(request).await?.into_inner().consents.is_empty());
+    for id in [&ids[1], &Uuid::new_v4().to_string()] {
+        let (patient_id, consent_id) = (patient.patient_id.clone(), id.clone());
+        let request = other.request(RevokeConsentRequest { patient_id, consent_id });
+        refused!(other.client.revoke_consent(request).await, NotFound, "NOT_FOUND");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_emergency_ends_and_is_reviewed_by_another_who_may() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let mut admin = Asking::demo(&sandbox, "administrator").await?;
+    let patient = person(&mut admin, "Pat Doe", true).await?;
+    let nurse = person(&mut admin, "Nina Nurse", false).await?;
+    for role in ["nurse", "auditor"] {
+        grant(&mut admin, &nurse.user_id, role).await?;
+    }
+    let mut nursing = Asking::user(&sandbox, nurse.user_id.parse()?).await?;
+    for (asked, minutes) in [(0, 60), (60, 60), (5, 5)] {
+        let request = nursing.request(OpenBreakGlassRequest {
+            patient_id: patient.patient_id.clone(),
+            reason: "life-threat".into(),
+            text: "no pulse, alone on the ward".into(),
+            minutes: asked,
+        });
+        let opened = nursing.client.open_break_glass(request).await?.into_inner().break_glass.context("one")?;
+        let seconds =
+            |stamp: Option<proto::prost_types::Timestamp>| stamp.map(|stamp| stamp.seconds).unwrap_or_default();
+        assert_eq!(seconds(opened.to) - seconds(opened.from), minutes * 60);
+        let (break_glass_id, outcome) = (opened.break_glass_id, "justified".to_owned());
+        let review = ReviewBreakGlassRequest { break_glass_id, outcome, text: String::new() };
+        let request = nursing.request(review.clone());
+        refused!(nursing.client.review_break_glass(request).await, PermissionDenied, "SELF_GRANT");
+        let request = admin.request(review);
+        admin.client.review_break_glass(request).await?;
+    }
+    let request = admin.request(ListBreakGlassRequest { unreviewed: true });
+    assert!(admin.client.list_break_glass(request).await?.into_inner().break_glass.is_empty());
+    let request = admin.request(ListBreakGlassRequest { unreviewed: false });
+    assert_eq!(admin.client.list_break_glass(request).await?.into_inner().break_glass.len(), 3);
     Ok(())
 }

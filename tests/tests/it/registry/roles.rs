@@ -68,6 +68,9 @@ async fn roles_are_data_and_nobody_passes_on_what_they_lack() -> anyhow::Result<
     // a role that somebody holds stays; a stale tag changes nothing; a grant that is gone opens nothing
     let request = admin.request(DeleteRoleRequest { role_id: "deputy".into(), etag: String::new() });
     refused!(admin.client.delete_role(request).await, FailedPrecondition, "ROLE_IN_USE");
+    // also one whom a file says so
+    let request = admin.request(DeleteRoleRequest { role_id: "administrator".into(), etag: String::new() });
+    refused!(admin.client.delete_role(request).await, FailedPrecondition, "ROLE_IN_USE");
     let stale = Role { etag: "1".into(), ..reader };
     let request = admin.request(UpdateRoleRequest { role: Some(stale), update_mask: None });
     refused!(admin.client.update_role(request).await, Aborted, "ETAG_MISMATCH");
@@ -118,5 +121,65 @@ async fn relations_have_the_fields_of_their_kind() -> anyhow::Result<()> {
         let request = admin.request(CreateRelationRequest { relation: Some(good) });
         admin.client.create_relation(request).await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_does_not_grow_by_what_its_author_lacks() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let mut admin = Asking::demo(&sandbox, "administrator").await?;
+    let deputy = person(&mut admin, "Dora Deputy", false).await?;
+    let limited = Role { may_grant: vec!["readings.read".into()], ..role("deputy", &["roles.manage"]) };
+    create(&mut admin, limited).await?;
+    grant(&mut admin, &deputy.user_id, "deputy").await?;
+    let mut deputising = Asking::user(&sandbox, deputy.user_id.parse()?).await?;
+    let made = create(&mut deputising, role("reader", &["readings.read"])).await?;
+    let lets = |name: &str| Role { may_grant: vec![name.into()], ..role("other", &[]) };
+    let lacks = create(&mut deputising, lets("audit.read")).await;
+    assert_eq!(refused!(lacks.map(Response::new), PermissionDenied, "LACKS_PERMISSION"), "may_grant");
+    let unknown = create(&mut admin, lets("planes.fly")).await;
+    assert_eq!(refused!(unknown.map(Response::new), InvalidArgument, "UNKNOWN_PERMISSION"), "may_grant");
+
+    let mut update = async |role: Role, path: &str| {
+        let update_mask = Some(FieldMask { paths: vec![path.into()] });
+        let request = deputising.request(UpdateRoleRequest { role: Some(role), update_mask });
+        deputising.client.update_role(request).await
+    };
+    let wider = update(role("reader", &["readings.read", "audit.read"]), "permissions").await;
+    assert_eq!(refused!(wider, PermissionDenied, "LACKS_PERMISSION"), "permissions");
+    let wider = update(Role { role_id: "reader".into(), ..lets("audit.read") }, "may_grant").await;
+    assert_eq!(refused!(wider, PermissionDenied, "LACKS_PERMISSION"), "may_grant");
+    // to take away is everybody's who manages roles; only what is added counts
+    update(role("auditor", &["audit.read"]), "permissions").await?;
+    update(Role { role_id: "reader".into(), ..lets("readings.read") }, "may_grant").await?;
+
+    let request = admin.request(DeleteRoleRequest { role_id: "reader".into(), etag: made.etag });
+    refused!(admin.client.delete_role(request).await, Aborted, "ETAG_MISMATCH");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_grant_reaches_no_further_than_what_its_author_may_pass_on() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let mut admin = Asking::demo(&sandbox, "administrator").await?;
+    let [head, nurse] = [person(&mut admin, "Hella Head", false).await?, person(&mut admin, "N", false).await?];
+    create(&mut admin, role("granter", &["roles.manage"])).await?;
+    grant(&mut admin, &head.user_id, "granter").await?;
+    let give = async |asking: &mut Asking, user_id: &str, role_id: &str, ward: &str, study: &str| {
+        let (user_id, role_id) = (user_id.to_owned(), role_id.to_owned());
+        let grant = Grant { user_id, role_id, ward: ward.into(), study: study.into(), ..Grant::default() };
+        let request = asking.request(CreateGrantRequest { grant: Some(grant) });
+        asking.client.create_grant(request).await
+    };
+    // an administrator in one ward alone
+    give(&mut admin, &head.user_id, "administrator", "icu", "").await?;
+    let mut heading = Asking::user(&sandbox, head.user_id.parse()?).await?;
+    for (ward, study) in [("", ""), ("two", ""), ("", "icu")] {
+        let further = give(&mut heading, &nurse.user_id, "nurse", ward, study).await;
+        assert_eq!(refused!(further, PermissionDenied, "LACKS_PERMISSION"), "permissions");
+    }
+    give(&mut heading, &nurse.user_id, "nurse", "icu", "").await?;
+    let wider = create(&mut heading, role("reader", &["readings.read"])).await;
+    refused!(wider.map(Response::new), PermissionDenied, "LACKS_PERMISSION");
     Ok(())
 }
