@@ -53,6 +53,8 @@ pub(crate) async fn routes(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let mut routes = Routes::builder();
+    // what is told of each service, and of the node as a whole
+    let mut names = vec![""];
     routes.add_service(health_service);
     // older tools ask for v1alpha
     routes.add_service(descriptors().build_v1()?).add_service(descriptors().build_v1alpha()?);
@@ -69,7 +71,7 @@ pub(crate) async fn routes(
         let ingest =
             Ingest::new(Arc::clone(publisher), gate.directory().clone(), positions, limits, clock::now, stop.clone());
         routes.add_service(gate.before(ingest.service()));
-        health.set_serving::<IngestServiceServer<Ingest>>().await;
+        names.push(IngestServiceServer::<Ingest>::NAME);
     }
     // readings are taken also while the audit log is not there: who only sends is not shown anything
     let gate = match &auditor {
@@ -87,16 +89,16 @@ pub(crate) async fn routes(
         let query =
             Arc::new(Query::new(store.timeline.clone(), gate.directory().clone(), sealer, auditor.clone(), clock::now));
         let desk = AuditDesk::new(Arc::clone(&query), store.audit.clone()).service();
-        health.set_service_status(name(&desk), tonic_health::ServingStatus::Serving).await;
+        names.push(name(&desk));
         routes.add_service(gate.before(desk));
         if let Some(key) = config.study_key_file() {
-            let names = Pseudonyms::open(&key, config.study.max_days).context("study.key_file")?;
-            let study = StudyDesk::new(Arc::clone(&query), names).service();
-            health.set_service_status(name(&study), tonic_health::ServingStatus::Serving).await;
+            let pseudonyms = Pseudonyms::open(&key, config.study.max_days).context("study.key_file")?;
+            let study = StudyDesk::new(Arc::clone(&query), pseudonyms).service();
+            names.push(name(&study));
             routes.add_service(gate.before(study));
         }
         routes.add_service(gate.before(query.service()));
-        health.set_serving::<TimelineServiceServer<Query>>().await;
+        names.push(TimelineServiceServer::<Query>::NAME);
     }
     if let Some(auditor) = &auditor
         && services.contains(&Service::Registry)
@@ -114,9 +116,7 @@ pub(crate) async fn routes(
         // a device that claims has no token yet: its code is checked by the service
         let enrolment = registry.clone().enrolment();
         let registry = registry.service();
-        for name in [name(&enrolment), name(&registry)] {
-            health.set_service_status(name, tonic_health::ServingStatus::Serving).await;
-        }
+        names.extend([name(&enrolment), name(&registry)]);
         routes.add_service(enrolment);
         routes.add_service(gate.before(registry));
     }
@@ -124,11 +124,13 @@ pub(crate) async fn routes(
         && services.contains(&Service::Writer)
     {
         let desk = QuarantineDesk::new(store.quarantine.clone(), Arc::clone(publisher), auditor, clock::now).service();
-        health.set_service_status(name(&desk), tonic_health::ServingStatus::Serving).await;
+        names.push(name(&desk));
         routes.add_service(gate.before(desk));
     }
+    for name in &names {
+        health.set_service_status(*name, tonic_health::ServingStatus::Serving).await;
+    }
     let stop = stop.clone();
-    let names = [IngestServiceServer::<Ingest>::NAME, TimelineServiceServer::<Query>::NAME, ""];
     tokio::spawn(async move {
         stop.cancelled().await;
         for name in names {

@@ -33,7 +33,8 @@ impl Log {
     async fn last(&self) -> anyhow::Result<AuditRecord> {
         let request = tests::with_token(SearchAuditLogRequest::default(), &self.token)?;
         let records = self.client.clone().search_audit_log(request).await?.into_inner().records;
-        records.into_iter().find(|record| record.action != "audit.read").context("no record")
+        let own = |record: &AuditRecord| ["audit.read", "login"].contains(&record.action.as_str());
+        records.into_iter().find(|record| !own(record)).context("no record")
     }
 }
 
