@@ -323,7 +323,10 @@ impl State {
         {
             return Err(Refused::new("MAC_TAKEN", "mac", "another device has this MAC address; retire that one first"));
         }
-        if let Some(mac) = self.devices.get(&device.id).and_then(|kept| kept.value.mac.as_ref()) {
+        // that of a retired one may be another's by now
+        if let Some(mac) = self.devices.get(&device.id).and_then(|kept| kept.value.mac.as_ref())
+            && self.macs.get(mac) == Some(&device.id)
+        {
             self.macs.remove(mac);
         }
         if let Some(mac) = device.mac.as_ref().filter(|_| device.status != DeviceStatus::Retired) {

@@ -239,6 +239,13 @@ fn what_contradicts_the_rest_is_refused_and_changes_nothing() {
         Change::Device(device(MONITOR, mac, DeviceStatus::Retired)),
     ];
     assert_eq!(after(&retired).registry().device_with_mac("00:00:5e:00:53:01"), None);
+    // and stays the next one's, whatever becomes of the retired one
+    let next = [
+        Change::Device(device(NURSE, mac, DeviceStatus::Active)),
+        Change::Device(device(MONITOR, None, DeviceStatus::Retired)),
+    ];
+    let changes = [&retired[..], &next].concat();
+    assert_eq!(after(&changes).registry().device_with_mac("00:00:5e:00:53:01"), Some(NURSE));
 }
 
 #[test]
