@@ -20,6 +20,8 @@ use time::OffsetDateTime;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 const NAME: &str = "Wardline demo authority";
+/// What is issued belongs to whoever runs the installation: it says only what for.
+const ISSUED: &str = "Wardline";
 /// Devices renew.
 const DEVICE_SECONDS: i64 = 24 * 60 * 60;
 /// Whoever tries it out should not have to within a season.
@@ -184,7 +186,7 @@ fn authority() -> Result<CertificateParams, Error> {
 
 fn wanted(usage: Usage, seconds: i64) -> Result<CertificateParams, Error> {
     let mut wanted = dated(seconds)?;
-    wanted.distinguished_name.push(DnType::OrganizationName, NAME);
+    wanted.distinguished_name.push(DnType::OrganizationName, ISSUED);
     wanted.is_ca = IsCa::ExplicitNoCa;
     wanted.use_authority_key_identifier_extension = true;
     wanted.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -89,7 +89,7 @@ fn nothing_that_a_request_asks_for_is_in_its_certificate() {
     assert!(usage.digital_signature() && !usage.key_cert_sign() && !usage.crl_sign());
     let usage = parsed.extended_key_usage().unwrap().unwrap().value;
     assert!(usage.client_auth && !usage.server_auth && !usage.any);
-    assert_eq!(parsed.subject().to_string(), format!("O={NAME}"));
+    assert_eq!(parsed.subject().to_string(), format!("O={ISSUED}"));
     let names = parsed.subject_alternative_name().unwrap().unwrap();
     assert_eq!(names.value.general_names.len(), 1, "{:?}", names.value);
 }
