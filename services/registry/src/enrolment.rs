@@ -41,7 +41,7 @@ impl EnrolmentService for Registry {
                 Ok((vec![], ()))
             })
             .await;
-        let decided = waits.as_ref().map(|()| ()).map_err(|_| Denied::Permission(Action::SendReadings.needs()));
+        let decided = waits.as_ref().copied().map_err(|_| Denied::Permission(Action::SendReadings.needs()));
         // before the code is used up: who is not answered tries again with the same
         self.audited(&caller, Action::SendReadings, None, decided, "claim").await?;
         waits?;
