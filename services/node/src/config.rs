@@ -5,7 +5,11 @@ use crate::{client::Remote, gateway::Listen, replay::Target};
 use anyhow::{Context, bail};
 use merge::{merge, put, set};
 use serde::Deserialize;
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 use toml::{Table, Value};
 
 macro_rules! choices {
@@ -77,15 +81,15 @@ sections! {
         max_connections_per_address: usize, connection_age_minutes: u64, drain_seconds: u64,
     }
     Tls {
-        cert_file: PathBuf, key_file: PathBuf, api: bool, client_ca_file: PathBuf, client_auth: ClientAuth, crl_files: Vec<PathBuf>,
-        handshake_timeout_seconds: u64, reload_seconds: u64,
+        cert_file: PathBuf, key_file: PathBuf, api: bool, client_ca_file: PathBuf, client_auth: ClientAuth,
+        crl_files: Vec<PathBuf>, handshake_timeout_seconds: u64, reload_seconds: u64,
     }
     Data { dir: PathBuf }
     Log { kind: LogKind, embedded: EmbeddedLog, kafka: Kafka }
     EmbeddedLog { partitions: u16, max_in_flight_mib: usize, retention_gib: u64, retention_hours: u64 }
     Kafka {
-        brokers: String, topic: String, notices_topic: String, partitions: u16, replication_factor: u16, min_insync_replicas: u16,
-        compression: Compression, max_in_flight_mib: usize, security_protocol: Protocol, ca_file: String,
+        brokers: String, topic: String, notices_topic: String, partitions: u16, replication_factor: u16,
+        min_insync_replicas: u16, compression: Compression, max_in_flight_mib: usize, security_protocol: Protocol, ca_file: String,
         cert_file: String, key_file: String, sasl_mechanism: String, username: String, password: String,
         extra: BTreeMap<String, String>,
     }
@@ -173,21 +177,17 @@ impl Config {
 
     /// Where the directory's files are.
     pub fn directory_dir(&self) -> PathBuf {
-        if self.directory.dir.as_os_str().is_empty() {
-            self.data.dir.join("directory")
-        } else {
-            self.directory.dir.clone()
-        }
+        if is_set(&self.directory.dir) { self.directory.dir.clone() } else { self.data.dir.join("directory") }
     }
 
     /// Where the audit log's signing key and checkpoints are.
     pub fn audit_dir(&self) -> PathBuf {
-        if self.audit.dir.as_os_str().is_empty() { self.data.dir.join("audit") } else { self.audit.dir.clone() }
+        if is_set(&self.audit.dir) { self.audit.dir.clone() } else { self.data.dir.join("audit") }
     }
 
     /// Where the key is from which subjects of studies get their names; none: studies are not offered.
     pub fn study_key_file(&self) -> Option<PathBuf> {
-        if !self.study.key_file.as_os_str().is_empty() {
+        if is_set(&self.study.key_file) {
             return Some(self.study.key_file.clone());
         }
         // of several nodes each would make its own
@@ -261,6 +261,11 @@ impl Config {
         let byte = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
         (text.len() == 64).then(|| (0..64).step_by(2).map(byte).collect())?
     }
+}
+
+/// Whether a path is given: an empty one means none.
+pub(crate) fn is_set(path: &Path) -> bool {
+    !path.as_os_str().is_empty()
 }
 
 /// Reads the settings; where that fails, looks at each key alone, so that every wrong one is named.

@@ -123,7 +123,7 @@ fn next_steps(config: &Config, node: &Node, patient: &str) -> String {
     text += &call("ReadTrend", &format!(r#"{{"patient_id": "{patient}", "metrics": ["8867-4"]}}"#));
     if let Some(api) = node.api {
         text += "\n# the latest values once more, as JSON over HTTP\n";
-        let ca = if config.tls.is_on() && config.tls.api { "--cacert ca.pem " } else { "" };
+        let ca = if config.api_is_encrypted() { "--cacert ca.pem " } else { "" };
         let api = config.api_uri(api);
         text += &format!("curl {ca}-H \"authorization: Bearer $DOCTOR\" {api}/v1/patients/{patient}/latest\n");
     }

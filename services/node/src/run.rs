@@ -92,7 +92,7 @@ impl Node {
         let tls = Tls::open(&config.tls)?;
         let door = Door::new(config, grpc, tls.clone(), Speaks::Http2);
         let api_addr = api.as_ref().map(TcpListener::local_addr).transpose()?;
-        let api_tls = tls.clone().filter(|_| config.tls.api);
+        let api_tls = tls.clone().filter(|_| config.api_is_encrypted());
         let api_door = api.map(|api| Door::new(config, api, api_tls, Speaks::Http));
         let directory = Shared::open(&config.directory_dir()).context("directory")?;
         let verifier = Arc::new(verifier(config)?);

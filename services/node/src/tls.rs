@@ -1,5 +1,5 @@
-//! TLS of the gRPC port and the JSON API: the server's certificate, whose client certificates are believed, and their exchange while
-//! connections are open.
+//! TLS of the gRPC port and the JSON API: the server's certificate, whose client certificates are believed, and their
+//! exchange while connections are open.
 //!
 //! What it promises: a handshake sees the files as they were at most `tls.reload_seconds` ago; files that cannot be used
 //! change nothing; a connection whose client certificate no longer holds (revoked, expired, its authority gone) ends.

@@ -47,7 +47,8 @@ impl Question<'_> {
 }
 
 impl Cursor {
-    pub(crate) fn seal(&self, sealer: &Sealer, context: &[u8], now: Nanos) -> Option<String> {
+    /// The token of the next page.
+    pub(crate) fn seal(&self, sealer: &Sealer, context: &[u8], now: Nanos) -> Result<String, Status> {
         let Key { at, identity, index } = self.after;
         let mut text = Vec::with_capacity(BYTES);
         for time in [now.plus(VALID_NS), self.range.from(), self.range.to(), at] {
@@ -58,7 +59,7 @@ impl Cursor {
         text.extend_from_slice(&identity.sequence.to_le_bytes());
         text.extend_from_slice(&identity.digest.to_le_bytes());
         text.extend_from_slice(&index.to_le_bytes());
-        sealer.seal(&text, context)
+        sealer.seal(&text, context).ok_or_else(|| Status::unavailable("the page token could not be sealed"))
     }
 
     pub(crate) fn open(token: &str, sealer: &Sealer, context: &[u8], now: Nanos) -> Result<Self, Status> {

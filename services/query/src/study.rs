@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use auth::Pseudonyms;
 use model::{
     Nanos, PatientId, Permit, Range, UserId,
-    access::{Action, Denied, Facts, Principal, Subject, decide, decide_any},
+    access::{Action, Denied, Principal, Subject, decide, decide_any},
 };
 use proto::{
     problem,
@@ -67,7 +67,7 @@ impl StudyDesk {
     fn subjects(&self, principal: &Principal, study: &str) -> Vec<String> {
         let (directory, now) = (self.query.directory.get(), (self.query.clock)());
         let may_read = |patient: &PatientId| {
-            let facts: Facts = directory.facts(principal, *patient);
+            let facts = directory.facts(principal, *patient);
             decide(principal, Action::ReadDeidentified, *patient, &facts, now).is_ok()
         };
         let studied = user(principal).map(|user| directory.studied(user, study, now)).unwrap_or_default();
@@ -109,9 +109,7 @@ impl StudyDesk {
             }
         }
         if let (true, Some(after)) = (full, page.last) {
-            let sealed = Cursor { range, after }.seal(&query.sealer, &context, now);
-            response.next_page_token =
-                sealed.ok_or_else(|| Status::unavailable("the page token could not be sealed"))?;
+            response.next_page_token = Cursor { range, after }.seal(&query.sealer, &context, now)?;
         }
         Ok(response)
     }

@@ -58,8 +58,7 @@ pub(crate) async fn read(
         false => response.readings = page.held.iter().flat_map(Readings::each).collect(),
     }
     if let (true, Some(after)) = (full, page.last) {
-        let sealed = Cursor { range, after }.seal(&query.sealer, &context, now);
-        response.next_page_token = sealed.ok_or_else(|| Status::unavailable("the page token could not be sealed"))?;
+        response.next_page_token = Cursor { range, after }.seal(&query.sealer, &context, now)?;
     }
     Ok(response)
 }

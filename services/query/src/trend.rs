@@ -45,8 +45,8 @@ pub(crate) async fn read(
     let mut trends = BTreeMap::new();
     let mut response = ReadTrendResponse::default();
     if let Some(last) = fill(query, permit, hours, &metrics, size, &mut trends).await? {
-        let sealed = Cursor { range, after: Key::end_of(last) }.seal(&query.sealer, &context, now);
-        response.next_page_token = sealed.ok_or_else(|| Status::unavailable("the page token could not be sealed"))?;
+        let next = Cursor { range, after: Key::end_of(last) };
+        response.next_page_token = next.seal(&query.sealer, &context, now)?;
     }
     response.trends = trends.into_values().collect();
     response.trends.sort_by(|a: &Trend, b| a.metric.cmp(&b.metric));

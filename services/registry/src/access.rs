@@ -48,12 +48,11 @@ impl Registry {
         patient: PatientId,
         detail: &str,
     ) -> Result<Permit, Status> {
-        let decided = self.decided(caller, action, patient);
+        let (facts, now) = (self.directory.get().facts(caller, patient), (self.clock)());
+        let decided = decide(caller, action, patient, &facts, now);
         self.audited(caller, action, Some(patient), decided.map(|_| ()), detail).await?;
-        decided.map_err(|denied| {
-            let facts = self.directory.get().facts(caller, patient);
-            problem::refused(caller, action, &facts, denied, (self.clock)())
-        })
+        // by what was looked at, whatever has changed since
+        decided.map_err(|denied| problem::refused(caller, action, &facts, denied, now))
     }
 
     /// What the policy says, not written down.

@@ -1,14 +1,12 @@
 //! What devices get from this installation, and what in its settings does not go together.
 
-use crate::config::{Config, Devices};
+use crate::config::{Config, Devices, is_set};
 use anyhow::Context;
 use auth::{DemoCa, DemoIssuer, DeviceCa, DeviceIssuer, Issuer};
 use registry::Credentials;
-use std::path::Path;
 
 impl Devices {
     pub(super) fn contradictions(&self) -> Vec<String> {
-        let is_set = |path: &Path| !path.as_os_str().is_empty();
         let (key, public) = (is_set(&self.token_key_file), !self.token_public_key_files.is_empty());
         let (cert, ca_key) = (is_set(&self.ca_cert_file), is_set(&self.ca_key_file));
         let rules = [
@@ -24,7 +22,7 @@ impl Devices {
     }
 
     fn signs(&self) -> bool {
-        !self.token_key_file.as_os_str().is_empty()
+        is_set(&self.token_key_file)
     }
 
     fn tokens(&self) -> anyhow::Result<Option<DeviceIssuer>> {
@@ -53,8 +51,7 @@ impl Config {
             return Ok(Credentials { tokens: Some(tokens), authority: Some(authority) });
         }
         let Devices { ca_cert_file, ca_key_file, .. } = &self.devices;
-        let has_ca = !ca_cert_file.as_os_str().is_empty();
-        let authority = has_ca.then(|| DeviceCa::open(ca_cert_file, ca_key_file)).transpose();
+        let authority = is_set(ca_cert_file).then(|| DeviceCa::open(ca_cert_file, ca_key_file)).transpose();
         Ok(Credentials { tokens: self.devices.tokens()?, authority: authority.context("devices.ca_cert_file")? })
     }
 }

@@ -60,7 +60,8 @@ impl Logins {
 
     /// Whether a token or certificate was used here before.
     pub(super) fn knows(&self, credential: &str) -> bool {
-        lock(&self.0.known).contains_key(&self.name(credential))
+        let name = self.name(credential);
+        lock(&self.0.known).contains_key(&name)
     }
 
     /// Writes down that somebody came in. An error: nothing may be answered.
@@ -72,7 +73,7 @@ impl Logins {
             let text = "the audit log did not answer, so nothing is shown; try again";
             problem::unavailable("AUDIT_UNAVAILABLE", text, Duration::from_secs(1))
         })?;
-        let now = clock::now();
+        let (name, now) = (self.name(credential), clock::now());
         let mut known = lock(&self.0.known);
         if known.len() >= REMEMBERED {
             known.retain(|_, ends| now < *ends);
@@ -80,7 +81,7 @@ impl Logins {
         if known.len() >= REMEMBERED {
             known.clear();
         }
-        known.insert(self.name(credential), identity.expires_at);
+        known.insert(name, identity.expires_at);
         Ok(())
     }
 

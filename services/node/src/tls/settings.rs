@@ -1,7 +1,7 @@
 //! What in the settings of TLS does not go together.
 
-use crate::config::{ClientAuth, Config, Tls};
-use std::{net::SocketAddr, path::Path};
+use crate::config::{ClientAuth, Config, Tls, is_set};
+use std::net::SocketAddr;
 
 impl Tls {
     /// Whether the gRPC port is encrypted.
@@ -36,14 +36,15 @@ impl Config {
         format!("{}://{at}", if self.tls.is_on() { "https" } else { "http" })
     }
 
+    /// Whether the JSON API is.
+    pub(crate) fn api_is_encrypted(&self) -> bool {
+        self.tls.is_on() && self.tls.api
+    }
+
     /// Where a client finds the JSON API that listens at `at`.
     pub(crate) fn api_uri(&self, at: SocketAddr) -> String {
-        format!("{}://{at}", if self.tls.is_on() && self.tls.api { "https" } else { "http" })
+        format!("{}://{at}", if self.api_is_encrypted() { "https" } else { "http" })
     }
-}
-
-fn is_set(path: &Path) -> bool {
-    !path.as_os_str().is_empty()
 }
 
 #[cfg(test)]
