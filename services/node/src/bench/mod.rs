@@ -16,6 +16,7 @@ mod memory;
 mod persist;
 mod place;
 mod process;
+mod registry;
 mod report;
 mod revocation;
 mod server;

@@ -75,7 +75,7 @@ pub(super) async fn rows(n_streams: u32, n_rounds: u32, at: &Where) -> anyhow::R
         n_allowed: 0,
         figures: seconds,
         unit: "s",
-        wanted: WANTED_SECONDS,
+        wanted: Some(WANTED_SECONDS),
     };
     Ok(vec![
         row("a quiet stream ends, its device taken out", ended.quiet),

@@ -1,14 +1,12 @@
 //! People, devices and what ties them, arranged by what is asked.
 
 use super::Assignment;
+use imbl::{HashMap, HashSet};
 use model::{
     DeviceId, Nanos, PatientId, UserId,
     access::{Consent, Enrolment, Permission, Relation, RelationKind, Scope},
 };
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// From when to when (half-open).

@@ -4,11 +4,11 @@ use super::{
     Assignment, BreakGlass, Change, Consent, Device, DeviceStatus, Entry, Grant, Refused, Relation, Role, User,
 };
 use crate::directory::{Links, Span, note};
+use imbl::{HashMap, OrdMap};
 use model::{
     DeviceId, Nanos, PatientId, UserId,
     access::{Permission, ROLES, RelationKind},
 };
-use std::collections::{BTreeMap, HashMap, btree_map::Range};
 use uuid::Uuid;
 
 /// Versions of a person that are remembered.
@@ -30,20 +30,20 @@ pub struct Kept<T> {
 /// What a person was like.
 pub type Version = Kept<User>;
 
-/// All that the registry knows, up to a change.
+/// All that the registry knows, up to a change. A clone shares what neither has changed since: each change is made in one.
 #[derive(Clone)]
 pub struct State {
     sequence: u64,
-    users: BTreeMap<Uuid, Kept<User>>,
+    users: OrdMap<Uuid, Kept<User>>,
     /// Oldest first, the present one last.
     versions: HashMap<Uuid, Vec<Version>>,
-    roles: BTreeMap<String, Kept<Role>>,
-    grants: BTreeMap<Uuid, Kept<Grant>>,
-    relations: BTreeMap<Uuid, Kept<Relation>>,
-    consents: BTreeMap<Uuid, Kept<Consent>>,
-    devices: BTreeMap<Uuid, Kept<Device>>,
-    assignments: BTreeMap<Uuid, Kept<Assignment>>,
-    break_glass: BTreeMap<Uuid, Kept<BreakGlass>>,
+    roles: OrdMap<String, Kept<Role>>,
+    grants: OrdMap<Uuid, Kept<Grant>>,
+    relations: OrdMap<Uuid, Kept<Relation>>,
+    consents: OrdMap<Uuid, Kept<Consent>>,
+    devices: OrdMap<Uuid, Kept<Device>>,
+    assignments: OrdMap<Uuid, Kept<Assignment>>,
+    break_glass: OrdMap<Uuid, Kept<BreakGlass>>,
     macs: HashMap<String, Uuid>,
     links: Links,
 }
@@ -59,22 +59,22 @@ impl Default for State {
             may_grant: names(role.may_grant),
         };
         let kept = |value| Kept { value, sequence: 0, at: Nanos(0), by: "system".to_owned() };
-        let roles: BTreeMap<_, _> = ROLES.iter().map(role).map(|role| (role.id.clone(), kept(role))).collect();
+        let roles: OrdMap<_, _> = ROLES.iter().map(role).map(|role| (role.id.clone(), kept(role))).collect();
         let mut links = Links::default();
         for role in ROLES {
             links.roles.insert(role.id.to_owned(), role.permissions.to_vec());
         }
         Self {
             sequence: 0,
-            users: BTreeMap::new(),
+            users: OrdMap::new(),
             versions: HashMap::new(),
             roles,
-            grants: BTreeMap::new(),
-            relations: BTreeMap::new(),
-            consents: BTreeMap::new(),
-            devices: BTreeMap::new(),
-            assignments: BTreeMap::new(),
-            break_glass: BTreeMap::new(),
+            grants: OrdMap::new(),
+            relations: OrdMap::new(),
+            consents: OrdMap::new(),
+            devices: OrdMap::new(),
+            assignments: OrdMap::new(),
+            break_glass: OrdMap::new(),
             macs: HashMap::new(),
             links,
         }
@@ -89,7 +89,7 @@ macro_rules! reads {
         }
 
         /// All of them, ascending by id, from one on (not included).
-        pub fn $all(&self, after: Option<$key>) -> Range<'_, $key, Kept<$value>> {
+        pub fn $all(&self, after: Option<$key>) -> impl DoubleEndedIterator<Item = (&$key, &Kept<$value>)> {
             use std::ops::Bound::{Excluded, Unbounded};
             self.$all.range((after.map_or(Unbounded, Excluded), Unbounded))
         }
