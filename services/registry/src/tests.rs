@@ -209,6 +209,32 @@ async fn a_refused_row_of_an_import_leaves_nothing_of_the_person_behind() {
 }
 
 #[tokio::test]
+async fn a_refused_change_leaves_nothing_of_the_person_behind() {
+    let store = Arc::new(Memory::default());
+    let registry = running(&store);
+    let user = |id: u128, patient: u128| User {
+        user_id: Uuid::from_u128(id).to_string(),
+        patient_id: Uuid::from_u128(patient).to_string(),
+        person: Some(Person { name: "A".into(), ..Person::default() }),
+        ..User::default()
+    };
+    let create = async |user| registry.create_user(&caller(), CreateUserRequest { user: Some(user) }).await;
+    let update = async |user| {
+        let update_mask = Some(proto::prost_types::FieldMask { paths: vec!["patient_id".into(), "person".into()] });
+        registry.update_user(&caller(), UpdateUserRequest { user: Some(user), update_mask }).await
+    };
+    create(user(7, 1)).await.unwrap();
+    create(user(8, 2)).await.unwrap();
+    // the id is taken, the patient id is taken, twice
+    for refused in [create(user(7, 3)).await.err(), create(user(9, 1)).await.err(), update(user(8, 1)).await.err()] {
+        assert_eq!(refused.map(|status| status.code()), Some(Code::AlreadyExists));
+    }
+    assert_eq!(*store.profiles.lock().unwrap(), [7, 8].map(|id| UserId::new(Uuid::from_u128(id))));
+    update(user(8, 3)).await.unwrap();
+    assert_eq!(store.profiles.lock().unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn what_cannot_be_written_down_is_not_done() {
     let store = Arc::new(Memory::default());
     let (registry, work) = node(&store);

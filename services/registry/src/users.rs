@@ -121,22 +121,15 @@ impl Registry {
         self.system(caller, Action::ManageUsers, &format!("create {id}")).await?;
         // medical history is the clinicians' to write
         let user = User { medical: None, ..user };
-        let kept = self.new_user(id, &user).await?;
-        self.change(caller, |directory, _| {
+        let kept = new_person(id, &user, self.checked(&user)?);
+        self.change_person(caller, (&kept, &user), |directory| {
             if directory.knows(UserId::new(id)) {
                 return Err(problem::field(Code::AlreadyExists, "EXISTS", "user.user_id", "somebody has this id"));
             }
-            Ok((vec![Change::User(kept.clone())], ()))
+            Ok(())
         })
         .await?;
         Ok(CreateUserResponse { user: Some(self.managed_user(&id).await?) })
-    }
-
-    /// Checks a person as the person is to be, and keeps what is known under a revision that nothing names yet.
-    async fn new_user(&self, id: Uuid, user: &User) -> Result<kept::User, Status> {
-        let kept = new_person(id, user, self.checked(user)?);
-        self.keep_profile(UserId::new(id), kept.revision, user).await?;
-        Ok(kept)
     }
 
     /// Checks what is sent of a person: under which id a patient, and in which ward.
@@ -185,12 +178,11 @@ impl Registry {
             ..self.profile(user_id, before.value.revision).await?
         };
         profiles::set(&mut user, &sent, &fields);
-        let now = self.new_user(id, &user).await?;
-        self.change(caller, |directory, _| {
+        let now = new_person(id, &user, self.checked(&user)?);
+        self.change_person(caller, (&now, &user), |directory| {
             // what was read above must still be what is there: a change in between would be undone
             let there = directory.registry().user(&id).ok_or_else(|| not_found("person"))?;
-            check_etag(&etag(before.sequence), there.sequence)?;
-            Ok((vec![Change::User(now.clone())], ()))
+            check_etag(&etag(before.sequence), there.sequence)
         })
         .await?;
         let kept = self.directory.get().registry().user(&id).cloned().ok_or_else(|| not_found("person"))?;

@@ -3,13 +3,13 @@
 use crate::{Behind, Registry, follow};
 use auth::{
     Directory,
-    registry::{Change, Entry, Refused, State},
+    registry::{self as kept, Change, Entry, Refused, State},
 };
 use model::{
-    Nanos,
+    Nanos, UserId,
     access::{Principal, Subject},
 };
-use proto::problem;
+use proto::{problem, registry::v1::User};
 use std::time::Duration;
 use tonic::{Code, Status};
 
@@ -24,13 +24,24 @@ impl Registry {
         caller: &Principal,
         decide: impl Fn(&Directory, Nanos) -> Result<(Vec<Change>, T), Status>,
     ) -> Result<T, Status> {
-        let all = |directory: &Directory, now| {
-            let (changes, answer) = decide(directory, now)?;
-            let judged = State::clone(directory.registry()).judge(changes, now);
-            let changes = judged.into_iter().collect::<Result<_, _>>().map_err(|refused| status(&refused))?;
-            Ok((changes, answer))
+        self.put(Some(caller.subject), |directory, now| judged(directory, now, decide(directory, now)?)).await
+    }
+
+    /// Says what is against changes to a person, keeps what is known of the person, then makes the changes: what is refused
+    /// leaves nothing of the person behind.
+    pub(crate) async fn change_person(
+        &self,
+        caller: &Principal,
+        (kept, user): (&kept::User, &User),
+        decide: impl Fn(&Directory) -> Result<(), Status>,
+    ) -> Result<(), Status> {
+        let decide = |directory: &Directory, now| {
+            decide(directory)?;
+            judged(directory, now, (vec![Change::User(kept.clone())], ()))
         };
-        self.put(Some(caller.subject), all).await
+        self.put(Some(caller.subject), |directory, now| decide(directory, now).map(|_| (vec![], ()))).await?;
+        self.keep_profile(UserId::new(kept.id), kept.revision, user).await?;
+        self.put(Some(caller.subject), decide).await
     }
 
     /// Makes changes that were judged already; nobody's when the system makes them.
@@ -58,6 +69,17 @@ impl Registry {
         let text = "others changed the registry all the time; try again";
         Err(problem::unavailable("REGISTRY_BUSY", text, Duration::from_secs(1)))
     }
+}
+
+/// Changes, if all of them fit what is there.
+fn judged<T>(
+    directory: &Directory,
+    now: Nanos,
+    (changes, answer): (Vec<Change>, T),
+) -> Result<(Vec<Change>, T), Status> {
+    let judged = State::clone(directory.registry()).judge(changes, now);
+    let changes = judged.into_iter().collect::<Result<_, _>>().map_err(|refused| status(&refused))?;
+    Ok((changes, answer))
 }
 
 /// Why the registry cannot be changed now.
