@@ -39,6 +39,12 @@ pub fn unavailable(reason: &str, message: &str, retry_after: Duration) -> Status
     Status::with_error_details(Code::Unavailable, message, details)
 }
 
+/// UNAVAILABLE: what cannot be written down in the audit log is neither shown nor done.
+pub fn unaudited() -> Status {
+    let text = "the audit log did not answer, so nothing is shown or done; try again";
+    unavailable("AUDIT_UNAVAILABLE", text, Duration::from_secs(1))
+}
+
 /// What went wrong while the caller's message was read (too large, bad frame, bad compression): the caller's fault,
 /// whatever code the transport gave it. `None` when the connection just went away.
 pub fn unreadable(status: Status, max_message_bytes: usize) -> Option<Status> {
