@@ -4,7 +4,7 @@ use crate::config::{Format, Telemetry};
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::OnceLock;
-use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{filter::Targets, fmt::format::FmtSpan, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// Upper bounds of every histogram of seconds: 100 us to a minute.
 const SECONDS: [f64; 14] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0, 60.0];
@@ -13,7 +13,8 @@ const SECONDS: [f64; 14] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0
 pub fn logs(settings: &Telemetry) -> anyhow::Result<()> {
     let levels: Targets = settings.level.parse().context("telemetry.level")?;
     let registry = tracing_subscriber::registry().with(levels);
-    let output = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // a span is a line when it ends, with its fields and how long it took: libraries have some at `debug` and `trace`
+    let output = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_span_events(FmtSpan::CLOSE);
     let _ = match settings.format {
         Format::Json => registry.with(output.json().flatten_event(true)).try_init(),
         Format::Text => registry.with(output).try_init(),

@@ -1,4 +1,4 @@
-//! Nothing of a patient reaches the log lines or `/metrics`, whatever goes wrong, at the most talkative level.
+//! Nothing of a patient reaches the log lines, the spans in them or `/metrics`, whatever goes wrong, at the most talkative level.
 //!
 //! Logs are the process's own: the test starts itself again and reads what that process wrote.
 
@@ -68,6 +68,8 @@ fn no_log_line_and_no_metric_shows_anything_of_a_patient() -> anyhow::Result<()>
     let metrics = String::from_utf8_lossy(&child.stdout).into_owned();
     assert!(child.status.success(), "{metrics}\n{logs}");
     assert!(logs.lines().filter(|line| line.contains("\"level\":\"TRACE\"")).count() > 100, "trace was not on: {logs}");
+    let spans = logs.lines().filter(|line| line.contains("\"message\":\"close\"")).count();
+    assert!(spans > 10, "{spans} spans: {logs}");
     assert!(logs.contains("record put aside"), "the quarantine was not reached");
     assert!(metrics.contains(METRICS_END) && metrics.contains("wardline_ingest_refused_total"), "{metrics}");
     assert!(metrics.contains("route=\"/v1/patients/{patient_id}/latest\""), "{metrics}");
