@@ -3,7 +3,7 @@
 use crate::{
     access, audit, bench, certificate,
     cli::{Access, Audit, Cli, Command},
-    client::Remote,
+    client::{Files, Remote},
     config::{Config, MANUAL, Sources},
     demo, engines, gateway,
     people::{Clerk, cli::Asking},
@@ -54,7 +54,7 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
     let remote = || Remote::new(&uri, &files);
     match cli.command {
         None => demo::run(&config, &files, stop).await,
-        Some(Command::Run { services }) => run(&config, &services, stop).await,
+        Some(Command::Run { services }) => run(&config, &files, &services, stop).await,
         Some(Command::Migrate) => {
             engines::migrate(&config).await?.iter().for_each(|line| println!("{line}"));
             Ok(())
@@ -129,13 +129,16 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
     }
 }
 
-async fn run(config: &Config, services: &[Service], stop: CancellationToken) -> anyhow::Result<()> {
+async fn run(config: &Config, files: &Files, services: &[Service], stop: CancellationToken) -> anyhow::Result<()> {
     let services = if services.is_empty() { &Service::ALL } else { services };
     if config.demo() {
-        demo::people(&config.directory_dir())?;
+        demo::administrator(&config.directory_dir())?;
     }
     let node = Node::start(config, services, stop).await?;
     if config.demo() {
+        if services.contains(&Service::Registry) {
+            demo::staff(config, &Remote::new(&config.uri(node.grpc), files)?).await?;
+        }
         println!("{}", demo::banner(config, &node)?);
     }
     node.wait().await

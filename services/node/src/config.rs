@@ -196,8 +196,7 @@ impl Config {
 
     /// Where the commands that are clients send to, and keep their notes.
     pub fn target(&self, endpoint: Remote) -> Target {
-        let (demo_dir, directory_dir) = (self.demo_dir(), self.directory_dir());
-        Target { endpoint, demo_dir, directory_dir, data_dir: self.data.dir.clone() }
+        Target { endpoint, demo_dir: self.demo_dir(), data_dir: self.data.dir.clone() }
     }
 
     /// Where the demo's authority for certificates is.

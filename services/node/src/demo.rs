@@ -5,57 +5,54 @@ use crate::{
     config::Config,
     replay,
     run::{Node, Service},
+    ward,
 };
 use anyhow::Context;
-use auth::{DEMO_PEOPLE, DemoIssuer};
+use auth::{DEMO_PEOPLE, DemoIssuer, Directory};
+use model::PatientId;
 use std::{fmt::Write as _, fs, path::Path};
 use tokio_util::sync::CancellationToken;
+use uuid::uuid;
 
 /// A few patients of the MIMIC-III demo; see deploy/demo/NOTICE.
 const RECORDING: &[u8] = include_bytes!("../../../deploy/demo/mimic3-sample.csv.zst");
-/// The ward in which the demo's people work and recordings are replayed.
-const WARD: &str = "icu";
 
 /// Those whose tokens are printed; `wardline token` prints the others'.
 const SHOWN: [&str; 4] = ["doctor", "nurse", "patient", "administrator"];
 
-/// Writes the demo's people: one for each role, and the ward in which the clinicians work.
-pub fn people(directory: &Path) -> anyhow::Result<()> {
-    let mut text = String::from("# Demo people. The tokens for them are printed at the start.\n");
-    for (role, name, id) in DEMO_PEOPLE {
-        let id = id.uuid();
-        writeln!(text, "\n[[user]]\nid = \"{id}\"\nname = \"{name}\"\nroles = [\"{role}\"]")?;
-        if ["doctor", "nurse"].contains(&role) {
-            writeln!(text, "\n[[care_team]]\nuser = \"{id}\"\nward = \"{WARD}\"")?;
-        }
-    }
-    write(directory, "demo", &text)
+/// Who the demo's patient is: the first one of the recording.
+const PATIENT: PatientId = PatientId::new(uuid!("9fc9151b-a5c2-5138-abc7-db04232ac801"));
+
+/// Writes the first administrator into the directory folder, as an installation's operator does.
+pub fn administrator(directory: &Path) -> anyhow::Result<()> {
+    write(directory, "demo", "# The demo's first administrator, who enters the others.\n", |role| {
+        role == "administrator"
+    })
 }
 
-/// Writes that the demo's patient is the first one of the replay, who takes part in the demo's study.
-fn ties(directory: &Path, patient: &str) -> anyhow::Result<()> {
-    let mut text = String::from("# Who the demo's patient is, and who takes part in the demo's study.\n");
-    for (role, name, id) in DEMO_PEOPLE {
-        let id = id.uuid();
-        match role {
-            "patient" => {
-                writeln!(text, "\n[[user]]\nid = \"{id}\"\nname = \"{name}\"\nroles = []\npatient = \"{patient}\"")?;
-            }
-            "ml-scientist" => writeln!(text, "\n[[study]]\nuser = \"{id}\"\npatient = \"{patient}\"")?,
-            _ => {}
-        }
-    }
-    write(directory, "demo-ties", &text)
+/// Writes all of the demo's people into the directory folder: for trials and benchmarks, which have everybody in
+/// place before the node starts.
+pub fn people(directory: &Path) -> anyhow::Result<()> {
+    write(directory, "everybody", "# The demo's people.\n", |_| true)
 }
 
 /// A whole file at once: a running node reads the folder.
-fn write(directory: &Path, name: &str, text: &str) -> anyhow::Result<()> {
-    fs::create_dir_all(directory).with_context(|| format!("directory {}", directory.display()))?;
-    let path = directory.join(name).with_extension("toml");
-    let unfinished = path.with_extension("tmp");
-    fs::write(&unfinished, text)
-        .and_then(|()| fs::rename(&unfinished, &path))
-        .with_context(|| format!("demo people in {}", path.display()))
+fn write(directory: &Path, name: &str, heading: &str, is_in: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    let mut text = heading.to_owned();
+    for (role, name, id) in DEMO_PEOPLE.iter().filter(|(role, ..)| is_in(role)) {
+        let id = id.uuid();
+        writeln!(text, "\n[[user]]\nid = \"{id}\"\nname = \"{name}\"\nroles = [\"{role}\"]")?;
+        if ward::STAFF.contains(role) {
+            writeln!(text, "\n[[care_team]]\nuser = \"{id}\"\nward = \"{}\"", ward::NAME)?;
+        }
+    }
+    replay::replace(&directory.join(name).with_extension("toml"), text.as_bytes())
+}
+
+/// Enters the others through the registry of a node.
+pub async fn staff(config: &Config, remote: &Remote) -> anyhow::Result<()> {
+    let files = Directory::read(&config.directory_dir())?;
+    ward::staff(remote, &config.demo_dir(), &files, PATIENT).await.context("the demo's people could not be entered")
 }
 
 /// A banner and the demo people's tokens.
@@ -83,12 +80,14 @@ pub fn banner(config: &Config, node: &Node) -> anyhow::Result<String> {
 ///
 /// The replay speaks TLS with `files` when the port does.
 pub async fn run(config: &Config, files: &Files, stop: CancellationToken) -> anyhow::Result<()> {
-    people(&config.directory_dir())?;
+    administrator(&config.directory_dir())?;
     let node = Node::start(config, &Service::ALL, stop.clone()).await?;
+    let remote = Remote::new(&config.uri(node.grpc), files)?;
+    staff(config, &remote).await?;
     let banner = banner(config, &node)?;
     let recording = config.data.dir.join("demo/mimic3-sample.csv.zst");
     fs::write(&recording, RECORDING).with_context(|| format!("recording {}", recording.display()))?;
-    let target = config.target(Remote::new(&config.uri(node.grpc), files)?);
+    let target = config.target(remote);
     let replaying = async {
         eprintln!("Replaying vital signs of real intensive-care patients (MIMIC-III demo, see deploy/demo/NOTICE) ...");
         let report = replay::run(replay::Options::of(replay::Format::Mimic, recording.clone()), target).await?;
@@ -99,15 +98,13 @@ pub async fn run(config: &Config, files: &Files, stop: CancellationToken) -> any
         replayed = replaying => replayed?,
         () = stop.cancelled() => return node.wait().await,
     }
-    let patient = first_patient(&config.directory_dir())?;
-    ties(&config.directory_dir(), &patient)?;
-    println!("{banner}{}", next_steps(config, &node, &patient));
+    println!("{banner}{}", next_steps(config, &node));
     node.wait().await
 }
 
 /// Lines to paste.
-fn next_steps(config: &Config, node: &Node, patient: &str) -> String {
-    let grpc = node.grpc;
+fn next_steps(config: &Config, node: &Node) -> String {
+    let (grpc, patient) = (node.grpc, PATIENT.uuid());
     let service = "wardline.telemetry.v1.TimelineService";
     let mut text = String::from("# Paste the `export` lines above into another terminal, then:\n");
     let tls = if config.tls.is_on() { "-cacert ca.pem" } else { "-plaintext" };
@@ -140,13 +137,4 @@ fn next_steps(config: &Config, node: &Node, patient: &str) -> String {
     text += &format!("cargo run --release -- --set data.dir={data} token ml-scientist\n");
     text += "\nCtrl-C stops everything.\n";
     text
-}
-
-fn first_patient(directory: &Path) -> anyhow::Result<String> {
-    let entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
-    let replayed = entries.iter().find(|entry| entry.file_name().to_string_lossy().starts_with("replay-"));
-    let text = fs::read_to_string(replayed.context("the replay left no directory file")?.path())?;
-    let table: toml::Table = text.parse()?;
-    let patient = table.get("patient").and_then(|patients| patients.get(0)).and_then(|patient| patient.get("id"));
-    Ok(patient.and_then(toml::Value::as_str).context("the replay's directory file names no patient")?.to_owned())
 }

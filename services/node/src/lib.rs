@@ -25,3 +25,4 @@ pub mod simulate;
 pub mod telemetry;
 pub mod timeline;
 mod tls;
+pub mod ward;

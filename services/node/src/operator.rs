@@ -9,17 +9,31 @@ use tonic::{
     transport::Channel,
 };
 
+/// Calls an rpc; its answer, or why it was refused.
+macro_rules! ask {
+    ($who:ident.$rpc:ident($message:expr)) => {{
+        let request = $who.operator.request($message);
+        $who.client.$rpc(request).await.map_err($crate::operator::plain)?.into_inner()
+    }};
+}
+pub(crate) use ask;
+
 /// Somebody with a token.
+#[derive(Clone)]
 pub(crate) struct Operator {
     token: MetadataValue<Ascii>,
 }
 
 impl Operator {
+    /// Whose token it is.
+    pub(crate) fn new(token: &str) -> anyhow::Result<Self> {
+        let token = format!("Bearer {token}").parse().context("the token has characters that no token has")?;
+        Ok(Self { token })
+    }
+
     /// Connects.
     pub(crate) async fn connect(remote: impl Into<Remote>, token: &str) -> anyhow::Result<(Self, Channel)> {
-        let channel = remote.into().connect().await?;
-        let token = format!("Bearer {token}").parse().context("the token has characters that no token has")?;
-        Ok((Self { token }, channel))
+        Ok((Self::new(token)?, remote.into().connect().await?))
     }
 
     /// A request with the token.

@@ -1,20 +1,12 @@
 //! `wardline users`, `devices`, `roles`, `grants` and what ties them: the registry from a shell.
 
-/// Calls an rpc; its answer, or why it was refused.
-macro_rules! ask {
-    ($clerk:ident.$rpc:ident($message:expr)) => {{
-        let request = $clerk.operator.request($message);
-        $clerk.client.$rpc(request).await.map_err(plain)?.into_inner()
-    }};
-}
-
 pub mod cli;
 mod rows;
 mod ties;
 
 use crate::{
     client::Remote,
-    operator::{Operator, plain, shown},
+    operator::{Operator, ask, shown},
 };
 use anyhow::{Context, bail};
 use cli::{Asking, Devices, Format, Grants, Roles, Users};

@@ -5,16 +5,18 @@
 //! a time at which it is due, and latency counts from there, so a slow server cannot slow the clock it is measured by.
 
 mod device;
-mod directory;
 mod latency;
 mod patient;
 
-use crate::replay::Target;
+use crate::{
+    replay::Target,
+    ward::{self, Bed},
+};
 use anyhow::Context;
 use auth::DemoIssuer;
 use device::{Device, Outcome, Pace};
 use latency::Histogram;
-use model::{DeviceId, PatientId, StreamId};
+use model::{DeviceId, Nanos, PatientId, StreamId};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -32,6 +34,8 @@ pub use patient::{DEFAULT_METRICS, METRICS, Patient, Scenario};
 
 /// Streams that share a connection: below the 128 that a node takes by default.
 const STREAMS_PER_CONNECTION: usize = 64;
+/// Devices are assigned from long before the first run, so that late readings and slow clocks find their patient: 2000.
+const FROM: Nanos = Nanos(946_684_800 * Nanos::SECOND);
 /// Namespace of simulated identifiers.
 const NAMESPACE: Uuid = Uuid::from_u128(0x5157_0f1a_7e5e_4c1b_9d35_77a2_d1a1_0001);
 
@@ -160,10 +164,23 @@ impl Identity {
     }
 }
 
-/// Registers the devices, sends for the time given (or until Ctrl-C), waits for the acknowledgements, reports.
+/// Registers the devices, and lets them [`send`].
 pub async fn run(options: Options, target: Target) -> anyhow::Result<Report> {
+    metrics(&options.metrics)?;
+    let bed = |number| {
+        let Identity { patient, device, .. } = Identity::new(options.seed, number);
+        let name = |what| format!("Simulated {what} {}-{number}", options.seed);
+        let (patient_name, device_name) = (name("patient"), name("monitor"));
+        Bed { patient, patient_name, device, device_name, model: "simulated monitor".to_owned(), from: FROM }
+    };
+    let beds: Vec<_> = (0..options.devices.get()).map(bed).collect();
+    ward::admit(&target.endpoint, &target.demo_dir, &beds).await?;
+    send(options, target).await
+}
+
+/// Sends for the time given (or until Ctrl-C), waits for the acknowledgements, reports.
+pub async fn send(options: Options, target: Target) -> anyhow::Result<Report> {
     let metrics = metrics(&options.metrics)?;
-    directory::write(&target.directory_dir, options.seed, options.devices.get())?;
     let issuer = Arc::new(DemoIssuer::open(&target.demo_dir).context("demo issuer")?);
     let n_devices = options.devices.get();
     let pace = Pace::new(options.rate, options.batch.get(), options.seconds.get());

@@ -11,7 +11,7 @@ const KEY_FILE: &str = "issuer.pk8";
 const DEVICE_MINUTES: u16 = 15;
 const USER_SECONDS: i64 = 12 * 60 * 60;
 
-/// The demo's people, one for each role: role, name, id. Whom they may see is in the demo's directory files.
+/// The demo's people, one for each role: role, name, id.
 pub const PEOPLE: [(&str, &str, UserId); 8] = [
     ("doctor", "Dr. Ada Okafor", person(1)),
     ("nurse", "Noor Haddad", person(2)),

@@ -5,7 +5,7 @@ use super::{
     cli::{Consents, Emergencies, Relations, Why},
     rows::Rows,
 };
-use crate::operator::{plain, shown};
+use crate::operator::{ask, shown};
 use anyhow::Context;
 use proto::registry::v1::{
     Consent, CreateConsentRequest, CreateRelationRequest, EndRelationRequest, ExplainAccessRequest,

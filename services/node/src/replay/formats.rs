@@ -34,7 +34,7 @@ impl Format {
         }
     }
 
-    /// What devices of this format are called in the directory.
+    /// What patients and devices of this format are called.
     pub fn title(self) -> &'static str {
         match self {
             Self::Mimic => "MIMIC-III",

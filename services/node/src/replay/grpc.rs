@@ -4,7 +4,10 @@ use super::{
     send::{Connect, Outlet},
     state::Progress,
 };
-use crate::client::{self, Remote, Sender, Stream, Tokens, Writer};
+use crate::{
+    client::{self, Remote, Sender, Stream, Tokens, Writer},
+    ward::{self, Bed},
+};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use auth::DemoIssuer;
@@ -12,21 +15,17 @@ use model::{DeviceId, StreamId};
 use proto::telemetry::v1::{ClockQuality, Reading};
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
-use tokio::time::Instant;
-use tonic::{Code, transport::Channel};
+use tonic::transport::Channel;
 
 /// Streams of one connection: a server allows some hundred, and one connection keeps one core busy.
 const STREAMS_PER_CONNECTION: usize = 16;
-/// A server reads the directory again within two seconds; this is long enough for a busy one.
-const UNKNOWN_DEVICE_PATIENCE: Duration = Duration::from_secs(10);
-const UNKNOWN_DEVICE_WAIT: Duration = Duration::from_millis(200);
 /// How long the answers to what was sent may take: a server that restarts is back long before.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(120);
 /// How long one batch may be sent again.
@@ -34,6 +33,8 @@ const REPEAT_PATIENCE: Duration = Duration::from_secs(120);
 
 /// The server, with the demo's issuer for tokens.
 pub struct Grpc {
+    endpoint: Remote,
+    demo_dir: PathBuf,
     channels: Vec<Channel>,
     next: AtomicUsize,
     issuer: Arc<DemoIssuer>,
@@ -46,12 +47,17 @@ impl Grpc {
         let channels: Result<_, _> = (0..connections).map(|_| client::channel(endpoint)).collect();
         let channels = channels.with_context(|| format!("{endpoint} is no address such as http://127.0.0.1:7300"))?;
         let issuer = DemoIssuer::open(demo_dir).context("the demo's issuer")?;
-        Ok(Self { channels, next: AtomicUsize::new(0), issuer: Arc::new(issuer) })
+        let (endpoint, demo_dir) = (endpoint.clone(), demo_dir.to_owned());
+        Ok(Self { endpoint, demo_dir, channels, next: AtomicUsize::new(0), issuer: Arc::new(issuer) })
     }
 }
 
 #[async_trait]
 impl Connect for Grpc {
+    async fn admit(&self, beds: &[Bed]) -> Result<()> {
+        ward::admit(&self.endpoint, &self.demo_dir, beds).await
+    }
+
     async fn open(&self, device: DeviceId, stream: StreamId, resume_after: u64) -> Result<Box<dyn Outlet>> {
         let place = self.next.fetch_add(1, Ordering::Relaxed) % self.channels.len();
         let channel = &self.channels[place];
@@ -59,25 +65,10 @@ impl Connect for Grpc {
         let tokens: Tokens = Arc::new(move || Ok(issuer.device_token(device)?));
         // times were shifted by us, and are exact
         let stream = Stream { device, stream, resume_after, clock: ClockQuality::Synchronized };
-        let deadline = Instant::now() + UNKNOWN_DEVICE_PATIENCE;
-        loop {
-            match Sender::open(channel.clone(), tokens.clone(), stream.clone()).await {
-                Ok(sender) => {
-                    let writer = Writer::new(channel.clone(), tokens, stream);
-                    return Ok(Box::new(Open { sender, writer }));
-                }
-                Err(error) if is_unknown(&error) && Instant::now() < deadline => {
-                    tokio::time::sleep(UNKNOWN_DEVICE_WAIT).await;
-                }
-                Err(error) => return Err(error).context("a device's stream could not be opened"),
-            }
-        }
+        let opened = Sender::open(channel.clone(), tokens.clone(), stream.clone()).await;
+        let sender = opened.context("a device's stream could not be opened")?;
+        Ok(Box::new(Open { sender, writer: Writer::new(channel.clone(), tokens, stream) }))
     }
-}
-
-/// The server has not read our directory file yet.
-fn is_unknown(error: &client::Error) -> bool {
-    error.reason().is_some_and(|reason| reason == "UNKNOWN_DEVICE") || error.code() == Some(Code::NotFound)
 }
 
 struct Open {

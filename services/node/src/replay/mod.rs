@@ -6,7 +6,6 @@
 //!
 //! A recording is held in memory, at 32 bytes a reading (MIMIC-III's demo: 24 MB). What items mean: `mapping.toml`.
 
-mod directory;
 mod formats;
 mod grpc;
 mod mapping;
@@ -26,12 +25,13 @@ pub use plan::Order;
 pub use report::Report;
 pub use send::{Connect, Outlet};
 pub use state::Progress;
+pub(crate) use state::replace;
 
 use crate::client::Remote;
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use mapping::Mapping;
-use model::{Nanos, StreamId};
+use model::Nanos;
 use plan::Plan;
 use send::Ledger;
 use state::State;
@@ -106,8 +106,6 @@ pub struct Target {
     pub endpoint: Remote,
     /// Holds the demo's signing key.
     pub demo_dir: PathBuf,
-    /// The server reads patients and devices from here.
-    pub directory_dir: PathBuf,
     /// Holds `replay/`, the notes for resuming.
     pub data_dir: PathBuf,
 }
@@ -167,10 +165,7 @@ pub async fn run_with(
         return Ok(Report::new(options.format, files, &plan, &state));
     }
     state.write(&path)?;
-    if let Some(mark) = directory::write(&target.directory_dir, &plan)? {
-        // the server knows all of the file as soon as it knows its last device
-        connect.open(mark, StreamId::new(mark.uuid()), 0).await?.close().await?;
-    }
+    connect.admit(&plan.beds(options.format)).await?;
     play(&options, Arc::new(plan), state, &path, connect, stop).await.map(|(plan, state)| {
         let report = Report::new(options.format, files, &plan, &state);
         if !report.balances() {

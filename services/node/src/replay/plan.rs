@@ -5,6 +5,7 @@ use super::{
     mapping::Mapping,
     recording::{Device, Recording, Row, Tally},
 };
+use crate::ward::Bed;
 use anyhow::{Result, bail};
 use model::{DeviceId, Nanos, PatientId, StreamId};
 use proto::telemetry::v1::{Reading, reading::Value};
@@ -52,8 +53,8 @@ pub struct DevicePlan {
     pub stream: StreamId,
     /// Place in [`Plan::patients`].
     pub patient: usize,
-    /// What it is called in the directory.
-    pub model: String,
+    /// Which of the recording's sources it stands for.
+    source: &'static str,
     content: Uuid,
     rows: Vec<Row>,
     /// Where each batch ends in `rows`.
@@ -110,7 +111,7 @@ impl Plan {
                 device,
                 stream: StreamId::new(device.uuid()),
                 patient: patient as usize,
-                model: format!("{} {source}", format.title()),
+                source,
                 content: content(device, &rows, mapping),
                 ends: cut(&rows),
                 rows,
@@ -126,6 +127,23 @@ impl Plan {
         plan.patients = ids.into_iter().zip(&spans).map(|(id, span)| (id, Nanos(span.0))).collect();
         plan.spans = spans;
         Ok(plan)
+    }
+
+    /// Who lies where, and with which devices.
+    pub fn beds(&self, format: Format) -> Vec<Bed> {
+        let bed = |device: &DevicePlan| {
+            let (patient, from) = self.patients[device.patient];
+            let number = device.patient + 1;
+            Bed {
+                patient,
+                patient_name: format!("{} {number}", format.title()),
+                device: device.device,
+                device_name: format!("{} of patient {number}", device.source),
+                model: format!("{} {}", format.title(), device.source),
+                from,
+            }
+        };
+        self.devices.iter().map(bed).collect()
     }
 
     /// Moves each patient's last measured reading to `anchor`; `None` keeps the recording's own times.

@@ -5,6 +5,7 @@ use super::{
     plan::{DevicePlan, Plan},
     state::{Progress, State},
 };
+use crate::ward::Bed;
 use anyhow::Result;
 use async_trait::async_trait;
 use model::{DeviceId, StreamId};
@@ -19,9 +20,11 @@ use tokio_util::sync::CancellationToken;
 /// A device whose next batch is further away than this gives its place to another one.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// Opens streams.
+/// Lets devices in.
 #[async_trait]
 pub trait Connect: Send + Sync {
+    /// Sees to it that the server knows the devices, and whose they are.
+    async fn admit(&self, beds: &[Bed]) -> Result<()>;
     /// A stream of a device that has been acknowledged everything up to `resume_after`.
     async fn open(&self, device: DeviceId, stream: StreamId, resume_after: u64) -> Result<Box<dyn Outlet>>;
 }

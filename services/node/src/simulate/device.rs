@@ -13,8 +13,6 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-/// The node reads its directory again every two seconds: after this long a device is not known for another reason.
-const REGISTERED_WITHIN: Duration = Duration::from_secs(10);
 /// How long to wait for the last acknowledgements.
 const CLOSE_WITHIN: Duration = Duration::from_secs(60);
 /// A storm breaks out so often, and at least twice in a run.
@@ -151,23 +149,10 @@ impl Device {
         Ok(outcome)
     }
 
-    /// Opens the stream, and waits until the node knows the device.
     async fn open(&self, resume_after: u64) -> anyhow::Result<Sender> {
-        let deadline = Instant::now() + REGISTERED_WITHIN;
-        loop {
-            let stream = Stream {
-                device: self.identity.device,
-                stream: self.identity.stream,
-                resume_after,
-                clock: self.patient.clock(),
-            };
-            match Sender::open(self.channel.clone(), self.tokens.clone(), stream).await {
-                Err(error) if error.reason().as_deref() == Some("UNKNOWN_DEVICE") && Instant::now() < deadline => {
-                    tokio::time::sleep(Duration::from_millis(250)).await;
-                }
-                opened => return opened.context("a device's stream"),
-            }
-        }
+        let Identity { device, stream, .. } = self.identity;
+        let stream = Stream { device, stream, resume_after, clock: self.patient.clock() };
+        Sender::open(self.channel.clone(), self.tokens.clone(), stream).await.context("a device's stream")
     }
 
     /// Sends what is due until `until`.

@@ -4,7 +4,10 @@ use anyhow::{Result, bail};
 use async_trait::async_trait;
 use clap::Parser;
 use model::{DeviceId, StreamId};
-use node::replay::{Connect, Options, Outlet, Progress, Report, Target, run_with};
+use node::{
+    replay::{Connect, Options, Outlet, Progress, Report, Target, run_with},
+    ward::Bed,
+};
 use proto::telemetry::v1::{Reading, reading::Value};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,12 +38,8 @@ impl Place {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
-        let target = Target {
-            endpoint: "http://127.0.0.1:1".into(),
-            demo_dir: path.join("demo"),
-            directory_dir: path.join("directory"),
-            data_dir: path.join("data"),
-        };
+        let target =
+            Target { endpoint: "http://127.0.0.1:1".into(), demo_dir: path.join("demo"), data_dir: path.join("data") };
         Self { folder, target }
     }
 
@@ -74,6 +73,7 @@ struct Memory {
     devices: HashMap<StreamId, DeviceId>,
     /// Every batch in the order in which it came: stream, sequence, first time.
     log: Vec<(StreamId, u64, i64)>,
+    beds: Vec<Bed>,
     opened: u64,
     repeated: u64,
     refuse_metric: Option<String>,
@@ -108,6 +108,11 @@ impl Server {
 
     pub fn refuse(&self, metric: &str) {
         self.0.lock().unwrap().refuse_metric = Some(metric.to_owned());
+    }
+
+    /// Who was admitted, with which devices.
+    pub fn beds(&self) -> Vec<Bed> {
+        self.0.lock().unwrap().beds.clone()
     }
 
     pub fn opened(&self) -> u64 {
@@ -174,6 +179,11 @@ fn plain(reading: &Reading) -> Plain {
 
 #[async_trait]
 impl Connect for Server {
+    async fn admit(&self, beds: &[Bed]) -> Result<()> {
+        self.0.lock().unwrap().beds.extend_from_slice(beds);
+        Ok(())
+    }
+
     async fn open(&self, device: DeviceId, stream: StreamId, resume_after: u64) -> Result<Box<dyn Outlet>> {
         let mut memory = self.0.lock().unwrap();
         memory.opened += 1;
