@@ -124,17 +124,17 @@ fn next_steps(config: &Config, node: &Node) -> String {
         let api = config.api_uri(api);
         text += &format!("curl {ca}-H \"authorization: Bearer $DOCTOR\" {api}/v1/patients/{patient}/latest\n");
     }
+    let tls = if config.tls.is_on() { format!(" --endpoint https://{grpc} --ca ca.pem") } else { String::new() };
+    let wardline = format!("cargo run --release -- --set data.dir={}{tls}", config.data.dir.display());
     text += "\n# the last day as a plot\n";
-    let data = config.data.dir.display();
-    text +=
-        &format!("cargo run --release -- --set data.dir={data} timeline {patient} --metric 8867-4 --metric 59408-5\n");
+    text += &format!("{wardline} timeline {patient} --metric 8867-4 --metric 59408-5\n");
     text += "\n# more devices\n";
-    text += &format!(
-        "cargo run --release -- --set data.dir={data} simulate --devices 20 --rate 5 --batch 5 --seconds 30\n"
-    );
+    text += &format!("{wardline} simulate --devices 20 --rate 5 --batch 5 --seconds 30\n");
+    text += "\n# who there is, and which devices\n";
+    text += &format!("{wardline} users list\n{wardline} devices list\n");
     text += "\n# who may do what, and the tokens of the demo's other people\n";
     text += "cargo run --release -- access matrix\n";
-    text += &format!("cargo run --release -- --set data.dir={data} token ml-scientist\n");
+    text += &format!("{wardline} token ml-scientist\n");
     text += "\nCtrl-C stops everything.\n";
     text
 }

@@ -23,11 +23,18 @@ async fn main() -> ExitCode {
     tokio::spawn(signals(stop.clone()));
     match commands::execute(cli, stop).await {
         Ok(()) => ExitCode::SUCCESS,
+        // `| head` has seen enough
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("wardline: {error:#}");
             ExitCode::from(FAILED)
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// The first signal drains, the second ends the process at once.

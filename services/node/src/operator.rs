@@ -9,6 +9,9 @@ use tonic::{
     transport::Channel,
 };
 
+/// The registry's largest answer: a page of a thousand people.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 32 << 20;
+
 /// Calls an rpc; its answer, or why it was refused.
 macro_rules! ask {
     ($who:ident.$rpc:ident($message:expr)) => {{

@@ -6,7 +6,7 @@ mod ties;
 
 use crate::{
     client::Remote,
-    operator::{Operator, ask, shown},
+    operator::{MESSAGE_BYTES_MAX, Operator, ask, shown},
 };
 use anyhow::{Context, bail};
 use cli::{Asking, Devices, Format, Grants, Roles, Users};
@@ -25,8 +25,6 @@ use std::{fs, io::Write, path::Path};
 use tonic::transport::Channel;
 use uuid::Uuid;
 
-/// The largest answer: a page of a thousand people.
-const MESSAGE_BYTES_MAX: usize = 32 << 20;
 const PAGE: i32 = 1_000;
 
 /// Speaks to the registry with one token, and prints what it says.

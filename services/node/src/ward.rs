@@ -5,7 +5,7 @@
 
 use crate::{
     client::Remote,
-    operator::{Operator, ask, plain},
+    operator::{MESSAGE_BYTES_MAX, Operator, ask, plain},
 };
 use anyhow::{Context, bail};
 use auth::{DEMO_PEOPLE, DemoIssuer, Directory, demo_person};
@@ -177,7 +177,8 @@ impl Desk {
             remote.channel().with_context(|| format!("{remote} is no address such as http://127.0.0.1:7300"))?;
         let user = demo_person(role).with_context(|| format!("nobody at the demo is {role}"))?;
         let operator = Operator::new(&issuer.user_token(user)?)?;
-        Ok(Self { client: RegistryServiceClient::new(channel.clone()), channel, operator })
+        let client = RegistryServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self { client, channel, operator })
     }
 
     /// All people, or those that fulfil conditions.

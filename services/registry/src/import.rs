@@ -237,7 +237,10 @@ fn refused_row(row: i32, field: &str, reason: &str) -> RefusedRow {
 fn refusal(row: i32, why: &Status) -> RefusedRow {
     let violations = why.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
     let field = violations.first().map(|violation| violation.field.clone()).unwrap_or_default();
-    let field = field.rsplit('.').next().unwrap_or_default();
+    let field = match field.rsplit('.').next().unwrap_or_default() {
+        "role_id" => "role",
+        column => column,
+    };
     let reason = violations.first().map_or(why.message(), |violation| violation.description.as_str());
     refused_row(row, field, reason)
 }

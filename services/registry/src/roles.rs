@@ -64,7 +64,7 @@ impl Registry {
             if directory.registry().role(&role.id).is_some() {
                 return Err(problem::field(Code::AlreadyExists, "EXISTS", "role.role_id", "there is such a role"));
             }
-            passes_on(directory, author, &role, &Scope::Everywhere)?;
+            passes_on(directory, author, &role, &Scope::Everywhere).map_err(lacking)?;
             Ok((vec![Change::Role(role.clone())], ()))
         })
         .await?;
@@ -100,7 +100,7 @@ impl Registry {
             let mut added = role.clone();
             added.permissions.retain(|name| !kept.value.permissions.contains(name));
             added.may_grant.retain(|name| !kept.value.may_grant.contains(name));
-            passes_on(directory, author, &added, &Scope::Everywhere)?;
+            passes_on(directory, author, &added, &Scope::Everywhere).map_err(lacking)?;
             let holds = directory.roles_of(author).any(|(held, _)| *held == role.id);
             if holds && !(added.permissions.is_empty() && added.may_grant.is_empty()) {
                 return Err(self_grant("permissions", "you hold this role; somebody else must add to it"));
@@ -198,16 +198,25 @@ impl Registry {
 
 /// Refuses a grant that its author may not give.
 pub(crate) fn may_give(directory: &Directory, author: UserId, grant: &kept::Grant) -> Result<(), Status> {
-    let role = directory.registry().role(&grant.role).ok_or_else(|| not_found("role"))?;
-    passes_on(directory, author, &role.value, &grant.scope())?;
+    let unknown = || {
+        let text = "no role has this id; `wardline roles list` shows all";
+        problem::field(Code::NotFound, "NO_SUCH_ROLE", "grant.role_id", text)
+    };
+    let role = directory.registry().role(&grant.role).ok_or_else(unknown)?;
+    passes_on(directory, author, &role.value, &grant.scope()).map_err(|(_, text)| lacking(("grant.role_id", text)))?;
     if grant.user == author.uuid() {
         return Err(self_grant("grant.user_id", "nobody grants anything to themselves; ask another administrator"));
     }
     Ok(())
 }
 
-/// Refuses what a role has and its author may not pass on there.
-fn passes_on(directory: &Directory, author: UserId, role: &kept::Role, scope: &Scope) -> Result<(), Status> {
+/// Says what a role has and its author may not pass on there, and in which of the role's fields.
+fn passes_on(
+    directory: &Directory,
+    author: UserId,
+    role: &kept::Role,
+    scope: &Scope,
+) -> Result<(), (&'static str, String)> {
     let may = directory.may_grant(author);
     let covers = |held: &Scope| *held == Scope::Everywhere || held == scope;
     for (field, names) in [("permissions", &role.permissions), ("may_grant", &role.may_grant)] {
@@ -215,12 +224,18 @@ fn passes_on(directory: &Directory, author: UserId, role: &kept::Role, scope: &S
             // one that nobody knows is refused with the names that there are, when the change is judged
             let Some(permission) = Permission::from_name(name) else { continue };
             if !may.iter().any(|grant| grant.permission == permission && covers(&grant.scope)) {
-                let text = format!("you may not pass on {name} there; leave it out, or ask somebody who may");
-                return Err(problem::field(Code::PermissionDenied, "LACKS_PERMISSION", field, &text));
+                return Err((
+                    field,
+                    format!("you may not pass on {name} there; leave it out, or ask somebody who may"),
+                ));
             }
         }
     }
     Ok(())
+}
+
+fn lacking((field, text): (&str, String)) -> Status {
+    problem::field(Code::PermissionDenied, "LACKS_PERMISSION", field, &text)
 }
 
 fn self_grant(field: &str, text: &str) -> Status {

@@ -25,7 +25,7 @@ async fn of_a_thousand_people_the_bad_ones_are_named_and_the_rest_is_there() -> 
     let request = admin.request(ImportUsersRequest { csv });
     let report = admin.client.import_users(request).await?.into_inner();
     let refused: Vec<_> = report.refused.iter().map(|row| (row.row, row.field.as_str())).collect();
-    assert_eq!(refused, [(500, "birth_date"), (600, ""), (700, "name"), (801, "patient_id")]);
+    assert_eq!(refused, [(500, "birth_date"), (600, "role"), (700, "name"), (801, "patient_id")]);
     assert_eq!((report.imported, report.user_ids.len()), (996, 996));
     assert!(report.refused.iter().all(|row| !row.reason.is_empty()));
     let request =
@@ -63,7 +63,7 @@ async fn an_import_grants_no_more_than_a_grant_would() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(0).await?;
     let mut admin = Asking::demo(&sandbox, "administrator").await?;
     for (id, permissions, field) in
-        [("clerk", &["users.manage"][..], "role"), ("granter", &["users.manage", "roles.manage"], "permissions")]
+        [("clerk", &["users.manage"][..], "role"), ("granter", &["users.manage", "roles.manage"], "role")]
     {
         let user = person(&mut admin, id, false).await?;
         let permissions = permissions.iter().map(|&name| name.to_owned()).collect();

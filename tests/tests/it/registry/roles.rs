@@ -176,7 +176,7 @@ async fn a_grant_reaches_no_further_than_what_its_author_may_pass_on() -> anyhow
     let mut heading = Asking::user(&sandbox, head.user_id.parse()?).await?;
     for (ward, study) in [("", ""), ("two", ""), ("", "icu")] {
         let further = give(&mut heading, &nurse.user_id, "nurse", ward, study).await;
-        assert_eq!(refused!(further, PermissionDenied, "LACKS_PERMISSION"), "permissions");
+        assert_eq!(refused!(further, PermissionDenied, "LACKS_PERMISSION"), "grant.role_id");
     }
     give(&mut heading, &nurse.user_id, "nurse", "icu", "").await?;
     let wider = create(&mut heading, role("reader", &["readings.read"])).await;
