@@ -82,6 +82,11 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
     let pat = || patient.1.to_string();
 
     recorded!(log, nurse, stranger, get_user(GetUserRequest { user_id: pat() }), "profile.read");
+    for (asking, purpose) in [(&mut patient.0, "PATRQT"), (&mut nurse.0, "TREAT")] {
+        let request = asking.request(GetUserRequest { user_id: pat() });
+        asking.client.get_user(request).await?;
+        assert_eq!(log.last().await?.purpose, purpose);
+    }
     let history = || User { user_id: pat(), medical: Some(Medical::default()), ..User::default() };
     let update = || UpdateUserRequest { user: Some(history()), update_mask: None };
     recorded!(log, nurse, stranger, update_user(update()), "profile.read");
