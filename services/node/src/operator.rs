@@ -9,7 +9,9 @@ use tonic::{
     transport::Channel,
 };
 
-/// The registry's largest answer: a page of a thousand people.
+/// Items in a page.
+pub(crate) const PAGE: i32 = 1_000;
+/// The registry's largest answer: a page of people.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 32 << 20;
 
 /// Calls an rpc; its answer, or why it was refused.
@@ -20,6 +22,23 @@ macro_rules! ask {
     }};
 }
 pub(crate) use ask;
+
+/// Calls a list's rpc for every page; all items, or why it was refused.
+macro_rules! ask_all {
+    ($who:ident.$rpc:ident($request:ident { $($field:ident: $value:expr),* }).$items:ident) => {{
+        let (mut all, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = $request { page_size: $crate::operator::PAGE, page_token, $($field: $value),* };
+            let page = $crate::operator::ask!($who.$rpc(request));
+            all.extend(page.$items);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break all;
+            }
+        }
+    }};
+}
+pub(crate) use ask_all;
 
 /// Somebody with a token.
 #[derive(Clone)]

@@ -6,7 +6,7 @@ mod ties;
 
 use crate::{
     client::Remote,
-    operator::{MESSAGE_BYTES_MAX, Operator, ask, shown},
+    operator::{MESSAGE_BYTES_MAX, Operator, ask, ask_all, shown},
 };
 use anyhow::{Context, bail};
 use cli::{Asking, Devices, Format, Grants, Roles, Users};
@@ -24,8 +24,6 @@ use rows::Rows;
 use std::{fs, io::Write, path::Path};
 use tonic::transport::Channel;
 use uuid::Uuid;
-
-const PAGE: i32 = 1_000;
 
 /// Speaks to the registry with one token, and prints what it says.
 pub struct Clerk {
@@ -45,14 +43,7 @@ impl Clerk {
     /// `wardline users`.
     pub async fn users(&mut self, what: &Users, out: &mut impl Write) -> anyhow::Result<()> {
         let found = match what {
-            Users::List { filter } => {
-                let ask = async |clerk: &mut Self, page_token| {
-                    let request = ListUsersRequest { page_size: PAGE, page_token, filter: filter.clone() };
-                    let page = ask!(clerk.list_users(request));
-                    Ok((page.users, page.next_page_token))
-                };
-                self.all(ask).await?
-            }
+            Users::List { filter } => ask_all!(self.list_users(ListUsersRequest { filter: filter.clone() }).users),
             Users::Get { user } => vec![self.user(*user).await?],
             Users::Versions { user } => {
                 ask!(self.list_user_versions(ListUserVersionsRequest { user_id: user.to_string() })).versions
@@ -94,22 +85,6 @@ impl Clerk {
         rows.print(self.format, out)
     }
 
-    /// Every page of a list: `ask` gives one, and the token of the next.
-    async fn all<T>(
-        &mut self,
-        ask: impl AsyncFn(&mut Self, String) -> anyhow::Result<(Vec<T>, String)>,
-    ) -> anyhow::Result<Vec<T>> {
-        let (mut all, mut page_token) = (Vec::new(), String::new());
-        loop {
-            let (items, next) = ask(self, page_token).await?;
-            all.extend(items);
-            if next.is_empty() {
-                return Ok(all);
-            }
-            page_token = next;
-        }
-    }
-
     async fn user(&mut self, user: Uuid) -> anyhow::Result<User> {
         ask!(self.get_user(GetUserRequest { user_id: user.to_string() })).user.context("an answer without a person")
     }
@@ -127,12 +102,7 @@ impl Clerk {
         let (mut found, mut code) = (Vec::new(), String::new());
         match what {
             Devices::List { filter } => {
-                let ask = async |clerk: &mut Self, page_token| {
-                    let request = ListDevicesRequest { page_size: PAGE, page_token, filter: filter.clone() };
-                    let page = ask!(clerk.list_devices(request));
-                    Ok((page.devices, page.next_page_token))
-                };
-                found = self.all(ask).await?;
+                found = ask_all!(self.list_devices(ListDevicesRequest { filter: filter.clone() }).devices);
             }
             Devices::Get { device } => {
                 found.extend(ask!(self.get_device(GetDeviceRequest { device_id: device.to_string() })).device);
@@ -211,12 +181,7 @@ impl Clerk {
         match what {
             Grants::List { user } => {
                 let user_id = user.map(|user| user.to_string()).unwrap_or_default();
-                let ask = async |clerk: &mut Self, page_token| {
-                    let request = ListGrantsRequest { user_id: user_id.clone(), page_size: PAGE, page_token };
-                    let page = ask!(clerk.list_grants(request));
-                    Ok((page.grants, page.next_page_token))
-                };
-                found = self.all(ask).await?;
+                found = ask_all!(self.list_grants(ListGrantsRequest { user_id: user_id.clone() }).grants);
             }
             Grants::Create { user, role, ward, study } => {
                 let (user_id, role_id) = (user.to_string(), role.clone());

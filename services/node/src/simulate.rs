@@ -166,6 +166,7 @@ impl Identity {
 
 /// Registers the devices, and lets them [`send`].
 pub async fn run(options: Options, target: Target) -> anyhow::Result<Report> {
+    // before anything is registered
     metrics(&options.metrics)?;
     let bed = |number| {
         let Identity { patient, device, .. } = Identity::new(options.seed, number);

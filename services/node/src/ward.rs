@@ -5,7 +5,7 @@
 
 use crate::{
     client::Remote,
-    operator::{MESSAGE_BYTES_MAX, Operator, ask, plain},
+    operator::{MESSAGE_BYTES_MAX, Operator, ask, ask_all, plain},
 };
 use anyhow::{Context, bail};
 use auth::{DEMO_PEOPLE, DemoIssuer, Directory, demo_person};
@@ -33,8 +33,8 @@ pub(crate) const NAME: &str = "icu";
 pub(crate) const STAFF: [&str; 2] = ["doctor", "nurse"];
 /// The study of the demo's scientist.
 const STUDY: &str = "demo";
-/// People or devices in one page or one import.
-const PAGE: usize = 1_000;
+/// People or devices in one import.
+const ROWS: usize = 1_000;
 /// Devices that are claimed and assigned at once.
 const AT_ONCE: usize = 16;
 
@@ -65,8 +65,9 @@ pub async fn staff(remote: &Remote, demo_dir: &Path, files: &Directory, patient:
     if missing.is_empty() {
         return Ok(());
     }
-    let mut admin = Desk::new(remote, &DemoIssuer::open(demo_dir)?, "administrator")?;
-    let entered: HashSet<_> = admin.people("").await?.into_iter().map(|user| user.user_id).collect();
+    let mut admin = Desk::new(&connection(remote)?, &DemoIssuer::open(demo_dir)?, "administrator")?;
+    let entered = ask_all!(admin.list_users(ListUsersRequest { filter: String::new() }).users);
+    let entered: HashSet<_> = entered.into_iter().map(|user| user.user_id).collect();
     for (role, name, id) in missing {
         let user_id = id.uuid().to_string();
         if !entered.contains(&user_id) {
@@ -100,15 +101,17 @@ pub async fn staff(remote: &Remote, demo_dir: &Path, files: &Directory, patient:
 /// The node does not answer, or refuses.
 pub async fn admit(remote: &Remote, demo_dir: &Path, beds: &[Bed]) -> anyhow::Result<()> {
     let issuer = DemoIssuer::open(demo_dir).context("the demo's issuer")?;
-    let mut admin = Desk::new(remote, &issuer, "administrator")?;
-    let integrator = Desk::new(remote, &issuer, "device-integrator")?;
-    let nurse = Desk::new(remote, &issuer, "nurse")?;
+    let channel = connection(remote)?;
+    let mut admin = Desk::new(&channel, &issuer, "administrator")?;
+    let integrator = Desk::new(&channel, &issuer, "device-integrator")?;
+    let nurse = Desk::new(&channel, &issuer, "nurse")?;
+    let enrolment = EnrolmentServiceClient::new(channel);
     admin.admit(beds).await.context("patients could not be entered")?;
     let mut found = integrator.clone().register(beds).await.context("devices could not be registered")?;
     let mut work = Vec::with_capacity(beds.len());
     for bed in beds {
         let found = found.remove(&bed.device).context("a device is there twice")?;
-        work.push(set_up(integrator.clone(), nurse.clone(), bed.clone(), found));
+        work.push(set_up(enrolment.clone(), integrator.clone(), nurse.clone(), bed.clone(), found));
     }
     stream::iter(work).buffer_unordered(AT_ONCE).try_collect::<()>().await
 }
@@ -122,7 +125,13 @@ enum Found {
 }
 
 /// Claims a device, and assigns it.
-async fn set_up(mut integrator: Desk, mut nurse: Desk, bed: Bed, found: Found) -> anyhow::Result<()> {
+async fn set_up(
+    mut enrolment: EnrolmentServiceClient<Channel>,
+    mut integrator: Desk,
+    mut nurse: Desk,
+    bed: Bed,
+    found: Found,
+) -> anyhow::Result<()> {
     let device_id = bed.device.uuid().to_string();
     let claim_code = match &found {
         Found::New(code) => Some(code.clone()),
@@ -134,7 +143,6 @@ async fn set_up(mut integrator: Desk, mut nurse: Desk, bed: Bed, found: Found) -
     };
     if let Some(claim_code) = claim_code {
         let claim = ClaimDeviceRequest { device_id: device_id.clone(), claim_code, csr: String::new() };
-        let mut enrolment = EnrolmentServiceClient::new(integrator.channel);
         enrolment.claim_device(claim).await.map_err(plain).context("a device could not be claimed")?;
     }
     let request = ListAssignmentsRequest { device_id: device_id.clone(), patient_id: String::new() };
@@ -158,41 +166,23 @@ async fn set_up(mut integrator: Desk, mut nurse: Desk, bed: Bed, found: Found) -
     Ok(())
 }
 
+fn connection(remote: &Remote) -> anyhow::Result<Channel> {
+    remote.channel().with_context(|| format!("{remote} is no address such as http://127.0.0.1:7300"))
+}
+
 /// One of the demo's people at the registry.
+#[derive(Clone)]
 struct Desk {
-    channel: Channel,
     client: RegistryServiceClient<Channel>,
     operator: Operator,
 }
 
-impl Clone for Desk {
-    fn clone(&self) -> Self {
-        Self { channel: self.channel.clone(), client: self.client.clone(), operator: self.operator.clone() }
-    }
-}
-
 impl Desk {
-    fn new(remote: &Remote, issuer: &DemoIssuer, role: &str) -> anyhow::Result<Self> {
-        let channel =
-            remote.channel().with_context(|| format!("{remote} is no address such as http://127.0.0.1:7300"))?;
+    fn new(channel: &Channel, issuer: &DemoIssuer, role: &str) -> anyhow::Result<Self> {
         let user = demo_person(role).with_context(|| format!("nobody at the demo is {role}"))?;
         let operator = Operator::new(&issuer.user_token(user)?)?;
         let client = RegistryServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { client, channel, operator })
-    }
-
-    /// All people, or those that fulfil conditions.
-    async fn people(&mut self, filter: &str) -> anyhow::Result<Vec<User>> {
-        let (mut all, mut page_token) = (Vec::new(), String::new());
-        loop {
-            let request = ListUsersRequest { page_size: PAGE as i32, page_token, filter: filter.to_owned() };
-            let page = ask!(self.list_users(request));
-            all.extend(page.users);
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return Ok(all);
-            }
-        }
+        Ok(Self { client, operator })
     }
 
     /// Enters one of the demo's people.
@@ -211,8 +201,8 @@ impl Desk {
 
     /// Enters the patients who are not there.
     async fn admit(&mut self, beds: &[Bed]) -> anyhow::Result<()> {
-        let known = self.people("patient=true").await?.into_iter().map(|user| user.patient_id);
-        let mut known: HashSet<_> = known.collect();
+        let known = ask_all!(self.list_users(ListUsersRequest { filter: "patient=true".to_owned() }).users);
+        let mut known: HashSet<_> = known.into_iter().map(|user| user.patient_id).collect();
         let mut rows = Vec::new();
         for bed in beds {
             let patient = bed.patient.uuid().to_string();
@@ -220,7 +210,7 @@ impl Desk {
                 rows.push([bed.patient_name.clone(), patient, NAME.to_owned()]);
             }
         }
-        for rows in rows.chunks(PAGE) {
+        for rows in rows.chunks(ROWS) {
             let csv = csv(["name", "patient_id", "ward"], rows)?;
             all_taken(&ask!(self.import_users(ImportUsersRequest { csv })).refused)?;
         }
@@ -229,11 +219,15 @@ impl Desk {
 
     /// Registers the devices that are not there; says of all what is known of them.
     async fn register(&mut self, beds: &[Bed]) -> anyhow::Result<HashMap<DeviceId, Found>> {
-        let mut found: HashMap<_, _> = self.devices().await?;
+        let known = ask_all!(self.list_devices(ListDevicesRequest { filter: String::new() }).devices);
+        let mut found = HashMap::new();
+        for Device { device_id, status, .. } in known {
+            found.insert(device_id.parse()?, Found::Known(status));
+        }
         let rows = beds.iter().filter(|bed| !found.contains_key(&bed.device));
         let rows: Vec<_> =
             rows.map(|bed| [bed.device_name.clone(), bed.device.uuid().to_string(), bed.model.clone()]).collect();
-        for rows in rows.chunks(PAGE) {
+        for rows in rows.chunks(ROWS) {
             let csv = csv(["name", "device_id", "model"], rows)?;
             let done = ask!(self.import_devices(ImportDevicesRequest { csv }));
             all_taken(&done.refused)?;
@@ -242,21 +236,6 @@ impl Desk {
             }
         }
         Ok(found)
-    }
-
-    async fn devices(&mut self) -> anyhow::Result<HashMap<DeviceId, Found>> {
-        let (mut all, mut page_token) = (HashMap::new(), String::new());
-        loop {
-            let request = ListDevicesRequest { page_size: PAGE as i32, page_token, filter: String::new() };
-            let page = ask!(self.list_devices(request));
-            for Device { device_id, status, .. } in page.devices {
-                all.insert(device_id.parse()?, Found::Known(status));
-            }
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                return Ok(all);
-            }
-        }
     }
 }
 

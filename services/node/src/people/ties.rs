@@ -1,11 +1,11 @@
 //! `wardline relations`, `consents` and `emergencies`: what ties people to patients, and what patients do not want.
 
 use super::{
-    Clerk, PAGE,
+    Clerk,
     cli::{Consents, Emergencies, Relations, Why},
     rows::Rows,
 };
-use crate::operator::{ask, shown};
+use crate::operator::{ask, ask_all, shown};
 use anyhow::Context;
 use proto::registry::v1::{
     Consent, CreateConsentRequest, CreateRelationRequest, EndRelationRequest, ExplainAccessRequest,
@@ -21,13 +21,13 @@ impl Clerk {
             Relations::List { user, patient } => {
                 let text = |id: &Option<uuid::Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
                 let (user_id, patient_id) = (text(user), text(patient));
-                let ask = async |clerk: &mut Self, page_token| {
-                    let (user_id, patient_id) = (user_id.clone(), patient_id.clone());
-                    let request = ListRelationsRequest { user_id, patient_id, page_size: PAGE, page_token };
-                    let page = ask!(clerk.list_relations(request));
-                    Ok((page.relations, page.next_page_token))
-                };
-                self.all(ask).await?
+                ask_all!(
+                    self.list_relations(ListRelationsRequest {
+                        user_id: user_id.clone(),
+                        patient_id: patient_id.clone()
+                    })
+                    .relations
+                )
             }
             Relations::Create { user, kind, patient, ward, study } => {
                 let relation = Relation {
