@@ -1,20 +1,27 @@
 //! The door of a port: lets in as many as there is room for, encrypted when there is a certificate.
 //!
-//! What it promises: no connection waits for another's handshake; who has not done its part in time is closed; who is
-//! over a limit is closed at once and costs nothing further; running out of files or memory is waited out, not the end.
-//! Nothing is queued here: connections wait in the kernel until they are taken.
+//! What it promises: no connection waits for another's handshake; who has not done its part in time is closed, also who does
+//! not take what it is sent; who is over a limit is told so and closed, and costs little; all ports that share an
+//! [`Admission`] count together; running out of files or memory is waited out, not the end. Nothing is queued here:
+//! connections wait in the kernel until they are taken.
 
 mod connection;
-mod room;
+mod farewell;
+pub(crate) mod head;
+mod lines;
+pub(crate) mod room;
+pub(crate) mod serving;
 
 pub use connection::{Caller, Connection};
+pub(crate) use farewell::AT_ONCE as FAREWELLS_AT_ONCE;
 
 use crate::{config::Config, tls::Tls};
-use connection::{Beginning, Ending};
-use futures::{Stream, future::OptionFuture, stream};
-use metrics::counter;
-use room::{Full, Place, Room};
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use connection::{Ending, Watch};
+use farewell::Farewells;
+use futures::future::OptionFuture;
+use metrics::{counter, gauge};
+use room::{Place, Room};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -45,39 +52,59 @@ impl Speaks {
     }
 }
 
+/// Who is let in, and how patiently it is waited. Cheap to clone: ports with clones of one count together.
+#[derive(Clone)]
+pub(crate) struct Admission {
+    room: Arc<Room>,
+    farewells: Farewells,
+    /// For each part of the beginning: the handshake, the first bytes.
+    patience: Duration,
+    /// For a peer that takes nothing of what it is sent.
+    write_patience: Duration,
+}
+
+impl Admission {
+    /// With the limits of the settings, but for at most `max_connections`.
+    pub(crate) fn new(config: &Config, max_connections: usize) -> Self {
+        let open = gauge!("wardline_connections_open");
+        Self {
+            room: Room::new(max_connections, config.server.max_connections_per_address, open),
+            farewells: Farewells::default(),
+            patience: Duration::from_secs(config.tls.handshake_timeout_seconds),
+            write_patience: Duration::from_secs(config.server.write_timeout_seconds),
+        }
+    }
+
+    /// The same patience, but so much room, and for itself.
+    pub(crate) fn apart(&self, max_connections: usize) -> Self {
+        Self { room: Room::new(max_connections, 0, metrics::Gauge::noop()), ..self.clone() }
+    }
+}
+
 /// Where connections come in.
 pub(crate) struct Door {
     listener: TcpListener,
-    room: Arc<Room>,
+    admission: Admission,
     tls: Option<Arc<Tls>>,
     speaks: Speaks,
-    /// For each part of the beginning: the handshake, the first bytes.
-    patience: Duration,
     handshakes: JoinSet<Option<Connection>>,
     closed_until: Option<Instant>,
 }
 
 impl Door {
-    /// A door with the limits of the settings.
-    pub(crate) fn new(config: &Config, listener: TcpListener, tls: Option<Arc<Tls>>, speaks: Speaks) -> Self {
-        let limits = &config.server;
-        Self {
-            listener,
-            room: Arc::new(Room::new(limits.max_connections, limits.max_connections_per_address)),
-            tls,
-            speaks,
-            patience: Duration::from_secs(config.tls.handshake_timeout_seconds),
-            handshakes: JoinSet::new(),
-            closed_until: None,
-        }
+    /// A door to `listener`.
+    pub(crate) fn new(listener: TcpListener, tls: Option<Arc<Tls>>, speaks: Speaks, admission: &Admission) -> Self {
+        let admission = admission.clone();
+        Self { listener, admission, tls, speaks, handshakes: JoinSet::new(), closed_until: None }
     }
 
-    /// The connections as they are ready to be served. Dropping it closes the port and ends handshakes under way.
-    pub(crate) fn connections(self) -> impl Stream<Item = Result<Connection, Infallible>> {
-        stream::unfold(self, async |mut door| Some((Ok(door.next().await), door)))
+    /// What is spoken behind it.
+    pub(crate) fn speaks(&self) -> Speaks {
+        self.speaks
     }
 
-    async fn next(&mut self) -> Connection {
+    /// The next connection that is ready to be served. Dropping the door closes the port and ends handshakes under way.
+    pub(crate) async fn next(&mut self) -> Connection {
         loop {
             let reopened = OptionFuture::from(self.closed_until.map(sleep_until));
             tokio::select! {
@@ -106,20 +133,26 @@ impl Door {
 
     /// Finds a place for a connection. One that is ready is returned; one that must shake hands first begins to.
     fn admit(&mut self, socket: TcpStream, from: SocketAddr) -> Option<Connection> {
-        let place = match self.room.enter(from.ip()) {
+        let place = match self.admission.room.enter(from.ip()) {
             Ok(place) => place,
-            Err(Full::All) => return refuse("limit"),
-            Err(Full::Address) => return refuse("address_limit"),
+            Err(full) => {
+                let tls = self.tls.as_ref().map(|tls| tls.offer().config(self.speaks));
+                self.admission.farewells.say(socket, tls, self.speaks, full);
+                return refuse(match full {
+                    room::Full::All(_) => "limit",
+                    room::Full::Address(_) => "address_limit",
+                });
+            }
         };
         // acknowledgements are small, and somebody waits for each
         if socket.set_nodelay(true).is_err() {
             return refuse("gone");
         }
-        let (speaks, patience) = (self.speaks, self.patience);
+        let watch = Watch { speaks: self.speaks, from, admission: self.admission.clone() };
         match &self.tls {
-            None => Some(Connection::plain(socket, place, Beginning::new(speaks.first_bytes(), patience))),
+            None => Some(Connection::plain(socket, place, &watch)),
             Some(tls) => {
-                self.handshakes.spawn(shake(Arc::clone(tls), speaks, socket, place, patience));
+                self.handshakes.spawn(shake(Arc::clone(tls), socket, place, watch));
                 None
             }
         }
@@ -127,15 +160,10 @@ impl Door {
 }
 
 /// One handshake.
-async fn shake(
-    tls: Arc<Tls>,
-    speaks: Speaks,
-    socket: TcpStream,
-    place: Place,
-    patience: Duration,
-) -> Option<Connection> {
+async fn shake(tls: Arc<Tls>, socket: TcpStream, place: Place, watch: Watch) -> Option<Connection> {
     let offer = tls.offer();
-    let stream = match timeout(patience, TlsAcceptor::from(offer.config(speaks)).accept(socket)).await {
+    let accepting = TlsAcceptor::from(offer.config(watch.speaks)).accept(socket);
+    let stream = match timeout(watch.admission.patience, accepting).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             // anybody can cause it
@@ -144,9 +172,8 @@ async fn shake(
         }
         Err(_) => return refuse("handshake_timeout"),
     };
-    let beginning = Beginning::new(speaks.first_bytes(), patience);
     let Some(chain) = stream.get_ref().1.peer_certificates().filter(|chain| !chain.is_empty()) else {
-        return Some(Connection::encrypted(stream, place, beginning, None));
+        return Some(Connection::encrypted(stream, place, &watch, None));
     };
     // the handshake has just read it
     let Ok(certificate) = auth::Certificate::read(&chain[0]) else { return refuse("handshake") };
@@ -154,7 +181,7 @@ async fn shake(
     let end = Arc::clone(&ending);
     match tls.watch(&offer, chain, &certificate, move || end.end()) {
         Some(watched) => {
-            Some(Connection::encrypted(stream, place, beginning, Some((Arc::new(certificate), ending, watched))))
+            Some(Connection::encrypted(stream, place, &watch, Some((Arc::new(certificate), ending, watched))))
         }
         None => refuse("handshake"),
     }

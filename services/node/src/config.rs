@@ -78,7 +78,7 @@ macro_rules! sections {
 sections! {
     Server {
         grpc_listen: SocketAddr, api_listen: Listen, http_listen: SocketAddr, max_streams: u32, max_connections: usize,
-        max_connections_per_address: usize, connection_age_minutes: u64, drain_seconds: u64,
+        max_connections_per_address: usize, connection_age_minutes: u64, write_timeout_seconds: u64, drain_seconds: u64,
     }
     Tls {
         cert_file: PathBuf, key_file: PathBuf, api: bool, client_ca_file: PathBuf, client_auth: ClientAuth,
@@ -166,6 +166,13 @@ impl Config {
         table.to_string()
     }
 
+    /// Whether a setting is as the manual has it.
+    pub(crate) fn is_default(&self, section: &str, key: &str) -> bool {
+        let manual = MANUAL.parse::<Table>().unwrap_or_default();
+        let of = |table: &Table| table.get(section).and_then(|section| section.get(key)).cloned();
+        of(&manual) == of(&self.merged)
+    }
+
     /// Whether the demo issuer is on.
     pub fn demo(&self) -> bool {
         match self.auth.demo {
@@ -232,6 +239,7 @@ impl Config {
         let limits = [
             ("server.max_streams", self.server.max_streams.into(), 1, 65_536),
             ("server.max_connections", self.server.max_connections as u64, 1, 1_000_000),
+            ("server.write_timeout_seconds", self.server.write_timeout_seconds, 1, 600),
             ("tls.handshake_timeout_seconds", self.tls.handshake_timeout_seconds, 1, 300),
             ("tls.reload_seconds", self.tls.reload_seconds, 1, 3_600),
             ("ingest.max_in_flight", self.ingest.max_in_flight.into(), 1, 65_536),

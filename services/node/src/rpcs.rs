@@ -1,10 +1,12 @@
-//! All gRPC services of this node, each behind the gate but for those that are open to all.
+//! All gRPC services of this node, each behind the gate but for those that are open to all, and all behind the table of
+//! what an rpc may be asked ([`methods`](crate::methods)).
 
 use crate::{
     clock,
     config::Config,
     engines::{KnownPositions, Store},
     gate::{Gate, Logins},
+    methods::Methods,
     run::Service,
 };
 use anyhow::Context;
@@ -130,6 +132,7 @@ pub(crate) async fn routes(
     for name in &names {
         health.set_service_status(*name, tonic_health::ServingStatus::Serving).await;
     }
+    let methods = Methods::new(config, stop.clone());
     let stop = stop.clone();
     tokio::spawn(async move {
         stop.cancelled().await;
@@ -137,7 +140,7 @@ pub(crate) async fn routes(
             health.set_service_status(name, tonic_health::ServingStatus::NotServing).await;
         }
     });
-    Ok(routes.routes())
+    Ok(methods.before(routes.routes()))
 }
 
 fn name<S: NamedService>(_: &S) -> &'static str {

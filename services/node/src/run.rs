@@ -1,9 +1,14 @@
 //! Starts services in this process and stops them together: one failing stops all, draining has a deadline.
 
 use crate::{
-    accept::{Door, Speaks},
+    accept::{
+        Admission, Door, Speaks,
+        head::Fault,
+        serving::{self, Answers, Terms},
+    },
     audit, clock,
     config::Config,
+    descriptors,
     engines::{Log, Store},
     gate::Gate,
     gateway,
@@ -16,10 +21,12 @@ use anyhow::{Context, anyhow};
 use auth::{DemoIssuer, Shared, Verifier};
 use bus::Publish;
 use futures::future::BoxFuture;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use hyper::{Request, Response, body::Incoming};
+use proto::problem;
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::Server};
+use tonic::{Code, body::Body, codegen::Service as _, service::Routes};
 use writer::{HourSealer, Writer};
 
 /// How often the directory's files and the registry are looked at: a change holds within five seconds.
@@ -28,13 +35,6 @@ const DIRECTORY_EVERY: Duration = Duration::from_secs(1);
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often it is asked whether the log has failed for good.
 const FATAL_EVERY: Duration = Duration::from_secs(1);
-/// Largest header list: a token and a few more.
-pub(crate) const MAX_HEADER_LIST_BYTES: u32 = 8 * 1024;
-/// Resets that a peer may cause before its connection ends (rapid reset); tonic would leave them unlimited.
-pub(crate) const MAX_RESETS: (usize, usize) = (20, 128);
-/// HTTP/2 windows of a stream and of a connection: a whole message, and a few of them.
-const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
-
 /// A service that can be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Service {
@@ -83,6 +83,7 @@ impl Node {
 
     async fn begin(config: &Config, services: &[Service], stop: CancellationToken) -> anyhow::Result<Self> {
         let metrics = telemetry::recorder()?;
+        let admission = Admission::new(config, descriptors::connections(config)?);
         let grpc = TcpListener::bind(config.server.grpc_listen).await;
         let grpc = grpc.with_context(|| format!("server.grpc_listen {}", config.server.grpc_listen))?;
         let internal = TcpListener::bind(config.server.http_listen).await;
@@ -90,10 +91,11 @@ impl Node {
         let api = gateway::listen(config.server.api_listen).await?;
         let (grpc_addr, http_addr) = (grpc.local_addr()?, internal.local_addr()?);
         let tls = Tls::open(&config.tls)?;
-        let door = Door::new(config, grpc, tls.clone(), Speaks::Http2);
+        let door = Door::new(grpc, tls.clone(), Speaks::Http2, &admission);
+        let internal = Door::new(internal, None, Speaks::Http, &admission.apart(http::MAX_CONNECTIONS));
         let api_addr = api.as_ref().map(TcpListener::local_addr).transpose()?;
         let api_tls = tls.clone().filter(|_| config.api_is_encrypted());
-        let api_door = api.map(|api| Door::new(config, api, api_tls, Speaks::Http));
+        let api_door = api.map(|api| Door::new(api, api_tls, Speaks::Http, &admission));
         let directory = Shared::open(&config.directory_dir()).context("directory")?;
         let verifier = Arc::new(verifier(config)?);
         let gate = Gate::new(Arc::clone(&verifier), directory.clone());
@@ -106,9 +108,9 @@ impl Node {
         // nobody is let in, or kept out, by what was known before the last change
         registry::follow(&directory, store.registry.as_ref()).await?;
 
-        let ready = Ready::default();
+        let (ready, terms) = (Ready::default(), Terms::new(config));
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve_http(internal, metrics, ready.clone(), stop.clone()));
+        tasks.spawn(serve_http(internal, terms, metrics, ready.clone(), stop.clone()));
         tasks.spawn(watch(directory.clone(), store.registry.clone(), publisher.clone(), stop.clone()));
         tasks.spawn({
             let stop = stop.clone();
@@ -145,13 +147,13 @@ impl Node {
         let served = CancellationToken::new();
         let no_more = Arc::new(served.clone().drop_guard());
         if let Some(api_door) = api_door {
-            tasks.spawn(gateway::run(api_door, routes.clone(), drain, stop.clone(), Arc::clone(&no_more)));
+            tasks.spawn(gateway::run(api_door, routes.clone(), terms, stop.clone(), Arc::clone(&no_more)));
         }
-        let serving = serve_grpc(config, door, routes, stop.clone());
+        let serving = serving::serve(door, terms, Rpcs(routes), stop.clone());
         tasks.spawn(async move {
-            let outcome = serving.await;
+            serving.await;
             drop(no_more);
-            outcome
+            Ok(())
         });
         if let Some(auditing) = auditing {
             tasks.spawn(async move { auditing.run(served).await.context("audit log") });
@@ -211,7 +213,8 @@ fn flatten(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow:
 }
 
 async fn serve_http(
-    listener: TcpListener,
+    door: Door,
+    terms: Terms,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
     ready: Ready,
     stop: CancellationToken,
@@ -222,10 +225,11 @@ async fn serve_http(
         loop {
             due.tick().await;
             upkeep.run_upkeep();
+            telemetry::tell_left_out();
         }
     };
     tokio::select! {
-        served = http::serve(listener, metrics, ready, stop) => served.context("internal port"),
+        () = http::serve(door, terms, metrics, ready, stop) => Ok(()),
         never = kept_up => never,
     }
 }
@@ -263,36 +267,25 @@ async fn watch(
     }
 }
 
-/// A server with our limits for HTTP/2.
-pub(crate) fn http2(max_streams: u32) -> Server {
-    Server::builder()
-        .max_concurrent_streams(max_streams)
-        .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
-        .http2_max_pending_accept_reset_streams(Some(MAX_RESETS.0))
-        .http2_max_local_error_reset_streams(Some(MAX_RESETS.1))
-        .initial_stream_window_size(WINDOWS.0)
-        .initial_connection_window_size(WINDOWS.1)
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
-}
+/// The gRPC port: services as they are.
+#[derive(Clone)]
+pub(crate) struct Rpcs(pub(crate) Routes);
 
-fn serve_grpc(
-    config: &Config,
-    door: Door,
-    routes: Routes,
-    stop: CancellationToken,
-) -> impl Future<Output = anyhow::Result<()>> + use<> {
-    let mut server = http2(config.server.max_streams);
-    if config.server.connection_age_minutes > 0 {
-        // a tenth more or less, so that a restart's connections do not all end together
-        let seconds = config.server.connection_age_minutes * 60;
-        let jitter = clock::now().0.unsigned_abs() % (seconds / 5).max(1);
-        server = server
-            .max_connection_age(Duration::from_secs(seconds - seconds / 10 + jitter))
-            .max_connection_age_grace(Duration::from_secs(config.server.drain_seconds));
+impl Answers for Rpcs {
+    type Body = Body;
+
+    async fn answer(mut self, request: Request<Incoming>) -> Response<Body> {
+        // always ready, and cannot fail
+        self.0.call(request).await.unwrap_or_else(|never: Infallible| match never {})
     }
-    let serving = server.add_routes(routes).serve_with_incoming_shutdown(door.connections(), stop.cancelled_owned());
-    async move { serving.await.context("gRPC") }
+
+    fn refuse(&self, fault: Fault) -> Response<Body> {
+        let code = match fault {
+            Fault::TooLarge(_) => Code::ResourceExhausted,
+            Fault::Twice(_) | Fault::NoHost | Fault::OtherHost | Fault::BareLineFeed => Code::InvalidArgument,
+        };
+        problem::status(code, fault.reason(), fault.text()).into_http()
+    }
 }
 
 fn verifier(config: &Config) -> anyhow::Result<Verifier> {

@@ -1,10 +1,21 @@
 //! Logs and metrics. Logs are JSON on standard error, without patient data; metrics are for Prometheus.
+//!
+//! What a peer does again and again is not said each time: each line of the code, ours or a library's, writes at most
+//! [`MAX_LINES`] in [`EVERY`], and then how many were left out.
+
+mod left_out;
+
+pub(crate) use left_out::tell as tell_left_out;
+#[cfg(doc)]
+use left_out::{EVERY, MAX_LINES};
 
 use crate::config::{Format, Telemetry};
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::OnceLock;
-use tracing_subscriber::{filter::Targets, fmt::format::FmtSpan, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    Layer as _, filter::Targets, fmt::format::FmtSpan, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 /// Upper bounds of every histogram of seconds: 100 us to a minute.
 const SECONDS: [f64; 14] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0, 60.0];
@@ -16,8 +27,8 @@ pub fn logs(settings: &Telemetry) -> anyhow::Result<()> {
     // a span is a line when it ends, with its fields and how long it took: libraries have some at `debug` and `trace`
     let output = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_span_events(FmtSpan::CLOSE);
     let _ = match settings.format {
-        Format::Json => registry.with(output.json().flatten_event(true)).try_init(),
-        Format::Text => registry.with(output).try_init(),
+        Format::Json => registry.with(output.json().flatten_event(true).with_filter(left_out::AtMost)).try_init(),
+        Format::Text => registry.with(output.with_filter(left_out::AtMost)).try_init(),
     };
     Ok(())
 }

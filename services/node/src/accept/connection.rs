@@ -1,11 +1,17 @@
-//! An accepted connection: bytes in and out, whose certificate it has, and an end from outside.
+//! An accepted connection: bytes in and out, whose certificate it has, an end from outside, and an end when its peer says
+//! nothing at first or takes nothing of what it is sent.
 
-use super::room::Place;
+use super::{
+    Admission, Speaks,
+    lines::{Bare, Lines},
+    room::{Place, counted},
+};
 use crate::tls::Watched;
 use auth::Certificate;
 use futures::task::AtomicWaker;
 use std::{
     io,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
         Arc,
@@ -20,17 +26,31 @@ use tokio::{
     time::{Sleep, sleep},
 };
 use tokio_rustls::server::TlsStream;
-use tonic::transport::server::Connected;
 
 /// Who is at the other end; with each request of the connection.
 #[derive(Clone)]
-pub struct Caller(Option<Arc<Certificate>>);
+pub struct Caller {
+    certificate: Option<Arc<Certificate>>,
+    address: IpAddr,
+}
 
 impl Caller {
     /// The client's certificate, believed by an authority of the settings.
     pub fn certificate(&self) -> Option<&Certificate> {
-        self.0.as_deref()
+        self.certificate.as_deref()
     }
+
+    /// Where it comes from, as addresses are counted here: of IPv6 the network of 64 bits, the rest is zero.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+}
+
+/// What a connection is measured by from its beginning.
+pub(super) struct Watch {
+    pub(super) speaks: Speaks,
+    pub(super) from: SocketAddr,
+    pub(super) admission: Admission,
 }
 
 /// A connection that is served.
@@ -39,6 +59,9 @@ pub struct Connection {
     caller: Caller,
     ending: Option<Arc<Ending>>,
     beginning: Option<Beginning>,
+    stall: Stall,
+    lines: Option<Lines>,
+    bare: Bare,
     _watched: Option<Watched>,
     _place: Place,
 }
@@ -49,15 +72,29 @@ enum Socket {
 }
 
 /// Until the first bytes are there.
-pub(super) struct Beginning {
+struct Beginning {
     n_missing: usize,
     deadline: Pin<Box<Sleep>>,
 }
 
-impl Beginning {
-    /// So many bytes must come within `patience`, from now on.
-    pub(super) fn new(n_bytes: usize, patience: Duration) -> Self {
-        Self { n_missing: n_bytes, deadline: Box::pin(sleep(patience)) }
+/// While the peer takes nothing.
+struct Stall {
+    patience: Duration,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stall {
+    /// Passes an attempt to write on; one that waits for longer than `patience` fails.
+    fn watch<T>(&mut self, context: &mut Context<'_>, attempt: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if attempt.is_ready() {
+            self.deadline = None;
+            return attempt;
+        }
+        let patience = self.patience;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(deadline.as_mut().poll(context));
+        super::refuse::<()>("write_timeout");
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing")))
     }
 }
 
@@ -84,37 +121,55 @@ impl Ending {
 
 impl Connection {
     /// In the clear.
-    pub(super) fn plain(socket: TcpStream, place: Place, beginning: Beginning) -> Self {
-        Self::new(Socket::Plain(socket), place, beginning)
+    pub(super) fn plain(socket: TcpStream, place: Place, watch: &Watch) -> Self {
+        Self::new(Socket::Plain(socket), place, watch)
     }
 
     /// Encrypted, perhaps with a client's certificate, and how it is ended when that no longer holds.
     pub(super) fn encrypted(
         stream: TlsStream<TcpStream>,
         place: Place,
-        beginning: Beginning,
+        watch: &Watch,
         client: Option<(Arc<Certificate>, Arc<Ending>, Watched)>,
     ) -> Self {
-        let connection = Self::new(Socket::Encrypted(Box::new(stream)), place, beginning);
-        let Some((certificate, ending, watched)) = client else { return connection };
-        Self { caller: Caller(Some(certificate)), ending: Some(ending), _watched: Some(watched), ..connection }
+        let mut connection = Self::new(Socket::Encrypted(Box::new(stream)), place, watch);
+        if let Some((certificate, ending, watched)) = client {
+            connection.caller.certificate = Some(certificate);
+            connection.ending = Some(ending);
+            connection._watched = Some(watched);
+        }
+        connection
     }
 
-    fn new(socket: Socket, place: Place, beginning: Beginning) -> Self {
-        let beginning = Some(beginning);
-        Self { socket, caller: Caller(None), ending: None, beginning, _watched: None, _place: place }
+    fn new(socket: Socket, place: Place, watch: &Watch) -> Self {
+        let Watch { speaks, from, admission } = watch;
+        let deadline = Box::pin(sleep(admission.patience));
+        let bare = Bare::default();
+        Self {
+            socket,
+            caller: Caller { certificate: None, address: counted(from.ip()) },
+            ending: None,
+            beginning: Some(Beginning { n_missing: speaks.first_bytes(), deadline }),
+            stall: Stall { patience: admission.write_patience, deadline: None },
+            lines: (*speaks == Speaks::Http).then(|| Lines::new(bare.clone())),
+            bare,
+            _watched: None,
+            _place: place,
+        }
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn caller(&self) -> Caller {
+        self.caller.clone()
+    }
+
+    /// Whether a line of a request ended with a line feed alone, as soon as one did.
+    pub(crate) fn bare_line_feeds(&self) -> Bare {
+        self.bare.clone()
     }
 
     fn check(&self) -> io::Result<()> {
         self.ending.as_ref().map_or(Ok(()), |ending| ending.check())
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Caller;
-
-    fn connect_info(&self) -> Caller {
-        self.caller.clone()
     }
 }
 
@@ -131,6 +186,9 @@ impl AsyncRead for Connection {
             Socket::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
             Socket::Encrypted(stream) => Pin::new(stream).poll_read(context, buffer),
         };
+        if let (Some(lines), Poll::Ready(Ok(()))) = (&mut this.lines, &read) {
+            lines.read(&buffer.filled()[before..]);
+        }
         let Some(beginning) = &mut this.beginning else { return read };
         if let Poll::Ready(outcome) = read {
             beginning.n_missing = beginning.n_missing.saturating_sub(buffer.filled().len() - before);
@@ -148,10 +206,12 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check()?;
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        let written = match &mut this.socket {
             Socket::Plain(socket) => Pin::new(socket).poll_write(context, bytes),
             Socket::Encrypted(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
+        };
+        this.stall.watch(context, written)
     }
 
     fn poll_write_vectored(
@@ -160,10 +220,12 @@ impl AsyncWrite for Connection {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check()?;
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        let written = match &mut this.socket {
             Socket::Plain(socket) => Pin::new(socket).poll_write_vectored(context, parts),
             Socket::Encrypted(stream) => Pin::new(stream).poll_write_vectored(context, parts),
-        }
+        };
+        this.stall.watch(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -175,16 +237,23 @@ impl AsyncWrite for Connection {
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check()?;
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        match &mut this.socket {
+            // nothing is held back there, so it says nothing about the peer
             Socket::Plain(socket) => Pin::new(socket).poll_flush(context),
-            Socket::Encrypted(stream) => Pin::new(stream).poll_flush(context),
+            Socket::Encrypted(stream) => {
+                let flushed = Pin::new(stream).poll_flush(context);
+                this.stall.watch(context, flushed)
+            }
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        let shut = match &mut this.socket {
             Socket::Plain(socket) => Pin::new(socket).poll_shutdown(context),
             Socket::Encrypted(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        };
+        this.stall.watch(context, shut)
     }
 }

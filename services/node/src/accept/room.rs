@@ -1,61 +1,64 @@
-//! How many connections are open, in all and of each address.
+//! How many of something are open, in all and of each address: connections of all ports together, calls that need no token.
 
-use metrics::gauge;
+use metrics::Gauge;
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Room for connections.
-pub(super) struct Room {
+/// Room for a number of things.
+pub(crate) struct Room {
     max: usize,
     /// 0: as many as `max`.
     max_per_address: usize,
+    /// How many places are taken.
+    open: Gauge,
     taken: Mutex<Taken>,
 }
 
 #[derive(Default)]
 struct Taken {
     n_all: usize,
-    /// Only those that have a connection: it cannot grow beyond `max`.
+    /// Only those that have a place: it cannot grow beyond `max`.
     by_address: HashMap<IpAddr, usize>,
 }
 
-/// A connection's place; given up when dropped.
-pub(super) struct Place {
+/// One place; given up when dropped.
+pub(crate) struct Place {
     room: Arc<Room>,
     address: IpAddr,
 }
 
 /// What there is no room for.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Full {
-    /// Any connection.
-    All,
-    /// One more of this address.
-    Address,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// Anything: so many there are at most.
+    All(usize),
+    /// One more of this address: so many it has at most.
+    Address(usize),
 }
 
 impl Room {
-    pub(super) fn new(max: usize, max_per_address: usize) -> Self {
-        Self { max, max_per_address, taken: Mutex::default() }
+    /// Room for `max`, of one address for `max_per_address` (0: for `max`, too); `open` shows how many places are taken.
+    pub(crate) fn new(max: usize, max_per_address: usize, open: Gauge) -> Arc<Self> {
+        Arc::new(Self { max, max_per_address, open, taken: Mutex::default() })
     }
 
     /// A place, if there is one.
-    pub(super) fn enter(self: &Arc<Self>, from: IpAddr) -> Result<Place, Full> {
+    pub(crate) fn enter(self: &Arc<Self>, from: IpAddr) -> Result<Place, Full> {
         let address = counted(from);
         let mut taken = self.lock();
         if taken.n_all >= self.max {
-            return Err(Full::All);
+            return Err(Full::All(self.max));
         }
         let n_here = taken.by_address.get(&address).copied().unwrap_or(0);
         if self.max_per_address > 0 && n_here >= self.max_per_address {
-            return Err(Full::Address);
+            return Err(Full::Address(self.max_per_address));
         }
         taken.by_address.insert(address, n_here + 1);
         taken.n_all += 1;
-        gauge!("wardline_connections_open").increment(1);
+        self.open.increment(1);
         Ok(Place { room: Arc::clone(self), address })
     }
 
@@ -74,12 +77,12 @@ impl Drop for Place {
                 taken.by_address.remove(&self.address);
             }
         }
-        gauge!("wardline_connections_open").decrement(1);
+        self.room.open.decrement(1);
     }
 }
 
 /// What counts as one address: whoever has an IPv6 address has the other 2^64 of its network, too (RFC 4291, 2.5.4).
-fn counted(address: IpAddr) -> IpAddr {
+pub(crate) fn counted(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         address => address,
@@ -96,34 +99,34 @@ mod tests {
 
     #[test]
     fn a_place_is_given_up_and_taken_again() {
-        let room = Arc::new(Room::new(3, 2));
+        let room = Room::new(3, 2, Gauge::noop());
         let enter = |text: &str| room.enter(address(text));
         let first = enter("10.0.0.1").unwrap();
         // the same address in IPv6's clothes
         let _second = enter("::ffff:10.0.0.1").unwrap();
-        assert_eq!(enter("10.0.0.1").err(), Some(Full::Address));
+        assert_eq!(enter("10.0.0.1").err(), Some(Full::Address(2)));
         let third = enter("10.0.0.2").unwrap();
-        assert_eq!(enter("10.0.0.3").err(), Some(Full::All));
+        assert_eq!(enter("10.0.0.3").err(), Some(Full::All(3)));
         drop(third);
         drop(first);
         let _again = enter("10.0.0.1").unwrap();
-        assert_eq!(enter("10.0.0.1").err(), Some(Full::Address));
+        assert_eq!(enter("10.0.0.1").err(), Some(Full::Address(2)));
         assert_eq!(room.lock().by_address.len(), 1, "who has left is forgotten");
     }
 
     #[test]
     fn a_network_of_ipv6_is_one_address() {
-        let room = Arc::new(Room::new(9, 1));
+        let room = Room::new(9, 1, Gauge::noop());
         let _first = room.enter(address("2001:db8:0:1::1")).unwrap();
-        assert_eq!(room.enter(address("2001:db8:0:1:ffff::2")).err(), Some(Full::Address));
+        assert_eq!(room.enter(address("2001:db8:0:1:ffff::2")).err(), Some(Full::Address(1)));
         assert!(room.enter(address("2001:db8:0:2::1")).is_ok());
     }
 
     #[test]
     fn zero_is_no_limit_of_an_address() {
-        let room = Arc::new(Room::new(3, 0));
+        let room = Room::new(3, 0, Gauge::noop());
         let places: Vec<_> = (0..3).map(|_| room.enter(address("::1")).unwrap()).collect();
-        assert_eq!(room.enter(address("::1")).err(), Some(Full::All));
+        assert_eq!(room.enter(address("::1")).err(), Some(Full::All(3)));
         assert_eq!(places.len(), 3);
     }
 }

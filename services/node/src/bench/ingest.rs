@@ -151,7 +151,7 @@ async fn unread(
         max_readings: place.config.ingest.max_readings,
         max_message_bytes: place.config.ingest.max_message_kib * 1_024,
     };
-    let server = Unread::start(limits, place.config.server.max_streams)?;
+    let server = Unread::start(limits, &place.config).await?;
     fleet.open(&server.endpoint).await?.send(templates.clone(), batch, amount).await
 }
 

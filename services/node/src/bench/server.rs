@@ -1,7 +1,14 @@
 //! A node in a process of its own: the same binary as this one. And a server that does nothing but gRPC.
 
 use super::place::Place;
-use crate::run;
+use crate::{
+    accept::{
+        Admission, Door, Speaks,
+        serving::{self, Terms},
+    },
+    config::Config,
+    run::Rpcs,
+};
 use anyhow::{Context, bail};
 use futures::{Stream, StreamExt};
 use proto::{
@@ -29,7 +36,8 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
-use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming, service::Routes};
 
 /// A node that reads a full log back may take a while.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -132,19 +140,20 @@ impl Server {
 
 /// Answers each message of a stream with an `Ack`, and looks at none: what gRPC alone can do here.
 pub(super) struct Unread {
-    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    serving: JoinHandle<()>,
     /// For clients.
     pub(super) endpoint: String,
 }
 
 impl Unread {
-    /// Serves in this process, with a node's own settings for HTTP/2.
-    pub(super) fn start(limits: Limits, max_streams: u32) -> anyhow::Result<Self> {
-        let incoming = TcpIncoming::bind((Ipv4Addr::LOCALHOST, 0).into()).context("no free port")?;
-        let incoming = incoming.with_nodelay(Some(true));
-        let endpoint = format!("http://{}", incoming.local_addr()?);
-        let service = IngestServiceServer::new(Answering(limits));
-        let serving = tokio::spawn(run::http2(max_streams).add_service(service).serve_with_incoming(incoming));
+    /// Serves in this process, as a node does.
+    pub(super) async fn start(limits: Limits, config: &Config) -> anyhow::Result<Self> {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no free port")?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let admission = Admission::new(config, config.server.max_connections);
+        let door = Door::new(listener, None, Speaks::Http2, &admission);
+        let rpcs = Rpcs(Routes::new(IngestServiceServer::new(Answering(limits))));
+        let serving = tokio::spawn(serving::serve(door, Terms::new(config), rpcs, CancellationToken::new()));
         Ok(Self { serving, endpoint })
     }
 }

@@ -1,39 +1,26 @@
-//! Connections of the API: HTTP/1.1 and HTTP/2 on one port, with limits, drained on a stop.
+//! Where the API is served: its port, and how requests come from there to the gateway.
 
-use super::{Gateway, TIMEOUT};
-use crate::{
-    accept::Door,
-    run::{MAX_HEADER_LIST_BYTES, MAX_RESETS},
+use super::{Gateway, problem::Problem};
+use crate::accept::{
+    Door,
+    head::Fault,
+    serving::{self, Answers, Terms},
 };
 use anyhow::Context;
-use futures::{Stream, StreamExt};
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto::Builder,
+use axum::{
+    body::Body,
+    http::{Request, Response, StatusCode},
 };
+use hyper::body::Incoming;
 use serde::Deserialize;
 use std::{
-    convert::Infallible,
     net::{AddrParseError, SocketAddr},
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
+    sync::Arc,
 };
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::{service::Routes, transport::server::Connected};
+use tonic::service::Routes;
 
-/// Buffer of an HTTP/1.1 connection, and so the largest head of a request.
-const MAX_HEAD_BYTES: usize = 16 << 10;
 /// Requests at once on one connection of HTTP/2.
 const MAX_STREAMS: u32 = 64;
 
@@ -50,19 +37,35 @@ impl TryFrom<String> for Listen {
     }
 }
 
-/// The API over the services of this node, until `stop`; what is under way then has nearly `drain` to end, so that a
-/// caller that never ends its request does not make the whole node late. `guard` is let go of at the very end.
+/// The API over the services of this node, until `stop` and what is under way then. `guard` is let go of at the very end.
 pub(crate) async fn run(
     door: Door,
     rpcs: Routes,
-    drain: Duration,
+    terms: Terms,
     stop: CancellationToken,
     guard: Arc<DropGuard>,
 ) -> anyhow::Result<()> {
     let gateway = Gateway::new(rpcs).context("JSON API")?;
-    let served = serve(door.connections(), gateway, drain.mul_f64(0.75), stop).await;
+    let terms = Terms { max_streams: terms.max_streams.min(MAX_STREAMS), ..terms };
+    serving::serve(door, terms, gateway, stop).await;
     drop(guard);
-    served.context("JSON API")
+    Ok(())
+}
+
+impl Answers for Gateway {
+    type Body = Body;
+
+    async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+        Gateway::answer(&self, request).await
+    }
+
+    fn refuse(&self, fault: Fault) -> Response<Body> {
+        let status = match fault {
+            Fault::TooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Fault::Twice(_) | Fault::NoHost | Fault::OtherHost | Fault::BareLineFeed => StatusCode::BAD_REQUEST,
+        };
+        Problem::new(status, fault.reason(), fault.text()).response()
+    }
 }
 
 /// Binds `server.api_listen`, when there is one.
@@ -70,84 +73,4 @@ pub(crate) async fn listen(Listen(address): Listen) -> anyhow::Result<Option<Tcp
     let Some(address) = address else { return Ok(None) };
     let listener = TcpListener::bind(address).await.with_context(|| format!("server.api_listen {address}"))?;
     Ok(Some(listener))
-}
-
-/// Serves until `stop`; then what is under way has `grace` to end.
-async fn serve<C>(
-    incoming: impl Stream<Item = Result<C, Infallible>>,
-    gateway: Gateway,
-    grace: Duration,
-    stop: CancellationToken,
-) -> anyhow::Result<()>
-where
-    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-{
-    let mut open = JoinSet::new();
-    {
-        let mut incoming = pin!(incoming);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                Some(ended) = open.join_next() => said(ended),
-                next = incoming.next() => match next {
-                    Some(Ok(connection)) => {
-                        open.spawn(one(connection, gateway.clone(), grace, stop.clone()));
-                    }
-                    None => break,
-                },
-            }
-        }
-    }
-    while let Some(ended) = open.join_next().await {
-        said(ended);
-    }
-    Ok(())
-}
-
-fn said(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(error = &error as &dyn std::error::Error, "a connection of the API panicked");
-    }
-}
-
-async fn one<C>(connection: C, gateway: Gateway, grace: Duration, stop: CancellationToken)
-where
-    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-{
-    let caller = connection.connect_info();
-    let begun = Arc::new(AtomicBool::new(false));
-    let service = service_fn(|mut request: hyper::Request<Incoming>| {
-        begun.store(true, Ordering::Release);
-        // who is at the other end, for the gate
-        request.extensions_mut().insert(caller.clone());
-        let gateway = gateway.clone();
-        async move { Ok::<_, Infallible>(gateway.answer(request).await) }
-    });
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEADER_LIST_BYTES)
-        .max_pending_accept_reset_streams(Some(MAX_RESETS.0))
-        .max_local_error_reset_streams(Some(MAX_RESETS.1))
-        .keep_alive_interval(Some(TIMEOUT))
-        .keep_alive_timeout(Duration::from_secs(10));
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(connection), service));
-    // until the first request nothing in it looks at the clock
-    let silent = async {
-        sleep(TIMEOUT).await;
-        if begun.load(Ordering::Acquire) {
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        // how a client's connection ends is the client's business
-        _ = serving.as_mut() => return,
-        () = silent => return,
-        () = stop.cancelled() => {}
-    }
-    serving.as_mut().graceful_shutdown();
-    let _ = timeout(grace, serving).await;
 }

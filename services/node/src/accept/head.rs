@@ -1,0 +1,129 @@
+//! What a request's head must be before anything looks at it: not too large, each field that decides something once, and on
+//! HTTP/1.1 a `Host` and whole line ends. Whoever is refused is told why.
+
+use super::lines::Bare;
+use hyper::{HeaderMap, Request, Version, header::HOST};
+
+/// Largest header list: a token and a few more. Counted as HTTP/2 does: name, value and 32 bytes a field (RFC 9113, 10.5.1).
+pub(crate) const MAX_BYTES: usize = 8 << 10;
+/// So much is read, so that who sends more than [`MAX_BYTES`] can be told in the terms of its protocol. Above this, HTTP itself
+/// answers 431 (Request Header Fields Too Large), without more words.
+pub(crate) const MAX_READ_BYTES: usize = 32 << 10;
+/// Fields of HTTP/1.1 that are read at all, for the same reason.
+pub(crate) const MAX_READ_FIELDS: usize = 512;
+/// What a field costs besides its text.
+const FIELD_BYTES: usize = 32;
+/// Fields that decide something here. Sent twice, a proxy in front may look at the one and this node at the other.
+const ONCE: [&str; 7] =
+    ["host", "authorization", "content-type", "purpose-of-use", "grpc-encoding", "grpc-timeout", "te"];
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// More than [`MAX_BYTES`].
+    TooLarge(usize),
+    /// This field came more than once.
+    Twice(&'static str),
+    /// HTTP/1.1 without a host.
+    NoHost,
+    /// HTTP/2 with an `:authority` and another `host`.
+    OtherHost,
+    /// A line that does not end with CR LF.
+    BareLineFeed,
+}
+
+impl Fault {
+    /// UPPER_SNAKE_CASE, stable.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::TooLarge(_) => "METADATA_TOO_LARGE",
+            Self::Twice(_) => "DUPLICATE_HEADER",
+            Self::NoHost => "HOST_MISSING",
+            Self::OtherHost => "HOST_MISMATCH",
+            Self::BareLineFeed => "BARE_LINE_FEED",
+        }
+    }
+
+    /// What is allowed and what to do.
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::TooLarge(n_bytes) => format!(
+                "metadata: {n_bytes} bytes (name, value and {FIELD_BYTES} a field); at most {MAX_BYTES}: send a shorter token or fewer fields"
+            ),
+            Self::Twice(name) => format!("{name}: came more than once; send it once"),
+            Self::NoHost => "host: missing; HTTP/1.1 needs it".to_owned(),
+            Self::OtherHost => "host: is not the :authority of the request; send one of them".to_owned(),
+            Self::BareLineFeed => "a line ends with a line feed alone; end lines with CR LF".to_owned(),
+        }
+    }
+}
+
+/// What is wrong with a request, if something is.
+pub(crate) fn check<B>(request: &Request<B>, bare: &Bare) -> Result<(), Fault> {
+    let headers = request.headers();
+    let n_bytes = bytes(headers) + request.uri().path_and_query().map_or(0, |path| path.as_str().len() + FIELD_BYTES);
+    if n_bytes > MAX_BYTES {
+        return Err(Fault::TooLarge(n_bytes));
+    }
+    if bare.was_seen() {
+        return Err(Fault::BareLineFeed);
+    }
+    if let Some(twice) = ONCE.into_iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
+        return Err(Fault::Twice(twice));
+    }
+    match (request.version(), request.uri().authority(), headers.get(HOST)) {
+        (Version::HTTP_11, _, None) => Err(Fault::NoHost),
+        (Version::HTTP_2, Some(authority), Some(host))
+            if !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) =>
+        {
+            Err(Fault::OtherHost)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(version: Version, uri: &str, fields: &[(&str, &str)]) -> Result<(), Fault> {
+        let mut request = Request::get(uri).version(version);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        check(&request.body(()).unwrap(), &Bare::default())
+    }
+
+    #[test]
+    fn each_field_that_decides_something_may_come_once() {
+        for name in ONCE {
+            let fields = [("host", "w"), (name, "w"), (name, "w")];
+            let fields = if name == "host" { &fields[1..] } else { &fields };
+            assert_eq!(asked(Version::HTTP_11, "/", fields), Err(Fault::Twice(name)));
+        }
+        assert_eq!(asked(Version::HTTP_11, "/", &[("host", "w"), ("accept", "a"), ("accept", "b")]), Ok(()));
+    }
+
+    #[test]
+    fn a_host_is_needed_where_the_protocol_needs_it_and_there_is_one_only() {
+        assert_eq!(asked(Version::HTTP_11, "/", &[]), Err(Fault::NoHost));
+        assert_eq!(asked(Version::HTTP_10, "/", &[]), Ok(()));
+        assert_eq!(asked(Version::HTTP_2, "http://ward/", &[]), Ok(()));
+        assert_eq!(asked(Version::HTTP_2, "http://ward/", &[("host", "Ward")]), Ok(()));
+        assert_eq!(asked(Version::HTTP_2, "http://ward/", &[("host", "other")]), Err(Fault::OtherHost));
+    }
+
+    #[test]
+    fn a_large_head_is_refused_whether_in_one_field_or_in_many_or_in_its_path() {
+        let (large, path) = ("x".repeat(MAX_BYTES), format!("/{}", "x".repeat(MAX_BYTES)));
+        let fault = |outcome| matches!(outcome, Err(Fault::TooLarge(n)) if n > MAX_BYTES);
+        assert!(fault(asked(Version::HTTP_2, "/", &[("x", &large)])));
+        assert!(fault(asked(Version::HTTP_2, "/", &[("x", "y"); 400])));
+        assert!(fault(asked(Version::HTTP_2, &path, &[])));
+        assert_eq!(asked(Version::HTTP_2, "/", &[("x", &large[..7_900])]), Ok(()));
+    }
+}

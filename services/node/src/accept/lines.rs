@@ -1,0 +1,167 @@
+//! Looks for line feeds without a carriage return in the heads of HTTP/1.1 requests: a proxy in front may take such a line
+//! for part of another, and so one request for two (RFC 9112, 2.2 and 11.2). The parser of the library takes them.
+//!
+//! It follows the bytes as they are read, keeps a line's first [`MAX_KEPT_BYTES`] and looks at no body. Behind a request whose
+//! body comes in chunks it looks no further: the server closes the connection after that one.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// So much of a line is enough to know `content-length` and `transfer-encoding` with their values.
+const MAX_KEPT_BYTES: usize = 128;
+/// How HTTP/2 begins (RFC 9113, 3.4): from there on there are no lines.
+const HTTP2: &[u8] = b"PRI * HTTP/2.0";
+
+/// Whether a bare line feed was seen on a connection; shared with who answers its requests.
+#[derive(Clone, Default)]
+pub(crate) struct Bare(Arc<AtomicBool>);
+
+impl Bare {
+    /// Whether there was one.
+    pub(crate) fn was_seen(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Follows one connection.
+pub(super) struct Lines {
+    bare: Bare,
+    place: Place,
+    /// The beginning of the line under way.
+    line: Vec<u8>,
+    /// The last byte of the line under way.
+    last: u8,
+    head: Head,
+}
+
+/// Where the next byte belongs.
+enum Place {
+    Head,
+    /// A body of which so many bytes are to come.
+    Body(u64),
+    /// Nothing is looked at any more.
+    Over,
+}
+
+/// What is known of the head under way.
+#[derive(Default)]
+struct Head {
+    has_begun: bool,
+    is_chunked: bool,
+    body_bytes: u64,
+}
+
+impl Lines {
+    /// At the beginning of a connection; says to `bare` what it finds.
+    pub(super) fn new(bare: Bare) -> Self {
+        Self { bare, place: Place::Head, line: Vec::new(), last: 0, head: Head::default() }
+    }
+
+    /// These bytes came.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            match &mut self.place {
+                Place::Over => return,
+                Place::Body(n_left) => {
+                    let n_here = usize::try_from(*n_left).unwrap_or(usize::MAX).min(bytes.len());
+                    *n_left -= n_here as u64;
+                    if *n_left == 0 {
+                        self.place = Place::Head;
+                    }
+                    bytes = &bytes[n_here..];
+                }
+                Place::Head => match bytes.iter().position(|&byte| byte == b'\n') {
+                    None => return self.keep(bytes),
+                    Some(at) => {
+                        self.keep(&bytes[..at]);
+                        bytes = &bytes[at + 1..];
+                        self.end_line();
+                    }
+                },
+            }
+        }
+    }
+
+    fn keep(&mut self, part: &[u8]) {
+        let room = MAX_KEPT_BYTES - self.line.len();
+        self.line.extend_from_slice(&part[..part.len().min(room)]);
+        self.last = part.last().copied().unwrap_or(self.last);
+    }
+
+    fn end_line(&mut self) {
+        let last = std::mem::take(&mut self.last);
+        let line = std::mem::take(&mut self.line);
+        if last != b'\r' {
+            self.bare.0.store(true, Ordering::Release);
+        }
+        let line = line.strip_suffix(b"\r").unwrap_or(&line);
+        if !line.is_empty() {
+            if !self.head.has_begun && line.starts_with(HTTP2) {
+                self.place = Place::Over;
+            }
+            self.head.has_begun = true;
+            return self.head.field(line);
+        }
+        // an empty line before a request is passed over (RFC 9112, 2.2)
+        if self.head.has_begun {
+            self.place = match std::mem::take(&mut self.head) {
+                Head { is_chunked: true, .. } => Place::Over,
+                Head { body_bytes: 0, .. } => Place::Head,
+                Head { body_bytes, .. } => Place::Body(body_bytes),
+            };
+        }
+    }
+}
+
+impl Head {
+    /// What a line says about where the body ends.
+    fn field(&mut self, line: &[u8]) {
+        let Some((name, value)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(':')) else { return };
+        if name.eq_ignore_ascii_case("content-length") {
+            self.body_bytes = value.trim().parse().unwrap_or(0);
+        }
+        self.is_chunked |= name.eq_ignore_ascii_case("transfer-encoding");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a bare line feed is found, however the bytes are cut.
+    fn found(text: &str) -> bool {
+        let one = |n_bytes: usize| {
+            let bare = Bare::default();
+            let mut lines = Lines::new(bare.clone());
+            text.as_bytes().chunks(n_bytes).for_each(|part| lines.read(part));
+            bare.was_seen()
+        };
+        let all = [1, 2, 3, 7, 4_096].map(one);
+        assert!(all.iter().all(|is_found| *is_found == all[0]), "{text:?}: {all:?}");
+        all[0]
+    }
+
+    #[test]
+    fn a_bare_line_feed_is_found_in_any_head_and_in_no_body() {
+        let good = "POST / HTTP/1.1\r\nhost: w\r\nContent-Length: 4\r\n\r\na\nb\n";
+        let long = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(500));
+        for text in ["GET / HTTP/1.1\r\nhost: w\r\n\r\n", "\r\nGET / HTTP/1.1\r\n\r\n", good, &long] {
+            assert!(!found(text), "{text:?}");
+            assert!(!found(&[text, text].concat()), "{text:?} twice");
+            for bad in ["GET / HTTP/1.1\nhost: w\r\n\r\n", "GET / HTTP/1.1\r\nhost: w\n\r\n", "GET / HTTP/1.1\r\n\n"] {
+                assert!(found(bad), "{bad:?}");
+                assert!(found(&[text, bad].concat()), "{text:?} {bad:?}");
+            }
+        }
+        assert!(found("\nGET / HTTP/1.1\r\n\r\n"));
+        assert!(found(&long.replace("\r\n\r\n", "\n\r\n")), "at the end of a line that is not kept whole");
+    }
+
+    #[test]
+    fn http_2_has_no_lines_and_behind_chunks_nothing_is_looked_at() {
+        assert!(!found("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\n\n"));
+        assert!(!found("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\n\n\r\n0\r\n\r\n\n"));
+    }
+}

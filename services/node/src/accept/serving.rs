@@ -1,0 +1,264 @@
+//! Connections of all ports are served here: HTTP/2, and HTTP/1.1 where the port speaks it, with the same limits, and drained
+//! on a stop.
+//!
+//! What is bounded: streams and resets of a connection, what is read of a request's head, what waits to be sent on a stream
+//! ([`SEND_BYTES`]), a connection's age, how long it says nothing at first, and how long the rest has after a stop. A request with
+//! a head that will not do is refused before anything looks at it ([`head`](super::head)).
+
+use super::{
+    Connection, Door, Speaks,
+    head::{self, Fault, MAX_READ_BYTES, MAX_READ_FIELDS},
+};
+use crate::config::Config;
+use bytes::Bytes;
+use hyper::{
+    Request, Response, Version,
+    body::{Body, Incoming},
+    header::{CONNECTION, HeaderValue, TRANSFER_ENCODING},
+    rt::Executor,
+    service::service_fn,
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use rand::Rng;
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+/// Resets that a peer may cause before its connection ends (rapid reset): before its streams are taken, and by its errors.
+const MAX_RESETS: (usize, usize) = (20, 128);
+/// HTTP/2 windows of a stream and of a connection: a whole message, and a few of them.
+const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+/// Bytes of a stream that wait for the peer's window.
+const SEND_BYTES: usize = 64 << 10;
+/// How often a quiet connection is asked whether its peer is there, and how long the answer may take.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+/// How long a request's head may take, and until the next one.
+const HEAD: Duration = Duration::from_secs(30);
+
+/// What is served behind a door. Cheap to clone.
+pub(crate) trait Answers: Clone + Send + Sync + 'static {
+    /// Of the answers.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
+
+    /// Answers one request.
+    fn answer(self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
+
+    /// Answers one that was not looked at.
+    fn refuse(&self, fault: Fault) -> Response<Self::Body>;
+}
+
+/// How connections of one port are served.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// Streams of one connection.
+    pub(crate) max_streams: u32,
+    /// After so long a connection is asked to come again, a tenth more or less.
+    pub(crate) age: Option<Duration>,
+    /// How long work under way may take then, and after a stop.
+    pub(crate) grace: Duration,
+    /// How long a head of HTTP/1.1 may take, and the first request of a port that speaks both.
+    pub(crate) head: Duration,
+}
+
+impl Terms {
+    /// Those of the settings.
+    pub(crate) fn new(config: &Config) -> Self {
+        let minutes = config.server.connection_age_minutes;
+        Self {
+            max_streams: config.server.max_streams,
+            age: (minutes > 0).then(|| Duration::from_secs(minutes * 60)),
+            // nearly all: who never ends its request must not make the whole node late
+            grace: Duration::from_secs(config.server.drain_seconds).mul_f64(0.9),
+            head: HEAD,
+        }
+    }
+}
+
+/// Serves until `stop`; then what is under way has its grace to end, and the rest is cut.
+pub(crate) async fn serve(mut door: Door, terms: Terms, answers: impl Answers, stop: CancellationToken) {
+    let builder = builder(door.speaks(), terms);
+    let speaks = door.speaks();
+    let mut open = JoinSet::new();
+    let mut n_cut = 0;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            // cut only after a stop
+            Some(ended) = open.join_next() => {
+                was_cut(ended);
+            }
+            connection = door.next() => {
+                open.spawn(one(connection, builder.clone(), speaks, terms, answers.clone(), stop.clone()));
+            }
+        }
+    }
+    // nobody comes to a port that is being left
+    drop(door);
+    while let Some(ended) = open.join_next().await {
+        n_cut += usize::from(was_cut(ended));
+    }
+    if n_cut > 0 {
+        tracing::warn!(
+            n_cut,
+            "connections still had work under way near the end of server.drain_seconds, and were cut"
+        );
+    }
+}
+
+fn was_cut(ended: Result<bool, tokio::task::JoinError>) -> bool {
+    ended.unwrap_or_else(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "a connection panicked");
+        false
+    })
+}
+
+fn builder(speaks: Speaks, terms: Terms) -> Builder<Streams> {
+    let mut builder = Builder::new(Streams);
+    if speaks == Speaks::Http2 {
+        builder = builder.http2_only();
+    }
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(terms.head)
+        .max_buf_size(MAX_READ_BYTES)
+        .max_headers(MAX_READ_FIELDS);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(terms.max_streams)
+        .max_header_list_size(MAX_READ_BYTES as u32)
+        .max_pending_accept_reset_streams(Some(MAX_RESETS.0))
+        .max_local_error_reset_streams(Some(MAX_RESETS.1))
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
+        .max_send_buf_size(SEND_BYTES)
+        .keep_alive_interval(Some(KEEPALIVE.0))
+        .keep_alive_timeout(KEEPALIVE.1);
+    builder
+}
+
+/// Serves one connection; whether work under way was cut.
+async fn one(
+    connection: Connection,
+    builder: Builder<Streams>,
+    speaks: Speaks,
+    terms: Terms,
+    answers: impl Answers,
+    stop: CancellationToken,
+) -> bool {
+    let (caller, bare) = (connection.caller(), connection.bare_line_feeds());
+    let begun = Arc::new(AtomicBool::new(false));
+    let service = service_fn(|mut request: Request<Incoming>| {
+        begun.store(true, Ordering::Release);
+        let version = request.version();
+        let fault = head::check(&request, &bare).err();
+        // behind chunks nobody looks for bare line feeds, and behind a refused head nobody knows what follows
+        let is_last =
+            version < Version::HTTP_2 && (fault.is_some() || request.headers().contains_key(TRANSFER_ENCODING));
+        // who is at the other end, for the gate and for what is counted
+        request.extensions_mut().insert(caller.clone());
+        let answers = answers.clone();
+        async move {
+            let mut response = match fault {
+                Some(fault) => answers.refuse(fault),
+                None => answers.answer(request).await,
+            };
+            if is_last {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(connection), service));
+    // where both are spoken nothing looks at the clock until it is known which
+    let silent = async {
+        sleep(terms.head).await;
+        if speaks == Speaks::Http2 || begun.load(Ordering::Acquire) {
+            std::future::pending::<()>().await;
+        }
+    };
+    // so that connections of a restart do not all end together
+    let age = terms.age.map(|age| age.mul_f64(rand::rng().random_range(0.9..=1.1)));
+    let aged = async {
+        match age {
+            Some(age) => sleep(age).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        // how a client's connection ends is the client's business
+        _ = serving.as_mut() => return false,
+        () = silent => return false,
+        () = aged => {}
+        () = stop.cancelled() => {}
+    }
+    serving.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = serving => false,
+        () = sleep(terms.grace) => true,
+    }
+}
+
+tokio::task_local! {
+    /// When the stream of this task ends.
+    static END: Cell<Option<Instant>>;
+}
+
+/// The HTTP/2 stream whose task this is will be reset at `end`, whether its peer has taken the answer or not: one that never
+/// opens its window would keep what was sent for ever. On HTTP/1.1 nothing happens: there a peer's socket tells.
+pub(crate) fn end_stream_at(end: Instant) {
+    // outside such a task there is nothing to end
+    let _ = END.try_with(|at| at.set(Some(end)));
+}
+
+/// Runs the streams of HTTP/2, each in a task that ends at its [`END`].
+#[derive(Clone)]
+struct Streams;
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams
+where
+    F::Output: Send,
+{
+    fn execute(&self, stream: F) {
+        tokio::spawn(END.scope(Cell::new(None), within_its_time(stream)));
+    }
+}
+
+async fn within_its_time(stream: impl Future<Output = ()>) {
+    let mut stream = pin!(stream);
+    let mut end = pin!(None);
+    poll_fn(|context| {
+        if stream.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        let Some(at) = END.with(Cell::get) else { return Poll::Pending };
+        if end.is_none() {
+            end.set(Some(sleep_until(at)));
+        }
+        let Some(due) = end.as_mut().as_pin_mut() else { return Poll::Pending };
+        let outcome = due.poll(context);
+        if outcome.is_ready() {
+            metrics::counter!("wardline_connections_ended_total", "reason" => "answer_not_taken").increment(1);
+        }
+        outcome
+    })
+    .await;
+}
