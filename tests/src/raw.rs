@@ -1,7 +1,9 @@
 //! gRPC below the generated client: bytes of any kind over HTTP/2, as a broken or hostile device would send them.
 
+use crate::wait::PATIENCE;
 use anyhow::Context;
-use std::{future::poll_fn, pin::Pin};
+use futures::{StreamExt, future, stream};
+use std::{convert::Infallible, future::poll_fn, pin::Pin};
 use tonic::{
     Status,
     body::Body,
@@ -33,13 +35,34 @@ pub async fn call(
     headers: &[(&str, &str)],
     body: Vec<u8>,
 ) -> anyhow::Result<Answer> {
+    send(channel, path, headers, axum::body::Body::from(body)).await
+}
+
+/// The same with a request that never ends: `body`, and then nothing.
+pub async fn call_unfinished(
+    channel: &mut Channel,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> anyhow::Result<Answer> {
+    let begun = stream::once(future::ready(Ok::<_, Infallible>(body))).chain(stream::pending());
+    let answering = send(channel, path, headers, axum::body::Body::from_stream(begun));
+    tokio::time::timeout(PATIENCE, answering).await.with_context(|| format!("{path} waits for the rest"))?
+}
+
+async fn send(
+    channel: &mut Channel,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: axum::body::Body,
+) -> anyhow::Result<Answer> {
     let mut request = http::Request::post(format!("http://sandbox{path}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Body::new(axum::body::Body::from(body)))?;
+    let request = request.body(Body::new(body))?;
     poll_fn(|context| channel.poll_ready(context)).await?;
     let response = channel.call(request).await?;
     let (head, mut body) = response.into_parts();

@@ -72,6 +72,18 @@ mod tests {
     }
 
     #[test]
+    fn the_soft_limit_is_raised_to_the_hard_one() {
+        let (soft, hard) = rlimit::Resource::NOFILE.get().unwrap();
+        rlimit::setrlimit(rlimit::Resource::NOFILE, soft.min(1_024), hard).unwrap();
+        let config = Config::load(&crate::config::Sources {
+            flags: vec!["server.max_connections=100".to_owned()],
+            ..Default::default()
+        });
+        assert_eq!(connections(&config.unwrap()).unwrap(), 100);
+        assert_eq!(rlimit::Resource::NOFILE.get().unwrap(), (hard, hard));
+    }
+
+    #[test]
     fn a_default_is_lowered_but_not_to_nothing() {
         assert_eq!(fit(4_096, 2_000, 10_000, false).unwrap(), 2_096);
         assert!(fit(1_024, 2_000, 10_000, false).is_err());

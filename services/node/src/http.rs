@@ -82,3 +82,54 @@ impl Answers for Internal {
 async fn is_ready(State(ready): State<Ready>) -> (StatusCode, &'static str) {
     if ready.get() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        accept::{Admission, Speaks},
+        config::Config,
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+        time::Instant,
+    };
+
+    async fn serving() -> (std::net::SocketAddr, CancellationToken) {
+        let config = Config::load(&Default::default()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let admission = Admission::new(&config, 1).apart(2);
+        let door = Door::new(listener, None, Speaks::Http, &admission);
+        let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
+        tokio::spawn(serve(door, Terms::new(&config), metrics, Ready::default(), stop.clone()));
+        (address, stop)
+    }
+
+    async fn said(mut stream: TcpStream) -> String {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_finish_its_head_is_closed_and_there_is_room_for_a_few_only() {
+        let (address, _stop) = serving().await;
+        let began = Instant::now();
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        slow.write_all(b"GET /live HTTP/1.1\r\nhost").await.unwrap();
+        // kept, and then silent
+        let mut kept = TcpStream::connect(address).await.unwrap();
+        kept.write_all(b"GET /live HTTP/1.1\r\nhost: w\r\n\r\n").await.unwrap();
+        let mut answer = [0; 64];
+        let n_bytes = kept.read(&mut answer).await.unwrap();
+        assert!(answer[..n_bytes].starts_with(b"HTTP/1.1 200"));
+        let mut third = TcpStream::connect(address).await.unwrap();
+        third.write_all(b"GET /live HTTP/1.1\r\nhost: w\r\n\r\n").await.unwrap();
+        assert!(said(third).await.starts_with("HTTP/1.1 503"));
+        assert!(!said(slow).await.contains("200"));
+        said(kept).await;
+        assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    }
+}

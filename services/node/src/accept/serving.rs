@@ -43,8 +43,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Resets that a peer may cause before its connection ends (rapid reset): before its streams are taken, and by its errors.
 const MAX_RESETS: (usize, usize) = (20, 128);
-/// HTTP/2 windows of a stream and of a connection: a whole message, and a few of them.
-const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+/// HTTP/2 windows of a stream and of a connection, and so what is held of requests that nobody reads yet: a whole message, and two.
+const WINDOWS: (u32, u32) = (512 << 10, 1 << 20);
 /// Bytes of a stream that wait for the peer's window.
 const SEND_BYTES: usize = 64 << 10;
 /// How often a quiet connection is asked whether its peer is there, and how long the answer may take.
@@ -261,4 +261,87 @@ async fn within_its_time(stream: impl Future<Output = ()>) {
         outcome
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accept::Admission;
+    use axum::body::Body;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    /// Answers with so many bytes.
+    #[derive(Clone)]
+    struct Large(usize);
+
+    impl Answers for Large {
+        type Body = Body;
+
+        async fn answer(self, _: Request<Incoming>) -> Response<Body> {
+            Response::new(Body::from(vec![7; self.0]))
+        }
+
+        fn refuse(&self, _: Fault) -> Response<Body> {
+            Response::new(Body::empty())
+        }
+    }
+
+    async fn connected(speaks: Speaks, terms: Terms, n_bytes: usize) -> TcpStream {
+        let config = Config::load(&Default::default()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let door = Door::new(listener, None, speaks, &Admission::new(&config, 9));
+        tokio::spawn(serve(door, terms, Large(n_bytes), CancellationToken::new()));
+        TcpStream::connect(address).await.unwrap()
+    }
+
+    fn terms(age: Option<Duration>) -> Terms {
+        Terms { max_streams: 1, age, grace: Duration::from_secs(3), head: Duration::from_secs(30) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_of_its_answer_is_closed() {
+        let mut stream = connected(Speaks::Http, terms(None), 64 << 20).await;
+        let began = Instant::now();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: w\r\n\r\n").await.unwrap();
+        // past the settings' twenty seconds, with time standing still while there is anything to do
+        sleep(Duration::from_secs(25)).await;
+        let mut taken = Vec::new();
+        let _ = stream.read_to_end(&mut taken).await;
+        assert!(taken.len() < 64 << 20, "{} bytes were kept for it", taken.len());
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_aged_connection_is_asked_to_come_again() {
+        let mut stream = connected(Speaks::Http2, terms(Some(Duration::from_secs(10))), 1).await;
+        let began = Instant::now();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).await.unwrap();
+        assert!(said.windows(4).any(|frame| frame == [8, 7, 0, 0]), "no GOAWAY without a complaint: {said:?}");
+        assert!((9.0..=14.1).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_whose_answer_is_not_taken_ends_in_time() {
+        struct Gone(Option<tokio::sync::oneshot::Sender<Instant>>);
+        impl Drop for Gone {
+            fn drop(&mut self) {
+                let _ = self.0.take().map(|tell| tell.send(Instant::now()));
+            }
+        }
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let end = Instant::now() + Duration::from_secs(5);
+        let gone = Gone(Some(tell));
+        Streams.execute(async move {
+            let _gone = gone;
+            end_stream_at(end);
+            std::future::pending::<()>().await;
+        });
+        assert_eq!(told.await.unwrap(), end);
+    }
 }

@@ -132,6 +132,73 @@ fn wanted(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::methods::{Size, TABLE};
+    use axum::{Router, body::to_bytes};
+    use futures::{StreamExt, stream};
+    use std::convert::Infallible;
+    use tonic::codegen::Service;
+
+    /// Services that wait for the whole request, and answer what was wrong with it.
+    fn reading() -> Routes {
+        Routes::from(Router::new().fallback(async |request: Request| {
+            match to_bytes(request.into_body(), usize::MAX).await {
+                Ok(_) => Status::ok("read").into_http::<Body>(),
+                Err(error) => Status::from_error(error.into()).into_http(),
+            }
+        }))
+    }
+
+    async fn ask(routes: &Routes, path: &str, wanted: Option<&str>, bytes: &[u8]) -> Status {
+        let begun = stream::once(std::future::ready(Ok::<_, Infallible>(bytes.to_vec()))).chain(stream::pending());
+        let mut request = Request::post(path);
+        if let Some(wanted) = wanted {
+            request = request.header("grpc-timeout", wanted);
+        }
+        let response = routes.clone().call(request.body(Body::from_stream(begun)).unwrap()).await.unwrap();
+        Status::from_header_map(response.headers()).expect("no status")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_method_waits_for_ever_or_keeps_what_is_too_long() {
+        let config = Config::load(&Default::default()).unwrap();
+        let routes = Methods::new(&config, CancellationToken::new()).before(reading());
+        for &(service, _, rpcs) in TABLE {
+            for &(rpc, size, time) in rpcs {
+                let (path, began) = (format!("/{service}/{rpc}"), Instant::now());
+                let max = match size {
+                    Size::Bytes(max) => max as u32,
+                    Size::Ingest => 512 << 10,
+                };
+                let prefix = |n_bytes: u32| [&[0][..], &n_bytes.to_be_bytes()].concat();
+                let status = ask(&routes, &path, None, &prefix(max + 1)).await;
+                assert_eq!(status.code(), Code::InvalidArgument, "{path}: {status:?}");
+                assert_eq!(began.elapsed(), Duration::ZERO, "{path}: refused at once");
+                // the rest never comes, whatever the client would wait for
+                for wanted in [None, Some("1H")] {
+                    let status = ask(&routes, &path, wanted, &prefix(max)).await;
+                    assert_eq!(status.code(), Code::DeadlineExceeded, "{path} {time:?}: {status:?}");
+                }
+                assert!(began.elapsed() <= Duration::from_secs(2 * 310 + 1), "{path} {time:?}: {:?}", began.elapsed());
+                if time == crate::methods::AT_ONCE {
+                    assert_eq!(began.elapsed().as_secs(), 10, "{path}");
+                }
+                let began = Instant::now();
+                ask(&routes, &path, Some("20m"), &prefix(max)).await;
+                assert_eq!(began.elapsed().as_millis() / 10, 2, "{path}: the client's own deadline");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_an_unknown_method_nothing_is_read() {
+        let config = Config::load(&Default::default()).unwrap();
+        let routes = Methods::new(&config, CancellationToken::new()).before(reading());
+        let began = Instant::now();
+        for path in ["/wardline.registry.v1.RegistryService/GetEverything", "/", "/grpc.health.v1.Health/Check/"] {
+            assert_eq!(ask(&routes, path, None, &[0; 4]).await.code(), Code::Unimplemented, "{path}");
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
 
     #[test]
     fn a_clients_deadline_is_read_as_grpc_writes_it() {

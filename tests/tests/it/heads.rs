@@ -1,0 +1,73 @@
+//! Heads of requests that a proxy in front could take for something else, and heads that are too large.
+
+use node::run::Service;
+use tests::{
+    Bed, Sandbox,
+    http::{self, Answer},
+    line::Problem,
+    raw,
+};
+use tonic::Code;
+
+const CHECK: &str = "/grpc.health.v1.Health/Check";
+
+fn reason(answer: &Answer) -> anyhow::Result<(u16, String)> {
+    Ok((answer.status, answer.json()?["reason"].as_str().unwrap_or_default().to_owned()))
+}
+
+#[tokio::test]
+async fn a_head_that_can_be_read_in_two_ways_is_refused_and_told_why() -> anyhow::Result<()> {
+    let sandbox = Sandbox::with(1, &[], &[Service::Query]).await?;
+    let get = "GET /v1/openapi.json HTTP/1.1\r\n";
+    let token = "authorization: Bearer a\r\n";
+    let post = "POST /v1/devices/x/readings HTTP/1.1\r\nhost: w\r\ncontent-length: 2\r\n\r\n\n\n";
+    for (text, expected) in [
+        (format!("{get}host: w\r\nhost: w\r\n\r\n"), "DUPLICATE_HEADER"),
+        (format!("{get}host: w\r\n{token}{token}\r\n"), "DUPLICATE_HEADER"),
+        (format!("{get}host: w\r\npurpose-of-use: TREAT\r\npurpose-of-use: HRESCH\r\n\r\n"), "DUPLICATE_HEADER"),
+        (format!("{get}\r\n"), "HOST_MISSING"),
+        (format!("{get}host: w\n\r\n"), "BARE_LINE_FEED"),
+        (format!("{get}host: w\r\n\n"), "BARE_LINE_FEED"),
+        ("GET /v1/openapi.json HTTP/1.1\nhost: w\n\n".to_owned(), "BARE_LINE_FEED"),
+        (format!("\n{get}host: w\r\n\r\n"), "BARE_LINE_FEED"),
+    ] {
+        // the server closes the connection: nobody knows what follows
+        let answer = http::raw(sandbox.api()?, &text).await?;
+        assert_eq!(reason(&answer)?, (400, expected.to_owned()), "{text:?}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    }
+    // a second request on a connection, behind a body with line feeds of its own
+    let both = http::raw(sandbox.api()?, &format!("{post}{get}host: w\n\r\n")).await?;
+    assert_eq!(both.status, 404, "line feeds of a body are its own: {}", both.body);
+    assert!(both.body.contains("BARE_LINE_FEED"), "{}", both.body);
+    // HTTP/1.0 has no hosts
+    assert_eq!(http::get(sandbox.api()?, "/v1/openapi.json").await?.0, 200);
+
+    let mut channel = sandbox.channel().await?;
+    let twice = [("authorization", "Bearer a"), ("authorization", "Bearer b")];
+    let problem = Problem::of(&raw::call(&mut channel, CHECK, &twice, raw::frame(0, b"")).await?.status);
+    assert_eq!((problem.code, problem.reason.as_str()), (Code::InvalidArgument, "DUPLICATE_HEADER"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn much_metadata_is_refused_in_the_terms_of_the_port() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let (large, token) = ("x".repeat(9_000), sandbox.device_token(Bed::numbered(0).device)?);
+    let authorization = format!("Bearer {token}");
+    let long = "y".repeat(20_000);
+    let many: Vec<_> = (0..300).map(|n| (format!("x-{n}"), "y")).collect();
+    let many: Vec<_> = many.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let mut channel = sandbox.channel().await?;
+    for headers in [&[("x-large", large.as_str())][..], &[("authorization", &authorization), ("x-long", &long)], &many]
+    {
+        let problem = Problem::of(&raw::call(&mut channel, CHECK, headers, raw::frame(0, b"")).await?.status);
+        assert_eq!((problem.code, problem.reason.as_str()), (Code::ResourceExhausted, "METADATA_TOO_LARGE"));
+        let answer = http::ask(sandbox.api()?, "GET", "/v1/openapi.json", headers, "").await?;
+        assert_eq!(reason(&answer)?, (431, "METADATA_TOO_LARGE".to_owned()));
+    }
+    let usual = "z".repeat(6_000);
+    let answer = raw::call(&mut channel, CHECK, &[("x-usual", &usual)], raw::frame(0, b"")).await?;
+    assert_eq!(answer.status.code(), Code::Ok);
+    Ok(())
+}
