@@ -1,28 +1,10 @@
 //! The internal port: `/metrics`, `/live`, `/ready`. Liveness never looks at the log or the store.
 
+use crate::ready::Ready;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-
-/// Whether the node wants work: set when everything has started, cleared when it drains.
-#[derive(Clone, Default)]
-pub struct Ready(Arc<AtomicBool>);
-
-impl Ready {
-    /// Sets it.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Release);
-    }
-
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
 
 /// Serves until `stop`.
 pub async fn serve(
@@ -39,6 +21,7 @@ pub async fn serve(
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
-async fn is_ready(State(ready): State<Ready>) -> (StatusCode, &'static str) {
-    if ready.get() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+async fn is_ready(State(ready): State<Ready>) -> (StatusCode, String) {
+    let status = if ready.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, ready.text())
 }
