@@ -1,6 +1,5 @@
 //! Compiles the .proto files without protoc; also keeps their descriptors for reflection.
 
-use prost::Message;
 use std::{env, error::Error, fs, path::PathBuf};
 use tonic_prost_build::manual;
 
@@ -15,8 +14,12 @@ const FILES: [&str; 6] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=wardline");
-    let descriptors = protox::compile(FILES, ["."])?;
-    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin"), descriptors.encode_to_vec())?;
+    let mut compiler = protox::Compiler::new(["."])?;
+    compiler.include_source_info(true).include_imports(true).open_files(FILES)?;
+    // encoded by the compiler: prost's own types have no room for our field options
+    let encoded = compiler.encode_file_descriptor_set();
+    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin"), encoded)?;
+    let descriptors = compiler.file_descriptor_set();
     tonic_prost_build::configure()
         // patient data must not reach a log through {:?}
         .skip_debug(["."])

@@ -9,6 +9,8 @@ pub mod codec;
 pub mod convert;
 pub mod in_place;
 pub mod problem;
+pub mod resource;
+pub mod update;
 
 /// Devices' way in and readers' way out.
 pub mod telemetry {

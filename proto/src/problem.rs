@@ -32,6 +32,16 @@ pub fn field(code: Code, reason: &str, field: &str, description: &str) -> Status
     Status::with_error_details(code, format!("{field}: {description}"), details)
 }
 
+/// INVALID_ARGUMENT: all these fields are at fault, each with what is allowed.
+pub fn invalid_fields(reason: &str, fields: &[(String, String)]) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    for (field, description) in fields {
+        details.add_bad_request_violation(field, description);
+    }
+    let lines: Vec<_> = fields.iter().map(|(field, description)| format!("{field}: {description}")).collect();
+    Status::with_error_details(Code::InvalidArgument, lines.join("; "), details)
+}
+
 /// UNAVAILABLE: try again after `retry_after`.
 pub fn unavailable(reason: &str, message: &str, retry_after: Duration) -> Status {
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());

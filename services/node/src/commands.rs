@@ -134,7 +134,14 @@ async fn run(config: &Config, files: &Files, services: &[Service], stop: Cancell
     if config.demo() {
         demo::administrator(&config.directory_dir())?;
     }
-    let node = Node::start(config, services, stop).await?;
+    let node = match Node::start(config, services, stop.clone()).await {
+        // it was still waiting for its store
+        Err(error) if stop.is_cancelled() => {
+            tracing::info!(error = error.as_ref() as &dyn std::error::Error, "ended before it had started");
+            return Ok(());
+        }
+        started => started?,
+    };
     if config.demo() {
         if services.contains(&Service::Registry) {
             demo::staff(config, &Remote::new(&config.uri(node.grpc), files)?).await?;

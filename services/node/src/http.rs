@@ -3,10 +3,13 @@
 //! What is bounded: [`MAX_CONNECTIONS`] (for itself: who fills the other ports does not silence the probes), and an answer's
 //! time ([`TIMEOUT`]); the rest as on every port ([`serving`]).
 
-use crate::accept::{
-    Door,
-    head::Fault,
-    serving::{self, Answers, Terms},
+use crate::{
+    accept::{
+        Door,
+        head::Fault,
+        serving::{self, Answers, Terms},
+    },
+    ready::Ready,
 };
 use axum::{
     Router,
@@ -18,14 +21,7 @@ use axum::{
 };
 use hyper::body::Incoming;
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::{
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::Service as _;
 
@@ -33,21 +29,6 @@ use tonic::codegen::Service as _;
 pub(crate) const MAX_CONNECTIONS: usize = 64;
 /// How long a request's head may take, and then the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Whether the node wants work: set when everything has started, cleared when it drains.
-#[derive(Clone, Default)]
-pub struct Ready(Arc<AtomicBool>);
-
-impl Ready {
-    /// Sets it.
-    pub fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Release);
-    }
-
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
 
 /// Serves until `stop`.
 pub(crate) async fn serve(door: Door, terms: Terms, metrics: PrometheusHandle, ready: Ready, stop: CancellationToken) {
@@ -79,8 +60,9 @@ impl Answers for Internal {
     }
 }
 
-async fn is_ready(State(ready): State<Ready>) -> (StatusCode, &'static str) {
-    if ready.get() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+async fn is_ready(State(ready): State<Ready>) -> (StatusCode, String) {
+    let status = if ready.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, ready.text())
 }
 
 #[cfg(test)]
@@ -103,7 +85,7 @@ mod tests {
         let admission = Admission::new(&config, 1).apart(2);
         let door = Door::new(listener, None, Speaks::Http, &admission);
         let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
-        tokio::spawn(serve(door, Terms::new(&config), metrics, Ready::default(), stop.clone()));
+        tokio::spawn(serve(door, Terms::new(&config), metrics, Ready::new(&[]), stop.clone()));
         (address, stop)
     }
 

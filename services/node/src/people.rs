@@ -10,15 +10,12 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use cli::{Asking, Devices, Format, Grants, Roles, Users};
-use proto::{
-    prost_types::FieldMask,
-    registry::v1::{
-        Assignment, CreateAssignmentRequest, CreateDeviceRequest, CreateGrantRequest, CreateRoleRequest,
-        CreateUserRequest, DeleteGrantRequest, DeleteRoleRequest, DeleteUserRequest, Device, GetDeviceRequest,
-        GetUserRequest, Grant, ImportDevicesRequest, ImportUsersRequest, ListDevicesRequest, ListGrantsRequest,
-        ListRolesRequest, ListUserVersionsRequest, ListUsersRequest, Person, RefusedRow, RevokeDeviceRequest, Role,
-        RotateDeviceRequest, UpdateUserRequest, User, registry_service_client::RegistryServiceClient,
-    },
+use proto::registry::v1::{
+    Assignment, CreateAssignmentRequest, CreateDeviceRequest, CreateGrantRequest, CreateRoleRequest, CreateUserRequest,
+    DeleteGrantRequest, DeleteRoleRequest, DeleteUserRequest, Device, GetDeviceRequest, GetRoleRequest, GetUserRequest,
+    Grant, ImportDevicesRequest, ImportUsersRequest, ListDevicesRequest, ListGrantsRequest, ListRolesRequest,
+    ListUserVersionsRequest, ListUsersRequest, Person, RefusedRow, RevokeDeviceRequest, Role, RotateDeviceRequest,
+    UpdateUserRequest, User, registry_service_client::RegistryServiceClient,
 };
 use rows::Rows;
 use std::{fs, io::Write, path::Path};
@@ -49,9 +46,10 @@ impl Clerk {
                 ask!(self.list_user_versions(ListUserVersionsRequest { user_id: user.to_string() })).versions
             }
             Users::Create { name, birth_date, patient, ward } => {
-                let person = Some(Person { name: name.clone(), birth_date: birth_date.clone() });
+                let person = Some(Person { name: Some(name.clone()), birth_date: Some(birth_date.clone()) });
                 let patient_id = if patient == "new" { Uuid::new_v4().to_string() } else { patient.clone() };
-                let user = User { person, patient_id, ward: ward.clone(), ..User::default() };
+                let (patient_id, ward) = (Some(patient_id), Some(ward.clone()));
+                let user = User { person, patient_id, ward, ..User::default() };
                 ask!(self.create_user(CreateUserRequest { user: Some(user) })).user.into_iter().collect()
             }
             Users::Suspend { user } => vec![self.suspend(*user, true).await?],
@@ -69,15 +67,15 @@ impl Clerk {
         };
         let mut rows = Rows::new(&["user", "name", "birth_date", "patient", "ward", "suspended", "updated", "by"]);
         for user in found {
-            let person = user.person.unwrap_or_default();
+            let person = user.person.clone().unwrap_or_default();
             let updated = shown(user.updated_at).unwrap_or_default();
             rows.push([
                 &user.user_id,
-                &person.name,
-                &person.birth_date,
-                &user.patient_id,
-                &user.ward,
-                if user.suspended { "yes" } else { "no" },
+                person.name(),
+                person.birth_date(),
+                user.patient_id(),
+                user.ward(),
+                if user.suspended() { "yes" } else { "no" },
                 &updated,
                 &user.updated_by,
             ]);
@@ -92,9 +90,8 @@ impl Clerk {
     /// Changes what was read, and nothing else.
     async fn suspend(&mut self, user: Uuid, suspended: bool) -> anyhow::Result<User> {
         let User { user_id, etag, .. } = self.user(user).await?;
-        let user = Some(User { user_id, etag, suspended, ..User::default() });
-        let update_mask = Some(FieldMask { paths: vec!["suspended".to_owned()] });
-        ask!(self.update_user(UpdateUserRequest { user, update_mask })).user.context("an answer without a person")
+        let user = Some(User { user_id, etag, suspended: Some(suspended), ..User::default() });
+        ask!(self.update_user(UpdateUserRequest { user, update_mask: None })).user.context("an answer without a person")
     }
 
     /// `wardline devices`.
@@ -108,7 +105,7 @@ impl Clerk {
                 found.extend(ask!(self.get_device(GetDeviceRequest { device_id: device.to_string() })).device);
             }
             Devices::Create { name, mac, model, mdc_type } => {
-                let (name, mac, model, mdc_type) = (name.clone(), mac.clone(), model.clone(), mdc_type.clone());
+                let [name, mac, model, mdc_type] = [name, mac, model, mdc_type].map(|text| Some(text.clone()));
                 let device = Some(Device { name, mac, model, mdc_type, ..Device::default() });
                 let made = ask!(self.create_device(CreateDeviceRequest { device }));
                 code = made.claim_code;
@@ -141,9 +138,10 @@ impl Clerk {
         }
         let mut rows = Rows::new(&["device", "name", "mac", "model", "status", "firmware", "last_seen", "claim_code"]);
         for device in found {
-            let Device { device_id, name, mac, model, status, firmware_version, last_seen_at, .. } = device;
-            let seen = shown(last_seen_at).unwrap_or_default();
-            rows.push([&device_id, &name, &mac, &model, &status, &firmware_version, &seen, &code]);
+            let seen = shown(device.last_seen_at).unwrap_or_default();
+            let Device { device_id, status, firmware_version, .. } = &device;
+            let [name, mac, model] = [device.name(), device.mac(), device.model()];
+            rows.push([device_id, name, mac, model, status, firmware_version, &seen, &code]);
         }
         rows.print(self.format, out)
     }
@@ -156,7 +154,7 @@ impl Clerk {
                 let (permissions, may_grant) = (permissions.clone(), may_grant.clone());
                 let role = Role {
                     role_id: role.clone(),
-                    category: category.clone(),
+                    category: Some(category.clone()),
                     permissions,
                     may_grant,
                     ..Role::default()
@@ -164,13 +162,15 @@ impl Clerk {
                 ask!(self.create_role(CreateRoleRequest { role: Some(role) })).role.into_iter().collect()
             }
             Roles::Delete { role } => {
-                ask!(self.delete_role(DeleteRoleRequest { role_id: role.clone(), etag: String::new() }));
+                let found = ask!(self.get_role(GetRoleRequest { role_id: role.clone() })).role;
+                let etag = found.unwrap_or_default().etag;
+                ask!(self.delete_role(DeleteRoleRequest { role_id: role.clone(), etag }));
                 vec![]
             }
         };
         let mut rows = Rows::new(&["role", "category", "permissions", "may_grant"]);
         for role in found {
-            rows.push([&role.role_id, &role.category, &role.permissions.join(" "), &role.may_grant.join(" ")]);
+            rows.push([&role.role_id, role.category(), &role.permissions.join(" "), &role.may_grant.join(" ")]);
         }
         rows.print(self.format, out)
     }

@@ -7,6 +7,7 @@ use crate::{
     engines::{KnownPositions, Store},
     gate::{Gate, Logins},
     methods::Methods,
+    ready::Ready,
     run::Service,
 };
 use anyhow::Context;
@@ -43,6 +44,7 @@ pub(crate) async fn routes(
     config: &Config,
     services: &[Service],
     backends: Backends<'_>,
+    ready: &Ready,
     stop: &CancellationToken,
 ) -> anyhow::Result<Routes> {
     let Backends { publisher, notices, store, gate, auditor } = backends;
@@ -56,7 +58,7 @@ pub(crate) async fn routes(
     };
     let mut routes = Routes::builder();
     // what is told of each service, and of the node as a whole
-    let mut names = vec![""];
+    let mut names = vec![("", None)];
     routes.add_service(health_service);
     // older tools ask for v1alpha
     routes.add_service(descriptors().build_v1()?).add_service(descriptors().build_v1alpha()?);
@@ -73,7 +75,7 @@ pub(crate) async fn routes(
         let ingest =
             Ingest::new(Arc::clone(publisher), gate.directory().clone(), positions, limits, clock::now, stop.clone());
         routes.add_service(gate.before(ingest.service()));
-        names.push(IngestServiceServer::<Ingest>::NAME);
+        names.push((IngestServiceServer::<Ingest>::NAME, Some(Service::Ingest)));
     }
     // readings are taken also while the audit log is not there: who only sends is not shown anything
     let gate = match &auditor {
@@ -91,16 +93,16 @@ pub(crate) async fn routes(
         let query =
             Arc::new(Query::new(store.timeline.clone(), gate.directory().clone(), sealer, auditor.clone(), clock::now));
         let desk = AuditDesk::new(Arc::clone(&query), store.audit.clone()).service();
-        names.push(name(&desk));
+        names.push((name(&desk), Some(Service::Query)));
         routes.add_service(gate.before(desk));
         if let Some(key) = config.study_key_file() {
             let pseudonyms = Pseudonyms::open(&key, config.study.max_days).context("study.key_file")?;
             let study = StudyDesk::new(Arc::clone(&query), pseudonyms).service();
-            names.push(name(&study));
+            names.push((name(&study), Some(Service::Query)));
             routes.add_service(gate.before(study));
         }
         routes.add_service(gate.before(query.service()));
-        names.push(TimelineServiceServer::<Query>::NAME);
+        names.push((TimelineServiceServer::<Query>::NAME, Some(Service::Query)));
     }
     if let Some(auditor) = &auditor
         && services.contains(&Service::Registry)
@@ -118,7 +120,7 @@ pub(crate) async fn routes(
         // a device that claims has no token yet: its code is checked by the service
         let enrolment = registry.clone().enrolment();
         let registry = registry.service();
-        names.extend([name(&enrolment), name(&registry)]);
+        names.extend([name(&enrolment), name(&registry)].map(|name| (name, Some(Service::Registry))));
         routes.add_service(enrolment);
         routes.add_service(gate.before(registry));
     }
@@ -126,20 +128,12 @@ pub(crate) async fn routes(
         && services.contains(&Service::Writer)
     {
         let desk = QuarantineDesk::new(store.quarantine.clone(), Arc::clone(publisher), auditor, clock::now).service();
-        names.push(name(&desk));
+        names.push((name(&desk), Some(Service::Writer)));
         routes.add_service(gate.before(desk));
     }
-    for name in &names {
-        health.set_service_status(*name, tonic_health::ServingStatus::Serving).await;
-    }
     let methods = Methods::new(config, stop.clone());
-    let stop = stop.clone();
-    tokio::spawn(async move {
-        stop.cancelled().await;
-        for name in names {
-            health.set_service_status(name, tonic_health::ServingStatus::NotServing).await;
-        }
-    });
+    ready.report(&health, &names).await;
+    tokio::spawn(ready.clone().keep_reporting(health, names, stop.clone()));
     Ok(methods.before(routes.routes()))
 }
 

@@ -11,8 +11,8 @@ use crate::{
     descriptors,
     engines::{Log, Store},
     gate::Gate,
-    gateway,
-    http::{self, Ready},
+    gateway, http, probes,
+    ready::{Ready, Steady},
     rpcs::{self, Backends},
     telemetry,
     tls::Tls,
@@ -29,12 +29,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, body::Body, codegen::Service as _, service::Routes};
 use writer::{HourSealer, Writer};
 
-/// How often the directory's files and the registry are looked at: a change holds within five seconds.
-const DIRECTORY_EVERY: Duration = Duration::from_secs(1);
 /// How often histograms are folded: until then each sample is kept, however seldom somebody asks for `/metrics`.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
-/// How often it is asked whether the log has failed for good.
-const FATAL_EVERY: Duration = Duration::from_secs(1);
 /// A service that can be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Service {
@@ -104,14 +100,12 @@ impl Node {
         let publishes = services.iter().any(|service| matches!(service, Service::Ingest | Service::Writer));
         let publisher = if publishes { Some(log.publisher()?) } else { None };
         let notices = services.contains(&Service::Registry).then(|| log.notices(config)).transpose()?;
-        let store = Store::open(config).await?;
-        // nobody is let in, or kept out, by what was known before the last change
-        registry::follow(&directory, store.registry.as_ref()).await?;
-
-        let (ready, terms) = (Ready::default(), Terms::new(config));
+        let (ready, terms) = (Ready::new(services), Terms::new(config));
+        let running = ready.condition("running", &Service::ALL);
+        running.fail("starting");
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_http(internal, terms, metrics, ready.clone(), stop.clone()));
-        tasks.spawn(watch(directory.clone(), store.registry.clone(), publisher.clone(), stop.clone()));
+        let store = watch(config, &directory, (publisher.clone(), notices.clone()), &ready, &mut tasks, &stop).await?;
         tasks.spawn({
             let stop = stop.clone();
             async move {
@@ -141,7 +135,8 @@ impl Node {
         let shows = services.iter().any(|&service| service != Service::Ingest);
         let (auditor, auditing) = shows.then(|| audit::open(config, &store)).transpose()?.unzip();
         let backends = Backends { publisher: publisher.as_ref(), notices, store: &store, gate, auditor };
-        let routes = rpcs::routes(config, services, backends, &stop).await?;
+        running.hold();
+        let routes = rpcs::routes(config, services, backends, &ready, &stop).await?;
         let drain = Duration::from_secs(config.server.drain_seconds);
         // what is shown while the node drains is written down, too
         let served = CancellationToken::new();
@@ -158,13 +153,12 @@ impl Node {
         if let Some(auditing) = auditing {
             tasks.spawn(async move { auditing.run(served).await.context("audit log") });
         }
-        ready.set(true);
         tracing::info!(grpc = %grpc_addr, api = api_addr.map(tracing::field::display), http = %http_addr, ?services, "started");
         tasks.spawn({
             let stop = stop.clone();
             async move {
                 stop.cancelled().await;
-                ready.set(false);
+                running.fail("draining");
                 Ok(())
             }
         });
@@ -234,37 +228,33 @@ async fn serve_http(
     }
 }
 
-/// Follows the directory's files and the registry, and ends the node when its log has failed for good.
+/// Opens the store, when it is there, and goes on asking the engines whether they are: conditions of readiness.
+///
+/// Readings are taken while the store is away, and by what was known of the directory: they wait in the log.
 async fn watch(
-    directory: Shared,
-    changes: Arc<dyn store::Registry>,
-    log: Option<Arc<dyn Publish>>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let mut directory_due = tokio::time::interval(DIRECTORY_EVERY);
-    let mut fatal_due = tokio::time::interval(FATAL_EVERY);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            _ = directory_due.tick() => {
-                if let Err(error) = registry::follow(&directory, changes.as_ref()).await {
-                    metrics::counter!("wardline_registry_follow_failures_total").increment(1);
-                    tracing::error!(error = &error as &dyn std::error::Error, "the registry is not followed; what was known counts");
-                }
-                let directory = directory.clone();
-                match tokio::task::spawn_blocking(move || directory.refresh()).await? {
-                    Ok(true) => tracing::info!("the directory was read again"),
-                    Ok(false) => {}
-                    Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the directory stays as it was"),
-                }
-            }
-            _ = fatal_due.tick() => {
-                if let Some(reason) = log.as_ref().and_then(|log| log.fatal()) {
-                    return Err(anyhow!("the log failed for good: {reason}"));
-                }
-            }
-        }
+    config: &Config,
+    directory: &Shared,
+    (publisher, notices): (Option<Arc<dyn Publish>>, Option<Arc<dyn Publish>>),
+    ready: &Ready,
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Store> {
+    use Service::{Ingest, Query, Registry, Writer};
+    let reachable = ready.condition("store", &[Writer, Query, Registry]);
+    let followed = ready.condition("directory", &[Query, Registry]);
+    let store = probes::open_store(config, directory, &reachable, stop).await?;
+    followed.hold();
+    let steady = (Steady::new(followed), Steady::new(reachable));
+    tasks.spawn(probes::directory(directory.clone(), store.registry.clone(), steady, stop.clone()));
+    // what is told of an emergency waits for the log by itself
+    let logs = [(publisher, "log", &[Ingest, Writer][..]), (notices, "notices", &[])];
+    for (log, name, services) in logs {
+        let Some(log) = log else { continue };
+        let mut steady = Steady::new(ready.condition(name, services));
+        probes::ask_log(log.as_ref(), &mut steady).await;
+        tasks.spawn(probes::log(log, steady, stop.clone()));
     }
+    Ok(store)
 }
 
 /// The gRPC port: services as they are.

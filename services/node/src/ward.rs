@@ -189,11 +189,11 @@ impl Desk {
     async fn enter(&mut self, role: &str, name: &str, id: UserId, patient: PatientId) -> anyhow::Result<()> {
         let mut user = User {
             user_id: id.uuid().to_string(),
-            person: Some(Person { name: name.to_owned(), birth_date: String::new() }),
+            person: Some(Person { name: Some(name.to_owned()), ..Person::default() }),
             ..User::default()
         };
         if role == "patient" {
-            (user.patient_id, user.ward) = (patient.uuid().to_string(), NAME.to_owned());
+            (user.patient_id, user.ward) = (Some(patient.uuid().to_string()), Some(NAME.to_owned()));
         }
         ask!(self.create_user(CreateUserRequest { user: Some(user) }));
         Ok(())
@@ -202,7 +202,7 @@ impl Desk {
     /// Enters the patients who are not there.
     async fn admit(&mut self, beds: &[Bed]) -> anyhow::Result<()> {
         let known = ask_all!(self.list_users(ListUsersRequest { filter: "patient=true".to_owned() }).users);
-        let mut known: HashSet<_> = known.into_iter().map(|user| user.patient_id).collect();
+        let mut known: HashSet<_> = known.into_iter().filter_map(|user| user.patient_id).collect();
         let mut rows = Vec::new();
         for bed in beds {
             let patient = bed.patient.uuid().to_string();

@@ -11,11 +11,11 @@ use model::{
     Nanos, PatientId,
     access::{Action, Principal},
 };
-use proto::problem;
 use proto::registry::v1::{
     Assignment, CreateAssignmentRequest, CreateAssignmentResponse, EndAssignmentRequest, EndAssignmentResponse,
     ListAssignmentsRequest, ListAssignmentsResponse,
 };
+use proto::{problem, resource};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -53,6 +53,7 @@ impl Registry {
         request: CreateAssignmentRequest,
     ) -> Result<CreateAssignmentResponse, Status> {
         let sent = request.assignment.ok_or_else(|| check::bad("assignment", "must be there"))?;
+        resource::check_sent(&sent)?;
         let patient = check::id("assignment.patient_id", &sent.patient_id)?;
         let device = check::id("assignment.device_id", &sent.device_id)?;
         let id = check::id_or_new("assignment.assignment_id", &sent.assignment_id)?;

@@ -107,14 +107,6 @@ pub(crate) fn mac(text: &str) -> Result<Option<String>, Status> {
     }
 }
 
-/// Whether each path of an update's mask is one of `known`.
-pub(crate) fn mask(paths: &[String], known: &[&str]) -> Result<(), Status> {
-    match paths.iter().position(|path| !known.contains(&path.as_str())) {
-        Some(index) => Err(bad(&format!("update_mask.paths[{index}]"), format!("one of {}", known.join(", ")))),
-        None => Ok(()),
-    }
-}
-
 /// From when to when, each of them perhaps open.
 pub(crate) fn span(from: Option<&Timestamp>, to: Option<&Timestamp>) -> Result<(i64, i64), Status> {
     let from = instant("from", from, Nanos::MIN)?;

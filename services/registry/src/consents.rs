@@ -12,6 +12,7 @@ use proto::{
         Consent, CreateConsentRequest, CreateConsentResponse, ListConsentsRequest, ListConsentsResponse,
         RevokeConsentRequest, RevokeConsentResponse,
     },
+    resource,
 };
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -36,6 +37,7 @@ impl Registry {
         request: CreateConsentRequest,
     ) -> Result<CreateConsentResponse, Status> {
         let sent = request.consent.ok_or_else(|| check::bad("consent", "must be there"))?;
+        resource::check_sent(&sent)?;
         let patient = check::patient(&sent.patient_id)?;
         let permit = self.permit(caller, Action::ManageConsents, patient, "create").await?;
         let id = check::id_or_new("consent.consent_id", &sent.consent_id)?;

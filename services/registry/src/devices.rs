@@ -19,6 +19,8 @@ use proto::{
         ListDevicesResponse, ReportDeviceRequest, ReportDeviceResponse, RevokeDeviceRequest, RevokeDeviceResponse,
         RotateDeviceRequest, RotateDeviceResponse, UpdateDeviceRequest, UpdateDeviceResponse,
     },
+    resource,
+    update::Update,
 };
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -58,6 +60,7 @@ impl Registry {
         request: CreateDeviceRequest,
     ) -> Result<CreateDeviceResponse, Status> {
         let sent = request.device.ok_or_else(|| check::bad("device", "must be there"))?;
+        resource::check_sent(&sent)?;
         let by = person(caller)?.uuid();
         let (device, claim_code) = new_device(&sent, by)?;
         let id = device.id;
@@ -85,25 +88,18 @@ impl Registry {
         let sent = request.device.ok_or_else(|| check::bad("device", "must be there"))?;
         let id = check::id("device.device_id", &sent.device_id)?;
         let sees = self.fleet(caller, &format!("update {id}")).await?;
-        let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
-        check::mask(&paths, &["name", "mac", "model", "mdc_type"])?;
-        let named = |field: &str| paths.is_empty() || paths.iter().any(|path| path == field);
+        let update = Update::new(&sent, request.update_mask.as_ref())?;
         self.change(caller, |directory, _| {
             let kept = sees.find(directory.registry(), &id)?;
             check_etag(&sent.etag, kept.sequence)?;
-            let mut device = kept.value.clone();
-            if named("name") {
-                device.name.clone_from(&sent.name);
-            }
-            if named("mac") {
-                device.mac = check::mac(&sent.mac)?;
-            }
-            if named("model") {
-                device.model.clone_from(&sent.model);
-            }
-            if named("mdc_type") {
-                device.mdc_type.clone_from(&sent.mdc_type);
-            }
+            let after = update.apply(&wire(kept))?;
+            let device = kept::Device {
+                name: after.name().to_owned(),
+                mac: check::mac(after.mac())?,
+                model: after.model().to_owned(),
+                mdc_type: after.mdc_type().to_owned(),
+                ..kept.value.clone()
+            };
             check_texts(&device)?;
             Ok((vec![Change::Device(device)], ()))
         })
@@ -230,10 +226,10 @@ pub(crate) fn new_device(sent: &Device, by: Uuid) -> Result<(kept::Device, Strin
     let claim_code = codes::new();
     let device = kept::Device {
         id: check::id_or_new("device.device_id", &sent.device_id)?,
-        name: sent.name.clone(),
-        mac: check::mac(&sent.mac)?,
-        model: sent.model.clone(),
-        mdc_type: sent.mdc_type.clone(),
+        name: sent.name().to_owned(),
+        mac: check::mac(sent.mac())?,
+        model: sent.model().to_owned(),
+        mdc_type: sent.mdc_type().to_owned(),
         firmware: String::new(),
         software: String::new(),
         registered_by: by,
@@ -289,10 +285,10 @@ fn wire(kept: &Kept<kept::Device>) -> Device {
     let device = kept.value.clone();
     Device {
         device_id: device.id.to_string(),
-        name: device.name,
-        mac: device.mac.unwrap_or_default(),
-        model: device.model,
-        mdc_type: device.mdc_type,
+        name: Some(device.name),
+        mac: Some(device.mac.unwrap_or_default()),
+        model: Some(device.model),
+        mdc_type: Some(device.mdc_type),
         firmware_version: device.firmware,
         software_version: device.software,
         first_used_at: device.first_used_at.and_then(check::stamp),

@@ -11,6 +11,7 @@ use model::{
     Nanos, UserId,
     access::{Action, Principal, decide_system},
 };
+use prost::Message;
 use proto::{
     problem,
     registry::v1::{
@@ -75,12 +76,12 @@ impl Registry {
         let cell = |column| table.cell(cells, column);
         check::name("name", &cell("name"), 200)?;
         let id = check::id_or_new("user_id", &cell("user_id"))?;
-        let contact =
-            Contact { address: cell("address"), phone: cell("phone"), email: cell("email"), ..Contact::default() };
+        let [address, phone, email] = ["address", "phone", "email"].map(|column| Some(cell(column)));
+        let contact = Contact { address, phone, email, ..Contact::default() };
         let user = User {
-            patient_id: cell("patient_id"),
-            ward: cell("ward"),
-            person: Some(Person { name: cell("name"), birth_date: cell("birth_date") }),
+            patient_id: Some(cell("patient_id")),
+            ward: Some(cell("ward")),
+            person: Some(Person { name: Some(cell("name")), birth_date: Some(cell("birth_date")) }),
             contact: Some(contact),
             ..User::default()
         };
@@ -110,10 +111,10 @@ impl Registry {
             let cell = |column| table.cell(cells, column);
             let device = Device {
                 device_id: cell("device_id"),
-                name: cell("name"),
-                mac: cell("mac"),
-                model: cell("model"),
-                mdc_type: cell("mdc_type"),
+                name: Some(cell("name")),
+                mac: Some(cell("mac")),
+                model: Some(cell("model")),
+                mdc_type: Some(cell("mdc_type")),
                 ..Device::default()
             };
             match new_device(&device, by) {
@@ -153,7 +154,7 @@ impl Registry {
             // only now, and before anything names it: what is refused leaves nothing of the person behind
             for row in &fit {
                 if let Some((revision, user)) = &row.profile {
-                    self.keep_profile(UserId::new(row.id), *revision, user).await?;
+                    self.keep_profile(UserId::new(row.id), *revision, &user.encode_to_vec()).await?;
                 }
             }
             let (more, late) = self

@@ -1,6 +1,7 @@
 //! What is known of a person, section by section: who may see it, how it is kept, what can be set.
 
 use crate::{Registry, check, writing::failed};
+use bytes::Bytes;
 use model::{
     Nanos, PatientId, UserId,
     access::{Action, Denied, Principal, Subject, decide_system},
@@ -8,7 +9,8 @@ use model::{
 use prost::Message;
 use proto::{
     problem,
-    registry::v1::{Billing, Contact, ContactPerson, Medical, Person, User},
+    registry::v1::{ContactPerson, User},
+    resource,
 };
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -27,13 +29,19 @@ pub(crate) enum Section {
 impl Section {
     pub(crate) const SHOWN: [Self; 4] = [Self::Person, Self::Contact, Self::Medical, Self::Billing];
 
+    /// That of a field, as a mask names it. What is in none of the others is for who manages people.
+    pub(crate) fn of(field: &str) -> Self {
+        let top = field.split('.').next().unwrap_or(field);
+        Self::SHOWN.into_iter().find(|section| section.name() == top).unwrap_or(Self::Place)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Person => "person",
             Self::Contact => "contact",
             Self::Medical => "medical",
             Self::Billing => "billing",
-            Self::Place => "patient_id, ward, suspended",
+            Self::Place => "place",
         }
     }
 
@@ -57,150 +65,35 @@ impl Section {
     }
 }
 
-/// The fields that can be set, and the section of each.
-const FIELDS: [(&str, Section); 20] = [
-    ("patient_id", Section::Place),
-    ("ward", Section::Place),
-    ("suspended", Section::Place),
-    ("person.name", Section::Person),
-    ("person.birth_date", Section::Person),
-    ("contact.address", Section::Contact),
-    ("contact.phone", Section::Contact),
-    ("contact.email", Section::Contact),
-    ("contact.primary_care_provider", Section::Contact),
-    ("contact.family_members", Section::Contact),
-    ("contact.emergency_contacts", Section::Contact),
-    ("medical.height_cm", Section::Medical),
-    ("medical.weight_kg", Section::Medical),
-    ("medical.gender", Section::Medical),
-    ("medical.medications", Section::Medical),
-    ("medical.allergies", Section::Medical),
-    ("medical.medical_card", Section::Medical),
-    ("billing.address", Section::Billing),
-    ("billing.insurer", Section::Billing),
-    ("billing.policy_number", Section::Billing),
-];
-
-/// The fields that a mask names, a section standing for all of its own; without a mask those of the sections that were sent.
-pub(crate) fn masked(paths: &[String], sent: &User) -> Result<Vec<(&'static str, Section)>, Status> {
-    if paths.is_empty() {
-        let there = |section| match section {
-            Section::Person => sent.person.is_some(),
-            Section::Contact => sent.contact.is_some(),
-            Section::Medical => sent.medical.is_some(),
-            Section::Billing => sent.billing.is_some(),
-            Section::Place => false,
-        };
-        return Ok(FIELDS.into_iter().filter(|(_, section)| there(*section)).collect());
-    }
-    let mut fields = Vec::new();
-    for (index, path) in paths.iter().enumerate() {
-        let named = |(field, section): &(&str, Section)| field == path || section.name() == path;
-        let before = fields.len();
-        fields.extend(FIELDS.into_iter().filter(named));
-        if fields.len() == before {
-            let known: Vec<_> = FIELDS.iter().map(|(field, _)| *field).collect();
-            let field = format!("update_mask.paths[{index}]");
-            return Err(check::bad(&field, format!("one of {}", known.join(", "))));
-        }
-    }
-    Ok(fields)
-}
-
-/// Sets fields of `user` to what `from` has.
-pub(crate) fn set(user: &mut User, from: &User, fields: &[(&'static str, Section)]) {
-    let (person, contact) = (from.person.clone().unwrap_or_default(), from.contact.clone().unwrap_or_default());
-    let (medical, billing) = (from.medical.clone().unwrap_or_default(), from.billing.clone().unwrap_or_default());
-    for (field, section) in fields {
-        match section {
-            Section::Place => set_place(user, from, field),
-            Section::Person => set_person(user.person.get_or_insert_default(), &person, field),
-            Section::Contact => set_contact(user.contact.get_or_insert_default(), &contact, field),
-            Section::Medical => set_medical(user.medical.get_or_insert_default(), &medical, field),
-            Section::Billing => set_billing(user.billing.get_or_insert_default(), &billing, field),
-        }
-    }
-}
-
-fn set_place(user: &mut User, from: &User, field: &str) {
-    match field {
-        "patient_id" => user.patient_id.clone_from(&from.patient_id),
-        "ward" => user.ward.clone_from(&from.ward),
-        "suspended" => user.suspended = from.suspended,
-        _ => {}
-    }
-}
-
-fn set_person(person: &mut Person, from: &Person, field: &str) {
-    match field {
-        "person.name" => person.name.clone_from(&from.name),
-        "person.birth_date" => person.birth_date.clone_from(&from.birth_date),
-        _ => {}
-    }
-}
-
-fn set_contact(contact: &mut Contact, from: &Contact, field: &str) {
-    match field {
-        "contact.address" => contact.address.clone_from(&from.address),
-        "contact.phone" => contact.phone.clone_from(&from.phone),
-        "contact.email" => contact.email.clone_from(&from.email),
-        "contact.primary_care_provider" => contact.primary_care_provider.clone_from(&from.primary_care_provider),
-        "contact.family_members" => contact.family_members.clone_from(&from.family_members),
-        "contact.emergency_contacts" => contact.emergency_contacts.clone_from(&from.emergency_contacts),
-        _ => {}
-    }
-}
-
-fn set_medical(medical: &mut Medical, from: &Medical, field: &str) {
-    match field {
-        "medical.height_cm" => medical.height_cm = from.height_cm,
-        "medical.weight_kg" => medical.weight_kg = from.weight_kg,
-        "medical.gender" => medical.gender.clone_from(&from.gender),
-        "medical.medications" => medical.medications.clone_from(&from.medications),
-        "medical.allergies" => medical.allergies.clone_from(&from.allergies),
-        "medical.medical_card" => medical.medical_card.clone_from(&from.medical_card),
-        _ => {}
-    }
-}
-
-fn set_billing(billing: &mut Billing, from: &Billing, field: &str) {
-    match field {
-        "billing.address" => billing.address.clone_from(&from.address),
-        "billing.insurer" => billing.insurer.clone_from(&from.insurer),
-        "billing.policy_number" => billing.policy_number.clone_from(&from.policy_number),
-        _ => {}
-    }
-}
-
 /// Refuses what cannot be, field by field.
 pub(crate) fn check(user: &User, now: Nanos) -> Result<(), Status> {
-    check::word_or_none("ward", &user.ward)?;
-    if let Some(Person { name, birth_date }) = &user.person {
-        check::line("person.name", name, 200)?;
-        check::birth_date(birth_date, now)?;
+    check::word_or_none("ward", user.ward())?;
+    if let Some(person) = &user.person {
+        check::line("person.name", person.name(), 200)?;
+        check::birth_date(person.birth_date(), now)?;
     }
     if let Some(contact) = &user.contact {
-        check::line("contact.address", &contact.address, 400)?;
-        check::line("contact.phone", &contact.phone, 64)?;
-        check::line("contact.email", &contact.email, 254)?;
-        check::line("contact.primary_care_provider", &contact.primary_care_provider, 200)?;
+        check::line("contact.address", contact.address(), 400)?;
+        check::line("contact.phone", contact.phone(), 64)?;
+        check::line("contact.email", contact.email(), 254)?;
+        check::line("contact.primary_care_provider", contact.primary_care_provider(), 200)?;
         people("contact.family_members", &contact.family_members)?;
         people("contact.emergency_contacts", &contact.emergency_contacts)?;
     }
     if let Some(medical) = &user.medical {
-        check::number("medical.height_cm", medical.height_cm, 20.0, 260.0)?;
-        check::number("medical.weight_kg", medical.weight_kg, 0.2, 500.0)?;
-        if !["", "male", "female", "other", "unknown"].contains(&medical.gender.as_str()) {
+        check::number("medical.height_cm", medical.height_cm(), 20.0, 260.0)?;
+        check::number("medical.weight_kg", medical.weight_kg(), 0.2, 500.0)?;
+        if !["", "male", "female", "other", "unknown"].contains(&medical.gender()) {
             return Err(check::bad("medical.gender", "male, female, other, unknown or nothing"));
         }
         lines("medical.medications", &medical.medications)?;
         lines("medical.allergies", &medical.allergies)?;
-        check::line("medical.medical_card", &medical.medical_card, 64)?;
+        check::line("medical.medical_card", medical.medical_card(), 64)?;
     }
     if let Some(billing) = &user.billing {
-        check::line("billing.address", &billing.address, 400)?;
-        check::line("billing.insurer", &billing.insurer, 200)?;
-        check::line("billing.policy_number", &billing.policy_number, 64)?;
+        check::line("billing.address", billing.address(), 400)?;
+        check::line("billing.insurer", billing.insurer(), 200)?;
+        check::line("billing.policy_number", billing.policy_number(), 64)?;
     }
     Ok(())
 }
@@ -238,22 +131,32 @@ pub(crate) fn hide(user: &mut User, shown: &[Section]) {
     }
 }
 
+/// A person as the store or an update left it.
+pub(crate) fn read(encoded: &[u8]) -> Result<User, Status> {
+    User::decode(encoded).map_err(|_| unreadable())
+}
+
+fn unreadable() -> Status {
+    tracing::error!("what is kept of a person cannot be read");
+    problem::status(Code::DataLoss, "PROFILE_UNREADABLE", "what is kept of the person cannot be read")
+}
+
 impl Registry {
-    /// What is kept of a person under a revision.
-    pub(crate) async fn profile(&self, user: UserId, revision: Uuid) -> Result<User, Status> {
+    /// What is kept of a person under a revision, as it is kept.
+    pub(crate) async fn kept_profile(&self, user: UserId, revision: Uuid) -> Result<Bytes, Status> {
         let stored = self.store.profile(user, revision.into_bytes()).await.map_err(failed)?;
-        let unreadable = || {
-            tracing::error!("what is kept of a person cannot be read");
-            problem::status(Code::DataLoss, "PROFILE_UNREADABLE", "what is kept of the person cannot be read")
-        };
-        User::decode(stored.ok_or_else(unreadable)?).map_err(|_| unreadable())
+        stored.ok_or_else(unreadable)
     }
 
-    /// Keeps the sections of a person under a revision of its own, which nothing names yet.
-    pub(crate) async fn keep_profile(&self, user: UserId, revision: Uuid, profile: &User) -> Result<(), Status> {
-        let User { person, contact, medical, billing, .. } = profile.clone();
-        let kept = User { person, contact, medical, billing, ..User::default() };
-        self.store.put_profile(user, revision.into_bytes(), &kept.encode_to_vec()).await.map_err(failed)
+    /// What is kept of a person under a revision.
+    pub(crate) async fn profile(&self, user: UserId, revision: Uuid) -> Result<User, Status> {
+        read(&self.kept_profile(user, revision).await?)
+    }
+
+    /// Keeps the sections of a person (an encoded `User`) under a revision of its own, which nothing names yet.
+    pub(crate) async fn keep_profile(&self, user: UserId, revision: Uuid, profile: &[u8]) -> Result<(), Status> {
+        let kept = resource::sections::<User>(profile)?;
+        self.store.put_profile(user, revision.into_bytes(), &kept).await.map_err(failed)
     }
 
     /// The sections that the caller may see, or why none.

@@ -18,6 +18,7 @@ use proto::{
         CreateRelationRequest, CreateRelationResponse, EndRelationRequest, EndRelationResponse, ListRelationsRequest,
         ListRelationsResponse, Relation,
     },
+    resource,
 };
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -48,6 +49,7 @@ impl Registry {
         request: CreateRelationRequest,
     ) -> Result<CreateRelationResponse, Status> {
         let sent = request.relation.ok_or_else(|| check::bad("relation", "must be there"))?;
+        resource::check_sent(&sent)?;
         let relation = read(&sent)?;
         let (id, about) = (relation.id, relation.patient.map(PatientId::new));
         let detail = format!("{} for {}", relation.kind, relation.user);

@@ -5,7 +5,7 @@ use crate::{
     access::person,
     check,
     pages::{self, page},
-    writing::{check_etag, etag, not_found},
+    writing::{etag, need_etag, not_found},
 };
 use auth::{
     Directory,
@@ -23,6 +23,8 @@ use proto::{
         ListGrantsRequest, ListGrantsResponse, ListRolesRequest, ListRolesResponse, Role, UpdateRoleRequest,
         UpdateRoleResponse,
     },
+    resource,
+    update::Update,
 };
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -55,11 +57,10 @@ impl Registry {
     ) -> Result<CreateRoleResponse, Status> {
         let role = request.role.ok_or_else(|| check::bad("role", "must be there"))?;
         check::word("role.role_id", &role.role_id)?;
+        resource::check_sent(&role)?;
         self.system(caller, Action::ManageRoles, &format!("create role {}", role.role_id)).await?;
         let author = person(caller)?;
-        check::line("role.category", &role.category, 64)?;
-        let Role { role_id: id, category, permissions, may_grant, .. } = role;
-        let role = kept::Role { id, category, permissions, may_grant };
+        let role = read(role)?;
         self.change(caller, |directory, _| {
             if directory.registry().role(&role.id).is_some() {
                 return Err(problem::field(Code::AlreadyExists, "EXISTS", "role.role_id", "there is such a role"));
@@ -80,23 +81,11 @@ impl Registry {
         check::word("role.role_id", &sent.role_id)?;
         self.system(caller, Action::ManageRoles, &format!("update role {}", sent.role_id)).await?;
         let author = person(caller)?;
-        let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
-        check::mask(&paths, &["category", "permissions", "may_grant"])?;
-        check::line("role.category", &sent.category, 64)?;
-        let named = |field: &str| paths.is_empty() || paths.iter().any(|path| path == field);
+        let update = Update::new(&sent, request.update_mask.as_ref())?;
         self.change(caller, |directory, _| {
             let kept = directory.registry().role(&sent.role_id).ok_or_else(|| not_found("role"))?;
-            check_etag(&sent.etag, kept.sequence)?;
-            let mut role = kept.value.clone();
-            if named("category") {
-                role.category.clone_from(&sent.category);
-            }
-            if named("permissions") {
-                role.permissions.clone_from(&sent.permissions);
-            }
-            if named("may_grant") {
-                role.may_grant.clone_from(&sent.may_grant);
-            }
+            need_etag(&sent.etag, kept.sequence)?;
+            let role = read(update.apply(&wire(kept))?)?;
             let mut added = role.clone();
             added.permissions.retain(|name| !kept.value.permissions.contains(name));
             added.may_grant.retain(|name| !kept.value.may_grant.contains(name));
@@ -120,7 +109,12 @@ impl Registry {
         self.system(caller, Action::ManageRoles, &format!("delete role {}", request.role_id)).await?;
         self.change(caller, |directory, _| {
             let kept = directory.registry().role(&request.role_id).ok_or_else(|| not_found("role"))?;
-            check_etag(&request.etag, kept.sequence)?;
+            if kept::is_built_in(&request.role_id) {
+                let text =
+                    "this role is there from the start, and stays; delete its grants, or take permissions out of it";
+                return Err(problem::field(Code::FailedPrecondition, "BUILT_IN_ROLE", "role_id", text));
+            }
+            need_etag(&request.etag, kept.sequence)?;
             // the state knows of its own grants alone; files name holders, too
             if directory.is_held(&request.role_id) {
                 let text = "somebody holds this role; delete those grants, or take it out of the directory's files";
@@ -153,6 +147,7 @@ impl Registry {
         request: CreateGrantRequest,
     ) -> Result<CreateGrantResponse, Status> {
         let sent = request.grant.ok_or_else(|| check::bad("grant", "must be there"))?;
+        resource::check_sent(&sent)?;
         let (id, user) =
             (check::id_or_new("grant.grant_id", &sent.grant_id)?, check::id("grant.user_id", &sent.user_id)?);
         check::word("grant.role_id", &sent.role_id)?;
@@ -242,9 +237,16 @@ fn self_grant(field: &str, text: &str) -> Status {
     problem::field(Code::PermissionDenied, "SELF_GRANT", field, text)
 }
 
+/// A role as it is kept.
+fn read(role: Role) -> Result<kept::Role, Status> {
+    check::line("role.category", role.category(), 64)?;
+    let Role { role_id: id, category, permissions, may_grant, .. } = role;
+    Ok(kept::Role { id, category: category.unwrap_or_default(), permissions, may_grant })
+}
+
 fn wire(kept: &Kept<kept::Role>) -> Role {
     let kept::Role { id, category, permissions, may_grant } = kept.value.clone();
-    Role { role_id: id, category, permissions, may_grant, etag: etag(kept.sequence) }
+    Role { role_id: id, category: Some(category), permissions, may_grant, etag: etag(kept.sequence) }
 }
 
 fn wire_grant(kept: &Kept<kept::Grant>) -> Grant {

@@ -1,5 +1,8 @@
 //! What only shows from inside: two nodes on one store, what is kept, and an audit log that does not answer.
 
+mod floor;
+mod newer;
+
 use crate::{
     Credentials, Registry,
     wire::{enrolment_service_server::EnrolmentService, *},
@@ -14,6 +17,7 @@ use model::{
     audit::{Checkpoint, Entry},
 };
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -30,6 +34,8 @@ struct Memory {
     changes: Mutex<Vec<Bytes>>,
     /// Whose.
     profiles: Mutex<Vec<UserId>>,
+    /// And what, by revision.
+    kept: Mutex<HashMap<Revision, Bytes>>,
 }
 
 #[async_trait]
@@ -50,13 +56,14 @@ impl store::Registry for Memory {
         Ok((1..).zip(changes).filter(|(number, _)| *number >= from).take(limit).collect())
     }
 
-    async fn put_profile(&self, user: UserId, _: Revision, _: &[u8]) -> Result<(), Error> {
+    async fn put_profile(&self, user: UserId, revision: Revision, profile: &[u8]) -> Result<(), Error> {
         self.profiles.lock().unwrap().push(user);
+        self.kept.lock().unwrap().insert(revision, Bytes::copy_from_slice(profile));
         Ok(())
     }
 
-    async fn profile(&self, _: UserId, _: Revision) -> Result<Option<Bytes>, Error> {
-        Ok(Some(Bytes::new()))
+    async fn profile(&self, _: UserId, revision: Revision) -> Result<Option<Bytes>, Error> {
+        Ok(self.kept.lock().unwrap().get(&revision).cloned())
     }
 }
 
@@ -164,7 +171,9 @@ fn caller() -> Principal {
 }
 
 fn device(mac: &str) -> CreateDeviceRequest {
-    CreateDeviceRequest { device: Some(Device { name: "Monitor".into(), mac: mac.into(), ..Device::default() }) }
+    CreateDeviceRequest {
+        device: Some(Device { name: Some("Monitor".into()), mac: Some(mac.into()), ..Device::default() }),
+    }
 }
 
 #[tokio::test]
@@ -175,7 +184,8 @@ async fn of_two_nodes_each_decides_by_what_the_other_changed() {
     let taken = other.create_device(&caller(), device("00:00:5e:00:53:01")).await.err().unwrap();
     assert_eq!(taken.code(), Code::AlreadyExists, "{taken}");
     let made = other.create_device(&caller(), device("00:00:5e:00:53:02")).await.unwrap().device.unwrap();
-    let moved = Device { mac: "00:00:5e:00:53:03".into(), ..made.clone() };
+    let (device_id, etag) = (made.device_id, made.etag);
+    let moved = Device { device_id, etag, mac: Some("00:00:5e:00:53:03".into()), ..Device::default() };
     one.update_device(&caller(), UpdateDeviceRequest { device: Some(moved.clone()), update_mask: None }).await.unwrap();
     let stale = UpdateDeviceRequest { device: Some(moved), update_mask: None };
     assert_eq!(other.update_device(&caller(), stale).await.err().unwrap().code(), Code::Aborted);
@@ -214,8 +224,8 @@ async fn a_refused_change_leaves_nothing_of_the_person_behind() {
     let registry = running(&store);
     let user = |id: u128, patient: u128| User {
         user_id: Uuid::from_u128(id).to_string(),
-        patient_id: Uuid::from_u128(patient).to_string(),
-        person: Some(Person { name: "A".into(), ..Person::default() }),
+        patient_id: Some(Uuid::from_u128(patient).to_string()),
+        person: Some(Person { name: Some("A".into()), ..Person::default() }),
         ..User::default()
     };
     let create = async |user| registry.create_user(&caller(), CreateUserRequest { user: Some(user) }).await;

@@ -14,6 +14,7 @@ use model::{
     PatientId, UserId,
     access::{Action, Principal, Subject},
 };
+use prost::Message;
 use proto::{
     convert, problem,
     registry::v1::{
@@ -21,6 +22,8 @@ use proto::{
         ListUserVersionsRequest, ListUserVersionsResponse, ListUsersRequest, ListUsersResponse, UpdateUserRequest,
         UpdateUserResponse, User,
     },
+    resource,
+    update::Update,
 };
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -78,16 +81,16 @@ impl Registry {
         let kept::User { id, patient, ward, suspended, revision } = &kept.value;
         let mut user = User {
             user_id: id.to_string(),
-            patient_id: patient.map(|patient| patient.to_string()).unwrap_or_default(),
-            ward: ward.clone().unwrap_or_default(),
-            suspended: *suspended,
+            patient_id: patient.map(|patient| patient.to_string()),
+            ward: ward.clone(),
+            suspended: Some(*suspended),
             etag: etag(kept.sequence),
             updated_at: Some(convert::timestamp(kept.at)),
             updated_by: kept.by.clone(),
             ..self.profile(UserId::new(*id), *revision).await?
         };
         profiles::hide(&mut user, sections);
-        Ok(user)
+        resource::whole(&user)
     }
 
     pub(crate) async fn list_users(
@@ -118,11 +121,14 @@ impl Registry {
     ) -> Result<CreateUserResponse, Status> {
         let user = request.user.ok_or_else(|| check::bad("user", "must be there"))?;
         let id = check::id_or_new("user.user_id", &user.user_id)?;
+        resource::check_sent(&user)?;
         self.system(caller, Action::ManageUsers, &format!("create {id}")).await?;
-        // medical history is the clinicians' to write
-        let user = User { medical: None, ..user };
+        if user.medical.is_some() {
+            let text = "medical history is the clinicians' to write, by an update; leave it out";
+            return Err(problem::field(Code::PermissionDenied, "NOT_PERMITTED", "user.medical", text));
+        }
         let kept = new_person(id, &user, self.checked(&user)?);
-        self.change_person(caller, (&kept, &user), |directory| {
+        self.change_person(caller, &kept, &user.encode_to_vec(), |directory| {
             if directory.knows(UserId::new(id)) {
                 return Err(problem::field(Code::AlreadyExists, "EXISTS", "user.user_id", "somebody has this id"));
             }
@@ -150,36 +156,37 @@ impl Registry {
         request: UpdateUserRequest,
     ) -> Result<UpdateUserResponse, Status> {
         let sent = request.user.ok_or_else(|| check::bad("user", "must be there"))?;
-        let fields = profiles::masked(&request.update_mask.map(|mask| mask.paths).unwrap_or_default(), &sent)?;
+        let update = Update::new(&sent, request.update_mask.as_ref())?;
         let Seen { kept: before, sections } = self.see(caller, &sent.user_id, "update").await?;
         let (id, user_id) = (before.value.id, UserId::new(before.value.id));
         let patient = before.value.patient.map(PatientId::new);
-        if fields.is_empty() {
-            return Err(check::bad("update_mask", "name at least one field to set"));
-        }
-        let moves = fields.iter().any(|(_, section)| *section == Section::Place);
-        if moves && caller.subject == Subject::User(user_id) {
+        let mut changed: Vec<_> = update.fields().map(|field| Section::of(&field)).collect();
+        changed.dedup();
+        if changed.contains(&Section::Place) && caller.subject == Subject::User(user_id) {
             let text = "nobody makes themselves a patient or moves themselves; ask somebody else who manages people";
             return Err(problem::field(Code::PermissionDenied, "SELF_GRANT", "update_mask", text));
         }
-        for (_, section) in &fields {
-            let decided = self.may_set(caller, *section, user_id, patient);
-            let action = if *section == Section::Medical { Action::WriteMedical } else { Action::WriteContact };
-            if let Err(denied) = decided {
+        for section in changed {
+            let action = if section == Section::Medical { Action::WriteMedical } else { Action::WriteContact };
+            if let Err(denied) = self.may_set(caller, section, user_id, patient) {
                 self.audited(caller, action, patient, Err(denied), "update").await?;
                 return Err(problem::denied(denied));
             }
         }
         check_etag(&sent.etag, before.sequence)?;
-        let mut user = User {
-            patient_id: before.value.patient.map(|patient| patient.to_string()).unwrap_or_default(),
-            ward: before.value.ward.clone().unwrap_or_default(),
-            suspended: before.value.suspended,
-            ..self.profile(user_id, before.value.revision).await?
+        let place = User {
+            patient_id: before.value.patient.map(|patient| patient.to_string()),
+            ward: before.value.ward.clone(),
+            suspended: Some(before.value.suspended),
+            ..User::default()
         };
-        profiles::set(&mut user, &sent, &fields);
+        // one message after the other is both of them
+        let mut stored = self.kept_profile(user_id, before.value.revision).await?.to_vec();
+        stored.extend(place.encode_to_vec());
+        let after = update.apply_encoded(&stored)?;
+        let user = profiles::read(&after)?;
         let now = new_person(id, &user, self.checked(&user)?);
-        self.change_person(caller, (&now, &user), |directory| {
+        self.change_person(caller, &now, &after, |directory| {
             // what was read above must still be what is there: a change in between would be undone
             let there = directory.registry().user(&id).ok_or_else(|| not_found("person"))?;
             check_etag(&etag(before.sequence), there.sequence)
@@ -208,19 +215,19 @@ impl Registry {
 
 /// A person under a revision of its own, of which nothing is kept yet.
 pub(crate) fn new_person(id: Uuid, user: &User, (patient, ward): Place) -> kept::User {
-    kept::User { id, patient, ward, suspended: user.suspended, revision: Uuid::now_v7() }
+    kept::User { id, patient, ward, suspended: user.suspended(), revision: Uuid::now_v7() }
 }
 
 /// Under which id a person is a patient, and in which ward.
 fn place(user: &User) -> Result<Place, Status> {
-    let ward = check::word_or_none("ward", &user.ward)?;
-    if user.patient_id.is_empty() {
+    let ward = check::word_or_none("ward", user.ward())?;
+    if user.patient_id().is_empty() {
         return match ward {
             None => Ok((None, None)),
             Some(_) => Err(check::bad("ward", "empty for one who is no patient; give a patient_id, too")),
         };
     }
-    Ok((Some(check::id("patient_id", &user.patient_id)?), ward))
+    Ok((Some(check::id("patient_id", user.patient_id())?), ward))
 }
 
 /// Whether a person fulfils a condition of a filter.

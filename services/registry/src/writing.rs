@@ -9,7 +9,7 @@ use model::{
     Nanos, UserId,
     access::{Principal, Subject},
 };
-use proto::{problem, registry::v1::User};
+use proto::problem;
 use std::time::Duration;
 use tonic::{Code, Status};
 
@@ -27,12 +27,13 @@ impl Registry {
         self.put(Some(caller.subject), |directory, now| judged(directory, now, decide(directory, now)?)).await
     }
 
-    /// Says what is against changes to a person, keeps what is known of the person, then makes the changes: what is refused
-    /// leaves nothing of the person behind.
+    /// Says what is against changes to a person, keeps what is known of the person (an encoded `User`), then makes the
+    /// changes: what is refused leaves nothing of the person behind.
     pub(crate) async fn change_person(
         &self,
         caller: &Principal,
-        (kept, user): (&kept::User, &User),
+        kept: &kept::User,
+        profile: &[u8],
         decide: impl Fn(&Directory) -> Result<(), Status>,
     ) -> Result<(), Status> {
         let decide = |directory: &Directory, now| {
@@ -40,7 +41,7 @@ impl Registry {
             judged(directory, now, (vec![Change::User(kept.clone())], ()))
         };
         self.put(Some(caller.subject), |directory, now| decide(directory, now).map(|_| (vec![], ()))).await?;
-        self.keep_profile(UserId::new(kept.id), kept.revision, user).await?;
+        self.keep_profile(UserId::new(kept.id), kept.revision, profile).await?;
         self.put(Some(caller.subject), decide).await
     }
 
@@ -71,14 +72,23 @@ impl Registry {
     }
 }
 
-/// Changes, if all of them fit what is there.
+/// Changes, if all of them fit what is there, and leave somebody who manages roles.
 fn judged<T>(
     directory: &Directory,
     now: Nanos,
     (changes, answer): (Vec<Change>, T),
 ) -> Result<(Vec<Change>, T), Status> {
-    let judged = State::clone(directory.registry()).judge(changes, now);
-    let changes = judged.into_iter().collect::<Result<_, _>>().map_err(|refused| status(&refused))?;
+    let mut state = State::clone(directory.registry());
+    let changes: Vec<_> =
+        state.judge(changes, now).into_iter().collect::<Result<_, _>>().map_err(|refused| status(&refused))?;
+    // against the state before the change, which has its place or is thought over again: of two at once one is the last
+    if let Some(field) = changes.iter().find_map(Change::takes_from)
+        && directory.is_administered()
+        && !directory.with_registry(state).is_administered()
+    {
+        let text = "then nobody would manage roles any more; grant a role with roles.manage to somebody else first";
+        return Err(status(&Refused::new("LAST_ADMINISTRATOR", field, text)));
+    }
     Ok((changes, answer))
 }
 
@@ -104,7 +114,7 @@ pub(crate) fn failed(error: store::Error) -> Status {
 pub(crate) fn status(refused: &Refused) -> Status {
     let code = match refused.reason {
         "MAC_TAKEN" | "ALREADY_GRANTED" | "PATIENT_TAKEN" | "ASSIGNMENT_OVERLAPS" => Code::AlreadyExists,
-        "ROLE_IN_USE" => Code::FailedPrecondition,
+        "ROLE_IN_USE" | "BUILT_IN_ROLE" | "LAST_ADMINISTRATOR" => Code::FailedPrecondition,
         reason if reason.starts_with("NO_SUCH_") => Code::NotFound,
         _ => Code::InvalidArgument,
     };
@@ -128,4 +138,13 @@ pub(crate) fn check_etag(read: &str, sequence: u64) -> Result<(), Status> {
     }
     let text = "somebody else changed it; read it again and repeat your change";
     Err(problem::field(Code::Aborted, "ETAG_MISMATCH", "etag", text))
+}
+
+/// The same where many depend on what is changed: who changes it has read it, and says so.
+pub(crate) fn need_etag(read: &str, sequence: u64) -> Result<(), Status> {
+    if read.is_empty() {
+        let text = "send the etag that you read (over HTTP: If-Match), so that two changes do not undo each other";
+        return Err(problem::field(Code::FailedPrecondition, "ETAG_REQUIRED", "etag", text));
+    }
+    check_etag(read, sequence)
 }

@@ -93,10 +93,25 @@ impl Directory {
         Principal { subject, grants, purpose, issued_at, expires_at }
     }
 
+    /// What a role grants; what a file says of it counts before what the registry says.
+    fn permissions(&self, role: &str) -> Option<&Vec<Permission>> {
+        self.sources().into_iter().find_map(|links| links.roles.get(role))
+    }
+
+    /// Whether anybody manages roles: somebody who holds, everywhere, a role that grants it, and is not suspended. A
+    /// person whom a file of this node names counts like any other, for as long as it does.
+    pub fn is_administered(&self) -> bool {
+        let manages = |(role, scope): &(String, Scope)| {
+            *scope == Scope::Everywhere
+                && self.permissions(role).is_some_and(|granted| granted.contains(&Permission::ManageRoles))
+        };
+        let mut people = self.sources().into_iter().flat_map(|links| links.users.keys());
+        people.any(|user| self.roles_of(*user).any(manages))
+    }
+
     /// What a person's roles grant.
     fn grants(&self, user: UserId) -> Vec<Grant> {
-        let permissions = |role: &str| self.sources().into_iter().find_map(|links| links.roles.get(role));
-        let grants = self.roles_of(user).filter_map(|(role, scope)| Some((permissions(role)?, scope)));
+        let grants = self.roles_of(user).filter_map(|(role, scope)| Some((self.permissions(role)?, scope)));
         let grant = |permission: &Permission, scope: &Scope| Grant { permission: *permission, scope: scope.clone() };
         grants.flat_map(|(permissions, scope)| permissions.iter().map(move |one| grant(one, scope))).collect()
     }

@@ -4,9 +4,12 @@
 //! against the state before it; one that contradicts it is refused and changes nothing. Names, addresses and all that tells
 //! who somebody is are not in here: a person is an id, and the id of a revision that only the registry reads.
 
+mod floor;
 mod resources;
 mod state;
 
+pub(crate) use floor::at_least_granted;
+pub use floor::is_built_in;
 pub use resources::{
     Assignment, Barring, BreakGlass, ClaimCode, Consent, Device, DeviceStatus, Grant, Relation, Review, Role, User,
 };
@@ -61,6 +64,20 @@ pub enum Change {
     BreakGlass(BreakGlass),
 }
 
+impl Change {
+    /// The field at fault when, by this change, nobody is left who manages roles; `None` when it takes nothing from anybody.
+    pub fn takes_from(&self) -> Option<&'static str> {
+        match self {
+            Self::GrantRemoved(_) => Some("grant_id"),
+            Self::UserRemoved(_) => Some("user_id"),
+            Self::User(user) if user.suspended => Some("suspended"),
+            Self::Role(_) => Some("permissions"),
+            Self::RoleRemoved(_) => Some("role_id"),
+            _ => None,
+        }
+    }
+}
+
 /// Why a change cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {text}")]
@@ -74,7 +91,8 @@ pub struct Refused {
 }
 
 impl Refused {
-    pub(crate) fn new(reason: &'static str, field: &'static str, text: impl Into<String>) -> Self {
+    /// A reason, the field at fault, and what to do.
+    pub fn new(reason: &'static str, field: &'static str, text: impl Into<String>) -> Self {
         Self { reason, field, text: text.into() }
     }
 }

@@ -65,6 +65,13 @@ pub trait Publish: Send + Sync {
 
     /// The reason why nothing can be published any more, if so: the process should end.
     fn fatal(&self) -> Option<String>;
+
+    /// Whether somebody is there to take records, asked within `limit`; cheap enough to be asked all the time. Who is asked
+    /// so and does not answer twice in a row refuses what is published, and what waits, until there is an answer again: what
+    /// had been sent may still arrive.
+    async fn probe(&self, _limit: Duration) -> Result<(), Error> {
+        self.fatal().map_or(Ok(()), |reason| Err(Error::Fatal(reason)))
+    }
 }
 
 /// The way out; belongs to `writer`. One instance per consumer; instances of one group share the partitions.

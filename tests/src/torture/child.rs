@@ -144,7 +144,7 @@ impl Child {
     }
 
     /// Status and text of a page of the internal port.
-    async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
+    pub async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
         timeout(LOOK_LIMIT, http::get(self.spec.http, path)).await?
     }
 

@@ -65,16 +65,16 @@ async fn the_demo_is_in_the_registry_and_each_role_sees_its_own() -> anyhow::Res
     let report = play(None).await?;
     assert!(report.balances() && report.refused.is_empty() && report.remaining == 0, "{report}");
     let (everybody, fleet) = (people(&sandbox).await?, devices(&sandbox).await?);
-    let patients = everybody.iter().filter(|user| !user.patient_id.is_empty()).count() as u64;
+    let patients = everybody.iter().filter(|user| !user.patient_id().is_empty()).count() as u64;
     assert_eq!((patients, fleet.len() as u64), (report.patients, report.devices));
     for (role, name, id) in auth::DEMO_PEOPLE.iter().filter(|(role, ..)| *role != "administrator") {
         let found = everybody.iter().find(|user| user.user_id == id.uuid().to_string());
         let person = found.and_then(|user| user.person.as_ref()).with_context(|| format!("no {role}"))?;
-        assert_eq!(person.name, *name);
+        assert_eq!(person.name(), *name);
     }
     let nurse = demo_person("nurse").context("no nurse")?.uuid().to_string();
     for device in &fleet {
-        assert_eq!((device.status.as_str(), device.first_used_at.is_some()), ("active", true), "{}", device.name);
+        assert_eq!((device.status.as_str(), device.first_used_at.is_some()), ("active", true), "{}", device.name());
         let assigned = assignments(&sandbox, &device.device_id).await?;
         assert_eq!((assigned.len(), &assigned[0].assigned_by), (1, &nurse));
     }

@@ -179,26 +179,30 @@ async fn ask_the_registry(sandbox: &Sandbox) -> anyhow::Result<()> {
         vec![ContactPerson { name, relationship, phone }]
     };
     let contact = Contact {
-        address: canary("address"),
-        phone: canary("phone"),
-        email: canary("email"),
-        primary_care_provider: canary("provider"),
+        address: Some(canary("address")),
+        phone: Some(canary("phone")),
+        email: Some(canary("email")),
+        primary_care_provider: Some(canary("provider")),
         family_members: other("family"),
         emergency_contacts: other("emergency"),
     };
     let medical = Medical {
-        height_cm: 143.271_828_182,
-        weight_kg: 143.271_828_182,
-        gender: "other".into(),
+        height_cm: Some(143.271_828_182),
+        weight_kg: Some(143.271_828_182),
+        gender: Some("other".into()),
         medications: vec![canary("medication")],
         allergies: vec![canary("allergy")],
-        medical_card: canary("card"),
+        medical_card: Some(canary("card")),
     };
-    let billing = Billing { address: canary("billing"), insurer: canary("insurer"), policy_number: canary("policy") };
-    let person = Person { name: canary("person"), birth_date: BORN.into() };
+    let billing = Billing {
+        address: Some(canary("billing")),
+        insurer: Some(canary("insurer")),
+        policy_number: Some(canary("policy")),
+    };
+    let person = Person { name: Some(canary("person")), birth_date: Some(BORN.into()) };
     let user = User {
-        patient_id: PATIENT.to_string(),
-        ward: "icu".into(),
+        patient_id: Some(PATIENT.to_string()),
+        ward: Some("icu".into()),
         person: Some(person.clone()),
         contact: Some(contact),
         billing: Some(billing),
@@ -210,7 +214,7 @@ async fn ask_the_registry(sandbox: &Sandbox) -> anyhow::Result<()> {
     let history = User { user_id, medical: Some(medical.clone()), ..User::default() };
     let request = sandbox.as_person("nurse", UpdateUserRequest { user: Some(history.clone()), update_mask: None })?;
     client.update_user(request).await?;
-    let device = Device { name: canary("device"), mac: MAC.into(), ..Device::default() };
+    let device = Device { name: Some(canary("device")), mac: Some(MAC.into()), ..Device::default() };
     let mut complaints = Vec::new();
     for _ in 0..2 {
         let request = sandbox.as_person("device-integrator", CreateDeviceRequest { device: Some(device.clone()) })?;
@@ -218,13 +222,13 @@ async fn ask_the_registry(sandbox: &Sandbox) -> anyhow::Result<()> {
         let request = sandbox.as_person("administrator", CreateUserRequest { user: Some(user.clone()) })?;
         complaints.extend(client.create_user(request).await.err());
     }
-    let named = Person { name: canary(&"x".repeat(300)), ..person.clone() };
-    for person in [named, Person { birth_date: canary("born"), ..person }] {
+    let named = Person { name: Some(canary(&"x".repeat(300))), ..person.clone() };
+    for person in [named, Person { birth_date: Some(canary("born")), ..person }] {
         let user = Some(User { person: Some(person), ..User::default() });
         complaints
             .extend(client.create_user(sandbox.as_person("administrator", CreateUserRequest { user })?).await.err());
     }
-    let odd = User { medical: Some(Medical { gender: canary("gender"), ..medical }), ..history };
+    let odd = User { medical: Some(Medical { gender: Some(canary("gender")), ..medical }), ..history };
     let request = sandbox.as_person("nurse", UpdateUserRequest { user: Some(odd), update_mask: None })?;
     complaints.extend(client.update_user(request).await.err());
     let (patient_id, reason, text) = (PATIENT.to_string(), canary("reason"), canary("text"));

@@ -7,13 +7,15 @@ mod lists;
 mod notices;
 mod people;
 mod recorded;
+mod recovery;
 mod roles;
 mod sections;
+mod updates;
 
 use anyhow::Context;
 use auth::demo_person;
 use proto::registry::v1::{
-    CreateGrantRequest, CreateRelationRequest, CreateUserRequest, Grant, Person, Relation, User,
+    CreateGrantRequest, CreateRelationRequest, CreateUserRequest, GetRoleRequest, Grant, Person, Relation, Role, User,
     registry_service_client::RegistryServiceClient,
 };
 use tests::{Sandbox, line::Problem, with_token};
@@ -41,6 +43,12 @@ impl Asking {
         Ok(Self { client: RegistryServiceClient::new(sandbox.channel().await?), token })
     }
 
+    /// A role as it is now.
+    async fn role(&self, role_id: &str) -> Result<Role, Status> {
+        let request = self.request(GetRoleRequest { role_id: role_id.to_owned() });
+        Ok(self.client.clone().get_role(request).await?.into_inner().role.unwrap_or_default())
+    }
+
     fn request<T>(&self, message: T) -> Request<T> {
         with_token(message, &self.token).expect("a token")
     }
@@ -64,9 +72,9 @@ use refused;
 
 /// A new person of the registry; a patient in the ward where the demo's people work, or nobody's patient.
 async fn person(admin: &mut Asking, name: &str, patient: bool) -> anyhow::Result<User> {
-    let person = Some(Person { name: name.into(), birth_date: "1969-12-31".into() });
-    let patient_id = if patient { Uuid::new_v4().to_string() } else { String::new() };
-    let ward = if patient { "icu" } else { "" }.to_owned();
+    let person = Some(Person { name: Some(name.into()), birth_date: Some("1969-12-31".into()) });
+    let patient_id = patient.then(|| Uuid::new_v4().to_string());
+    let ward = patient.then(|| "icu".to_owned());
     let user = User { person, patient_id, ward, ..User::default() };
     let request = admin.request(CreateUserRequest { user: Some(user) });
     admin.client.create_user(request).await?.into_inner().user.context("a user")

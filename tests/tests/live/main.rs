@@ -6,6 +6,7 @@
 mod faults;
 mod pages;
 mod poison;
+mod readiness;
 mod registry;
 mod round_trip;
 mod tokens;

@@ -27,7 +27,7 @@ struct Admin {
 
 impl Admin {
     async fn person(&mut self, name: &str) -> anyhow::Result<String> {
-        let person = Some(Person { name: name.into(), birth_date: String::new() });
+        let person = Some(Person { name: Some(name.into()), birth_date: None });
         let user = Some(User { person, ..User::default() });
         let made = self.client.create_user(with_token(CreateUserRequest { user }, &self.token)?).await?;
         Ok(made.into_inner().user.unwrap_or_default().user_id)
@@ -65,7 +65,8 @@ async fn two_registries_agree_and_the_others_follow_within_seconds() -> anyhow::
         let known = async || -> anyhow::Result<usize> {
             let request = ListUsersRequest { page_size: 1_000, ..ListUsersRequest::default() };
             let page = client.clone().list_users(with_token(request, &token)?).await?.into_inner();
-            let ours = |user: &&User| user.person.as_ref().is_some_and(|person| person.name.contains(&run.to_string()));
+            let ours =
+                |user: &&User| user.person.as_ref().is_some_and(|person| person.name().contains(&run.to_string()));
             Ok(page.users.iter().filter(ours).count())
         };
         until("everybody", known, |known| *known == 2 * PEOPLE).await?;

@@ -11,6 +11,7 @@ use crate::access;
 use anyhow::bail;
 use model::access::Purpose;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor};
+use proto::resource;
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 
@@ -18,7 +19,10 @@ use std::collections::BTreeMap;
 const ABOUT: &str = "The rpcs of Wardline's gRPC services as JSON over HTTP; streams are offered by gRPC alone.\n\n\
     Fields have their names of the .proto files; whole numbers of 64 bits are strings; in answers every field is there. A \
     field or query parameter that does not exist is refused. What one may not see answers as what does not exist. `ETag` \
-    and `If-Match` keep two changes from overwriting each other. Not a primary alarm system.";
+    and `If-Match` keep two changes from overwriting each other.\n\n\
+    A PATCH changes the fields that are in its body, sections field by field, and nothing else; `null` is as if the field were \
+    not there. With `update_mask` it changes the fields of the mask, and those that are not in the body become empty. A body \
+    that changes nothing, or has a field that is `readOnly`, is refused. Not a primary alarm system.";
 
 /// The document, as JSON.
 pub fn document() -> anyhow::Result<String> {
@@ -202,6 +206,9 @@ impl Document {
     fn field(&mut self, field: &FieldDescriptor) -> Json {
         let mut schema = self.value(field);
         schema["description"] = comment(&field.parent_file(), field.path()).into();
+        if resource::is_output_only(field) {
+            schema["readOnly"] = true.into();
+        }
         schema
     }
 

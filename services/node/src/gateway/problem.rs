@@ -132,6 +132,7 @@ impl Problem {
 fn http_status(code: Code, reason: &str) -> StatusCode {
     match code {
         Code::FailedPrecondition | Code::Aborted if reason == "ETAG_MISMATCH" => StatusCode::PRECONDITION_FAILED,
+        Code::FailedPrecondition if reason == "ETAG_REQUIRED" => StatusCode::PRECONDITION_REQUIRED,
         Code::Ok => StatusCode::OK,
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
@@ -173,6 +174,7 @@ mod tests {
             assert_eq!(of(code, "X"), status, "{code:?}");
         }
         assert_eq!([of(Code::Aborted, "ETAG_MISMATCH"), of(Code::FailedPrecondition, "ETAG_MISMATCH")], [412, 412]);
+        assert_eq!(of(Code::FailedPrecondition, "ETAG_REQUIRED"), 428);
 
         let answer = Problem::of(&problem::unavailable("LOG_FULL", "full", Duration::from_millis(1_200)), None);
         assert_eq!(answer.response().headers()[RETRY_AFTER], "2");

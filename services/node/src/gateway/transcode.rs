@@ -10,10 +10,14 @@ use prost::Message;
 use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, SerializeOptions, Value,
 };
+use proto::resource::is_key;
 use serde_json::Value as Json;
 
 /// What makes an answer change its `ETag`, and what an update must name.
 const ETAG: &str = "etag";
+
+/// What an update changes.
+const MASK: &str = "update_mask";
 
 /// A route of the table with all that is needed to serve it.
 pub(crate) struct Served {
@@ -127,15 +131,32 @@ impl Served {
             Body::Field(name) => {
                 let field = message_field(&self.method.input(), name);
                 let Some((field, inner)) = field else { return Ok(()) };
-                let mut held = DynamicMessage::new(inner);
+                let mut held = DynamicMessage::new(inner.clone());
                 match body {
                     [] => refuse(wrong, At::Top, format!("must be the {name}, as JSON")),
-                    _ => json::fill(&mut held, &parsed()?, At::Top, wrong),
+                    _ => {
+                        let json = parsed()?;
+                        json::fill(&mut held, &json, At::Top, wrong);
+                        let mut there = Vec::new();
+                        named_in(&json, &inner, "", &mut there);
+                        self.imply_mask(message, there);
+                    }
                 }
                 message.set_field(&field, Value::Message(held));
             }
         }
         Ok(())
+    }
+
+    /// In JSON it is known what is there, also of what is empty: the mask says so, unless the query has one.
+    fn imply_mask(&self, message: &mut DynamicMessage, paths: Vec<Value>) {
+        if let Some((field, mask)) = message_field(&self.method.input(), MASK)
+            && !paths.is_empty()
+        {
+            let mut implied = DynamicMessage::new(mask);
+            implied.set_field_by_name("paths", Value::List(paths));
+            message.set_field(&field, Value::Message(implied));
+        }
     }
 
     fn take_query(&self, message: &mut DynamicMessage, query: &str, wrong: &mut Wrong) {
@@ -209,6 +230,20 @@ impl Served {
         let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
         message.serialize_with_options(&mut json, &options).ok()?;
         Some(Answer { json: json.into_inner(), etag })
+    }
+}
+
+/// The fields that an object sets, sections field by field, as a mask names them. `null` is as if it were not there.
+fn named_in(json: &Json, message: &MessageDescriptor, above: &str, found: &mut Vec<Value>) {
+    for (name, json) in json.as_object().into_iter().flatten().filter(|(_, json)| !json.is_null()) {
+        let Some(field) = json::named(message, name).filter(|field| !is_key(field)) else { continue };
+        let path = format!("{above}{}", field.name());
+        match field.kind() {
+            Kind::Message(inner) if !field.is_list() && !json::is_leaf(&inner) => {
+                named_in(json, &inner, &format!("{path}."), found);
+            }
+            _ => found.push(Value::String(path)),
+        }
     }
 }
 

@@ -16,7 +16,7 @@
 //! ```
 
 use super::{Links, Span};
-use crate::Error;
+use crate::{Error, registry::at_least_granted};
 use model::{
     DeviceId, Nanos, PatientId, UserId,
     access::{Barred, Consent, Permission, Purpose, RelationKind, Scope},
@@ -62,6 +62,7 @@ pub(super) fn add(links: &mut Links, file: &str, text: &str) -> Result<(), Error
             })
         };
         let permissions = role.permissions.iter().map(permission).collect::<Result<_, _>>()?;
+        let permissions = at_least_granted(&role.name, permissions);
         links.roles.insert(role.name.clone(), permissions);
     }
     for user in tables.user {

@@ -1,7 +1,7 @@
 //! What the changes amount to, and whether one more fits.
 
 use super::{
-    Assignment, BreakGlass, Change, Consent, Device, DeviceStatus, Entry, Grant, Refused, Relation, Role, User,
+    Assignment, BreakGlass, Change, Consent, Device, DeviceStatus, Entry, Grant, Refused, Relation, Role, User, floor,
 };
 use crate::directory::{Links, Span, note};
 use imbl::{HashMap, OrdMap};
@@ -161,7 +161,8 @@ impl State {
     pub fn judge(&mut self, changes: Vec<Change>, at: Nanos) -> Vec<Result<Change, Refused>> {
         self.sequence += 1;
         let entry = Entry::new(at, None, vec![]);
-        changes.into_iter().map(|change| self.apply(&change, &entry).map(|()| change)).collect()
+        let tried = |change| floor::check(&change).and_then(|()| self.apply(&change, &entry)).map(|()| change);
+        changes.into_iter().map(tried).collect()
     }
 
     fn kept<T>(&self, value: T, entry: &Entry) -> Kept<T> {
@@ -237,16 +238,20 @@ impl State {
             let names: Vec<_> = Permission::ALL.iter().map(|permission| permission.name()).collect();
             Refused::new("UNKNOWN_PERMISSION", field, format!("{name:?} is none of {}", names.join(", ")))
         };
+        let role = floor::at_least(role);
         let permissions = role.permissions().map_err(|name| unknown("permissions", name))?;
         role.may_grant().map_err(|name| unknown("may_grant", name))?;
         self.links.roles.insert(role.id.clone(), permissions);
-        self.roles.insert(role.id.clone(), self.kept(role.clone(), entry));
+        self.roles.insert(role.id.clone(), self.kept(role, entry));
         Ok(())
     }
 
     fn remove_role(&mut self, id: &str) -> Result<(), Refused> {
         if self.grants.values().any(|kept| kept.value.role == id) {
             return Err(Refused::new("ROLE_IN_USE", "role_id", "somebody holds this role; delete those grants first"));
+        }
+        if floor::stays(id) {
+            return Ok(());
         }
         if self.roles.remove(id).is_none() {
             return Err(no_such_role());

@@ -283,3 +283,51 @@ fn a_claim_code_is_known_only_by_its_hash() {
     assert!(code.is("one-two-three") && !code.is("one-two-four") && !code.is(""));
     assert!(!serde_json::to_string(&code).unwrap().contains("one-two"));
 }
+
+fn role(id: &str, permissions: &[&str]) -> Role {
+    let permissions = permissions.iter().map(|&name| name.to_owned()).collect();
+    Role { id: id.into(), category: String::new(), permissions, may_grant: vec![] }
+}
+
+/// What older versions let happen does not close the way back: whoever a file makes an administrator is one.
+#[test]
+fn a_file_makes_an_administrator_whatever_older_entries_took() {
+    let emptied = Change::Role(role("administrator", &[]));
+    let removed = Change::RoleRemoved("administrator".into());
+    for older in [vec![emptied.clone()], vec![removed.clone()], vec![emptied, removed.clone(), removed]] {
+        let mut directory = after(&older);
+        assert!(!directory.is_administered());
+        let file = format!("[[user]]\nid = \"{NURSE}\"\nname = \"A\"\nroles = [\"administrator\"]\n");
+        directory.add("recovery.toml", &file).unwrap();
+        assert!(directory.is_administered());
+        let identity = Identity {
+            subject: model::access::Subject::User(UserId::new(NURSE)),
+            scope: None,
+            issued_at: NOW,
+            expires_at: Nanos::MAX,
+        };
+        let principal = directory.principal(&identity, None);
+        for action in [Action::ManageRoles, Action::ManageUsers, Action::ManageRelations] {
+            assert_eq!(model::access::decide_system(&principal, action, NOW), Ok(()));
+        }
+        let passes_on = directory.may_grant(UserId::new(NURSE));
+        assert!(Permission::ALL.iter().all(|one| passes_on.iter().any(|grant| grant.permission == *one)));
+    }
+}
+
+#[test]
+fn a_file_cannot_make_administrators_less() {
+    let mut directory = after(&[user(NURSE, None), grant(10, "administrator", None)]);
+    assert!(directory.is_administered());
+    directory.add("odd.toml", "[[role]]\nname = \"administrator\"\npermissions = []\n").unwrap();
+    assert!(directory.is_administered());
+}
+
+#[test]
+fn who_is_suspended_or_bound_to_a_ward_does_not_administer() {
+    let suspended = Change::User(User { id: NURSE, patient: None, ward: None, suspended: true, revision: Uuid::nil() });
+    assert!(!after(&[]).is_administered());
+    assert!(!after(&[user(NURSE, None), grant(10, "administrator", Some("icu"))]).is_administered());
+    assert!(!after(&[user(NURSE, None), grant(10, "nurse", None)]).is_administered());
+    assert!(!after(&[user(NURSE, None), grant(10, "administrator", None), suspended]).is_administered());
+}

@@ -17,13 +17,19 @@ use rdkafka::{
     producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer},
 };
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 /// A sample of the time to the report for each so many records: one each would cost more than it tells.
 const SAMPLE_EVERY_OFFSETS: i64 = 16;
+/// Probes that nobody answers before records are refused at once: librdkafka would keep them for a minute, and devices
+/// can keep them better. What it has by then may still arrive, and lands on itself when it is sent again.
+const SILENT_MAX: u32 = 2;
 /// How long dropping a publisher with records in flight waits for their reports; `flush` is the way to end.
 const DROP_FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
@@ -35,6 +41,10 @@ struct Inner {
     producer: ThreadedProducer<Reports>,
     room: Arc<Semaphore>,
     settings: Settings,
+    /// Probes in a row that nobody answered.
+    n_silent: AtomicU32,
+    /// Whether these are too many: nobody waits for a report any more.
+    away: watch::Sender<bool>,
 }
 
 /// Gets the delivery reports.
@@ -120,7 +130,8 @@ impl KafkaPublisher {
             trouble: Trouble::default(),
         };
         let producer = settings.producer()?.create_with_context(reports).map_err(client_error)?;
-        Ok(Self(Arc::new(Inner { producer, room, settings })))
+        let (n_silent, away) = (AtomicU32::new(0), watch::Sender::new(false));
+        Ok(Self(Arc::new(Inner { producer, room, settings, n_silent, away })))
     }
 
     /// Whether the brokers answer within `limit` and the topic is as the settings say.
@@ -140,6 +151,30 @@ impl Inner {
         self.producer.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
     }
 
+    /// What a probe found.
+    fn heard(&self, answered: bool) {
+        let silent = if answered { 0 } else { self.n_silent.load(Ordering::Relaxed).saturating_add(1) };
+        self.n_silent.store(silent, Ordering::Relaxed);
+        let away = silent >= SILENT_MAX;
+        self.away.send_if_modified(|held| std::mem::replace(held, away) != away);
+    }
+
+    /// Waits for something, but not while the brokers are away.
+    async fn unless_away<T>(&self, something: impl Future<Output = T>) -> Result<T, Error> {
+        let mut away = self.away.subscribe();
+        tokio::select! {
+            biased;
+            done = something => Ok(done),
+            _ = away.wait_for(|away| *away) => Err(self.nobody()),
+        }
+    }
+
+    /// The brokers are away.
+    fn nobody(&self) -> Error {
+        let error = KafkaError::MessageProduction(RDKafkaErrorCode::AllBrokersDown);
+        self.producer.context().trouble.explain_for_now(error)
+    }
+
     fn publish_error(&self, error: KafkaError, bytes: usize) -> Error {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => Error::TooLarge { bytes, limit: MAX_RECORD_BYTES },
@@ -154,7 +189,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if self.producer.in_flight_count() > 0 {
+        if self.producer.in_flight_count() > 0 && !*self.away.borrow() {
             let _ = self.producer.flush(DROP_FLUSH_LIMIT);
         }
         // librdkafka fails what is left: their receipts say "unavailable", nobody takes them for durable.
@@ -176,7 +211,10 @@ impl Publish for KafkaPublisher {
         }
         let since = Instant::now();
         let cost_bytes = (bytes + RECORD_OVERHEAD_BYTES) as u32;
-        let Ok(room) = inner.room.acquire_many(cost_bytes).await else {
+        if *inner.away.borrow() {
+            return Err(inner.nobody());
+        }
+        let Ok(room) = inner.unless_away(inner.room.acquire_many(cost_bytes)).await? else {
             return Err(Error::Fatal("the publisher is closed".into()));
         };
         let (receipt, outcome) = oneshot::channel();
@@ -191,7 +229,7 @@ impl Publish for KafkaPublisher {
         }
         let inner = inner.clone();
         Ok(Box::pin(async move {
-            match outcome.await {
+            match inner.unless_away(outcome).await? {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) => Err(inner.publish_error(error, bytes)),
                 Err(gone) => Err(Error::Unavailable(Box::new(gone))),
@@ -206,13 +244,57 @@ impl Publish for KafkaPublisher {
     async fn flush(&self, limit: Duration) -> Result<(), Error> {
         // All the room there is: every report has come then. Others wait meanwhile.
         let all = self.0.room.acquire_many(self.0.settings.max_in_flight_bytes as u32);
-        match tokio::time::timeout(limit, all).await {
-            Ok(_) => Ok(()),
+        match tokio::time::timeout(limit, self.0.unless_away(all)).await {
+            Ok(flushed) => flushed.map(drop),
             Err(elapsed) => Err(Error::Unavailable(Box::new(elapsed))),
         }
     }
 
     fn fatal(&self) -> Option<String> {
         self.0.fatal()
+    }
+
+    async fn probe(&self, limit: Duration) -> Result<(), Error> {
+        let found = self.health(limit).await;
+        self.0.heard(found.is_ok());
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::PatientId;
+
+    const LIMIT: Duration = Duration::from_millis(200);
+
+    /// Nobody listens there.
+    fn nowhere() -> KafkaPublisher {
+        let settings = Settings { brokers: "127.0.0.1:1".into(), ..Settings::default() };
+        KafkaPublisher::open(settings).unwrap()
+    }
+
+    fn record() -> Outgoing {
+        Outgoing { key: PatientId::from_bytes([1; 16]), payload: bytes::Bytes::from_static(b"a batch") }
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_brokers_that_are_away_is_refused_and_so_is_what_comes() {
+        let log = nowhere();
+        let receipt = log.publish(record()).await.unwrap();
+        let waiting = tokio::spawn(receipt);
+        assert!(log.probe(LIMIT).await.is_err());
+        // one silence may be chance
+        let receipt = log.publish(record()).await.unwrap();
+        assert!(log.probe(LIMIT).await.is_err());
+        for refused in [waiting.await.unwrap(), receipt.await, log.publish(record()).await.map(drop)] {
+            assert!(matches!(refused, Err(Error::Unavailable(_))));
+        }
+        // an answer opens it again
+        log.0.heard(true);
+        assert!(log.publish(record()).await.is_ok());
+        // nor does anybody wait for them at the end
+        assert!(log.probe(LIMIT).await.is_err() && log.probe(LIMIT).await.is_err());
+        assert!(log.flush(Duration::from_secs(60)).await.is_err());
     }
 }

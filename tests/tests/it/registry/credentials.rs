@@ -34,7 +34,7 @@ use tonic::{Code, Request, transport::Channel};
 use uuid::Uuid;
 
 fn monitor(name: &str) -> Device {
-    Device { name: name.into(), ..Device::default() }
+    Device { name: Some(name.into()), ..Device::default() }
 }
 
 /// Registers a device on a channel; its id and claim code.
@@ -165,7 +165,7 @@ async fn it_is_known_when_a_device_was_heard_last() -> anyhow::Result<()> {
     let patient = super::person(&mut admin, "Pat", true).await?;
     let assignment = proto::registry::v1::Assignment {
         device_id: device_id.clone(),
-        patient_id: patient.patient_id.clone(),
+        patient_id: patient.patient_id().to_owned(),
         from: Some(convert::timestamp(Nanos(began.0 - 3_600 * Nanos::SECOND))),
         ..Default::default()
     };

@@ -30,10 +30,10 @@ const EFFECT: Duration = Duration::from_secs(5);
 
 fn monitor(mac: &str) -> Device {
     Device {
-        name: "Monitor 7".into(),
-        mac: mac.into(),
-        model: "M-7".into(),
-        mdc_type: "528391".into(),
+        name: Some("Monitor 7".into()),
+        mac: Some(mac.into()),
+        model: Some("M-7".into()),
+        mdc_type: Some("528391".into()),
         ..Device::default()
     }
 }
@@ -81,7 +81,7 @@ async fn a_device_is_registered_claimed_assigned_and_revoked() -> anyhow::Result
     let mut admin = Asking::demo(&sandbox, "administrator").await?;
     let made = register(&mut integrator, monitor("00-00-5E-00-53-01")).await?.into_inner();
     let device = made.device.context("a device")?;
-    assert_eq!((device.mac.as_str(), device.status.as_str()), ("00:00:5e:00:53:01", "registered"));
+    assert_eq!((device.mac(), device.status.as_str()), ("00:00:5e:00:53:01", "registered"));
 
     let mut answers = Vec::new();
     for (id, code) in [
@@ -101,24 +101,24 @@ async fn a_device_is_registered_claimed_assigned_and_revoked() -> anyhow::Result
     grant(&mut admin, &nurse.user_id, "nurse").await?;
     let [first, second] = [person(&mut admin, "A", true).await?, person(&mut admin, "B", true).await?];
     for patient in [&first, &second] {
-        tie(&mut admin, &nurse.user_id, "care-team", &patient.patient_id).await?;
+        tie(&mut admin, &nurse.user_id, "care-team", patient.patient_id()).await?;
     }
     let bed = Bed {
         device: DeviceId::new(device.device_id.parse()?),
-        patient: PatientId::new(first.patient_id.parse()?),
+        patient: PatientId::new(first.patient_id().parse()?),
         stream: StreamId::new(Uuid::new_v4()),
     };
     let mut nursing = Asking::user(&sandbox, nurse.user_id.parse()?).await?;
     let now = node::clock::now().0 / model::Nanos::SECOND;
     assert_eq!(write(&sandbox, &claimed.token, &bed, 1).await??.refused[0].reason, "NOT_ASSIGNED");
     // the bed's monitor changed patients an hour ago
-    assign(&mut nursing, &device.device_id, &first.patient_id, (now - 7_200, now - 3_600)).await?;
-    let current = assign(&mut nursing, &device.device_id, &second.patient_id, (now - 3_600, 0)).await?;
-    let overlapping = assign(&mut nursing, &device.device_id, &first.patient_id, (now - 60, 0)).await;
+    assign(&mut nursing, &device.device_id, first.patient_id(), (now - 7_200, now - 3_600)).await?;
+    let current = assign(&mut nursing, &device.device_id, second.patient_id(), (now - 3_600, 0)).await?;
+    let overlapping = assign(&mut nursing, &device.device_id, first.patient_id(), (now - 60, 0)).await;
     refused!(overlapping.map(Response::new), AlreadyExists, "ASSIGNMENT_OVERLAPS");
     let theirs = assign(&mut nursing, &device.device_id, &Uuid::new_v4().to_string(), (now, 0)).await;
     assert_eq!(theirs.err().map(|status| status.code()), Some(Code::NotFound));
-    let nothing = assign(&mut nursing, &Uuid::new_v4().to_string(), &first.patient_id, (now, 0)).await;
+    let nothing = assign(&mut nursing, &Uuid::new_v4().to_string(), first.patient_id(), (now, 0)).await;
     refused!(nothing.map(Response::new), NotFound, "NO_SUCH_DEVICE");
 
     let readings =
@@ -126,7 +126,7 @@ async fn a_device_is_registered_claimed_assigned_and_revoked() -> anyhow::Result
     let request = with_token(builders::write(&bed, 2, readings.to_vec()), &claimed.token)?;
     assert_eq!(sandbox.ingest().await?.write_readings(request).await?.into_inner().accepted_readings, 2);
     for (patient, number) in [(&first, 54.0), (&second, 18.0)] {
-        let bed = Bed { patient: PatientId::new(patient.patient_id.parse()?), ..bed };
+        let bed = Bed { patient: PatientId::new(patient.patient_id().parse()?), ..bed };
         let read = async || {
             let token = sandbox.issuer()?.user_token(model::UserId::new(nurse.user_id.parse()?))?;
             let request = with_token(builders::everything(&bed), &token)?;
@@ -215,8 +215,8 @@ async fn a_fleet_is_its_integrators_and_addresses_are_unique() -> anyhow::Result
     assert_eq!(refused!(taken, AlreadyExists, "MAC_TAKEN"), "mac");
     for (device, field) in [
         (monitor("00:00:5e:00:53"), "mac"),
-        (Device { name: String::new(), ..monitor("") }, "device.name"),
-        (Device { mdc_type: "MDC".into(), ..monitor("") }, "device.mdc_type"),
+        (Device { name: None, ..monitor("") }, "device.name"),
+        (Device { mdc_type: Some("MDC".into()), ..monitor("") }, "device.mdc_type"),
         (Device { device_id: "7".into(), ..monitor("") }, "device.device_id"),
     ] {
         assert_eq!(refusal(register(&mut first, device).await)?.2, field);
@@ -272,7 +272,7 @@ async fn only_its_integrator_changes_a_device_and_not_a_stale_one() -> anyhow::R
     let request = first.request(update());
     refused!(first.client.update_device(request).await, Aborted, "ETAG_MISMATCH");
     assert!(register(&mut second, monitor("00:00:5e:00:53:01")).await.is_ok());
-    let taken = Device { etag: String::new(), ..Device { mac: "00:00:5e:00:53:01".into(), ..moved.clone() } };
+    let taken = Device { etag: String::new(), ..Device { mac: Some("00:00:5e:00:53:01".into()), ..moved.clone() } };
     let request = first.request(UpdateDeviceRequest { device: Some(taken), update_mask: None });
     refused!(first.client.update_device(request).await, AlreadyExists, "MAC_TAKEN");
     Ok(())
@@ -317,13 +317,13 @@ async fn an_assignment_is_ended_by_who_cares_for_the_patient_and_never_made_long
     for patient in [&patient, &other] {
         let nurse = person(&mut admin, "N", false).await?;
         grant(&mut admin, &nurse.user_id, "nurse").await?;
-        tie(&mut admin, &nurse.user_id, "care-team", &patient.patient_id).await?;
+        tie(&mut admin, &nurse.user_id, "care-team", patient.patient_id()).await?;
         nurses.push(Asking::user(&sandbox, nurse.user_id.parse()?).await?);
     }
     let mut ids = Vec::new();
     for (nurse, patient) in nurses.iter_mut().zip([&patient, &other]) {
         let device = register(&mut integrator, monitor("")).await?.into_inner().device.context("a device")?;
-        let made = assign(nurse, &device.device_id, &patient.patient_id, (1_000, 2_000)).await?;
+        let made = assign(nurse, &device.device_id, patient.patient_id(), (1_000, 2_000)).await?;
         ids.push(made.assignment_id);
     }
     let end = async |asking: &mut Asking, id: &str, seconds: i64| {
@@ -341,7 +341,7 @@ async fn an_assignment_is_ended_by_who_cares_for_the_patient_and_never_made_long
     }
     end(&mut nurses[0], &ids[0], 1_500).await?;
     for (nurse, patient, own) in [(0, &patient, &ids[0]), (1, &other, &ids[1])] {
-        let (device_id, patient_id) = (String::new(), patient.patient_id.clone());
+        let (device_id, patient_id) = (String::new(), patient.patient_id().to_owned());
         let request = nurses[nurse].request(ListAssignmentsRequest { device_id, patient_id });
         let listed = nurses[nurse].client.list_assignments(request).await?.into_inner().assignments;
         assert_eq!(listed.iter().map(|one| &one.assignment_id).collect::<Vec<_>>(), [own]);

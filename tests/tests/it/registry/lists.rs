@@ -39,7 +39,7 @@ async fn people_and_what_ties_them() -> anyhow::Result<()> {
     for number in 0..5 {
         people.push(person(&mut admin, &format!("Person {number}"), number < 2).await?);
     }
-    let user = User { user_id: people[4].user_id.clone(), suspended: true, ..User::default() };
+    let user = User { user_id: people[4].user_id.clone(), suspended: Some(true), ..User::default() };
     let update_mask = Some(proto::prost_types::FieldMask { paths: vec!["suspended".into()] });
     let request = admin.request(UpdateUserRequest { user: Some(user), update_mask });
     admin.client.update_user(request).await?;
@@ -49,7 +49,7 @@ async fn people_and_what_ties_them() -> anyhow::Result<()> {
             grants.push(grant(&mut admin, &nurse.user_id, role).await?);
         }
         for patient in &people[..2] {
-            relations.push(tie(&mut admin, &nurse.user_id, "care-team", &patient.patient_id).await?);
+            relations.push(tie(&mut admin, &nurse.user_id, "care-team", patient.patient_id()).await?);
         }
     }
 
@@ -96,8 +96,8 @@ async fn people_and_what_ties_them() -> anyhow::Result<()> {
     let ids = |places: &[usize]| sorted(places.iter().map(|place| relations[*place].relation_id.clone()));
     assert_eq!(related("", "").await?, ids(&[0, 1, 2, 3]));
     assert_eq!(related(&people[2].user_id, "").await?, ids(&[0, 1]));
-    assert_eq!(related("", &people[1].patient_id).await?, ids(&[1, 3]));
-    assert_eq!(related(&people[2].user_id, &people[1].patient_id).await?, ids(&[1]));
+    assert_eq!(related("", people[1].patient_id()).await?, ids(&[1, 3]));
+    assert_eq!(related(&people[2].user_id, people[1].patient_id()).await?, ids(&[1]));
     Ok(())
 }
 
@@ -107,8 +107,8 @@ async fn devices() -> anyhow::Result<()> {
     let mut integrator = Asking::demo(&sandbox, "device-integrator").await?;
     let mut ids = Vec::new();
     for number in 0..5 {
-        let (name, mac) = (format!("Monitor {number}"), format!("00:00:5e:00:53:0{number}"));
-        let device = Device { name, mac, model: format!("M-{}", number % 2), ..Device::default() };
+        let (name, mac) = (Some(format!("Monitor {number}")), Some(format!("00:00:5e:00:53:0{number}")));
+        let device = Device { name, mac, model: Some(format!("M-{}", number % 2)), ..Device::default() };
         let request = integrator.request(CreateDeviceRequest { device: Some(device) });
         let made = integrator.client.create_device(request).await?.into_inner().device.context("a device")?;
         ids.push(made.device_id);

@@ -41,7 +41,7 @@ async fn who_treats_a_patient_is_told_that_somebody_broke_the_glass() -> anyhow:
     let dora = person(&mut admin, "Dora Doctor", false).await?;
     grant(&mut admin, &dora.user_id, "doctor").await?;
     let mut dora_asks = Asking::user(&sandbox, dora.user_id.parse()?).await?;
-    let opened = emergency(&mut dora_asks, &here.patient_id).await?;
+    let opened = emergency(&mut dora_asks, here.patient_id()).await?;
     // an emergency for nobody is nobody's to be told, and answers like any other
     let nobodys = emergency(&mut dora_asks, &Uuid::new_v4().to_string()).await?;
 
@@ -52,13 +52,13 @@ async fn who_treats_a_patient_is_told_that_somebody_broke_the_glass() -> anyhow:
     };
     let expected = vec![(opened.break_glass_id.clone(), dora.user_id.clone(), true)];
     assert_eq!(until("the ward's nurse is told", told, |seen| *seen == expected).await?, expected);
-    assert_eq!(notices(&mut nursing, &here.patient_id).await?.len(), 1);
+    assert_eq!(notices(&mut nursing, here.patient_id()).await?.len(), 1);
 
     let mut own = Asking::user(&sandbox, here.user_id.parse()?).await?;
     assert_eq!(notices(&mut own, "").await?[0].text, "found on the floor, nobody else there");
     let mut other = Asking::user(&sandbox, elsewhere.user_id.parse()?).await?;
     assert!(notices(&mut other, "").await?.is_empty());
-    let hidden = notices(&mut other, &here.patient_id).await.err().context("a refusal")?;
+    let hidden = notices(&mut other, here.patient_id()).await.err().context("a refusal")?;
     let missing = notices(&mut other, &Uuid::new_v4().to_string()).await.err().context("a refusal")?;
     assert_eq!(
         (hidden.code(), hidden.message(), hidden.details()),
@@ -76,7 +76,7 @@ async fn who_treats_a_patient_is_told_that_somebody_broke_the_glass() -> anyhow:
     assert_eq!(ids, [opened.break_glass_id.as_str(), nobodys.break_glass_id.as_str()]);
     let ward: Vec<_> = ["doctor", "nurse"].iter().filter_map(|role| demo_person(role)).collect();
     assert_eq!(all[0].recipient_ids, ward.iter().map(|user| user.uuid().to_string()).collect::<Vec<_>>());
-    assert_eq!((all[0].kind.as_str(), all[0].patient_id.as_str()), ("break-glass", here.patient_id.as_str()));
+    assert_eq!((all[0].kind.as_str(), all[0].patient_id.as_str()), ("break-glass", here.patient_id()));
     assert!(all[1].recipient_ids.is_empty());
     Ok(())
 }

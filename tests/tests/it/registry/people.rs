@@ -50,11 +50,11 @@ async fn each_sees_and_changes_the_sections_that_are_theirs() -> anyhow::Result<
     let patient = person(&mut admin, "Pat Doe", true).await?;
     let nurse = person(&mut admin, "Nina Nurse", false).await?;
     let other = person(&mut admin, "Otto Other", false).await?;
-    let relation = tie(&mut admin, &nurse.user_id, "care-team", &patient.patient_id).await?;
+    let relation = tie(&mut admin, &nurse.user_id, "care-team", patient.patient_id()).await?;
     for (user, role) in [(&patient, "patient"), (&nurse, "nurse"), (&other, "nurse")] {
         grant(&mut admin, &user.user_id, role).await?;
     }
-    let billing = Billing { insurer: "Mutual".into(), policy_number: "P-1".into(), ..Billing::default() };
+    let billing = Billing { insurer: Some("Mutual".into()), policy_number: Some("P-1".into()), ..Billing::default() };
     let changed = User { billing: Some(billing), ..User { user_id: patient.user_id.clone(), ..User::default() } };
     update(&mut admin, changed, &["billing"]).await?;
 
@@ -64,7 +64,7 @@ async fn each_sees_and_changes_the_sections_that_are_theirs() -> anyhow::Result<
         Asking::user(&sandbox, other.user_id.parse()?).await?,
     ];
     let seen = get(&mut own, &patient.user_id).await?;
-    assert_eq!(seen.billing.as_ref().map(|billing| billing.insurer.as_str()), Some("Mutual"));
+    assert_eq!(seen.billing.as_ref().map(|billing| billing.insurer()), Some("Mutual"));
     assert!(seen.hidden.is_empty(), "{:?}", seen.hidden);
     let seen = get(&mut nursing, &patient.user_id).await?;
     assert_eq!(
@@ -84,17 +84,17 @@ async fn each_sees_and_changes_the_sections_that_are_theirs() -> anyhow::Result<
     assert_eq!(hidden.code(), Code::NotFound);
 
     let phone = |text: &str, etag: &str| {
-        let contact = Some(Contact { phone: text.into(), ..Contact::default() });
+        let contact = Some(Contact { phone: Some(text.into()), ..Contact::default() });
         User { user_id: patient.user_id.clone(), contact, etag: etag.into(), ..User::default() }
     };
     let before = get(&mut own, &patient.user_id).await?;
     let after = update(&mut own, phone("+1 555 0100", &before.etag), &["contact.phone"]).await?;
-    assert_eq!(after.contact.map(|contact| contact.phone).as_deref(), Some("+1 555 0100"));
+    assert_eq!(after.contact.as_ref().map(|contact| contact.phone()), Some("+1 555 0100"));
     let late = update(&mut own, phone("+1 555 0199", &before.etag), &["contact.phone"]).await;
     refused!(late.map(tonic::Response::new), Aborted, "ETAG_MISMATCH");
     let theirs = update(&mut nursing, phone("+1 555 0199", ""), &["contact.phone"]).await;
     assert_eq!(theirs.err().map(|status| status.code()), Some(Code::PermissionDenied));
-    let medical = Some(Medical { height_cm: 170.0, allergies: vec!["penicillin".into()], ..Medical::default() });
+    let medical = Some(Medical { height_cm: Some(170.0), allergies: vec!["penicillin".into()], ..Medical::default() });
     let history = User { user_id: patient.user_id.clone(), medical, ..User::default() };
     update(&mut nursing, history.clone(), &["medical.height_cm", "medical.allergies"]).await?;
     let theirs = update(&mut own, history, &["medical"]).await;
@@ -106,7 +106,7 @@ async fn each_sees_and_changes_the_sections_that_are_theirs() -> anyhow::Result<
     let admin_id = demo_person("administrator").context("nobody")?.uuid();
     let expected = [&nurse.user_id, &patient.user_id, &admin_id.to_string(), &admin_id.to_string()];
     assert_eq!(by, expected.map(|id| format!("user:{id}")));
-    assert_eq!(versions[2].contact.as_ref().map(|contact| contact.phone.as_str()).unwrap_or_default(), "");
+    assert_eq!(versions[2].contact.as_ref().map(|contact| contact.phone()).unwrap_or_default(), "");
 
     // the end of a relation closes what it opened, and a deleted person's token opens nothing
     let request = admin.request(EndRelationRequest { relation_id: relation.relation_id });
@@ -124,7 +124,7 @@ async fn bad_people_are_refused_with_the_field() -> anyhow::Result<()> {
     let mut admin = Asking::demo(&sandbox, "administrator").await?;
     let patient = person(&mut admin, "Pat Doe", true).await?;
     let named = |name: &str, birth_date: &str| {
-        let person = Some(Person { name: name.into(), birth_date: birth_date.into() });
+        let person = Some(Person { name: Some(name.into()), birth_date: Some(birth_date.into()) });
         User { person, ..User::default() }
     };
     let contact = |contact: Contact| User { contact: Some(contact), ..User::default() };
@@ -133,11 +133,11 @@ async fn bad_people_are_refused_with_the_field() -> anyhow::Result<()> {
         (named("A", "1969-02-30"), "person.birth_date"),
         (named(&"A".repeat(201), ""), "person.name"),
         (named("A\u{7}", ""), "person.name"),
-        (contact(Contact { email: "e".repeat(255), ..Contact::default() }), "contact.email"),
-        (User { ward: "ICU 1".into(), ..User::default() }, "ward"),
-        (User { ward: "icu".into(), ..User::default() }, "ward"),
+        (contact(Contact { email: Some("e".repeat(255)), ..Contact::default() }), "contact.email"),
+        (User { ward: Some("ICU 1".into()), ..User::default() }, "ward"),
+        (User { ward: Some("icu".into()), ..User::default() }, "ward"),
         (User { user_id: "x".into(), ..User::default() }, "user.user_id"),
-        (User { patient_id: "x".into(), ..User::default() }, "patient_id"),
+        (User { patient_id: Some("x".into()), ..User::default() }, "patient_id"),
     ];
     for (user, field) in cases {
         let request = admin.request(CreateUserRequest { user: Some(user) });
@@ -145,9 +145,9 @@ async fn bad_people_are_refused_with_the_field() -> anyhow::Result<()> {
         assert_eq!((code, found.as_str()), (Code::InvalidArgument, field));
     }
     for (user_id, patient_id, reason) in
-        [(&patient.user_id, "", "EXISTS"), (&String::new(), patient.patient_id.as_str(), "PATIENT_TAKEN")]
+        [(&patient.user_id, "", "EXISTS"), (&String::new(), patient.patient_id(), "PATIENT_TAKEN")]
     {
-        let user = User { user_id: user_id.clone(), patient_id: patient_id.into(), ..User::default() };
+        let user = User { user_id: user_id.clone(), patient_id: Some(patient_id.into()), ..User::default() };
         let request = admin.request(CreateUserRequest { user: Some(user) });
         let (code, found, _) = refusal(admin.client.create_user(request).await)?;
         assert_eq!((code, found.as_str()), (Code::AlreadyExists, reason));
@@ -197,8 +197,8 @@ async fn consent_and_emergencies_count_at_once_and_can_be_explained() -> anyhow:
     let nurse = person(&mut admin, "Nina Nurse", false).await?;
     grant(&mut admin, &patient.user_id, "patient").await?;
     grant(&mut admin, &nurse.user_id, "nurse").await?;
-    tie(&mut admin, &nurse.user_id, "care-team", &patient.patient_id).await?;
-    let (who, whom) = (nurse.user_id.as_str(), patient.patient_id.as_str());
+    tie(&mut admin, &nurse.user_id, "care-team", patient.patient_id()).await?;
+    let (who, whom) = (nurse.user_id.as_str(), patient.patient_id());
     assert!(reads(&sandbox, who, whom, None).await?);
 
     let mut own = Asking::user(&sandbox, patient.user_id.parse()?).await?;
@@ -276,7 +276,7 @@ async fn a_consent_is_its_patients_and_counts_until_its_end() -> anyhow::Result<
     for name in ["Pat", "Otto"] {
         let patient = person(&mut admin, name, true).await?;
         grant(&mut admin, &patient.user_id, "patient").await?;
-        tie(&mut admin, &nurse.user_id, "care-team", &patient.patient_id).await?;
+        tie(&mut admin, &nurse.user_id, "care-team", patient.patient_id()).await?;
         patients.push((Asking::user(&sandbox, patient.user_id.parse()?).await?, patient));
     }
     let now = node::clock::now();
@@ -285,23 +285,23 @@ async fn a_consent_is_its_patients_and_counts_until_its_end() -> anyhow::Result<
     // one that is over, one that is not yet, one that is over soon
     for (from, to) in [(-20, -10), (3_600, 7_200), (-20, 3)] {
         let (asking, patient) = &mut patients[0];
-        let (patient_id, bars) = (patient.patient_id.clone(), "anyone".into());
+        let (patient_id, bars) = (patient.patient_id().to_owned(), "anyone".into());
         let consent = Consent { patient_id, bars, from: second(from), to: second(to), ..Consent::default() };
         let request = asking.request(CreateConsentRequest { consent: Some(consent) });
         let made = asking.client.create_consent(request).await?.into_inner().consent.context("a consent")?;
-        let reads = reads(&sandbox, &nurse.user_id, &patients[0].1.patient_id, None).await?;
+        let reads = reads(&sandbox, &nurse.user_id, patients[0].1.patient_id(), None).await?;
         assert_eq!(reads, to != 3, "{from} to {to}");
         ids.push(made.consent_id);
     }
-    let open = async || reads(&sandbox, &nurse.user_id, &patients[0].1.patient_id, None).await;
+    let open = async || reads(&sandbox, &nurse.user_id, patients[0].1.patient_id(), None).await;
     until("its end", open, |reads| *reads).await?;
 
     // another patient neither sees them nor takes them back
     let (other, patient) = &mut patients[1];
-    let request = other.request(ListConsentsRequest { patient_id: patient.patient_id.clone() });
+    let request = other.request(ListConsentsRequest { patient_id: patient.patient_id().to_owned() });
     assert!(other.client.list_consents(request).await?.into_inner().consents.is_empty());
     for id in [&ids[1], &Uuid::new_v4().to_string()] {
-        let (patient_id, consent_id) = (patient.patient_id.clone(), id.clone());
+        let (patient_id, consent_id) = (patient.patient_id().to_owned(), id.clone());
         let request = other.request(RevokeConsentRequest { patient_id, consent_id });
         refused!(other.client.revoke_consent(request).await, NotFound, "NOT_FOUND");
     }
@@ -320,7 +320,7 @@ async fn an_emergency_ends_and_is_reviewed_by_another_who_may() -> anyhow::Resul
     let mut nursing = Asking::user(&sandbox, nurse.user_id.parse()?).await?;
     for (asked, minutes) in [(0, 60), (60, 60), (5, 5)] {
         let request = nursing.request(OpenBreakGlassRequest {
-            patient_id: patient.patient_id.clone(),
+            patient_id: patient.patient_id().to_owned(),
             reason: "life-threat".into(),
             text: "no pulse, alone on the ward".into(),
             minutes: asked,

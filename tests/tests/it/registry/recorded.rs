@@ -76,7 +76,8 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
     let [mut patient, mut nurse, mut stranger] =
         <[(Asking, Uuid); 3]>::try_from(made).map_err(|_| anyhow::anyhow!("three people"))?;
     let request = admin.0.request(GetUserRequest { user_id: patient.1.to_string() });
-    let patient_id = admin.0.client.get_user(request).await?.into_inner().user.context("a user")?.patient_id;
+    let patient_id =
+        admin.0.client.get_user(request).await?.into_inner().user.context("a user")?.patient_id().to_owned();
     tie(&mut admin.0, &nurse.1.to_string(), "care-team", &patient_id).await?;
     let (some, whom) = (|| Uuid::new_v4().to_string(), || patient_id.clone());
     let pat = || patient.1.to_string();
@@ -87,10 +88,15 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
         asking.client.get_user(request).await?;
         assert_eq!(log.last().await?.purpose, purpose);
     }
-    let history = || User { user_id: pat(), medical: Some(Medical::default()), ..User::default() };
+    let history = || User {
+        user_id: pat(),
+        medical: Some(Medical { height_cm: Some(170.0), ..Medical::default() }),
+        ..User::default()
+    };
     let update = || UpdateUserRequest { user: Some(history()), update_mask: None };
     recorded!(log, nurse, stranger, update_user(update()), "profile.read");
-    let theirs = User { user_id: pat(), contact: Some(Contact::default()), ..User::default() };
+    let contact = Some(Contact { phone: Some("+1 555 0100".into()), ..Contact::default() });
+    let theirs = User { user_id: pat(), contact, ..User::default() };
     let request = nurse.0.request(UpdateUserRequest { user: Some(theirs), update_mask: None });
     assert!(nurse.0.client.update_user(request).await.is_err());
     let record = log.last().await?;
@@ -104,7 +110,7 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
 
     recorded!(log, admin, stranger, get_role(GetRoleRequest { role_id: "nurse".into() }), "roles.manage");
     recorded!(log, admin, stranger, list_roles(ListRolesRequest {}), "roles.manage");
-    let role = || Some(Role { role_id: "helper".into(), ..Role::default() });
+    let role = || Some(Role { role_id: "helper".into(), category: Some("clinician".into()), ..Role::default() });
     recorded!(log, admin, stranger, create_role(CreateRoleRequest { role: role() }), "roles.manage");
     let update = || UpdateRoleRequest { role: role(), update_mask: None };
     recorded!(log, admin, stranger, update_role(update()), "roles.manage");
@@ -144,7 +150,7 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
     };
     recorded!(log, auditor, stranger, explain_access(explain()), "access.explain");
 
-    let device = || Some(Device { device_id: some(), name: "Monitor".into(), ..Device::default() });
+    let device = || Some(Device { device_id: some(), name: Some("Monitor".into()), ..Device::default() });
     let create = || CreateDeviceRequest { device: device() };
     recorded!(log, integrator, stranger, create_device(create()), "devices.register");
     recorded!(log, integrator, stranger, get_device(GetDeviceRequest { device_id: some() }), "devices.register");
@@ -179,7 +185,7 @@ async fn what_a_device_does_is_written_down_too() -> anyhow::Result<()> {
     let log = Log { client, token: sandbox.issuer()?.user_token(auditor)? };
     let mut integrator = Asking::demo(&sandbox, "device-integrator").await?;
     let request = integrator
-        .request(CreateDeviceRequest { device: Some(Device { name: "Monitor".into(), ..Device::default() }) });
+        .request(CreateDeviceRequest { device: Some(Device { name: Some("Monitor".into()), ..Device::default() }) });
     let made = integrator.client.create_device(request).await?.into_inner();
     let device_id = made.device.context("a device")?.device_id;
     let last = async || -> anyhow::Result<_> {

@@ -28,18 +28,17 @@ fn medical() -> Option<Medical> {
 }
 
 fn billing() -> Option<Billing> {
-    Some(Billing { insurer: "Mutual".into(), ..Billing::default() })
+    Some(Billing { insurer: Some("Mutual".into()), ..Billing::default() })
 }
 
 #[tokio::test]
 async fn no_answer_shows_a_section_that_is_not_theirs() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(0).await?;
     let mut admin = Asking::demo(&sandbox, "administrator").await?;
-    // what an administrator says of somebody's medical history is not kept
+    // an administrator says nothing of somebody's medical history
     let told = User {
-        patient_id: uuid::Uuid::new_v4().to_string(),
-        ward: "icu".into(),
-        medical: medical(),
+        patient_id: Some(uuid::Uuid::new_v4().to_string()),
+        ward: Some("icu".into()),
         billing: billing(),
         ..User::default()
     };
@@ -47,13 +46,13 @@ async fn no_answer_shows_a_section_that_is_not_theirs() -> anyhow::Result<()> {
     let patient = admin.client.create_user(request).await?.into_inner().user.context("a user")?;
     let nurse = person(&mut admin, "Nina Nurse", false).await?;
     grant(&mut admin, &nurse.user_id, "nurse").await?;
-    tie(&mut admin, &nurse.user_id, "care-team", &patient.patient_id).await?;
+    tie(&mut admin, &nurse.user_id, "care-team", patient.patient_id()).await?;
     let mut nursing = Asking::user(&sandbox, nurse.user_id.parse()?).await?;
     assert!(get(&mut nursing, &patient.user_id).await?.medical.unwrap_or_default().allergies.is_empty());
 
     let named = || User { user_id: patient.user_id.clone(), ..User::default() };
     let set_by_nurse = set(&mut nursing, User { medical: medical(), ..named() }, "medical.allergies").await?;
-    let person = Some(Person { name: "Pat Doe".into(), birth_date: String::new() });
+    let person = Some(Person { name: Some("Pat Doe".into()), birth_date: None });
     let set_by_admin = set(&mut admin, User { person, ..named() }, "person.name").await?;
     let request = nursing.request(ListUserVersionsRequest { user_id: patient.user_id.clone() });
     let versions = nursing.client.list_user_versions(request).await?.into_inner().versions;
@@ -68,7 +67,7 @@ async fn no_answer_shows_a_section_that_is_not_theirs() -> anyhow::Result<()> {
     admin.client.create_role(request).await?;
     let porter = super::person(&mut admin, "Paul Porter", false).await?;
     grant(&mut admin, &porter.user_id, "porter").await?;
-    tie(&mut admin, &porter.user_id, "care-team", &patient.patient_id).await?;
+    tie(&mut admin, &porter.user_id, "care-team", patient.patient_id()).await?;
     let mut carrying = Asking::user(&sandbox, porter.user_id.parse()?).await?;
     let seen = get(&mut carrying, &patient.user_id).await?;
     assert_eq!((seen.person.is_some(), seen.medical.is_some(), seen.billing.is_some()), (true, false, false));
@@ -94,7 +93,7 @@ async fn nobody_sets_a_section_that_is_not_theirs() -> anyhow::Result<()> {
     {
         grant(&mut admin, &user.user_id, role).await?;
     }
-    tie(&mut admin, &nurse.user_id, "care-team", &patient.patient_id).await?;
+    tie(&mut admin, &nurse.user_id, "care-team", patient.patient_id()).await?;
     let mut own = Asking::user(&sandbox, patient.user_id.parse()?).await?;
     let mut others = Asking::user(&sandbox, other.user_id.parse()?).await?;
     let mut nursing = Asking::user(&sandbox, nurse.user_id.parse()?).await?;
@@ -102,10 +101,10 @@ async fn nobody_sets_a_section_that_is_not_theirs() -> anyhow::Result<()> {
 
     let all = |user_id: &str| User {
         user_id: user_id.into(),
-        ward: "elsewhere".into(),
-        suspended: true,
-        person: Some(Person { name: "Another".into(), birth_date: String::new() }),
-        contact: Some(Contact { phone: "+1 555 0100".into(), ..Contact::default() }),
+        ward: Some("elsewhere".into()),
+        suspended: Some(true),
+        person: Some(Person { name: Some("Another".into()), birth_date: None }),
+        contact: Some(Contact { phone: Some("+1 555 0100".into()), ..Contact::default() }),
         medical: medical(),
         billing: billing(),
         ..User::default()
@@ -142,7 +141,7 @@ async fn nobody_sets_a_section_that_is_not_theirs() -> anyhow::Result<()> {
 }
 
 /// Where in a contact a field is.
-type Place = fn(&mut Contact) -> &mut String;
+type Place = fn(&mut Contact) -> &mut Option<String>;
 
 #[tokio::test]
 async fn changes_at_once_are_all_there_or_were_refused() -> anyhow::Result<()> {
@@ -159,7 +158,7 @@ async fn changes_at_once_are_all_there_or_were_refused() -> anyhow::Result<()> {
         let text = format!("round {round}");
         let setting = fields.map(|(path, field)| {
             let mut contact = Contact::default();
-            field(&mut contact).clone_from(&text);
+            *field(&mut contact) = Some(text.clone());
             let user = User { user_id: user_id.clone(), contact: Some(contact), ..User::default() };
             let mut asking = Asking { client: admin.client.clone(), token: admin.token.clone() };
             async move { set(&mut asking, user, path).await }
@@ -168,7 +167,11 @@ async fn changes_at_once_are_all_there_or_were_refused() -> anyhow::Result<()> {
         let mut contact = get(&mut admin, &user_id).await?.contact.unwrap_or_default();
         for ((path, field), answer) in fields.into_iter().zip(answers) {
             match answer {
-                Ok(_) => assert_eq!(*field(&mut contact), text, "{path} was taken, and undone by another change"),
+                Ok(_) => assert_eq!(
+                    field(&mut contact).as_deref(),
+                    Some(text.as_str()),
+                    "{path} was taken, and undone by another change"
+                ),
                 Err(status) => assert_eq!(status.code(), Code::Aborted, "{status}"),
             }
         }
@@ -183,10 +186,10 @@ async fn who_is_suspended_does_nothing_and_a_stale_tag_removes_nobody() -> anyho
     let user = person(&mut admin, "Nina Nurse", false).await?;
     grant(&mut admin, &user.user_id, "administrator").await?;
     let mut nursing = Asking::user(&sandbox, user.user_id.parse()?).await?;
-    let contact = Some(Contact { phone: "+1 555 0100".into(), ..Contact::default() });
+    let contact = Some(Contact { phone: Some("+1 555 0100".into()), ..Contact::default() });
     let called = User { user_id: user.user_id.clone(), contact, ..User::default() };
     set(&mut nursing, called.clone(), "contact.phone").await?;
-    let suspended = |suspended| User { user_id: user.user_id.clone(), suspended, ..User::default() };
+    let suspended = |suspended| User { user_id: user.user_id.clone(), suspended: Some(suspended), ..User::default() };
     set(&mut admin, suspended(true), "suspended").await?;
     let request = nursing.request(ListUsersRequest::default());
     refused!(nursing.client.list_users(request).await, PermissionDenied, "NOT_PERMITTED");
