@@ -1,5 +1,7 @@
 //! What only shows from inside: two nodes on one store, what is kept, and an audit log that does not answer.
 
+mod credentials;
+
 use crate::{
     Credentials, Registry,
     wire::{enrolment_service_server::EnrolmentService, *},

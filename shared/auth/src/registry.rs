@@ -4,11 +4,13 @@
 //! against the state before it; one that contradicts it is refused and changes nothing. Names, addresses and all that tells
 //! who somebody is are not in here: a person is an id, and the id of a revision that only the registry reads.
 
+mod refresh;
 mod resources;
 mod state;
 
+pub use refresh::{Refresh, Unusable};
 pub use resources::{
-    Assignment, Barring, BreakGlass, ClaimCode, Consent, Device, DeviceStatus, Grant, Relation, Review, Role, User,
+    Assignment, Barring, BreakGlass, Consent, Device, DeviceStatus, Grant, Hashed, Relation, Review, Role, User,
 };
 pub use state::{Kept, State, Version};
 

@@ -12,6 +12,7 @@ mod leakage;
 mod mutations;
 mod no_patient_data;
 mod quarantine;
+mod quotas;
 mod registry;
 mod round_trip;
 mod streams;

@@ -64,6 +64,13 @@ impl Room {
     }
 }
 
+impl Place {
+    /// What it is counted under.
+    pub(super) fn address(&self) -> IpAddr {
+        self.address
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.room.lock();
