@@ -76,6 +76,11 @@ impl Received {
         Self(bytes)
     }
 
+    /// Its bytes, after decompression.
+    pub fn n_bytes(&self) -> usize {
+        self.0.len()
+    }
+
     /// What it says.
     ///
     /// # Errors

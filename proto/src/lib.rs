@@ -44,3 +44,8 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 
 /// Descriptors of `google.rpc` error details, for reflection.
 pub const ERROR_DESCRIPTORS: &[u8] = tonic_types::pb::FILE_DESCRIPTOR_SET;
+
+/// How many bytes a message has on the wire.
+pub fn n_bytes(message: &impl prost::Message) -> usize {
+    message.encoded_len()
+}

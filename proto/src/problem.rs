@@ -49,6 +49,17 @@ pub fn unavailable(reason: &str, message: &str, retry_after: Duration) -> Status
     Status::with_error_details(Code::Unavailable, message, details)
 }
 
+/// RESOURCE_EXHAUSTED: over a rate; try again after `retry_after`. `limit` is the setting that says how much `a_second` may be;
+/// it is in `ErrorInfo.metadata`, too, with its value.
+pub fn rate_limited(limit: &str, a_second: u64, retry_after: Duration) -> Status {
+    let metadata =
+        HashMap::from([("limit".to_owned(), limit.to_owned()), ("limit_value".to_owned(), a_second.to_string())]);
+    let mut details = ErrorDetails::with_error_info("RATE_LIMITED", DOMAIN, metadata);
+    details.set_retry_info(Some(retry_after));
+    let text = format!("more than {limit} ({a_second}) for too long; try again in {} ms", retry_after.as_millis() + 1);
+    Status::with_error_details(Code::ResourceExhausted, text, details)
+}
+
 /// UNAVAILABLE: what cannot be written down in the audit log is neither shown nor done.
 pub fn unaudited() -> Status {
     let text = "the audit log did not answer, so nothing is shown or done; try again";

@@ -44,6 +44,11 @@ impl Pending {
         }
     }
 
+    /// Readings that it had; of one that is refused as a whole no more than one.
+    pub(crate) fn n_readings(&self) -> usize {
+        usize::try_from(self.accepted).unwrap_or(usize::MAX).saturating_add(self.refused.len())
+    }
+
     /// Refuses the whole batch for its sequence, without counting that as dealt with.
     pub(crate) fn refuse(mut self, reason: &str, description: String) -> Self {
         self.advances = false;

@@ -6,18 +6,21 @@
 //! What is bounded, and what happens at the bound: batches in flight per stream ([`Limits::max_in_flight`]: the server
 //! stops reading, HTTP/2 makes the device wait), bytes in flight in the log (the same, and `Throttle` says so), answers
 //! not yet read by the device ([`ANSWERS_WAITING`]: acknowledging waits), stream states in memory
-//! ([`streams::MAX_STREAMS`]: the oldest is forgotten; its batches are published again, which changes nothing).
+//! ([`streams::MAX_STREAMS`]: the oldest is forgotten; its batches are published again, which changes nothing), readings and
+//! bytes a second of a device and of an organisation ([`Rates`]: a stream is read no faster, and told).
 
 mod acknowledge;
 mod courteous;
 mod digest;
 mod judge;
+mod rates;
 mod stream;
 mod streams;
 mod unary;
 pub mod units;
 
 pub use courteous::Courteous;
+pub use rates::{Allowed, Rates};
 
 use async_trait::async_trait;
 use auth::NoDevice;
@@ -74,6 +77,7 @@ pub struct Ingest {
     positions: Arc<dyn Positions>,
     judge: Arc<judge::Judge>,
     streams: Arc<streams::Streams>,
+    meters: rates::Meters,
     limits: Limits,
     clock: Clock,
     drain: CancellationToken,
@@ -92,7 +96,13 @@ impl Ingest {
     ) -> Self {
         let judge = Arc::new(judge::Judge::new(limits.max_readings));
         let (streams, counts) = (Arc::default(), unary::Counts::default());
-        Self { log, directory, positions, judge, streams, limits, clock, drain, counts }
+        let meters = rates::Meters::new(Rates::default());
+        Self { log, directory, positions, judge, streams, meters, limits, clock, drain, counts }
+    }
+
+    /// The same, and nobody may send more than this.
+    pub fn with_rates(self, rates: Rates) -> Self {
+        Self { meters: rates::Meters::new(rates), ..self }
     }
 
     /// The gRPC service, with its message limits set.

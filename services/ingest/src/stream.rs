@@ -8,9 +8,11 @@ use crate::{
     ANSWERS_WAITING, Ingest,
     acknowledge::{Pending, acknowledge},
     assigned, device, digest, judge, log_failed,
+    rates::{Meter, Over},
     streams::{Shared, Turn, lock},
     unary::{clock_quality, in_range, number, stream_id},
 };
+use futures::future::OptionFuture;
 use model::{ClockQuality, DeviceId, Identity, Nanos, StreamId};
 use proto::{
     convert,
@@ -83,6 +85,9 @@ struct Reader {
     epoch: u64,
     answers: mpsc::Sender<Answer>,
     throttled: bool,
+    meter: Meter,
+    /// Over a rate: no batch is read before then.
+    held_until: Option<Instant>,
 }
 
 /// What a batch is after it was judged.
@@ -126,6 +131,7 @@ impl Reader {
         let _ = answers.send(answer(opened)).await;
         let clock = clock_quality(open.clock_quality);
         let (issued_at, expires_at) = (permit.issued_at(), permit.expires_at());
+        let meter = ingest.meters.of(&directory, device);
         Ok(Self {
             ingest,
             device,
@@ -139,6 +145,8 @@ impl Reader {
             epoch,
             answers,
             throttled: false,
+            meter,
+            held_until: None,
         })
     }
 
@@ -166,14 +174,20 @@ impl Reader {
         let (mut n_heard, mut n_heard_before, mut quiet_since) = (0u64, 0, Instant::now());
         let mut look = pin!(sleep_until(self.next_look(quiet_since)));
         loop {
+            let held = OptionFuture::from(self.held_until.map(sleep_until));
             let message = tokio::select! {
                 biased;
-                message = incoming.message() => message,
+                Some(()) = held => {
+                    self.held_until = None;
+                    continue;
+                }
+                message = incoming.message(), if self.held_until.is_none() => message,
                 () = &mut drained => return self.say_draining().await,
                 // the acknowledger stopped: its answer says why
                 () = &mut gone => return Ok(()),
                 () = &mut look => {
-                    if n_heard != n_heard_before {
+                    // who is held cannot be heard
+                    if n_heard != n_heard_before || self.held_until.is_some() {
                         (n_heard_before, quiet_since) = (n_heard, Instant::now());
                     }
                     self.look(quiet_since)?;
@@ -189,7 +203,9 @@ impl Reader {
             if n_heard.is_multiple_of(DRAIN_CHECK_BATCHES) && drain.is_cancelled() {
                 return self.say_draining().await;
             }
+            let n_bytes = received.n_bytes();
             let next = self.take(received).await?;
+            self.hold(self.meter.count(next.n_readings(), n_bytes)).await;
             if pending.send(Box::new(next)).await.is_err() {
                 return Ok(());
             }
@@ -198,10 +214,8 @@ impl Reader {
 
     /// When to look at a stream of which nothing was heard since.
     fn next_look(&self, quiet_since: Instant) -> Instant {
-        let left = (self.expires_at.0 - (self.ingest.clock)().0).max(0);
-        let now = Instant::now();
-        let token_ends = now + Duration::from_nanos(left as u64);
-        (now + LOOK_EVERY).min(quiet_since + self.ingest.limits.idle).min(token_ends)
+        // not when its token ends: how long that is by the clock, which may be put back, is no time to wait
+        (Instant::now() + LOOK_EVERY).min(quiet_since + self.ingest.limits.idle)
     }
 
     /// Whether a quiet stream may stay: what a batch would be told otherwise, when it comes.
@@ -312,12 +326,23 @@ impl Reader {
             return;
         }
         self.throttled = crowded;
-        let (wait, max_in_flight) = if crowded {
-            (THROTTLED_WAIT, THROTTLED_IN_FLIGHT)
-        } else {
-            (Duration::ZERO, self.ingest.limits.max_in_flight)
-        };
-        let retry_after = Some(convert::duration(wait.as_nanos() as i64));
+        self.say_throttle(if crowded { THROTTLED_WAIT } else { Duration::ZERO }).await;
+    }
+
+    /// Reads no more of a device that is over its rate, and tells it, until it may go on.
+    async fn hold(&mut self, counted: Result<(), Over>) {
+        if let Err(over) = counted {
+            self.held_until = Some(Instant::now() + over.wait);
+            self.throttled = true;
+            metrics::counter!("wardline_ingest_held_total").increment(1);
+            self.say_throttle(over.wait).await;
+        }
+    }
+
+    /// Gives credits: few, to be used after `wait`; or, without one, all.
+    async fn say_throttle(&self, wait: Duration) {
+        let max_in_flight = if wait.is_zero() { self.ingest.limits.max_in_flight } else { THROTTLED_IN_FLIGHT };
+        let retry_after = Some(convert::duration(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX)));
         let _ = self.answers.send(answer(Out::Throttle(Throttle { retry_after, max_in_flight }))).await;
     }
 }
@@ -335,8 +360,9 @@ fn message(message: Message<'_>) -> Option<In> {
 }
 
 fn superseded() -> Status {
-    let text = "the stream was opened again elsewhere; use one connection a stream";
-    problem::status(tonic::Code::Aborted, "STREAM_SUPERSEDED", text)
+    // not to be tried again: of two connections that take a stream from each other neither would ever send
+    let text = "the stream was opened again elsewhere, which has it now; use one connection a stream";
+    problem::status(tonic::Code::FailedPrecondition, "SUPERSEDED", text)
 }
 
 fn expired() -> Status {

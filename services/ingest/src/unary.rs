@@ -2,6 +2,7 @@
 
 use crate::{
     Ingest, assigned, device, digest, log_failed,
+    rates::Over,
     streams::{Turn, lock},
 };
 use model::{ClockQuality, Identity, StreamId};
@@ -24,6 +25,8 @@ pub(crate) async fn write(
     if let Some(refusal) = ingest.judge.refuse_whole(request.readings.len()) {
         return Err(problem::invalid(&refusal.reason, &refusal.field, refusal.description));
     }
+    let meter = ingest.meters.of(&ingest.directory.get(), permit.device());
+    meter.take(request.readings.len(), proto::n_bytes(&request)).map_err(Over::status)?;
     let readings: Vec<_> = request.readings.iter().map(ReadingView::from).collect();
     let identity =
         Identity { device: permit.device(), stream, sequence: request.sequence, digest: digest::digest(&readings) };

@@ -5,7 +5,7 @@ use model::access::{Action, table};
 use std::fmt::Write;
 
 /// Each rpc and the actions for one of which its handler asks leave; none: open to all.
-pub const RPCS: [(&str, &[Action]); 57] = [
+pub const RPCS: [(&str, &[Action]); 58] = [
     ("grpc.health.v1.Health/Check", &[]),
     ("grpc.health.v1.Health/Watch", &[]),
     ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &[]),
@@ -18,6 +18,7 @@ pub const RPCS: [(&str, &[Action]); 57] = [
     ("wardline.operations.v1.QuarantineService/ListQuarantined", &[Action::ListQuarantined]),
     ("wardline.operations.v1.QuarantineService/ReplayQuarantined", &[Action::ReplayQuarantined]),
     ("wardline.registry.v1.EnrolmentService/ClaimDevice", &[]),
+    ("wardline.registry.v1.EnrolmentService/RefreshDevice", &[]),
     ("wardline.registry.v1.RegistryService/CreateAssignment", &[Action::AssignDevice]),
     ("wardline.registry.v1.RegistryService/CreateConsent", &[Action::ManageConsents]),
     ("wardline.registry.v1.RegistryService/CreateDevice", &[Action::RegisterDevices, Action::ManageDevices]),
@@ -145,7 +146,10 @@ mod tests {
             RPCS.iter().filter(|(rpc, actions)| ours(rpc) && actions.is_empty()).map(|(rpc, _)| *rpc).collect();
         assert_eq!(
             open,
-            ["wardline.registry.v1.EnrolmentService/ClaimDevice"],
+            [
+                "wardline.registry.v1.EnrolmentService/ClaimDevice",
+                "wardline.registry.v1.EnrolmentService/RefreshDevice",
+            ],
             "anything else open to all needs a reason"
         );
         assert_eq!(rpcs, listed);

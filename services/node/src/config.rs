@@ -49,6 +49,7 @@ pub struct Sources {
 #[expect(missing_docs, reason = "node.default.toml is the manual")]
 pub struct Config {
     pub server: Server,
+    pub quotas: Quotas,
     pub tls: Tls,
     pub data: Data,
     pub log: Log,
@@ -79,6 +80,11 @@ sections! {
     Server {
         grpc_listen: SocketAddr, api_listen: Listen, http_listen: SocketAddr, max_streams: u32, max_connections: usize,
         max_connections_per_address: usize, connection_age_minutes: u64, write_timeout_seconds: u64, drain_seconds: u64,
+    }
+    Quotas {
+        claims_a_second: u64, probes_a_second: u64, reads_a_second: u64, writes_a_second: u64, device_calls_a_second: u64,
+        batches_a_second: u64, device_readings_a_second: u64, device_bytes_a_second: u64,
+        organisation_readings_a_second: u64, organisation_bytes_a_second: u64,
     }
     Tls {
         cert_file: PathBuf, key_file: PathBuf, api: bool, client_ca_file: PathBuf, client_auth: ClientAuth,

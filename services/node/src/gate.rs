@@ -8,7 +8,10 @@ mod logins;
 
 pub(crate) use logins::Logins;
 
-use crate::accept::Caller;
+use crate::{
+    accept::Caller,
+    quotas::{Quotas, Who},
+};
 use auth::{Certificate, Holder, Identity, Rejected, Shared, Verifier, count_refused};
 use futures::future::{BoxFuture, Either, FutureExt, ready};
 use model::access::{Purpose, Subject};
@@ -37,12 +40,13 @@ pub struct Gate {
     verifier: Arc<Verifier>,
     directory: Shared,
     logins: Option<Logins>,
+    quotas: Option<Quotas>,
 }
 
 impl Gate {
     /// Believes `verifier`; what a principal may do is what the directory says at the time of the request.
     pub fn new(verifier: Arc<Verifier>, directory: Shared) -> Self {
-        Self { verifier, directory, logins: None }
+        Self { verifier, directory, logins: None, quotas: None }
     }
 
     /// What it goes by.
@@ -58,6 +62,12 @@ impl Gate {
     /// The same, and who comes in or is refused is written down.
     pub(crate) fn watched(mut self, logins: Logins) -> Self {
         self.logins = Some(logins);
+        self
+    }
+
+    /// The same, and nobody may call more often than this.
+    pub(crate) fn limited(mut self, quotas: Quotas) -> Self {
+        self.quotas = Some(quotas);
         self
     }
 
@@ -94,6 +104,9 @@ impl Gate {
 
     /// Leaves the principal with a request, as the directory knows it now.
     fn admit(&self, request: &mut http::Request<Body>, identity: &Identity) -> Result<(), Status> {
+        if let Some(quotas) = &self.quotas {
+            quotas.take(request.uri().path(), Who::Caller(identity.subject))?;
+        }
         let principal = self.directory.get().principal(identity, purpose(request.headers())?);
         request.extensions_mut().insert(principal);
         Ok(())

@@ -21,6 +21,7 @@ mod operator;
 pub mod people;
 mod probes;
 pub mod quarantine;
+mod quotas;
 pub mod ready;
 pub mod replay;
 mod rpcs;

@@ -3,22 +3,30 @@
 use crate::{client::Remote, timeline::when};
 use anyhow::Context;
 use proto::{convert, prost_types::Timestamp};
+use std::time::Duration;
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     metadata::{Ascii, MetadataValue},
     transport::Channel,
 };
+use tonic_types::StatusExt;
 
 /// Items in a page.
 pub(crate) const PAGE: i32 = 1_000;
 /// The registry's largest answer: a page of people.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 32 << 20;
 
-/// Calls an rpc; its answer, or why it was refused.
+/// Calls an rpc; its answer, or why it was refused. Who is told to come later comes later.
 macro_rules! ask {
     ($who:ident.$rpc:ident($message:expr)) => {{
-        let request = $who.operator.request($message);
-        $who.client.$rpc(request).await.map_err($crate::operator::plain)?.into_inner()
+        let message = $message;
+        loop {
+            let answer = $who.client.$rpc($who.operator.request(message.clone())).await;
+            match $crate::operator::later(&answer) {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => break answer.map_err($crate::operator::plain)?.into_inner(),
+            }
+        }
     }};
 }
 pub(crate) use ask;
@@ -64,6 +72,12 @@ impl Operator {
         request.metadata_mut().insert("authorization", self.token.clone());
         request
     }
+}
+
+/// When to ask again, where a node says that it was asked too often.
+pub(crate) fn later<T>(answer: &Result<T, Status>) -> Option<Duration> {
+    let status = answer.as_ref().err().filter(|status| status.code() == Code::ResourceExhausted)?;
+    status.get_details_retry_info()?.retry_delay
 }
 
 /// A time as it is printed.

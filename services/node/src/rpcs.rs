@@ -7,6 +7,7 @@ use crate::{
     engines::{KnownPositions, Store},
     gate::{Gate, Logins},
     methods::Methods,
+    quotas::Quotas,
     ready::Ready,
     run::Service,
 };
@@ -48,6 +49,8 @@ pub(crate) async fn routes(
     stop: &CancellationToken,
 ) -> anyhow::Result<Routes> {
     let Backends { publisher, notices, store, gate, auditor } = backends;
+    let quotas = Quotas::new(&config.quotas);
+    let gate = gate.limited(quotas.clone());
     let (health, health_service) = tonic_health::server::health_reporter();
     let descriptors = || {
         tonic_reflection::server::Builder::configure()
@@ -59,9 +62,10 @@ pub(crate) async fn routes(
     let mut routes = Routes::builder();
     // what is told of each service, and of the node as a whole
     let mut names = vec![("", None)];
-    routes.add_service(health_service);
+    routes.add_service(quotas.before(health_service));
     // older tools ask for v1alpha
-    routes.add_service(descriptors().build_v1()?).add_service(descriptors().build_v1alpha()?);
+    routes.add_service(quotas.before(descriptors().build_v1()?));
+    routes.add_service(quotas.before(descriptors().build_v1alpha()?));
     if let Some(publisher) = publisher
         && services.contains(&Service::Ingest)
     {
@@ -74,6 +78,7 @@ pub(crate) async fn routes(
         let positions = Arc::new(KnownPositions(store.positions.clone()));
         let ingest =
             Ingest::new(Arc::clone(publisher), gate.directory().clone(), positions, limits, clock::now, stop.clone());
+        let ingest = ingest.with_rates(Quotas::rates(&config.quotas));
         routes.add_service(gate.before(ingest.service()));
         names.push((IngestServiceServer::<Ingest>::NAME, Some(Service::Ingest)));
     }
@@ -121,7 +126,7 @@ pub(crate) async fn routes(
         let enrolment = registry.clone().enrolment();
         let registry = registry.service();
         names.extend([name(&enrolment), name(&registry)].map(|name| (name, Some(Service::Registry))));
-        routes.add_service(enrolment);
+        routes.add_service(quotas.before(enrolment));
         routes.add_service(gate.before(registry));
     }
     if let (Some(publisher), Some(auditor)) = (publisher, auditor)

@@ -5,7 +5,7 @@
 
 use crate::{
     client::Remote,
-    operator::{MESSAGE_BYTES_MAX, Operator, ask, ask_all, plain},
+    operator::{MESSAGE_BYTES_MAX, Operator, ask, ask_all, later, plain},
 };
 use anyhow::{Context, bail};
 use auth::{DEMO_PEOPLE, DemoIssuer, Directory, demo_person};
@@ -143,7 +143,12 @@ async fn set_up(
     };
     if let Some(claim_code) = claim_code {
         let claim = ClaimDeviceRequest { device_id: device_id.clone(), claim_code, csr: String::new() };
-        enrolment.claim_device(claim).await.map_err(plain).context("a device could not be claimed")?;
+        let mut claimed = enrolment.claim_device(claim.clone()).await;
+        while let Some(wait) = later(&claimed) {
+            tokio::time::sleep(wait).await;
+            claimed = enrolment.claim_device(claim.clone()).await;
+        }
+        claimed.map_err(plain).context("a device could not be claimed")?;
     }
     let request = ListAssignmentsRequest { device_id: device_id.clone(), patient_id: String::new() };
     let assignments = match found {

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use model::{
     Nanos, PatientId, Range, WriterId,
     access::{Action, Subject, decide_system},
-    audit::{Entry, Outcome},
+    audit::{Entry, Outcome, Who},
 };
 use proto::{
     convert,
@@ -138,11 +138,7 @@ fn record(entry: &Entry) -> AuditRecord {
     let event = &entry.event;
     AuditRecord {
         at: Some(convert::timestamp(event.at)),
-        subject: match event.subject {
-            None => String::new(),
-            Some(Subject::User(user)) => format!("user:{}", user.uuid()),
-            Some(Subject::Device(device)) => format!("device:{}", device.uuid()),
-        },
+        subject: event.subject.and_then(Who::proven).map(named).unwrap_or_default(),
         patient_id: event.patient.map(|patient| patient.uuid().to_string()).unwrap_or_default(),
         action: event.action.to_string(),
         purpose: event.purpose.code().to_owned(),
@@ -153,5 +149,16 @@ fn record(entry: &Entry) -> AuditRecord {
         detail: event.detail.to_string(),
         writer_id: entry.writer.uuid().to_string(),
         sequence: entry.sequence,
+        claimed_subject: match event.subject {
+            Some(Who::Claimed(subject)) => named(subject),
+            Some(Who::Proven(_)) | None => String::new(),
+        },
+    }
+}
+
+fn named(subject: Subject) -> String {
+    match subject {
+        Subject::User(user) => format!("user:{}", user.uuid()),
+        Subject::Device(device) => format!("device:{}", device.uuid()),
     }
 }

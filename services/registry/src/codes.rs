@@ -1,4 +1,4 @@
-//! Claim codes: what an integrator carries to a device.
+//! Claim codes, which an integrator carries to a device, and refresh tokens, which the device keeps.
 
 use rand::Rng;
 
@@ -12,6 +12,11 @@ pub(crate) fn new() -> String {
     let mut random = rand::rng();
     let group = |_| (0..5).map(|_| char::from(DIGITS[random.random_range(0..DIGITS.len())])).collect::<String>();
     (0..GROUPS).map(group).collect::<Vec<_>>().join("-")
+}
+
+/// A new refresh token: 256 bits in hexadecimal digits.
+pub(crate) fn refresh_token() -> String {
+    rand::rng().random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The code that somebody meant: case, hyphens and spaces do not matter, nor do digits that look alike.

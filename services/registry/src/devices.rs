@@ -7,7 +7,7 @@ use crate::{
     pages::{self, page},
     writing::{check_etag, etag, failed, not_found},
 };
-use auth::registry::{self as kept, Change, ClaimCode, DeviceStatus, Kept};
+use auth::registry::{self as kept, Change, DeviceStatus, Hashed, Kept};
 use model::{
     DeviceId, Nanos,
     access::{Action, Principal, Subject, decide_system},
@@ -115,12 +115,12 @@ impl Registry {
         let id = check::id("device_id", &request.device_id)?;
         let sees = self.fleet(caller, &format!("rotate {id}")).await?;
         let claim_code = codes::new();
-        let claim = ClaimCode::of(&codes::plain(&claim_code));
+        let claim = Hashed::of(&codes::plain(&claim_code));
         self.change(caller, |directory, now| {
             let mut device = sees.find(directory.registry(), &id)?.value.clone();
             not_retired(&device)?;
+            end_credentials(&mut device, now);
             device.claim = Some(claim.clone());
-            device.credentials_from = after_this_second(now);
             Ok((vec![Change::Device(device)], ()))
         })
         .await?;
@@ -138,9 +138,12 @@ impl Registry {
         self.change(caller, |directory, now| {
             let mut device = sees.find(directory.registry(), &id)?.value.clone();
             not_retired(&device)?;
-            device.status = if request.retire { DeviceStatus::Retired } else { DeviceStatus::Revoked };
-            device.claim = None;
-            device.credentials_from = after_this_second(now);
+            let wanted = if request.retire { DeviceStatus::Retired } else { DeviceStatus::Revoked };
+            if device.status == wanted && device.claim.is_none() {
+                return Ok((vec![], ()));
+            }
+            device.status = wanted;
+            end_credentials(&mut device, now);
             Ok((vec![Change::Device(device)], ()))
         })
         .await?;
@@ -165,7 +168,7 @@ impl Registry {
             };
             set(&mut device.firmware, &request.firmware_version);
             set(&mut device.software, &request.software_version);
-            Ok((if device == kept.value { vec![] } else { vec![Change::Device(device)] }, ()))
+            Ok((vec![Change::Device(device)], ()))
         })
         .await?;
         Ok(ReportDeviceResponse { device: Some(self.device(&id, &Fleet::All).await?) })
@@ -234,7 +237,8 @@ pub(crate) fn new_device(sent: &Device, by: Uuid) -> Result<(kept::Device, Strin
         software: String::new(),
         registered_by: by,
         status: DeviceStatus::Registered,
-        claim: Some(ClaimCode::of(&codes::plain(&claim_code))),
+        claim: Some(Hashed::of(&codes::plain(&claim_code))),
+        refresh: None,
         credentials_from: i64::MIN,
         first_used_at: None,
     };
@@ -259,9 +263,13 @@ fn not_retired(device: &kept::Device) -> Result<(), Status> {
     Err(problem::field(Code::FailedPrecondition, "RETIRED", "device_id", text))
 }
 
-/// Tokens say when they were issued to the second: those of this second are old.
-fn after_this_second(now: Nanos) -> i64 {
-    (now.0 / Nanos::SECOND + 1) * Nanos::SECOND
+/// Nothing that the device has counts any more: no code, no refresh token, and of tokens and certificates only those that come
+/// after this change. They say so to the second; those of this second are old. A clock that was put back since the change
+/// before makes no older ones count again.
+pub(crate) fn end_credentials(device: &mut kept::Device, now: Nanos) {
+    (device.claim, device.refresh) = (None, None);
+    let next_second = (now.0.div_euclid(Nanos::SECOND) + 1).saturating_mul(Nanos::SECOND);
+    device.credentials_from = next_second.max(device.credentials_from.saturating_add(Nanos::SECOND));
 }
 
 fn has(device: &kept::Device, key: &str, wanted: &str) -> bool {

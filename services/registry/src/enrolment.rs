@@ -1,25 +1,34 @@
-//! How a device comes to its token and certificate: a claim code, once; then what it has, renewed before that ends.
+//! How a device comes to its token and certificate: a claim code, once; then what it has, renewed before that ends; and a
+//! refresh token for a device that was away for longer.
+//!
+//! What the clock says decides nothing here: a token comes after the last change of the device's credentials because it says
+//! so, and nobody waits. What is given is signed before the code or the refresh token is used up.
 
-use crate::{Credentials, Registry, codes, writing::not_found};
+use crate::{Credentials, Registry, codes, devices::end_credentials, writing::not_found};
 use async_trait::async_trait;
 use auth::{
     Directory,
-    registry::{self as kept, Change, DeviceStatus},
+    registry::{self as kept, Change, DeviceStatus, Refresh, Unusable},
 };
 use model::{
     DeviceId, Nanos,
     access::{Action, Denied, Principal, Subject},
+    audit::{Event, Outcome, Who},
 };
 use proto::{
     convert, problem,
     prost_types::Timestamp,
     registry::v1::{
-        ClaimDeviceRequest, ClaimDeviceResponse, RenewDeviceTokenRequest, RenewDeviceTokenResponse,
-        enrolment_service_server::EnrolmentService,
+        ClaimDeviceRequest, ClaimDeviceResponse, RefreshDeviceRequest, RefreshDeviceResponse, RenewDeviceTokenRequest,
+        RenewDeviceTokenResponse, enrolment_service_server::EnrolmentService,
     },
 };
 use std::time::Duration;
 use tonic::{Code, Request, Response, Status};
+use uuid::Uuid;
+
+/// Why a refresh token that was used up is refused, in the audit log.
+const REUSED: &str = "REFRESH_REUSED";
 
 #[async_trait]
 impl EnrolmentService for Registry {
@@ -27,36 +36,38 @@ impl EnrolmentService for Registry {
         &self,
         request: Request<ClaimDeviceRequest>,
     ) -> Result<Response<ClaimDeviceResponse>, Status> {
-        let request = request.into_inner();
-        let device: DeviceId = request
-            .device_id
-            .parse()
-            .map_err(|_| problem::invalid("INVALID_ID", "device_id", "must be the device's UUID"))?;
-        self.can_issue(&request.csr)?;
-        let code = codes::plain(&request.claim_code);
-        let caller = Principal::everywhere(Subject::Device(device), &[], Nanos::MAX);
-        let waits = self
-            .put(Some(caller.subject), |directory, now| {
-                claimed(directory, device, &code, now)?;
-                Ok((vec![], ()))
-            })
-            .await;
-        let decided = waits.as_ref().copied().map_err(|_| Denied::Permission(Action::SendReadings.needs()));
-        // before the code is used up: who is not answered tries again with the same
-        self.audited(&caller, Action::SendReadings, None, decided, "claim").await?;
-        waits?;
-        let counts_from = self
-            .change(&caller, |directory, now| {
-                let device = claimed(directory, device, &code, now)?;
-                let counts_from = Nanos(device.credentials_from);
-                Ok((vec![Change::Device(device)], counts_from))
-            })
-            .await?;
-        // a token says when it was issued to the second: it must not look older than the code
-        let wait = counts_from.0.saturating_sub((self.clock)().0);
-        tokio::time::sleep(Duration::from_nanos(u64::try_from(wait).unwrap_or(0))).await;
-        let Issued { token, expires_at, certificate } = self.issue(device, &request.csr, counts_from)?;
-        Ok(Response::new(ClaimDeviceResponse { token, expires_at, certificate }))
+        let ClaimDeviceRequest { device_id, claim_code, csr } = request.into_inner();
+        let shown = self.open(&device_id, &csr, Proof::Code(codes::plain(&claim_code))).await?;
+        let (Issued { token, expires_at, certificate }, refresh_token) = shown;
+        Ok(Response::new(ClaimDeviceResponse { token, expires_at, certificate, refresh_token }))
+    }
+
+    async fn refresh_device(
+        &self,
+        request: Request<RefreshDeviceRequest>,
+    ) -> Result<Response<RefreshDeviceResponse>, Status> {
+        let RefreshDeviceRequest { device_id, refresh_token, csr } = request.into_inner();
+        let shown = self.open(&device_id, &csr, Proof::Refresh(refresh_token)).await?;
+        let (Issued { token, expires_at, certificate }, refresh_token) = shown;
+        Ok(Response::new(RefreshDeviceResponse { token, expires_at, certificate, refresh_token }))
+    }
+}
+
+/// What a device without a token shows.
+enum Proof {
+    /// A claim code.
+    Code(String),
+    /// A refresh token.
+    Refresh(String),
+}
+
+impl Proof {
+    /// In the audit log.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Code(_) => "claim",
+            Self::Refresh(_) => "refresh",
+        }
     }
 }
 
@@ -69,6 +80,31 @@ struct Issued {
 }
 
 impl Registry {
+    /// What a device gets for what it shows, and its next refresh token.
+    async fn open(&self, device_id: &str, csr: &str, proof: Proof) -> Result<(Issued, String), Status> {
+        let wrong_id = |_| problem::invalid("INVALID_ID", "device_id", "must be the device's UUID");
+        let device: DeviceId = device_id.parse().map_err(wrong_id)?;
+        self.can_issue(csr)?;
+        let refresh_token = codes::refresh_token();
+        let opened = |directory: &Directory, now| opened(directory, device, &proof, &refresh_token, now);
+        let decided = self.put(None, |directory, now| Ok((vec![], opened(directory, now).map(|_| ())))).await?;
+        if let Err(unusable) = decided {
+            return Err(self.refuse(device, &proof, unusable).await?);
+        }
+        let caller = Principal::everywhere(Subject::Device(device), &[], Nanos::MAX);
+        // before anything is used up: who is not answered tries again with the same
+        self.audited(&caller, Action::SendReadings, None, Ok(()), proof.name()).await?;
+        let counts_from = self.counts_from(device)?;
+        let issued = self.issue(device, csr, counts_from)?;
+        self.change(&caller, |directory, now| {
+            // rotated in between: what was signed does not count
+            let device = opened(directory, now).ok().filter(|device| device.credentials_from == counts_from.0);
+            Ok((vec![Change::Device(device.ok_or_else(refused)?)], ()))
+        })
+        .await?;
+        Ok((issued, refresh_token))
+    }
+
     pub(crate) async fn renew_device_token(
         &self,
         caller: &Principal,
@@ -76,10 +112,85 @@ impl Registry {
     ) -> Result<RenewDeviceTokenResponse, Status> {
         self.can_issue(&request.csr)?;
         let device = self.device_itself(caller, "renew").await?;
-        let kept = self.directory.get().registry().device(&device.uuid()).map(|kept| kept.value.credentials_from);
-        let counts_from = Nanos(kept.ok_or_else(|| not_found("device"))?);
+        let counts_from = self.counts_from(device)?;
         let Issued { token, expires_at, certificate } = self.issue(device, &request.csr, counts_from)?;
-        Ok(RenewDeviceTokenResponse { token, expires_at, certificate })
+        let refresh_token = self.first_refresh_token(caller, device, counts_from).await?;
+        Ok(RenewDeviceTokenResponse { token, expires_at, certificate, refresh_token })
+    }
+
+    /// A refresh token for a device that has none; else an empty text.
+    async fn first_refresh_token(
+        &self,
+        caller: &Principal,
+        device: DeviceId,
+        counts_from: Nanos,
+    ) -> Result<String, Status> {
+        let lacks_one = |device: &kept::Device| {
+            device.refresh.is_none()
+                && device.status == DeviceStatus::Active
+                && device.credentials_from == counts_from.0
+        };
+        let known = |directory: &Directory| {
+            directory.registry().device(&device.uuid()).map(|kept| kept.value.clone()).filter(lacks_one)
+        };
+        // mostly: nothing is changed, and the store not asked
+        if known(&self.directory.get()).is_none() {
+            return Ok(String::new());
+        }
+        let refresh_token = codes::refresh_token();
+        self.change(caller, |directory, _| {
+            let Some(device) = known(directory) else { return Ok((vec![], String::new())) };
+            let refresh = Some(Refresh::first(&refresh_token));
+            Ok((vec![Change::Device(kept::Device { refresh, ..device })], refresh_token.clone()))
+        })
+        .await
+    }
+
+    /// After which change of the device its credentials must come.
+    fn counts_from(&self, device: DeviceId) -> Result<Nanos, Status> {
+        let kept = self.directory.get().registry().device(&device.uuid()).map(|kept| kept.value.credentials_from);
+        kept.map(Nanos).ok_or_else(|| not_found("device"))
+    }
+
+    /// Writes down that a device's claim or refresh token was refused. Nothing says that it was that device. One that was
+    /// used up has been copied: what the device has counts no more.
+    async fn refuse(&self, device: DeviceId, proof: &Proof, unusable: Unusable) -> Result<Status, Status> {
+        let reason = match unusable {
+            Unusable::Unknown => Denied::Permission(Action::SendReadings.needs()).code(),
+            Unusable::Spent => REUSED,
+        };
+        let subject = Subject::Device(device);
+        let caller = Principal::everywhere(subject, &[], Nanos::MAX);
+        let request = Uuid::new_v4().into_bytes();
+        let event = Event {
+            subject: Some(Who::Claimed(subject)),
+            outcome: Outcome::Denied(reason.into()),
+            detail: proof.name().into(),
+            ..Event::of(&caller, Action::SendReadings, None, Ok(()), (self.clock)(), request)
+        };
+        self.refusals.record(event).await.map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "a refused claim was not written down");
+            problem::unaudited()
+        })?;
+        if let (Unusable::Spent, Proof::Refresh(shown)) = (unusable, proof) {
+            self.put(None, |directory, now| {
+                let kept = directory.registry().device(&device.uuid()).map(|kept| &kept.value);
+                let spent = |kept: &&kept::Device| {
+                    let refresh = kept.refresh.as_ref();
+                    refresh.is_some_and(|refresh| refresh.next(shown, "").err() == Some(Unusable::Spent))
+                };
+                let ended = kept.filter(spent).map(|kept| {
+                    let mut device = kept::Device { status: DeviceStatus::Revoked, ..kept.clone() };
+                    end_credentials(&mut device, now);
+                    Change::Device(device)
+                });
+                Ok((ended.into_iter().collect(), ()))
+            })
+            .await?;
+            metrics::counter!("wardline_registry_refresh_reused_total").increment(1);
+            tracing::warn!("a refresh token was shown that had been used up: the device is revoked");
+        }
+        Ok(refused())
     }
 
     /// Whether there is what a device asks for, before anything is used up.
@@ -104,7 +215,7 @@ impl Registry {
         auth::DeviceCa::check(csr).map_err(bad)
     }
 
-    /// A token and, where one is asked for, a certificate; both not older than `counts_from`.
+    /// A token and, where one is asked for, a certificate; both come after `counts_from`.
     fn issue(&self, device: DeviceId, csr: &str, counts_from: Nanos) -> Result<Issued, Status> {
         let failed = |error: auth::Error| {
             tracing::error!(error = &error as &dyn std::error::Error, "a device's credentials could not be signed");
@@ -113,7 +224,7 @@ impl Registry {
         let Credentials { tokens: Some(tokens), authority } = &*self.credentials else {
             return Err(problem::unavailable("ISSUER_UNAVAILABLE", "no key to sign with", Duration::from_secs(5)));
         };
-        let (token, ends) = tokens.token(device).map_err(failed)?;
+        let (token, ends) = tokens.token(device, counts_from).map_err(failed)?;
         let certificate = match authority {
             Some(authority) if !csr.is_empty() => authority.issue(device, csr, counts_from).map_err(failed)?,
             _ => String::new(),
@@ -122,18 +233,33 @@ impl Registry {
     }
 }
 
-/// A device without its claim code, if this is the code. A wrong code and an unknown device answer alike.
-fn claimed(directory: &Directory, device: DeviceId, code: &str, now: Nanos) -> Result<kept::Device, Status> {
-    let wrong = || {
-        let text = "no device waits for this code; ask for a new one (RotateDevice)";
-        problem::unauthenticated("CLAIM_REFUSED", text)
-    };
-    let kept = directory.registry().device(&device.uuid()).ok_or_else(wrong)?;
-    let mut claimed = kept.value.clone();
-    if !claimed.claim.take().is_some_and(|claim| claim.is(code)) {
-        return Err(wrong());
+/// A device as it is after its claim or refresh, with a new refresh token, if what it shows is right.
+fn opened(
+    directory: &Directory,
+    device: DeviceId,
+    proof: &Proof,
+    refresh_token: &str,
+    now: Nanos,
+) -> Result<kept::Device, Unusable> {
+    let kept = directory.registry().device(&device.uuid()).ok_or(Unusable::Unknown)?;
+    let mut device = kept.value.clone();
+    match proof {
+        Proof::Code(code) => {
+            device.claim.take().filter(|claim| claim.is(code)).ok_or(Unusable::Unknown)?;
+            device.status = DeviceStatus::Active;
+            device.first_used_at = device.first_used_at.or(Some(now.0));
+            device.refresh = Some(Refresh::first(refresh_token));
+        }
+        Proof::Refresh(shown) => {
+            let refresh = device.refresh.filter(|_| device.status == DeviceStatus::Active);
+            device.refresh = Some(refresh.ok_or(Unusable::Unknown)?.next(shown, refresh_token)?);
+        }
     }
-    claimed.status = DeviceStatus::Active;
-    claimed.first_used_at = claimed.first_used_at.or(Some(now.0));
-    Ok(claimed)
+    Ok(device)
+}
+
+/// A wrong code, a wrong refresh token and an unknown device answer alike.
+fn refused() -> Status {
+    let text = "no device waits for this code or has this refresh token; ask for a new code (RotateDevice)";
+    problem::unauthenticated("CLAIM_REFUSED", text)
 }

@@ -37,7 +37,7 @@ use proto::{
     },
 };
 use std::sync::Arc;
-use store::{Auditor, Positions};
+use store::{Auditor, Positions, Refusals};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 
@@ -59,6 +59,8 @@ pub struct Registry {
     store: Arc<dyn store::Registry>,
     directory: Shared,
     audit: Auditor,
+    /// Of devices that have proved nothing.
+    refusals: Refusals,
     positions: Arc<dyn Positions>,
     credentials: Arc<Credentials>,
     notices: Notices,
@@ -80,7 +82,8 @@ impl Registry {
         clock: Clock,
     ) -> Self {
         let (credentials, notices) = (Arc::new(credentials), Notices::new(notices));
-        Self { store, positions, directory, audit, credentials, notices, clock, turn: Arc::default() }
+        let refusals = Refusals::new(audit.clone());
+        Self { store, positions, directory, audit, refusals, credentials, notices, clock, turn: Arc::default() }
     }
 
     /// The gRPC service for people, with its message limits set.

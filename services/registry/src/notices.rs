@@ -16,13 +16,13 @@ use proto::{
     registry::v1::{ListNoticesRequest, ListNoticesResponse, Notice},
 };
 use std::{
-    collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
     sync::Notify,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -30,8 +30,8 @@ use uuid::Uuid;
 
 /// How often it is looked for what is not told.
 const EVERY: Duration = Duration::from_secs(1);
-/// What another node opened is left to it for so long.
-const OTHERS_NS: i64 = 15 * Nanos::SECOND;
+/// What another node opened is left to it for so long, from when this one saw it: what their clocks say does not matter.
+const OTHERS: Duration = Duration::from_secs(15);
 /// Most emergencies that are listed.
 const LISTED_MAX: usize = 1_000;
 /// How far back is listed.
@@ -41,24 +41,24 @@ const LISTED_NS: i64 = 30 * Nanos::DAY;
 #[derive(Clone)]
 pub(crate) struct Notices {
     log: Arc<dyn Publish>,
-    /// Opened here.
-    own: Arc<Mutex<HashSet<Uuid>>>,
+    /// From when on each that nobody was told of is this node's to tell.
+    due: Arc<Mutex<HashMap<Uuid, Instant>>>,
     news: Arc<Notify>,
 }
 
 impl Notices {
     pub(crate) fn new(log: Arc<dyn Publish>) -> Self {
-        Self { log, own: Arc::default(), news: Arc::default() }
+        Self { log, due: Arc::default(), news: Arc::default() }
     }
 
     /// There is an emergency to be told at once.
     pub(crate) fn opened(&self, emergency: Uuid) {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(emergency);
+        self.due().insert(emergency, Instant::now());
         self.news.notify_one();
     }
 
-    fn is_own(&self, emergency: &Uuid) -> bool {
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).contains(emergency)
+    fn due(&self) -> MutexGuard<'_, HashMap<Uuid, Instant>> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,13 +67,15 @@ impl Registry {
     pub async fn tell(self, stop: CancellationToken) {
         let mut due = interval(EVERY);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // what is found at the start may have been left behind by a node that is no more
+        let mut left = Duration::ZERO;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.notices.news.notified() => {}
                 _ = due.tick() => {}
             }
-            for emergency in self.untold() {
+            for emergency in self.untold(std::mem::replace(&mut left, OTHERS)) {
                 if let Err(error) = self.tell_one(&emergency).await {
                     metrics::counter!("wardline_registry_notice_failures_total").increment(1);
                     tracing::warn!(error = &*error, "an emergency is not told yet; trying again");
@@ -82,14 +84,15 @@ impl Registry {
         }
     }
 
-    /// Emergencies of which nobody was told, and that are this node's to tell.
-    fn untold(&self) -> Vec<kept::BreakGlass> {
-        let (directory, now) = (self.directory.get(), (self.clock)());
+    /// Emergencies of which nobody was told, and that are this node's to tell. New ones of others are left to them for `left`.
+    fn untold(&self, left: Duration) -> Vec<kept::BreakGlass> {
+        let (directory, now) = (self.directory.get(), Instant::now());
         let all = directory.registry().break_glass(None).map(|(_, kept)| &kept.value);
-        let due = |one: &&kept::BreakGlass| {
-            one.notified.is_none() && (self.notices.is_own(&one.id) || one.from + OTHERS_NS <= now.0)
-        };
-        all.filter(due).cloned().collect()
+        let untold: Vec<_> = all.filter(|one| one.notified.is_none()).cloned().collect();
+        let mut due = self.notices.due();
+        let open: HashSet<_> = untold.iter().map(|one| one.id).collect();
+        due.retain(|id, _| open.contains(id));
+        untold.into_iter().filter(|one| *due.entry(one.id).or_insert(now + left) <= now).collect()
     }
 
     async fn tell_one(&self, emergency: &kept::BreakGlass) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -114,7 +117,6 @@ impl Registry {
             Ok((kept.map(|kept| Change::BreakGlass(told(&kept.value))).into_iter().collect(), ()))
         })
         .await?;
-        self.notices.own.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         metrics::counter!("wardline_registry_notices_total").increment(1);
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What only shows from inside: two nodes on one store, what is kept, and an audit log that does not answer.
 
+mod credentials;
 mod floor;
 mod newer;
 

@@ -1,6 +1,6 @@
 //! How a change is made: against the last state, at the next place, or not at all.
 
-use crate::{Behind, Registry, follow};
+use crate::{Behind, Registry, follow, profiles};
 use auth::{
     Directory,
     registry::{self as kept, Change, Entry, Refused, State},
@@ -41,11 +41,29 @@ impl Registry {
             judged(directory, now, (vec![Change::User(kept.clone())], ()))
         };
         self.put(Some(caller.subject), |directory, now| decide(directory, now).map(|_| (vec![], ()))).await?;
+        if self.is_known(kept, profile).await? {
+            return Ok(());
+        }
         self.keep_profile(UserId::new(kept.id), kept.revision, profile).await?;
         self.put(Some(caller.subject), decide).await
     }
 
-    /// Makes changes that were judged already; nobody's when the system makes them.
+    /// Whether a person is already what a change would make of the person: that is no new version.
+    async fn is_known(&self, kept: &kept::User, profile: &[u8]) -> Result<bool, Status> {
+        let before = self.directory.get().registry().user(&kept.id).map(|before| before.value.clone());
+        let Some(before) = before else { return Ok(false) };
+        let revision = before.revision;
+        if (kept::User { revision: kept.revision, ..before }) != *kept {
+            return Ok(false);
+        }
+        let (known, user) = (self.profile(UserId::new(kept.id), revision).await?, profiles::read(profile)?);
+        Ok(same(&known.person, &user.person)
+            && same(&known.contact, &user.contact)
+            && same(&known.medical, &user.medical)
+            && same(&known.billing, &user.billing))
+    }
+
+    /// Makes changes that were judged already; nobody's when the system makes them. Those that change nothing are left out.
     pub(crate) async fn put<T>(
         &self,
         by: Option<Subject>,
@@ -55,7 +73,8 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             follow(&self.directory, self.store.as_ref()).await.map_err(behind)?;
             let (directory, now) = (self.directory.get(), (self.clock)());
-            let (changes, answer) = decide(&directory, now)?;
+            let (mut changes, answer) = decide(&directory, now)?;
+            changes.retain(|change| !directory.registry().is_so(change));
             if changes.is_empty() {
                 return Ok(answer);
             }
@@ -70,6 +89,12 @@ impl Registry {
         let text = "others changed the registry all the time; try again";
         Err(problem::unavailable("REGISTRY_BUSY", text, Duration::from_secs(1)))
     }
+}
+
+/// A section that is not there and one of which nothing is known are the same.
+fn same<T: Default + PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
+    let empty = T::default();
+    one.as_ref().unwrap_or(&empty) == other.as_ref().unwrap_or(&empty)
 }
 
 /// Changes, if all of them fit what is there, and leave somebody who manages roles.

@@ -2,7 +2,9 @@
 //!
 //! A device's certificate has the URI `urn:wardline:device:UUID` among its subject alternative names (RFC 5280, 4.2.1.6),
 //! the UUID in lower case with hyphens. Nothing else in it counts: not the common name, not other alternative names. Two
-//! URIs of ours, or one in any other form, name nobody, and such a certificate is good for nothing here.
+//! URIs of ours, or one in any other form, name nobody, and such a certificate is good for nothing here. Beside it there may be
+//! `urn:wardline:after:SECONDS` (since 1970), once: the certificate comes after the change of the device that was made then,
+//! though it is valid from before.
 //!
 //! Whether a certificate is to be believed (authority, time, revocation, key) is decided before, in the TLS handshake.
 
@@ -12,6 +14,8 @@ use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude
 
 /// What the URI of a device's certificate begins with.
 const DEVICE_URI: &str = "urn:wardline:device:";
+/// What the URI begins with that says after which change a certificate comes.
+const AFTER_URI: &str = "urn:wardline:after:";
 /// What every URI of ours begins with; of it, scheme and namespace are the same in either case (RFC 8141, 3.1).
 const OUR_URI: &str = "urn:wardline:";
 
@@ -20,7 +24,7 @@ const OUR_URI: &str = "urn:wardline:";
 pub struct Certificate {
     /// The serial number, in lower-case hexadecimal.
     pub serial: String,
-    /// The first instant at which it is valid.
+    /// The first instant at which it is valid, or a later one that it says it comes after.
     pub issued_at: Nanos,
     /// The last instant at which it is valid.
     pub expires_at: Nanos,
@@ -48,8 +52,9 @@ impl Certificate {
         let not_after = certificate.validity().not_after.timestamp();
         // one that never expires (9999-12-31, RFC 5280, 4.1.2.5) lies beyond our time
         let expires_at = Nanos::from_parts(not_after, 0).unwrap_or(Nanos::MAX);
-        let issued_at = Nanos::from_parts(certificate.validity().not_before.timestamp(), 0).unwrap_or(Nanos::MIN);
-        Ok(Self { serial, issued_at, expires_at, holder: holder(&certificate) })
+        let valid_from = Nanos::from_parts(certificate.validity().not_before.timestamp(), 0).unwrap_or(Nanos::MIN);
+        let (holder, after) = names(&certificate);
+        Ok(Self { serial, issued_at: after.map_or(valid_from, |after| after.max(valid_from)), expires_at, holder })
     }
 
     /// The device that it speaks for, until it expires.
@@ -65,23 +70,48 @@ pub(crate) fn device_uri(device: DeviceId) -> String {
     format!("{DEVICE_URI}{}", device.uuid())
 }
 
-fn holder(certificate: &X509Certificate<'_>) -> Holder {
+/// The URI that says that a certificate comes after an instant: whole seconds, not before it.
+pub(crate) fn after_uri(after: Nanos) -> String {
+    let up = i64::from(after.0.rem_euclid(Nanos::SECOND) > 0);
+    format!("{AFTER_URI}{}", after.0.div_euclid(Nanos::SECOND) + up)
+}
+
+/// Whom a certificate names, and what it comes after if it says so.
+fn names(certificate: &X509Certificate<'_>) -> (Holder, Option<Nanos>) {
     let names = match certificate.subject_alternative_name() {
         Ok(Some(extension)) => &extension.value.general_names,
-        Ok(None) => return Holder::Other,
+        Ok(None) => return (Holder::Other, None),
         // given twice, or not readable
-        Err(_) => return Holder::Unclear,
+        Err(_) => return (Holder::Unclear, None),
     };
     let uris = names.iter().filter_map(|name| match name {
         GeneralName::URI(uri) => Some(*uri),
         _ => None,
     });
-    let mut ours = uris.filter(|uri| is_ours(uri));
-    match (ours.next(), ours.next()) {
-        (None, _) => Holder::Other,
-        (Some(uri), None) => device(uri).map_or(Holder::Unclear, Holder::Device),
-        (Some(_), Some(_)) => Holder::Unclear,
+    holder(uris.filter(|uri| is_ours(uri)))
+}
+
+fn holder<'a>(ours: impl Iterator<Item = &'a str>) -> (Holder, Option<Nanos>) {
+    let (afters, others): (Vec<_>, Vec<_>) = ours.partition(|uri| uri.starts_with(AFTER_URI));
+    let device = match others[..] {
+        [uri] => device(uri),
+        [] if afters.is_empty() => return (Holder::Other, None),
+        _ => None,
+    };
+    match (device, &afters[..]) {
+        (Some(device), []) => (Holder::Device(device), None),
+        (Some(device), [uri]) => match after(uri) {
+            Some(after) => (Holder::Device(device), Some(after)),
+            None => (Holder::Unclear, None),
+        },
+        _ => (Holder::Unclear, None),
     }
+}
+
+/// Only the form in which it is issued.
+fn after(uri: &str) -> Option<Nanos> {
+    let after = Nanos::from_parts(uri.strip_prefix(AFTER_URI)?.parse().ok()?, 0)?;
+    (after_uri(after) == uri).then_some(after)
 }
 
 fn is_ours(uri: &str) -> bool {
@@ -117,5 +147,22 @@ mod tests {
         }
         assert!(!is_ours("urn:uuid:0e605b33-5b83-571d-b438-24e18dbf8ff3"));
         assert!(!is_ours("urn:ward"));
+    }
+
+    #[test]
+    fn what_a_certificate_comes_after_is_said_once_and_in_one_form() {
+        let device = "urn:wardline:device:0e605b33-5b83-571d-b438-24e18dbf8ff3";
+        let of = |uris: &[&'static str]| holder([device].into_iter().chain(uris.iter().copied()));
+        let known = Holder::Device("0e605b33-5b83-571d-b438-24e18dbf8ff3".parse().unwrap());
+        assert_eq!(of(&[]), (known, None));
+        assert_eq!(of(&["urn:wardline:after:1700000000"]), (known, Some(Nanos(1_700_000_000 * Nanos::SECOND))));
+        for wrong in ["", "x", "+5", "05", " 5", "5.0", "-0", "99999999999999999999"] {
+            let uri = format!("{AFTER_URI}{wrong}");
+            assert_eq!(holder([device, &uri].into_iter()), (Holder::Unclear, None), "{wrong}");
+        }
+        assert_eq!(of(&["urn:wardline:after:5", "urn:wardline:after:5"]), (Holder::Unclear, None));
+        assert_eq!(of(&[device]), (Holder::Unclear, None));
+        assert_eq!(holder(["urn:wardline:after:5"].into_iter()), (Holder::Unclear, None));
+        assert_eq!(after_uri(Nanos(1)), "urn:wardline:after:1", "not before it");
     }
 }

@@ -197,11 +197,9 @@ fn wanted(usage: Usage, seconds: i64) -> Result<CertificateParams, Error> {
     Ok(wanted)
 }
 
-/// Of a device, valid not before `from`.
-pub(crate) fn wanted_for_device(from: Nanos) -> Result<CertificateParams, Error> {
-    let mut wanted = wanted(Usage::Client, DEVICE_SECONDS)?;
-    wanted.not_before = wanted.not_before.max(instant(from.0.div_euclid(Nanos::SECOND)));
-    Ok(wanted)
+/// Of a device.
+pub(crate) fn wanted_for_device() -> Result<CertificateParams, Error> {
+    wanted(Usage::Client, DEVICE_SECONDS)
 }
 
 /// A new serial number, and valid from a little ago.

@@ -3,7 +3,7 @@
 
 use crate::{
     Error, Issuer, SubjectKind,
-    certificate::device_uri,
+    certificate::{after_uri, device_uri},
     demo_ca::{failed, uri, wanted_for_device},
     signer::{self, Signer},
 };
@@ -56,10 +56,11 @@ impl DeviceIssuer {
         Ok(issuer.speaking_for(&[SubjectKind::Device], None))
     }
 
-    /// A device's token, and when it ends.
-    pub fn token(&self, device: DeviceId) -> Result<(String, Nanos), Error> {
+    /// A device's token, and when it ends. It counts as issued after `after` also where the clock is not there yet.
+    pub fn token(&self, device: DeviceId, after: Nanos) -> Result<(String, Nanos), Error> {
         let ends = Nanos((signer::now().0 / Nanos::SECOND + self.seconds) * Nanos::SECOND);
-        Ok((self.signer.sign(&format!("device:{}", device.uuid()), self.seconds, None)?, ends))
+        let token = self.signer.sign_after(&format!("device:{}", device.uuid()), self.seconds, None, after)?;
+        Ok((token, ends))
     }
 }
 
@@ -127,15 +128,19 @@ impl DeviceCa {
         CertificateSigningRequestParams::from_pem(csr_pem).map(|_| ()).map_err(failed)
     }
 
-    /// A device's certificate for 24 hours, valid not before `from`, for the key of a signing request: a chain in PEM. Of the
-    /// request only the key counts.
+    /// A device's certificate for 24 hours, which counts as issued after `after`, for the key of a signing request: a chain in
+    /// PEM. Of the request only the key counts.
     ///
     /// # Errors
     /// As [`DeviceCa::check`].
-    pub fn issue(&self, device: DeviceId, csr_pem: &str, from: Nanos) -> Result<String, Error> {
+    pub fn issue(&self, device: DeviceId, csr_pem: &str, after: Nanos) -> Result<String, Error> {
         let request = CertificateSigningRequestParams::from_pem(csr_pem).map_err(failed)?;
-        let mut wanted = wanted_for_device(from)?;
+        let mut wanted = wanted_for_device()?;
         wanted.subject_alt_names = vec![uri(&device_uri(device))?];
+        // it is valid from a little ago on, so that clocks that are behind take it: that alone would make it look old
+        if after.0 > wanted.not_before.unix_timestamp().saturating_mul(Nanos::SECOND) {
+            wanted.subject_alt_names.push(uri(&after_uri(after))?);
+        }
         let issued = wanted.signed_by(&request.public_key, &self.issuer).map_err(failed)?;
         Ok(issued.pem() + &self.chain)
     }

@@ -5,13 +5,15 @@
 //! who somebody is are not in here: a person is an id, and the id of a revision that only the registry reads.
 
 mod floor;
+mod refresh;
 mod resources;
 mod state;
 
 pub(crate) use floor::at_least_granted;
 pub use floor::is_built_in;
+pub use refresh::{Refresh, Unusable};
 pub use resources::{
-    Assignment, Barring, BreakGlass, ClaimCode, Consent, Device, DeviceStatus, Grant, Relation, Review, Role, User,
+    Assignment, Barring, BreakGlass, Consent, Device, DeviceStatus, Grant, Hashed, Relation, Review, Role, User,
 };
 pub use state::{Kept, State, Version};
 

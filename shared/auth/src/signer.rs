@@ -6,6 +6,9 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use model::Nanos;
 use serde::Serialize;
 
+/// The claim that says after which change of a device its token comes, in seconds since 1970, where `iat` does not say it. A
+/// clock that was put back must not make a new token look older than the change that it comes after.
+pub(crate) const AFTER: &str = "urn:wardline:after";
 /// `aud` of the tokens that are signed here.
 const AUDIENCE: &str = "wardline";
 
@@ -27,6 +30,8 @@ struct Claims<'a> {
     exp: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'a str>,
+    #[serde(rename = "urn:wardline:after", skip_serializing_if = "Option::is_none")]
+    after: Option<i64>,
 }
 
 impl Signer {
@@ -45,12 +50,27 @@ impl Signer {
 
     /// A token that ends `seconds` from now (negative: has ended).
     pub(crate) fn sign(&self, sub: &str, seconds: i64, scope: Option<&str>) -> Result<String, Error> {
+        self.sign_after(sub, seconds, scope, Nanos::MIN)
+    }
+
+    /// The same; it comes after `after` in any case, also when the clock says that this is still to come.
+    pub(crate) fn sign_after(
+        &self,
+        sub: &str,
+        seconds: i64,
+        scope: Option<&str>,
+        after: Nanos,
+    ) -> Result<String, Error> {
         let now = now().0 / Nanos::SECOND;
         let mut header = Header::new(jsonwebtoken::Algorithm::EdDSA);
         header.typ = Some("at+jwt".to_owned());
         header.kid = Some(self.kid.clone());
         let iat = now.min(now + seconds);
-        let claims = Claims { iss: &self.name, aud: AUDIENCE, sub, iat, nbf: iat - 1, exp: now + seconds, scope };
+        // whole seconds, not before it
+        let after = Some(after.0.div_euclid(Nanos::SECOND) + i64::from(after.0.rem_euclid(Nanos::SECOND) > 0));
+        let after = after.filter(|after| *after > iat);
+        let claims =
+            Claims { iss: &self.name, aud: AUDIENCE, sub, iat, nbf: iat - 1, exp: now + seconds, scope, after };
         encode(&header, &claims, &self.signing)
             .map_err(|error| Error::Key { name: self.kid.clone(), what: error.to_string() })
     }

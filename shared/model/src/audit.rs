@@ -10,6 +10,7 @@
 //! entry      = 1:u8, writer (16), v sequence, previous (32), event
 //! event      = z at, subject, patient, text action, purpose:u8, outcome, text detail, request (16)
 //! subject    = 0:u8 (nobody known) | 1:u8, user (16) | 2:u8, device (16)
+//!            | 3:u8, user (16) | 4:u8, device (16)    (3 and 4: claimed, not proven; written since they are known)
 //! patient    = 0:u8 (nobody's data) | 1:u8, patient (16)
 //! purpose    = its place in Purpose::ALL
 //! outcome    = 0:u8 (allowed) | 1:u8, text reason (denied)
@@ -25,7 +26,7 @@ mod event;
 mod verify;
 
 pub use checkpoint::Checkpoint;
-pub use event::{Detail, Event, MAX_DETAIL, MAX_NAME, Name, Outcome, Text};
+pub use event::{Detail, Event, MAX_DETAIL, MAX_NAME, Name, Outcome, Text, Who};
 pub use verify::{Fault, Finding, Verifier};
 
 use crate::{

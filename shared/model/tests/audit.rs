@@ -3,7 +3,7 @@
 use model::{
     DeviceId, Nanos, PatientId, UserId, WriterId,
     access::{Purpose, Subject},
-    audit::{Chain, Checkpoint, Detail, Entry, Event, Fault, Name, Outcome, Verifier},
+    audit::{Chain, Checkpoint, Detail, Entry, Event, Fault, Name, Outcome, Verifier, Who},
 };
 use proptest::{
     prelude::*,
@@ -22,7 +22,7 @@ fn event(n: u64) -> Event {
     };
     Event {
         at: Nanos(1_700_000_000 * Nanos::SECOND + n as i64 * 1_000_003),
-        subject: Some(Subject::User(UserId::from_bytes(id(1)))),
+        subject: Some(Who::Proven(Subject::User(UserId::from_bytes(id(1))))),
         patient: (!n.is_multiple_of(5)).then(|| PatientId::from_bytes(id(2))),
         action: "readings.timeline".into(),
         purpose: Purpose::ALL[n as usize % Purpose::ALL.len()],
@@ -72,12 +72,13 @@ fn verify(log: &Log, checkpoints: &[Checkpoint]) -> Vec<(u64, Fault)> {
     verifier.close().into_iter().map(|finding| (finding.sequence, finding.fault)).collect()
 }
 
-fn subject() -> impl Strategy<Value = Option<Subject>> {
-    prop_oneof![
-        Just(None),
-        any::<[u8; 16]>().prop_map(|id| Some(Subject::User(UserId::from_bytes(id)))),
-        any::<[u8; 16]>().prop_map(|id| Some(Subject::Device(DeviceId::from_bytes(id)))),
-    ]
+fn subject() -> impl Strategy<Value = Option<Who>> {
+    let subject = prop_oneof![
+        any::<[u8; 16]>().prop_map(|id| Subject::User(UserId::from_bytes(id))),
+        any::<[u8; 16]>().prop_map(|id| Subject::Device(DeviceId::from_bytes(id))),
+    ];
+    let who = prop_oneof![Just(Who::Proven as fn(_) -> _), Just(Who::Claimed as fn(_) -> _)];
+    proptest::option::of((who, subject).prop_map(|(who, subject)| who(subject)))
 }
 
 prop_compose! {
@@ -173,6 +174,21 @@ fn the_layout_stays() {
     let signed = checkpoint(&chain).signed_bytes();
     assert!(signed.starts_with(b"wardline audit checkpoint\0\x01\x01\x01"));
     assert_eq!(signed.len(), 26 + 1 + 16 + 1 + 32 + 1 + 8);
+}
+
+#[test]
+fn who_only_says_who_it_is_is_not_written_as_who_proved_it() {
+    let device = Subject::Device(DeviceId::from_bytes([9; 16]));
+    let entry = |who| {
+        let mut chain = Chain::new(WriterId::from_bytes([1; 16]));
+        chain.append(Event { subject: Some(who), ..event(1) }).encode()
+    };
+    let (proven, claimed) = (entry(Who::Proven(device)), entry(Who::Claimed(device)));
+    let differ: Vec<_> = (0..proven.len()).filter(|&at| proven[at] != claimed[at]).collect();
+    let [at] = differ[..] else { panic!("{differ:?}") };
+    assert_eq!((proven[at], claimed[at]), (2, 4), "entries from before stay what they were");
+    let read = Entry::decode(&claimed).unwrap().event.subject.unwrap();
+    assert_eq!((read, read.proven()), (Who::Claimed(device), None));
 }
 
 #[test]

@@ -10,7 +10,7 @@
 use crate::{Audit, Error, measure};
 use async_trait::async_trait;
 use model::{
-    Clock, WriterId,
+    Clock, Nanos, WriterId,
     audit::{Chain, Checkpoint, Entry, Event, Hash},
 };
 use std::{
@@ -133,6 +133,11 @@ impl Auditor {
         };
         let recorded = timeout(PATIENCE, recorded).await.unwrap_or(Err(Unrecorded::Late));
         recorded.map_err(|cause| Error::Unavailable(Box::new(cause)))
+    }
+
+    /// The time, by the clock that it was given.
+    pub(crate) fn now(&self) -> Nanos {
+        (self.shared.clock)()
     }
 
     /// Signs the last durable entry and has the signature kept; `None` when that was done before, or there is no entry.

@@ -22,10 +22,12 @@ pub mod embedded;
 mod known;
 mod measure;
 mod payload;
+mod refusals;
 mod sheet;
 
 pub use auditor::{Auditor, Checkpoints, Sign, Work};
 pub use checkpoints::FolderCheckpoints;
+pub use refusals::Refusals;
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -14,6 +14,7 @@ mod method_limits;
 mod mutations;
 mod no_patient_data;
 mod quarantine;
+mod quotas;
 mod readiness;
 mod registry;
 mod round_trip;

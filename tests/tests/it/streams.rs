@@ -91,7 +91,7 @@ async fn the_newer_connection_has_the_stream() -> anyhow::Result<()> {
     let (acked, _, status) = older.until_end().await?;
     assert_eq!(acked.through, 0);
     let problem = Problem::from(status.map_or(Ok(()), Err))?;
-    assert_eq!((problem.code, problem.reason.as_str()), (Code::Aborted, "STREAM_SUPERSEDED"));
+    assert_eq!((problem.code, problem.reason.as_str()), (Code::FailedPrecondition, "SUPERSEDED"));
     send(&newer, 4..=4).await;
     newer.acked(4).await?;
     sandbox.readable(&bed, 4).await?;
@@ -115,7 +115,7 @@ async fn a_quiet_stream_hears_that_it_was_superseded_or_that_its_device_is_gone(
     };
     let both = async { anyhow::Ok((told(older).await?, told(gone).await?)) };
     let (superseded, removed) = tokio::time::timeout(Duration::from_secs(8), both).await??;
-    assert_eq!((superseded.code, superseded.reason.as_str()), (Code::Aborted, "STREAM_SUPERSEDED"));
+    assert_eq!((superseded.code, superseded.reason.as_str()), (Code::FailedPrecondition, "SUPERSEDED"));
     assert_eq!((removed.code, removed.reason.as_str()), (Code::PermissionDenied, "UNKNOWN_DEVICE"));
     // and the newer stream is as it was
     send(&newer, 2..=2).await;

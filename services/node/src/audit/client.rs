@@ -54,9 +54,13 @@ pub async fn run(
             }
             for record in &records {
                 let outcome = if record.denied.is_empty() { "allowed" } else { &record.denied };
-                let AuditRecord { subject, patient_id, action, purpose, detail, .. } = record;
+                let AuditRecord { patient_id, action, purpose, detail, .. } = record;
+                let subject = match record.claimed_subject.as_str() {
+                    "" => record.subject.clone(),
+                    claimed => format!("{claimed}?"),
+                };
                 let at = shown(record.at).unwrap_or_default();
-                writeln!(out, "{at:<30} {subject:<43} {action:<17} {purpose:<7} {outcome:<11} {patient_id} {detail}")?;
+                writeln!(out, "{at:<30} {subject:<44} {action:<17} {purpose:<7} {outcome:<11} {patient_id} {detail}")?;
             }
         }
         Audit::Export { asked } => {
@@ -183,7 +187,8 @@ impl Auditor {
 
 fn as_json(record: &AuditRecord) -> Value {
     json!({
-        "at": shown(record.at), "subject": record.subject, "patient_id": record.patient_id, "action": record.action,
+        "at": shown(record.at), "subject": record.subject, "claimed_subject": record.claimed_subject,
+        "patient_id": record.patient_id, "action": record.action,
         "purpose": record.purpose, "denied": record.denied, "detail": record.detail,
         "writer_id": record.writer_id, "sequence": record.sequence,
     })
@@ -192,10 +197,12 @@ fn as_json(record: &AuditRecord) -> Value {
 /// An entry as a FHIR R4 AuditEvent, after the read profiles of IHE BALP.
 fn fhir(record: &AuditRecord) -> Value {
     let coding = |system: &str, code: &str| json!({"system": system, "code": code});
-    let (kind, id) = record.subject.split_once(':').unwrap_or(("", ""));
-    let who = match kind {
-        "device" => json!({"reference": format!("Device/{id}")}),
-        _ => json!({"identifier": {"system": "urn:ietf:rfc:3986", "value": format!("urn:uuid:{id}")}}),
+    let who = match (record.subject.split_once(':'), record.claimed_subject.as_str()) {
+        (Some(("device", id)), _) => json!({"reference": format!("Device/{id}")}),
+        (Some((_, id)), _) => json!({"identifier": {"system": "urn:ietf:rfc:3986", "value": format!("urn:uuid:{id}")}}),
+        // no reference: nothing says that it was this one
+        (None, "") => json!({"display": "not known"}),
+        (None, claimed) => json!({"display": format!("claims to be {claimed}, not proven")}),
     };
     let mut event = json!({
         "resourceType": "AuditEvent",

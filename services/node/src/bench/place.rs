@@ -58,6 +58,9 @@ impl Place {
             "server.max_connections=1000000".to_owned(),
             "server.max_connections_per_address=0".to_owned(),
         ];
+        // a few devices and readers do what thousands would
+        let unlimited = ["reads", "batches", "device_readings", "device_bytes"];
+        flags.extend(unlimited.map(|what| format!("quotas.{what}_a_second=0")));
         let (mut topics, mut keyspaces) = (Vec::new(), Vec::new());
         if log == Engines::Live {
             reach("Kafka", &at.kafka).await?;

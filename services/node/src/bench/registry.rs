@@ -91,6 +91,7 @@ fn person(number: u32) -> [Change; 3] {
         registered_by: id(6),
         status: DeviceStatus::Active,
         claim: None,
+        refresh: None,
         credentials_from: Nanos::MIN.0,
         first_used_at: None,
     };

@@ -7,17 +7,16 @@ use crate::clock;
 use auth::Identity;
 use model::{
     Nanos,
-    access::{Purpose, Subject},
-    audit::{Event, Outcome},
+    access::Purpose,
+    audit::{Event, Outcome, Who},
 };
 use proto::problem;
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
-use store::Auditor;
+use store::{Auditor, Refusals};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use uuid::Uuid;
@@ -26,11 +25,6 @@ use uuid::Uuid;
 const ACTION: &str = "login";
 /// Tokens that are remembered; one that is forgotten counts as new.
 const REMEMBERED: usize = 100_000;
-/// Refusals written down one by one: so many a second, and so many at once.
-const A_SECOND: f64 = 20.0;
-const AT_ONCE: f64 = 100.0;
-/// How long a flood's refusals are counted before their number is written down.
-const COUNTED_FOR: Duration = Duration::from_secs(2);
 
 /// Writes down logins and refusals. Clones are the same.
 #[derive(Clone)]
@@ -41,21 +35,14 @@ struct Inner {
     names: [RandomState; 2],
     /// When each token that was used ends.
     known: Mutex<HashMap<u128, Nanos>>,
-    refusals: Mutex<Refusals>,
-}
-
-struct Refusals {
-    room: f64,
-    at: Nanos,
-    /// Since the last that was written down.
-    unwritten: u64,
+    refusals: Refusals,
 }
 
 impl Logins {
     pub(crate) fn new(audit: Auditor) -> Self {
-        let refusals = Refusals { room: AT_ONCE, at: clock::now(), unwritten: 0 };
+        let refusals = Refusals::new(audit.clone());
         let names = [RandomState::new(), RandomState::new()];
-        Self(Arc::new(Inner { audit, names, known: Mutex::default(), refusals: Mutex::new(refusals) }))
+        Self(Arc::new(Inner { audit, names, known: Mutex::default(), refusals }))
     }
 
     /// Whether a token or certificate was used here before.
@@ -69,7 +56,8 @@ impl Logins {
         if self.knows(credential) {
             return Ok(());
         }
-        self.record(Some(identity.subject), Outcome::Allowed, service).await.map_err(|_| problem::unaudited())?;
+        let event = event(Some(Who::Proven(identity.subject)), Outcome::Allowed, service);
+        self.0.audit.record(event).await.inspect_err(unwritten).map_err(|_| problem::unaudited())?;
         let (name, now) = (self.name(credential), clock::now());
         let mut known = lock(&self.0.known);
         if known.len() >= REMEMBERED {
@@ -89,46 +77,8 @@ impl Logins {
             return;
         }
         let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();
-        let first_of_many = {
-            let mut refusals = lock(&self.0.refusals);
-            match refusals.may_write(clock::now()) {
-                true => None,
-                false => {
-                    refusals.unwritten += 1;
-                    Some(refusals.unwritten == 1)
-                }
-            }
-        };
-        match first_of_many {
-            // what cannot be written down was said by `record`
-            None => drop(self.record(None, Outcome::Denied(reason.as_str().into()), service).await),
-            Some(false) => {}
-            Some(true) => {
-                let logins = self.clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep(COUNTED_FOR).await;
-                    let n = std::mem::take(&mut lock(&logins.0.refusals).unwritten);
-                    let detail = format!("{n} more were refused");
-                    drop(logins.record(None, Outcome::Denied("FLOOD".into()), &detail).await);
-                });
-            }
-        }
-    }
-
-    async fn record(&self, subject: Option<Subject>, outcome: Outcome, detail: &str) -> Result<(), store::Error> {
-        let event = Event {
-            at: clock::now(),
-            subject,
-            patient: None,
-            action: ACTION.into(),
-            purpose: Purpose::Operations,
-            outcome,
-            detail: detail.into(),
-            request: Uuid::new_v4().into_bytes(),
-        };
-        self.0.audit.record(event).await.inspect_err(|error| {
-            tracing::error!(error = error as &dyn std::error::Error, "a login or its refusal was not written down");
-        })
+        let event = event(None, Outcome::Denied(reason.into()), service);
+        let _ = self.0.refusals.record(event).await.inspect_err(unwritten);
     }
 
     /// Names a credential without keeping it.
@@ -138,38 +88,23 @@ impl Logins {
     }
 }
 
-impl Refusals {
-    fn may_write(&mut self, now: Nanos) -> bool {
-        let seconds = now.0.saturating_sub(self.at.0) as f64 / Nanos::SECOND as f64;
-        self.room = (self.room + seconds.max(0.0) * A_SECOND).min(AT_ONCE);
-        self.at = now;
-        if self.room < 1.0 {
-            return false;
-        }
-        self.room -= 1.0;
-        true
+fn event(subject: Option<Who>, outcome: Outcome, detail: &str) -> Event {
+    Event {
+        at: clock::now(),
+        subject,
+        patient: None,
+        action: ACTION.into(),
+        purpose: Purpose::Operations,
+        outcome,
+        detail: detail.into(),
+        request: Uuid::new_v4().into_bytes(),
     }
+}
+
+fn unwritten(error: &store::Error) {
+    tracing::error!(error = error as &dyn std::error::Error, "a login or its refusal was not written down");
 }
 
 fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_flood_of_refusals_is_counted_and_its_end_is_seen() {
-        let at = |millis: i64| Nanos(1_000 * Nanos::SECOND + millis * 1_000_000);
-        let mut refusals = Refusals { room: AT_ONCE, at: at(0), unwritten: 0 };
-        assert_eq!((0..1_000).filter(|_| refusals.may_write(at(0))).count(), 100);
-        assert_eq!((0..1_000).filter(|_| refusals.may_write(at(500))).count(), 10);
-        assert_eq!(
-            (0..1_000).filter(|_| refusals.may_write(at(400))).count(),
-            0,
-            "a clock that goes back gives nothing"
-        );
-        assert_eq!((0..1_000).filter(|_| refusals.may_write(at(60_000))).count(), 100);
-    }
 }

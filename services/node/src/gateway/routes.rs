@@ -81,7 +81,10 @@ const QUARANTINE: [Route; 3] = [
     post("/v1/quarantine/{place=**}:replay", "ReplayQuarantined", Whole),
 ];
 
-const ENROLMENT: [Route; 1] = [post("/v1/devices/{device_id}:claim", "ClaimDevice", Whole)];
+const ENROLMENT: [Route; 2] = [
+    post("/v1/devices/{device_id}:claim", "ClaimDevice", Whole),
+    post("/v1/devices/{device_id}:refresh", "RefreshDevice", Whole),
+];
 
 const REGISTRY: [Route; 38] = [
     get("/v1/users", "ListUsers"),

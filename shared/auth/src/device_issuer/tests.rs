@@ -41,7 +41,7 @@ fn tokens_are_good_where_the_public_half_is_known_and_while_an_old_key_is() {
     let [[old, old_public], [new, new_public]] = ["old", "new"].map(|name| key(&files, name));
     let [old, new] = [old, new].map(|path| DeviceIssuer::open(NAME, &path, 15).unwrap());
     let device: DeviceId = DEVICE.parse().unwrap();
-    let (token, ends) = old.token(device).unwrap();
+    let (token, ends) = old.token(device, Nanos::MIN).unwrap();
     let left = ends.0 - signer::now().0;
     assert!((14 * 60 * Nanos::SECOND..=15 * 60 * Nanos::SECOND).contains(&left), "{left}");
     let issuer = |signing, public: &[&PathBuf]| DeviceIssuer::issuer(signing, NAME, public).unwrap();
@@ -107,16 +107,43 @@ fn an_authority_in_files_issues_below_itself_and_sends_what_is_between() {
     assert!(leaf.err().unwrap().to_string().contains("may not issue"));
 }
 
+/// Now and then, and when the clock was put back a day after it.
+fn changes() -> [Nanos; 3] {
+    let whole = Nanos(signer::now().0 / Nanos::SECOND * Nanos::SECOND);
+    [whole, whole.plus(Nanos::SECOND), whole.plus(Nanos::DAY)]
+}
+
 #[test]
-fn a_certificate_is_not_older_than_what_the_device_was_claimed_with() {
+fn a_certificate_is_not_older_than_the_change_it_comes_after_and_valid_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let ca = DemoCa::open(dir.path()).unwrap().into_devices();
-    let issued_at = |from| {
-        let chain = ca.issue(DEVICE.parse().unwrap(), &DeviceCa::request().unwrap().request, from).unwrap();
-        Certificate::read(&CertificateDer::from_pem_slice(chain.as_bytes()).unwrap()).unwrap().issued_at
+    let issued_at = |after| {
+        let chain = ca.issue(DEVICE.parse().unwrap(), &DeviceCa::request().unwrap().request, after).unwrap();
+        let der = CertificateDer::from_pem_slice(chain.as_bytes()).unwrap();
+        let (_, read) = X509Certificate::from_der(&der).unwrap();
+        assert!(read.validity().is_valid(), "it can be used at once");
+        let certificate = Certificate::read(&der).unwrap();
+        assert_eq!(certificate.holder, Holder::Device(DEVICE.parse().unwrap()));
+        certificate.issued_at
     };
-    let now = signer::now();
-    assert!(issued_at(Nanos::MIN) < now.plus(-60 * Nanos::SECOND), "clocks that are behind take it, too");
-    let whole = Nanos(now.0 / Nanos::SECOND * Nanos::SECOND);
-    assert_eq!(issued_at(whole), whole);
+    assert!(issued_at(Nanos::MIN) < signer::now().plus(-60 * Nanos::SECOND), "clocks that are behind take it, too");
+    for after in changes() {
+        assert_eq!(issued_at(after), after);
+        assert_eq!(issued_at(after.plus(-1)), after, "whole seconds, not before it");
+    }
+}
+
+#[test]
+fn a_token_is_not_older_than_the_change_it_comes_after_and_good_at_once() {
+    let files = Files::new();
+    let [private, _] = key(&files, "key");
+    let tokens = DeviceIssuer::open(NAME, &private, 15).unwrap();
+    let issued_at = |after| {
+        let (token, _) = tokens.token(DEVICE.parse().unwrap(), after).unwrap();
+        let issuer = DeviceIssuer::issuer(Some(&tokens), NAME, &[] as &[PathBuf]).unwrap();
+        Verifier::new([issuer]).verify_now(&token).unwrap().unwrap().issued_at
+    };
+    for after in [Nanos::MIN].into_iter().chain(changes()) {
+        assert!(issued_at(after) >= after.max(signer::now().plus(-2 * Nanos::SECOND)), "{after:?}");
+    }
 }

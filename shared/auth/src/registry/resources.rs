@@ -1,5 +1,6 @@
 //! The registry's resources as they are kept: facts that decide, no personal data. Times are nanoseconds since 1970.
 
+use super::Refresh;
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 use model::{
     Nanos, UserId,
@@ -129,7 +130,10 @@ pub struct Device {
     /// Whether it may send.
     pub status: DeviceStatus,
     /// What it can be claimed with.
-    pub claim: Option<ClaimCode>,
+    pub claim: Option<Hashed>,
+    /// What it comes back with after its token has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refresh>,
     /// Tokens and certificates from before open nothing.
     pub credentials_from: i64,
     /// When it was claimed for the first time.
@@ -150,9 +154,9 @@ pub enum DeviceStatus {
     Retired,
 }
 
-/// A claim code, as its SHA-256: whoever reads the registry cannot claim a device.
+/// A claim code or a refresh token, as its SHA-256: whoever reads the registry cannot speak for a device.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct ClaimCode(String);
+pub struct Hashed(String);
 
 /// A device's patient, for a time.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -254,15 +258,15 @@ impl Consent {
     }
 }
 
-impl ClaimCode {
-    /// Of a code that only its holder knows.
-    pub fn of(code: &str) -> Self {
-        let hash = digest::digest(&digest::SHA256, code.as_bytes());
+impl Hashed {
+    /// Of a secret that only its holder knows.
+    pub fn of(secret: &str) -> Self {
+        let hash = digest::digest(&digest::SHA256, secret.as_bytes());
         Self(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
-    /// Whether this is the code; takes as long for any.
-    pub fn is(&self, code: &str) -> bool {
-        verify_slices_are_equal(self.0.as_bytes(), Self::of(code).0.as_bytes()).is_ok()
+    /// Whether this is the secret; takes as long for any.
+    pub fn is(&self, secret: &str) -> bool {
+        verify_slices_are_equal(self.0.as_bytes(), Self::of(secret).0.as_bytes()).is_ok()
     }
 }

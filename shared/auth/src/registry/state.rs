@@ -1,5 +1,7 @@
 //! What the changes amount to, and whether one more fits.
 
+mod same;
+
 use super::{
     Assignment, BreakGlass, Change, Consent, Device, DeviceStatus, Entry, Grant, Refused, Relation, Role, User, floor,
 };

@@ -38,6 +38,7 @@ fn device(id: Uuid, mac: Option<&str>, status: DeviceStatus) -> Device {
         registered_by: NURSE,
         status,
         claim: None,
+        refresh: None,
         credentials_from: 500,
         first_used_at: None,
     }
@@ -279,7 +280,7 @@ fn who_may_grant_what() {
 
 #[test]
 fn a_claim_code_is_known_only_by_its_hash() {
-    let code = ClaimCode::of("one-two-three");
+    let code = Hashed::of("one-two-three");
     assert!(code.is("one-two-three") && !code.is("one-two-four") && !code.is(""));
     assert!(!serde_json::to_string(&code).unwrap().contains("one-two"));
 }

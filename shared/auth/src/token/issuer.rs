@@ -6,7 +6,7 @@ use super::{
     source::{Discovery, Source},
     strict::{Object, Parts},
 };
-use crate::Error;
+use crate::{Error, signer::AFTER};
 use jsonwebtoken::{DecodingKey, Validation, decode, errors::ErrorKind};
 use model::{
     DeviceId, Nanos, UserId,
@@ -232,8 +232,9 @@ fn times(claims: &Map<String, Value>) -> Option<Result<(Nanos, Nanos), Fault>> {
     if issued_at.is_some_and(|at| at > soonest) {
         return Some(Err(Fault::NotYetValid));
     }
-    // one that says neither is older than any change
-    let issued_at = issued_at.or(not_before).map_or(Some(Nanos::MIN), |at| Nanos::from_parts(at, 0))?;
+    // one that says nothing is older than any change
+    let issued_at = issued_at.or(not_before).max(seconds(AFTER)?);
+    let issued_at = issued_at.map_or(Some(Nanos::MIN), |at| Nanos::from_parts(at, 0))?;
     Some(Ok((issued_at, expires_at)))
 }
 

@@ -42,13 +42,42 @@ impl<const MAX: usize> Deref for Text<MAX> {
     }
 }
 
+/// Whom an event is about, and how far that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// It was proven, by a token, a certificate or a code.
+    Proven(Subject),
+    /// The caller said so, and proved nothing: anybody can write anybody's name here.
+    Claimed(Subject),
+}
+
+impl Who {
+    /// Who it is, if that was proven.
+    pub fn proven(self) -> Option<Subject> {
+        match self {
+            Self::Proven(subject) => Some(subject),
+            Self::Claimed(_) => None,
+        }
+    }
+
+    /// Its number in an entry, and the id after it.
+    fn code(&self) -> (u8, &[u8; 16]) {
+        match self {
+            Self::Proven(Subject::User(user)) => (1, user.as_bytes()),
+            Self::Proven(Subject::Device(device)) => (2, device.as_bytes()),
+            Self::Claimed(Subject::User(user)) => (3, user.as_bytes()),
+            Self::Claimed(Subject::Device(device)) => (4, device.as_bytes()),
+        }
+    }
+}
+
 /// Something that somebody did or was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// When, by our clock.
     pub at: Nanos,
-    /// Who; `None` when the token named nobody we know.
-    pub subject: Option<Subject>,
+    /// Who; `None` when the caller named nobody, or nobody we know.
+    pub subject: Option<Who>,
     /// Whose data; `None` when it is nobody's.
     pub patient: Option<PatientId>,
     /// What, such as `readings.timeline`.
@@ -89,7 +118,7 @@ impl Event {
         };
         Self {
             at,
-            subject: Some(principal.subject),
+            subject: Some(Who::Proven(principal.subject)),
             patient,
             action: action.name().into(),
             purpose: principal.purpose.unwrap_or(usual),
@@ -102,12 +131,8 @@ impl Event {
     /// Writes the event.
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         put_signed(out, self.at.0);
-        let (tag, id) = match &self.subject {
-            None => (0, None),
-            Some(Subject::User(user)) => (1, Some(user.as_bytes())),
-            Some(Subject::Device(device)) => (2, Some(device.as_bytes())),
-        };
-        put_tagged(out, tag, id);
+        let (tag, id) = self.subject.as_ref().map(Who::code).unzip();
+        put_tagged(out, tag.unwrap_or(0), id);
         put_tagged(out, u8::from(self.patient.is_some()), self.patient.as_ref().map(PatientId::as_bytes));
         put_text(out, &self.action);
         out.push(purpose_code(self.purpose));
@@ -128,9 +153,11 @@ impl Event {
             at: Nanos(input.signed()?),
             subject: match input.byte()? {
                 0 => None,
-                1 => Some(Subject::User(UserId::from_bytes(input.array()?))),
-                2 => Some(Subject::Device(DeviceId::from_bytes(input.array()?))),
-                _ => return Err(input.malformed("nobody, a user or a device")),
+                1 => Some(Who::Proven(Subject::User(UserId::from_bytes(input.array()?)))),
+                2 => Some(Who::Proven(Subject::Device(DeviceId::from_bytes(input.array()?)))),
+                3 => Some(Who::Claimed(Subject::User(UserId::from_bytes(input.array()?)))),
+                4 => Some(Who::Claimed(Subject::Device(DeviceId::from_bytes(input.array()?)))),
+                _ => return Err(input.malformed("nobody, a user or a device, proven or claimed")),
             },
             patient: match input.byte()? {
                 0 => None,

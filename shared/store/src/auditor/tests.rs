@@ -4,9 +4,9 @@ use super::*;
 use crate::{AuditQuery, Found};
 use bytes::Bytes;
 use model::{
-    Nanos,
-    access::Purpose,
-    audit::{Finding, Outcome, Verifier},
+    Nanos, UserId,
+    access::{Purpose, Subject},
+    audit::{Finding, Outcome, Verifier, Who},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::collections::BTreeMap;
@@ -336,4 +336,36 @@ async fn a_stop_does_not_wait_for_a_store_that_refuses() {
     running.record(1).await.unwrap().unwrap();
     running.desk.close(true);
     assert!(running.stop().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_flood_of_refusals_some_are_written_and_the_rest_counted() {
+    let mut running = start(Fake::new(|| Fate::Works));
+    let refusals = crate::Refusals::new(running.auditor.clone());
+    let refused = Event {
+        at: Nanos(1),
+        subject: Some(Who::Claimed(Subject::User(UserId::from_bytes([1; 16])))),
+        patient: None,
+        action: "test".into(),
+        purpose: Purpose::Operations,
+        outcome: Outcome::Denied("NO".into()),
+        detail: "".into(),
+        request: [0; 16],
+    };
+    let events = || {
+        let log = running.store.log.lock().unwrap();
+        log.values().map(|bytes| Entry::decode(bytes).unwrap().event).collect::<Vec<_>>()
+    };
+    for _ in 0..5_000 {
+        refusals.record(refused.clone()).await.unwrap();
+    }
+    assert_eq!(events(), vec![refused.clone(); 100]);
+    sleep(Duration::from_secs(3)).await;
+    let last = events().pop().unwrap();
+    assert_eq!((&*last.action, &*last.detail, last.subject), ("test", "4900 more were refused", None));
+    assert_eq!(last.outcome, Outcome::Denied("FLOOD".into()));
+    refusals.record(refused.clone()).await.unwrap();
+    assert_eq!(events().pop(), Some(refused), "and what comes later is written again");
+    running.stop().await.unwrap();
+    running.expect_whole(102);
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use model::{
     Nanos, PatientId, UserId, WriterId,
     access::{Purpose, Subject},
-    audit::{Chain, Entry, Event, Outcome, Verifier},
+    audit::{Chain, Entry, Event, Outcome, Verifier, Who},
 };
 use store::{Audit, AuditQuery};
 
@@ -26,7 +26,7 @@ fn quiet_time() -> Nanos {
 fn event(patient: impl Into<Option<PatientId>>, at: Nanos) -> Event {
     Event {
         at,
-        subject: Some(Subject::User(UserId::from_bytes([4; 16]))),
+        subject: Some(Who::Proven(Subject::User(UserId::from_bytes([4; 16])))),
         patient: patient.into(),
         action: "readings.timeline".into(),
         purpose: Purpose::Treatment,

@@ -189,8 +189,14 @@ async fn what_a_device_does_is_written_down_too() -> anyhow::Result<()> {
     let made = integrator.client.create_device(request).await?.into_inner();
     let device_id = made.device.context("a device")?.device_id;
     let last = async || -> anyhow::Result<_> {
-        let AuditRecord { subject, action, denied, detail, .. } = log.last().await?;
-        assert_eq!((subject, action.as_str()), (format!("device:{device_id}"), "readings.send"));
+        let AuditRecord { subject, claimed_subject, action, denied, detail, .. } = log.last().await?;
+        let device = format!("device:{device_id}");
+        let named = if denied.is_empty() { (device, String::new()) } else { (String::new(), device) };
+        assert_eq!(
+            ((subject, claimed_subject), action.as_str()),
+            (named, "readings.send"),
+            "who proved nothing claims it"
+        );
         Ok((detail, denied))
     };
     let mut enrolment = EnrolmentServiceClient::new(sandbox.channel().await?);
