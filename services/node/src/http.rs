@@ -3,7 +3,7 @@
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 use tokio::net::TcpListener;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Whether the node wants work: set when everything has started, cleared when it drains.
 #[derive(Clone, Default)]
-pub struct Ready(Arc<AtomicBool>);
+pub struct Ready(Arc<AtomicBool>, Arc<Mutex<Option<String>>>);
 
 impl Ready {
     /// Sets it.
@@ -19,8 +19,17 @@ impl Ready {
         self.0.store(ready, Ordering::Release);
     }
 
-    fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// What keeps a node that has started from being ready, if anything does.
+    pub fn trouble(&self, trouble: Option<String>) {
+        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    fn get(&self) -> Result<(), String> {
+        match self.1.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            _ if !self.0.load(Ordering::Acquire) => Err("not ready\n".into()),
+            Some(trouble) => Err(format!("not ready: {trouble}\n")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -39,6 +48,9 @@ pub async fn serve(
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
-async fn is_ready(State(ready): State<Ready>) -> (StatusCode, &'static str) {
-    if ready.get() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+async fn is_ready(State(ready): State<Ready>) -> (StatusCode, String) {
+    match ready.get() {
+        Ok(()) => (StatusCode::OK, "ready\n".into()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+    }
 }

@@ -18,6 +18,7 @@ pub mod http;
 mod operator;
 pub mod people;
 pub mod quarantine;
+pub mod recovery;
 pub mod replay;
 mod rpcs;
 pub mod run;

@@ -8,6 +8,7 @@ use crate::{
     gate::Gate,
     gateway,
     http::{self, Ready},
+    recovery,
     rpcs::{self, Backends},
     telemetry,
     tls::Tls,
@@ -103,13 +104,19 @@ impl Node {
         let publisher = if publishes { Some(log.publisher()?) } else { None };
         let notices = services.contains(&Service::Registry).then(|| log.notices(config)).transpose()?;
         let store = Store::open(config).await?;
+        if let Some(store) = &store.embedded {
+            recovery::registry_is_whole(store).await?;
+        }
+        if let (Log::Embedded(log), Some(store)) = (&log, &store.embedded) {
+            recovery::compare(log, store, &config.writer.group).await?;
+        }
         // nobody is let in, or kept out, by what was known before the last change
         registry::follow(&directory, store.registry.as_ref()).await?;
 
         let ready = Ready::default();
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_http(internal, metrics, ready.clone(), stop.clone()));
-        tasks.spawn(watch(directory.clone(), store.registry.clone(), publisher.clone(), stop.clone()));
+        tasks.spawn(watch(directory.clone(), store.clone(), publisher.clone(), stop.clone()));
         tasks.spawn({
             let stop = stop.clone();
             async move {
@@ -137,7 +144,13 @@ impl Node {
         }
         // who only takes readings shows nothing
         let shows = services.iter().any(|&service| service != Service::Ingest);
-        let (auditor, auditing) = shows.then(|| audit::open(config, &store)).transpose()?.unzip();
+        let (auditor, auditing) = match shows {
+            true => Some(audit::open(config, &store).await?).unzip(),
+            false => (None, None),
+        };
+        if let Some(auditor) = auditor.clone() {
+            tasks.spawn(watch_audit(auditor, ready.clone(), stop.clone()));
+        }
         let backends = Backends { publisher: publisher.as_ref(), notices, store: &store, gate, auditor };
         let routes = rpcs::routes(config, services, backends, &stop).await?;
         let drain = Duration::from_secs(config.server.drain_seconds);
@@ -230,10 +243,10 @@ async fn serve_http(
     }
 }
 
-/// Follows the directory's files and the registry, and ends the node when its log has failed for good.
+/// Follows the directory's files and the registry, and ends the node when its log or store has failed for good.
 async fn watch(
     directory: Shared,
-    changes: Arc<dyn store::Registry>,
+    store: Store,
     log: Option<Arc<dyn Publish>>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -243,7 +256,7 @@ async fn watch(
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             _ = directory_due.tick() => {
-                if let Err(error) = registry::follow(&directory, changes.as_ref()).await {
+                if let Err(error) = registry::follow(&directory, store.registry.as_ref()).await {
                     metrics::counter!("wardline_registry_follow_failures_total").increment(1);
                     tracing::error!(error = &error as &dyn std::error::Error, "the registry is not followed; what was known counts");
                 }
@@ -258,9 +271,21 @@ async fn watch(
                 if let Some(reason) = log.as_ref().and_then(|log| log.fatal()) {
                     return Err(anyhow!("the log failed for good: {reason}"));
                 }
+                if let Some(reason) = store.failed() {
+                    return Err(anyhow!("the store failed for good: {reason}"));
+                }
             }
         }
     }
+}
+
+/// Takes the node out of service while what is shown cannot be written down, or not be signed.
+async fn watch_audit(auditor: store::Auditor, ready: Ready, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut due = tokio::time::interval(FATAL_EVERY);
+    while stop.run_until_cancelled(due.tick()).await.is_some() {
+        ready.trouble(auditor.trouble().map(|why| format!("the audit log: {why}")));
+    }
+    Ok(())
 }
 
 /// A server with our limits for HTTP/2.
