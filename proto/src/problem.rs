@@ -60,6 +60,12 @@ pub fn rate_limited(limit: &str, a_second: u64, retry_after: Duration) -> Status
     Status::with_error_details(Code::ResourceExhausted, text, details)
 }
 
+/// UNAVAILABLE: the disk is full. What is there can be read; what is sent is to be sent again.
+pub fn no_space() -> Status {
+    let text = "the disk is full, and nothing new is taken until there is space again; reading goes on";
+    unavailable("NO_SPACE", text, Duration::from_secs(10))
+}
+
 /// UNAVAILABLE: what cannot be written down in the audit log is neither shown nor done.
 pub fn unaudited() -> Status {
     let text = "the audit log did not answer, so nothing is shown or done; try again";

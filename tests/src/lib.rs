@@ -5,6 +5,7 @@
 
 pub mod audit_kill;
 pub mod builders;
+pub mod damage;
 pub mod fakes;
 pub mod http;
 pub mod issuer;

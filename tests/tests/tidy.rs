@@ -68,7 +68,7 @@ fn each_engine_is_known_to_one_crate() {
     };
     assert_eq!(known("rdkafka"), ["bus", "node"]);
     assert_eq!(known("scylla"), ["node", "store"]);
-    assert_eq!(known("fjall"), ["bus", "node", "store"]);
+    assert_eq!(known("fjall"), ["bus", "disk", "node", "store"]);
     // node knows the engines' own clients only to measure ours against them
     let mut files = Vec::new();
     rust_files(&root().join("services/node/src"), &mut files);

@@ -1,8 +1,8 @@
-//! Small torture tests on the embedded engines; the full counts are `cargo run --release -p tests --example torture` and
-//! `--example audit_kill`.
+//! Small torture tests on the embedded engines; the full counts are `cargo run --release -p tests --example torture`,
+//! `--example audit_kill` and `--example damage`.
 
 use tests::{
-    audit_kill,
+    audit_kill, damage,
     torture::{Plan, engines::Kind, run},
 };
 
@@ -33,5 +33,14 @@ async fn every_answer_is_in_the_audit_log_when_the_node_is_killed() -> anyhow::R
     assert_eq!(report.violations, Vec::<String>::new());
     assert_eq!((report.kills, report.verified), (3, 4));
     assert!(report.answered > 20 && report.refused > 20 && report.rows > 20, "the load was too small to say anything");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_damage_is_silent_and_no_wrong_value_is_served() -> anyhow::Result<()> {
+    let report = damage::run(&damage::Plan { cases: 12, seed: 1, repair_every: 4 }).await?;
+    println!("{report}");
+    assert_eq!(report.violations, Vec::<String>::new());
+    assert!(report.refused > 3 && report.repaired > 0, "the damage was too small to say anything");
     Ok(())
 }

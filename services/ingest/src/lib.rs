@@ -183,6 +183,9 @@ fn assigned(directory: &auth::Directory, device: DeviceId, issued_at: Nanos) -> 
 
 /// A log that fails is not the device's fault: everything not acknowledged is to be sent again.
 fn log_failed(error: &bus::Error) -> Status {
+    if let bus::Error::NoSpace(_) = error {
+        return problem::no_space();
+    }
     problem::unavailable(
         "LOG_UNAVAILABLE",
         &format!("not acknowledged readings must be sent again: {error}"),

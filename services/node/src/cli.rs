@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{bench, client, people::cli as people, replay, run::Service, simulate, timeline};
+use crate::{bench, client, people::cli as people, recovery, replay, run::Service, simulate, timeline};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -54,6 +54,11 @@ pub enum Command {
     },
     /// Ask a node whether it serves; exit 1 when not.
     Health,
+    /// Look whether the embedded log and store are whole, and mend them. The node must not run.
+    ///
+    /// A start refuses files that are not what was written, and names file and byte. This keeps what can still be read, says
+    /// what is lost, and has the store's readings written again from the log. What is replaced is kept in NAME.damaged.
+    Repair(recovery::Options),
     /// Records that could not be stored.
     Quarantine {
         /// What to do with them.

@@ -8,7 +8,7 @@ use crate::{
     demo, engines, gateway,
     people::{Clerk, cli::Asking},
     quarantine::Desk,
-    replay,
+    recovery, replay,
     run::{Node, Service},
     simulate, telemetry, timeline,
 };
@@ -63,6 +63,7 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
             print!("{}", config.shown());
             Ok(())
         }
+        Some(Command::Repair(options)) => recovery::repair(&config, options, &mut stdout()).await,
         Some(Command::Health) => health(&remote()?).await,
         Some(Command::Quarantine { action }) => {
             let token = token(&config, "administrator")?;

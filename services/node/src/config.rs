@@ -90,7 +90,7 @@ sections! {
         cert_file: PathBuf, key_file: PathBuf, api: bool, client_ca_file: PathBuf, client_auth: ClientAuth,
         crl_files: Vec<PathBuf>, handshake_timeout_seconds: u64, reload_seconds: u64,
     }
-    Data { dir: PathBuf }
+    Data { dir: PathBuf, reserve_mib: u64 }
     Log { kind: LogKind, embedded: EmbeddedLog, kafka: Kafka }
     EmbeddedLog { partitions: u16, max_in_flight_mib: usize, retention_gib: u64, retention_hours: u64 }
     Kafka {

@@ -24,16 +24,8 @@ impl Log {
     pub fn open(config: &Config) -> anyhow::Result<Self> {
         match config.log.kind {
             LogKind::Embedded => {
-                let embedded = &config.log.embedded;
-                let settings = embedded::Settings {
-                    partitions: embedded.partitions,
-                    max_in_flight_bytes: embedded.max_in_flight_mib << 20,
-                    retention_bytes: embedded.retention_gib << 30,
-                    retention_age: Duration::from_secs(embedded.retention_hours * 3_600),
-                    ..embedded::Settings::default()
-                };
                 let dir = config.data.dir.join("log");
-                let log = embedded::Log::open(&dir, settings);
+                let log = embedded::Log::open(&dir, embedded_settings(config));
                 Ok(Self::Embedded(log.with_context(|| format!("embedded log in {}", dir.display()))?))
             }
             LogKind::Kafka => Ok(Self::Kafka(Box::new(kafka_settings(config)))),
@@ -55,7 +47,7 @@ impl Log {
         Ok(match self {
             Self::Embedded(_) => {
                 let dir = config.data.dir.join("notices");
-                let log = embedded::Log::open(&dir, embedded::Settings { partitions: 1, ..Default::default() });
+                let log = embedded::Log::open(&dir, notices_embedded(config));
                 Arc::new(log.with_context(|| format!("embedded log in {}", dir.display()))?)
             }
             Self::Kafka(settings) => {
@@ -83,6 +75,32 @@ impl Log {
     }
 }
 
+fn embedded_settings(config: &Config) -> embedded::Settings {
+    let embedded = &config.log.embedded;
+    embedded::Settings {
+        partitions: embedded.partitions,
+        max_in_flight_bytes: embedded.max_in_flight_mib << 20,
+        retention_bytes: embedded.retention_gib << 30,
+        retention_age: Duration::from_secs(embedded.retention_hours * 3_600),
+        reserve_bytes: config.data.reserve_mib << 20,
+        ..embedded::Settings::default()
+    }
+}
+
+fn notices_embedded(config: &Config) -> embedded::Settings {
+    embedded::Settings { partitions: 1, reserve_bytes: config.data.reserve_mib << 20, ..Default::default() }
+}
+
+/// Lowers positions in the embedded logs that are behind their ends, after a repair; says which.
+pub(crate) fn forgive(config: &Config) -> anyhow::Result<Vec<String>> {
+    let mut said = embedded::Log::forgive(&config.data.dir.join("log"), &embedded_settings(config))?;
+    let notices = config.data.dir.join("notices");
+    if notices.exists() {
+        said.extend(embedded::Log::forgive(&notices, &notices_embedded(config))?);
+    }
+    Ok(said)
+}
+
 /// The store, by its ways in and out.
 #[derive(Clone)]
 pub struct Store {
@@ -100,6 +118,8 @@ pub struct Store {
     pub audit: Arc<dyn store::Audit>,
     /// For the registry, and for all who follow it.
     pub registry: Arc<dyn store::Registry>,
+    /// All of it, where it is in this process.
+    pub embedded: Option<store::embedded::Store>,
 }
 
 impl Store {
@@ -108,8 +128,10 @@ impl Store {
         match config.store.kind {
             StoreKind::Embedded => {
                 let dir = config.data.dir.join("store");
-                let store = store::embedded::Store::open(&dir);
-                Ok(Self::from(store.with_context(|| format!("embedded store in {}", dir.display()))?))
+                let space = disk::Space::new(&dir, config.data.reserve_mib << 20).hold();
+                let store = store::embedded::Store::open_within(&dir, space);
+                let store = store.with_context(|| format!("embedded store in {}", dir.display()))?;
+                Ok(Self { embedded: Some(store.clone()), ..Self::from(store) })
             }
             StoreKind::Cql => {
                 let store = cql::Store::connect(&cql_settings(config)).await;
@@ -138,7 +160,13 @@ impl Store {
             quarantine: store.clone(),
             audit: store.clone(),
             registry: store,
+            embedded: None,
         }
+    }
+
+    /// Why nothing can be written any more, if so: the process should end.
+    pub fn failed(&self) -> Option<String> {
+        self.embedded.as_ref().and_then(store::embedded::Store::failed)
     }
 }
 

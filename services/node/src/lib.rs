@@ -23,6 +23,7 @@ mod probes;
 pub mod quarantine;
 mod quotas;
 pub mod ready;
+pub mod recovery;
 pub mod replay;
 mod rpcs;
 pub mod run;

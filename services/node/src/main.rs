@@ -16,6 +16,8 @@ const FAILED: u8 = 70;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // whatever this process makes is for its user alone
+    disk::private::umask();
     // one provider for the whole process: two in the dependencies would panic at the first handshake
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = Cli::parse();

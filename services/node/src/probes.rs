@@ -8,6 +8,7 @@ use crate::{
     config::{Config, StoreKind},
     engines::Store,
     ready::{Condition, Steady},
+    recovery,
 };
 use anyhow::anyhow;
 use auth::Shared;
@@ -57,6 +58,9 @@ pub(crate) async fn open_store(
     loop {
         let opening = async {
             let store = Store::open(config).await?;
+            if let Some(embedded) = &store.embedded {
+                recovery::registry_is_whole(embedded).await?;
+            }
             registry::follow(directory, store.registry.as_ref()).await?;
             anyhow::Ok(store)
         };
@@ -89,17 +93,18 @@ fn may_pass(error: &anyhow::Error) -> bool {
     error.chain().find(|cause| store(*cause)).is_some_and(unavailable)
 }
 
-/// Follows the directory's files and the registry until `stop`; what the store answers says whether it is there.
+/// Follows the directory's files and the registry until `stop`; what the store answers says whether it is there. An error when
+/// the store has failed for good.
 pub(crate) async fn directory(
     directory: Shared,
-    changes: Arc<dyn store::Registry>,
-    (mut followed, mut store): (Steady, Steady),
+    store: Store,
+    (mut followed, mut reachable): (Steady, Steady),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut due = interval(DIRECTORY_EVERY);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(due.tick()).await.is_some() {
-        let following = timeout(LIMIT, registry::follow(&directory, changes.as_ref())).await;
+        let following = timeout(LIMIT, registry::follow(&directory, store.registry.as_ref())).await;
         let (directory_is, store_is) = match following {
             Ok(Ok(())) => (Ok(()), Ok(())),
             Ok(Err(Behind::Store(error))) => (Err("the store did not answer".to_owned()), Err(error.to_string())),
@@ -116,7 +121,10 @@ pub(crate) async fn directory(
             metrics::counter!("wardline_registry_follow_failures_total").increment(1);
         }
         followed.found(directory_is);
-        store.found(store_is);
+        reachable.found(store_is);
+        if let Some(reason) = store.failed() {
+            return Err(anyhow!("the store failed for good: {reason}"));
+        }
         let directory = directory.clone();
         match tokio::task::spawn_blocking(move || directory.refresh()).await? {
             Ok(true) => tracing::info!("the directory was read again"),

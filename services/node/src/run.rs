@@ -12,7 +12,8 @@ use crate::{
     engines::{Log, Store},
     gate::Gate,
     gateway, http, probes,
-    ready::{Ready, Steady},
+    ready::{Condition, Ready, Steady},
+    recovery,
     rpcs::{self, Backends},
     telemetry,
     tls::Tls,
@@ -31,6 +32,9 @@ use writer::{HourSealer, Writer};
 
 /// How often histograms are folded: until then each sample is kept, however seldom somebody asks for `/metrics`.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often it is asked whether the audit log can be written.
+const AUDIT_EVERY: Duration = Duration::from_secs(1);
+
 /// A service that can be run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Service {
@@ -106,6 +110,9 @@ impl Node {
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_http(internal, terms, metrics, ready.clone(), stop.clone()));
         let store = watch(config, &directory, (publisher.clone(), notices.clone()), &ready, &mut tasks, &stop).await?;
+        if let (Log::Embedded(log), Some(store)) = (&log, &store.embedded) {
+            recovery::compare(log, store, &config.writer.group).await?;
+        }
         tasks.spawn({
             let stop = stop.clone();
             async move {
@@ -133,7 +140,15 @@ impl Node {
         }
         // who only takes readings shows nothing
         let shows = services.iter().any(|&service| service != Service::Ingest);
-        let (auditor, auditing) = shows.then(|| audit::open(config, &store)).transpose()?.unzip();
+        let (auditor, auditing) = match shows {
+            true => Some(audit::open(config, &store).await?).unzip(),
+            false => (None, None),
+        };
+        if let Some(auditor) = auditor.clone() {
+            let written = ready.condition("audit", &[Service::Writer, Service::Query, Service::Registry]);
+            written.hold();
+            tasks.spawn(watch_audit(auditor, written, stop.clone()));
+        }
         let backends = Backends { publisher: publisher.as_ref(), notices, store: &store, gate, auditor };
         running.hold();
         let routes = rpcs::routes(config, services, backends, &ready, &stop).await?;
@@ -228,6 +243,18 @@ async fn serve_http(
     }
 }
 
+/// Takes the node out of service while what is shown cannot be written down, or not be signed.
+async fn watch_audit(auditor: store::Auditor, condition: Condition, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut due = tokio::time::interval(AUDIT_EVERY);
+    while stop.run_until_cancelled(due.tick()).await.is_some() {
+        match auditor.trouble() {
+            Some(why) => condition.fail(why),
+            None => condition.hold(),
+        }
+    }
+    Ok(())
+}
+
 /// Opens the store, when it is there, and goes on asking the engines whether they are: conditions of readiness.
 ///
 /// Readings are taken while the store is away, and by what was known of the directory: they wait in the log.
@@ -245,7 +272,7 @@ async fn watch(
     let store = probes::open_store(config, directory, &reachable, stop).await?;
     followed.hold();
     let steady = (Steady::new(followed), Steady::new(reachable));
-    tasks.spawn(probes::directory(directory.clone(), store.registry.clone(), steady, stop.clone()));
+    tasks.spawn(probes::directory(directory.clone(), store.clone(), steady, stop.clone()));
     // what is told of an emergency waits for the log by itself
     let logs = [(publisher, "log", &[Ingest, Writer][..]), (notices, "notices", &[])];
     for (log, name, services) in logs {

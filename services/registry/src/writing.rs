@@ -131,6 +131,9 @@ fn unreadable(error: &auth::Error) -> Status {
 }
 
 pub(crate) fn failed(error: store::Error) -> Status {
+    if let store::Error::NoSpace(_) = error {
+        return problem::no_space();
+    }
     tracing::warn!(error = &error as &dyn std::error::Error, "the registry's store did not answer");
     problem::unavailable("STORE_UNAVAILABLE", "the store did not answer; try again", Duration::from_secs(1))
 }

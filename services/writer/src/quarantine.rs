@@ -119,11 +119,17 @@ fn outline(record: &Quarantined) -> QuarantinedRecord {
 }
 
 fn failed(error: store::Error) -> Status {
+    if let store::Error::NoSpace(_) = error {
+        return problem::no_space();
+    }
     tracing::warn!(error = &error as &dyn std::error::Error, "quarantine");
     problem::unavailable("STORE_UNAVAILABLE", "the store did not answer; try again", Duration::from_secs(1))
 }
 
 fn unpublished(error: bus::Error) -> Status {
+    if let bus::Error::NoSpace(_) = error {
+        return problem::no_space();
+    }
     tracing::warn!(error = &error as &dyn std::error::Error, "quarantine");
     problem::unavailable("LOG_UNAVAILABLE", "the log did not answer; try again", Duration::from_secs(1))
 }

@@ -2,7 +2,10 @@
 //!
 //! One thread writes. It takes everything that has been published meanwhile as one batch, one fsync, and only
 //! then resolves the receipts and shows the records to subscribers: the slower the disk, the larger the batch.
-//! When a write or an fsync fails nothing more is taken: what the disk holds then is known only after a restart.
+//! When a write or an fsync fails nothing more is taken: what the disk holds then is known only after a restart. So that a
+//! full disk is none of that, nothing is written when less than a reserve is free.
+//!
+//! Its files are read before the engine opens them, and what was durable must be in them (crate `disk`).
 //!
 //! Offsets are dense from 0 in each partition. A record goes only when every group that ever subscribed has
 //! committed it and the retention has passed: a group that never comes back keeps everything.
@@ -28,7 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot};
-use writing::Pending;
+use writing::{Pending, Refusal};
 
 /// What a record in flight costs beside its payload, in bytes: bookkeeping, so that many small ones are bounded too.
 pub const RECORD_OVERHEAD_BYTES: usize = 128;
@@ -50,6 +53,8 @@ pub struct Settings {
     pub retention_bytes: u64,
     /// Committed records go when they are this old.
     pub retention_age: Duration,
+    /// Nothing is taken when less is free on the disk, or than an eighth of a small disk.
+    pub reserve_bytes: u64,
 }
 
 impl Default for Settings {
@@ -60,6 +65,7 @@ impl Default for Settings {
             max_record_bytes: 1 << 20,
             retention_bytes: 4 << 30,
             retention_age: Duration::from_secs(7 * 24 * 3600),
+            reserve_bytes: 256 << 20,
         }
     }
 }
@@ -82,8 +88,14 @@ impl Log {
     ///
     /// # Errors
     /// `Config` when the settings are wrong, the folder is in use or holds something else; `Fatal` when its files
-    /// cannot be read; `Unavailable` when the disk refuses.
+    /// cannot be read or something is missing, with file and byte; `Unavailable` when the disk refuses.
     pub fn open(dir: &Path, settings: Settings) -> Result<Self, Error> {
+        let space = disk::Space::new(dir, settings.reserve_bytes);
+        Self::open_within(dir, settings, space)
+    }
+
+    /// The same, asking for free space in a way of the caller's.
+    pub fn open_within(dir: &Path, settings: Settings, space: disk::Space) -> Result<Self, Error> {
         if settings.partitions == 0 {
             return Err(Error::Config("a log has at least one partition".into()));
         }
@@ -93,7 +105,7 @@ impl Log {
                 settings.max_in_flight_bytes
             )));
         }
-        let folder = folder::open(dir, &settings)?;
+        let folder = folder::open(dir, &settings, space)?;
         let shared = Arc::new(Shared::recover(folder, settings)?);
         let (queue, waiting) = mpsc::channel(MAX_WAITING_RECORDS);
         let (closing, closed) = sync_mpsc::sync_channel(0);
@@ -103,6 +115,13 @@ impl Log {
         inner.spawn("log-write", move || writing::run(&writing, waiting))?;
         inner.spawn("log-trim", move || retention::run(&shared, &closed))?;
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// Lowers what groups have committed to where the log ends, after a repair that could not save its last records;
+    /// says what was lowered. Until then such a log is not opened.
+    pub fn forgive(dir: &Path, settings: &Settings) -> Result<Vec<String>, Error> {
+        let folder = folder::open(dir, settings, disk::Space::new(dir, 0))?;
+        shared::forgive(&folder, settings.partitions.into())
     }
 
     /// Reads as `group`, from where it has committed; a new group from the earliest record kept.
@@ -117,6 +136,19 @@ impl Log {
     /// itself every 30 seconds.
     pub fn trim(&self) -> Result<u64, Error> {
         retention::trim(&self.0.shared)
+    }
+
+    /// Where a group stands in each partition, and what there is: first offset kept, committed, end.
+    pub fn standing(&self, group: &str) -> Vec<[i64; 3]> {
+        let shared = self.shared();
+        let committed = shared.committed(group);
+        let places = shared.lows().into_iter().zip(shared.ends()).enumerate();
+        places.map(|(at, (low, end))| [low, committed.get(at).copied().unwrap_or(low), end]).collect()
+    }
+
+    /// Takes back what a group has committed, in each partition down to `next` at least: it reads that again.
+    pub fn rewind(&self, group: &str, next: &[i64]) -> Result<(), Error> {
+        self.shared().rewind(group, next)
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -169,7 +201,8 @@ impl Publish for Log {
         Ok(Box::pin(async move {
             match outcome.await {
                 Ok(Ok(())) => Ok(()),
-                Ok(Err(reason)) => Err(Error::Unavailable(reason.to_string().into())),
+                Ok(Err(Refusal::NoSpace(reason))) => Err(Error::NoSpace(reason.to_string())),
+                Ok(Err(Refusal::Failed(reason))) => Err(Error::Unavailable(reason.to_string().into())),
                 Err(gone) => Err(Error::Unavailable(Box::new(gone))),
             }
         }))
@@ -206,4 +239,15 @@ fn unreadable(error: fjall::Error) -> Error {
 /// An error of fjall while writing.
 fn unwritable(error: fjall::Error) -> Error {
     Error::Unavailable(Box::new(error))
+}
+
+/// What is wrong with a folder, in the log's words.
+fn on_disk(error: disk::Error) -> Error {
+    match error {
+        disk::Error::Engine(error) => unwritable(error),
+        disk::Error::Locked(_) => Error::Config(error.to_string()),
+        disk::Error::Damaged(_) => Error::Fatal(error.to_string()),
+        disk::Error::NoSpace { .. } => Error::NoSpace(error.to_string()),
+        error @ disk::Error::Io { .. } => Error::Unavailable(Box::new(error)),
+    }
 }

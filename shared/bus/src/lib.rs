@@ -105,6 +105,9 @@ pub enum Error {
     /// The client can never publish or read again: end the process.
     #[error("the log's client failed for good: {0}")]
     Fatal(String),
+    /// The disk is full; nothing was written. Send it again when there is room.
+    #[error("the log takes nothing: {0}")]
+    NoSpace(String),
     /// The settings are wrong.
     #[error("log settings: {0}")]
     Config(String),

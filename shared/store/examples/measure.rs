@@ -32,7 +32,7 @@ async fn main() -> Result<(), Failure> {
         "embedded" => {
             for readings in [1, 10] {
                 let dir = tempfile::tempdir()?;
-                let store = embedded::Store::open(dir.path())?;
+                let store = embedded::Store::open(dir.path().join("store"))?;
                 measure(&format!("embedded, {readings} a batch"), &store, n_rows, a_call, readings).await?;
             }
         }

@@ -32,9 +32,15 @@ const MAX_AT_ONCE: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How much of the log could be cut off unnoticed.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+/// How often it is tried whether a checkpoint could be kept: a full disk is to be known before it is needed.
+const TRY_EVERY: Duration = Duration::from_secs(5);
 /// Wait before the second attempt at an append; doubles with each, up to [`MAX_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const MAX_WAIT: Duration = Duration::from_secs(2);
+
+/// What there may be trouble with.
+const CHECKPOINTS: usize = 0;
+const ENTRIES: usize = 1;
 
 /// Signs checkpoints.
 pub trait Sign: Send + Sync {
@@ -53,6 +59,11 @@ pub trait Checkpoints: Send + Sync {
 
     /// All there are, ascending by writer and number.
     async fn kept(&self) -> Result<Vec<Checkpoint>, Error>;
+
+    /// Whether one could be kept now.
+    async fn try_keeping(&self) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// Records events. Clones share one chain; a process has one.
@@ -74,11 +85,14 @@ struct Shared {
     writer: WriterId,
     signer: Arc<dyn Sign>,
     checkpoints: Arc<dyn Checkpoints>,
+    store: Arc<dyn Audit>,
     clock: Clock,
     /// The last durable entry: number, 0 before the first, and hash.
     durable: Mutex<(u64, Hash)>,
     /// The number of the last entry that has a checkpoint; held while one is made.
     checkpointed: tokio::sync::Mutex<u64>,
+    /// Why checkpoints cannot be kept, and why entries cannot be.
+    trouble: Mutex<[Option<String>; 2]>,
 }
 
 /// An event, and whom to tell that it is durable.
@@ -110,9 +124,11 @@ impl Auditor {
             writer: chain.writer(),
             signer,
             checkpoints,
+            store: Arc::clone(&store),
             clock,
             durable: Mutex::new((0, chain.last())),
             checkpointed: tokio::sync::Mutex::new(0),
+            trouble: Mutex::default(),
         });
         let (sender, queue) = mpsc::channel(MAX_WAITING);
         (Self { queue: sender, shared: Arc::clone(&shared) }, Work { queue, chain, store, shared })
@@ -140,6 +156,11 @@ impl Auditor {
         (self.shared.clock)()
     }
 
+    /// Why entries or checkpoints cannot be kept at present, if so: then nothing should be shown, and the node is not ready.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).iter().flatten().next().cloned()
+    }
+
     /// Signs the last durable entry and has the signature kept; `None` when that was done before, or there is no entry.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
         self.shared.checkpoint().await
@@ -157,20 +178,45 @@ impl Shared {
         let mut checkpoint = Checkpoint { writer: self.writer, sequence, hash, at, key_id, signature: [0; 64] };
         checkpoint.signature = self.signer.sign(&checkpoint.signed_bytes())?;
         self.checkpoints.keep(&checkpoint).await?;
+        self.store.note_signed(self.writer, sequence).await?;
         *checkpointed = sequence;
         Ok(Some(checkpoint))
     }
 
-    /// Makes checkpoints until stopped.
+    /// Makes checkpoints until stopped, and tries in between whether that would work.
     async fn checkpoint_often(&self, stop: &CancellationToken) {
-        let mut ticks = interval_at(Instant::now() + CHECKPOINT_EVERY, CHECKPOINT_EVERY);
+        let mut ticks = interval_at(Instant::now() + TRY_EVERY, TRY_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut made = Instant::now();
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            if let Err(cause) = self.checkpoint().await {
-                measure::checkpoint_failed();
-                tracing::error!(error = &cause as &dyn std::error::Error, "a checkpoint of the audit log was not kept");
+            let is_due = made.elapsed() >= CHECKPOINT_EVERY;
+            let outcome = match is_due {
+                true => self.checkpoint().await.map(drop),
+                false => self.checkpoints.try_keeping().await,
+            };
+            if is_due {
+                made = Instant::now();
             }
+            if let Err(cause) = &outcome
+                && (is_due || self.is_well(CHECKPOINTS))
+            {
+                measure::checkpoint_failed();
+                tracing::error!(error = cause as &dyn std::error::Error, "a checkpoint of the audit log was not kept");
+            }
+            self.note(CHECKPOINTS, outcome.err());
         }
+    }
+
+    fn is_well(&self, what: usize) -> bool {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)[what].is_none()
+    }
+
+    fn note(&self, what: usize, cause: Option<Error>) {
+        let said = cause.map(|cause| match cause {
+            Error::Unavailable(cause) => cause.to_string(),
+            other => other.to_string(),
+        });
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)[what] = said;
     }
 }
 
@@ -216,7 +262,10 @@ impl Work {
         let mut wait = FIRST_WAIT;
         loop {
             let was_stopped = stop.is_cancelled();
-            let Err(cause) = self.store.append(entries).await else { return true };
+            let Err(cause) = self.store.append(entries).await else {
+                self.shared.note(ENTRIES, None);
+                return true;
+            };
             measure::audit_waits();
             if wait == FIRST_WAIT {
                 let n = entries.len();
@@ -226,6 +275,7 @@ impl Work {
                     "the audit log takes nothing, requests fail"
                 );
             }
+            self.shared.note(ENTRIES, Some(cause));
             // one more attempt after the stop
             if was_stopped {
                 return false;

@@ -2,10 +2,12 @@
 
 use crate::{Checkpoints, Error};
 use async_trait::async_trait;
+use disk::private;
 use model::{WriterId, audit::Checkpoint};
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -24,7 +26,7 @@ impl FolderCheckpoints {
     /// Checkpoints in a folder, which is made when missing.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, Error> {
         let dir: PathBuf = dir.into();
-        fs::create_dir_all(&dir).map_err(|cause| failed(&dir, &cause))?;
+        private::create_dir_all(&dir).and_then(|()| private::tighten(&dir)).map_err(|cause| failed(&dir, &cause))?;
         Ok(Self { dir: dir.into() })
     }
 
@@ -68,11 +70,22 @@ impl Checkpoints for FolderCheckpoints {
     async fn kept(&self) -> Result<Vec<Checkpoint>, Error> {
         self.blocking(Self::read_all).await
     }
+
+    async fn try_keeping(&self) -> Result<(), Error> {
+        self.blocking(|this| {
+            let path = this.dir.join("try");
+            // as much as a line, really on the disk
+            let tried = add(&this.dir, &path, &"0".repeat(MAX_LINE as usize));
+            let gone = fs::remove_file(&path);
+            tried.and(gone).map_err(|cause| failed(&path, &cause))
+        })
+        .await
+    }
 }
 
 /// Adds a line, on disk when it returns.
 fn add(dir: &Path, path: &Path, line: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
     drop_torn_line(&mut file)?;
     file.write_all(line.as_bytes())?;
     file.sync_all()?;

@@ -4,8 +4,12 @@
 //! batch and the journal was synced to disk; one sync serves all the calls that wait for it. Of two versions of a
 //! row the one received later stands, of equal ones the larger bytes. Reads see a snapshot.
 //!
-//! After a failed write or sync the engine refuses everything (`Unavailable`) until it is opened anew: what the
-//! disk holds is then unknown.
+//! After a failed write or sync the engine refuses everything (`Unavailable`, [`Store::failed`]) until it is opened anew:
+//! what the disk holds is then unknown. So that a full disk is none of that, nothing is written when less than a reserve
+//! is free ([`Error::NoSpace`]); the audit log may use most of the reserve, for without it nothing can be read.
+//!
+//! Its files are read before the engine opens them, and what was durable must be in them (crate `disk`). With the rows
+//! stands how far the log was read for them ([`Append::append_through`]), so that a log that was read further is noticed.
 //!
 //! Measured with `examples/measure.rs` on two cores that other work kept busy (load 4), 1,000,000 rows in calls of
 //! 2,000: 280,000 rows/s of 60 B, 220,000 of 200 B; 3.2 us of CPU a row, and half as much in the engine's own
@@ -22,6 +26,7 @@ mod keys;
 mod open;
 mod registry;
 mod seal;
+mod through;
 
 use crate::{
     Append, Error, HourData, HourEntry, HourRollups, Order, Place, Positions, Quarantine, Quarantined, Rollups,
@@ -29,18 +34,21 @@ use crate::{
     known::{Hours, Known, merge},
     payload, sheet,
 };
+pub use through::Through;
+
 use async_trait::async_trait;
-use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode, Readable};
+use disk::{Chain, Need, Space};
+use fjall::{Database, Keyspace, OwnedWriteBatch, Readable};
 use model::{DeviceId, HourRange, Nanos, PatientId, Permit, Row, StreamId};
 use seal::Writing;
 use std::{
     path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Instant,
 };
+
+/// Free space that is left alone, or an eighth of a small disk.
+pub const RESERVE_BYTES: u64 = 256 << 20;
 
 /// A store in a folder. Clones share it; the folder is free again when the last one is dropped.
 #[derive(Clone)]
@@ -62,13 +70,12 @@ struct Inner {
     audit_by_time: Keyspace,
     registry_changes: Keyspace,
     profiles: Keyspace,
+    meta: Keyspace,
     known: Known,
     /// Held from reading what is stored to committing what replaces it.
     writing: Mutex<Writing>,
-    /// How many batches were committed.
-    committed: AtomicU64,
-    /// How many of them are on disk; held during a sync.
-    synced: Mutex<u64>,
+    /// Everything is written through it.
+    chain: Chain,
 }
 
 /// One row on its way to disk.
@@ -80,9 +87,21 @@ struct Item {
 impl Store {
     /// Opens the store in a folder, which is made when missing.
     ///
-    /// Fails with [`Error::Config`] when another process holds the folder or a newer version wrote it.
+    /// Fails with [`Error::Config`] when another process holds the folder or a newer version wrote it, and with
+    /// [`Error::Corrupt`], file and byte when its files are not what was written, or something is missing.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
-        Ok(Self { inner: Arc::new(open::open(dir.as_ref())?) })
+        let space = Space::new(dir.as_ref(), RESERVE_BYTES);
+        Self::open_within(dir, space)
+    }
+
+    /// The same, with another reserve of free space.
+    pub fn open_within(dir: impl AsRef<Path>, space: Space) -> Result<Self, Error> {
+        Ok(Self { inner: Arc::new(open::open(dir.as_ref(), space)?) })
+    }
+
+    /// Why nothing can be written any more, if so: the process should end.
+    pub fn failed(&self) -> Option<String> {
+        self.inner.chain.failed().map(str::to_owned)
     }
 
     /// Runs blocking work where it may block.
@@ -104,7 +123,7 @@ impl Inner {
     }
 
     /// Commits the rows that change something and the hours that the index lacks.
-    fn write(&self, mut items: Vec<Item>, missing: &Hours) -> Result<(), Error> {
+    fn write(&self, mut items: Vec<Item>, missing: &Hours, read: &through::Items) -> Result<(), Error> {
         // of versions of one row in one call the larger comes last; ascending keys are also the cheapest to insert
         items.sort_unstable_by(|a, b| (&a.key, &a.value).cmp(&(&b.key, &b.value)));
         let mut batch = OwnedWriteBatch::with_capacity(self.db.clone(), items.len() + missing.len());
@@ -134,6 +153,7 @@ impl Inner {
             }
         }
         let touched = self.unseal(&mut writing, &mut batch, &changed, now)?;
+        read.iter().for_each(|(key, next)| batch.insert(&self.meta, &**key, *next));
         self.commit(batch)?;
         writing.remember(touched, now);
         drop(writing);
@@ -142,21 +162,12 @@ impl Inner {
 
     /// Makes a batch visible, not yet durable. Call it with `writing` held.
     fn commit(&self, batch: OwnedWriteBatch) -> Result<(), Error> {
-        batch.commit().map_err(failed)?;
-        self.committed.fetch_add(1, Ordering::SeqCst);
-        Ok(())
+        self.chain.commit(batch, Need::Data).map_err(on_disk)
     }
 
     /// Returns when everything committed before the call is on disk.
     fn sync(&self) -> Result<(), Error> {
-        let wanted = self.committed.load(Ordering::SeqCst);
-        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        if *synced < wanted {
-            let through = self.committed.load(Ordering::SeqCst);
-            self.db.persist(PersistMode::SyncData).map_err(failed)?;
-            *synced = through;
-        }
-        Ok(())
+        self.chain.sync().map_err(on_disk)
     }
 
     fn hours(&self, patient: PatientId, range: HourRange, order: Order, limit: usize) -> Result<Vec<HourEntry>, Error> {
@@ -198,15 +209,20 @@ impl Inner {
 #[async_trait]
 impl Append for Store {
     async fn append(&self, rows: &[Row]) -> Result<(), Error> {
-        if rows.is_empty() {
-            return Ok(());
+        match rows.is_empty() {
+            true => Ok(()),
+            false => self.append_through(rows, "", &[]).await,
         }
+    }
+
+    async fn append_through(&self, rows: &[Row], topic: &str, read: &[(i32, i64)]) -> Result<(), Error> {
         let started = Instant::now();
+        let read = through::items(topic, read);
         let items = rows.iter().map(|row| Item { key: keys::block(row), value: payload::encode(row) }).collect();
         let missing = self.inner.known.missing(rows);
         let hours = missing.len();
         self.blocking(move |inner| {
-            inner.write(items, &missing)?;
+            inner.write(items, &missing, &read)?;
             inner.known.remember(missing);
             Ok(())
         })
@@ -340,6 +356,17 @@ impl Quarantine for Store {
             inner.change(&place, |stored| Some(Quarantined { replayed_at: Some(at), ..stored? }))
         })
         .await
+    }
+}
+
+/// What is wrong with the folder, in the store's words.
+fn on_disk(error: disk::Error) -> Error {
+    match error {
+        disk::Error::Engine(cause) => failed(cause),
+        disk::Error::Locked(_) => Error::Config("another process holds the store's folder".into()),
+        disk::Error::Damaged(_) => Error::Corrupt(error.to_string()),
+        disk::Error::NoSpace { .. } => Error::NoSpace(error.to_string()),
+        error @ disk::Error::Io { .. } => Error::Unavailable(Box::new(error)),
     }
 }
 

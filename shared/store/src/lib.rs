@@ -42,6 +42,16 @@ use std::time::Duration;
 pub trait Append: Send + Sync {
     /// Makes rows durable, all or (on error) an unknown part of them: call again with the same rows.
     async fn append(&self, rows: &[Row]) -> Result<(), Error>;
+
+    /// The same, noting with the rows how far a topic was read for them and for all before them: the next offset of some
+    /// partitions. A store that lives elsewhere than its log has no use for it.
+    async fn append_through(&self, rows: &[Row], topic: &str, read: &[(i32, i64)]) -> Result<(), Error> {
+        let _ = (topic, read);
+        match rows.is_empty() {
+            true => Ok(()),
+            false => self.append(rows).await,
+        }
+    }
 }
 
 /// The way out; belongs to `query`.
@@ -128,6 +138,18 @@ pub trait Audit: Send + Sync {
     /// Found through an index that is no part of the chains. What it names and the log does not have, or not so, is
     /// counted: one entry that somebody changed must not hide all others.
     async fn search(&self, query: &AuditQuery) -> Result<Found, Error>;
+
+    /// Notes up to which entry a writer's chain was signed: a checkpoint that goes missing is then noticed. A store that
+    /// several nodes share has no use for it, as each keeps its own checkpoints.
+    async fn note_signed(&self, writer: WriterId, sequence: u64) -> Result<(), Error> {
+        let _ = (writer, sequence);
+        Ok(())
+    }
+
+    /// What was noted.
+    async fn signed(&self) -> Result<Vec<(WriterId, u64)>, Error> {
+        Ok(Vec::new())
+    }
 }
 
 /// What was changed of people, devices and what ties them, in one order; belongs to `registry`, and is followed by all.
@@ -290,6 +312,9 @@ pub enum Error {
     /// What is in the store cannot be read.
     #[error("the store holds bytes that it should not: {0}")]
     Corrupt(String),
+    /// The disk is full; nothing was written, and reading goes on.
+    #[error("the store takes nothing: {0}")]
+    NoSpace(String),
     /// The settings or the schema are wrong.
     #[error("store settings: {0}")]
     Config(String),

@@ -23,6 +23,8 @@ mod fixture;
 mod registry;
 #[path = "contract/sealing.rs"]
 mod sealing;
+#[path = "contract/space.rs"]
+mod space;
 
 /// All cases.
 mod all {

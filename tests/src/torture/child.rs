@@ -88,6 +88,24 @@ impl Child {
         Ok(())
     }
 
+    /// Waits until it says that it is ready; `false` when it ended instead.
+    pub async fn ready_or_ended(&mut self) -> anyhow::Result<bool> {
+        let deadline = Instant::now() + READY_LIMIT;
+        while !matches!(self.get("/ready").await, Ok((200, _))) {
+            if self.process.try_wait()?.is_some() {
+                return Ok(false);
+            }
+            anyhow::ensure!(
+                Instant::now() < deadline,
+                "{} neither ends nor is ready:\n{}",
+                self.spec.name,
+                self.tail()
+            );
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(true)
+    }
+
     /// SIGKILL.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         if self.process.try_wait()?.is_some() {

@@ -77,6 +77,17 @@ impl Ward {
         Child::start(Spec { name: name.to_owned(), binary: self.binary.clone(), arguments, grpc, http, log })
     }
 
+    /// Where its processes keep everything.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Runs a command to its end, with the settings of its processes.
+    pub async fn wardline(&self, command: &[&str], group: &str) -> anyhow::Result<std::process::Output> {
+        let mut process = Command::new(&self.binary);
+        Ok(process.args(command).args(self.flags(group)).kill_on_drop(true).output().await?)
+    }
+
     fn flags(&self, group: &str) -> Vec<String> {
         let mut settings = self.engines.settings();
         settings.push(format!("data.dir={}", self.dir.path().join("data").display()));

@@ -119,16 +119,18 @@ fn read(
         let n_left = ready.len() - n_served;
         let share_records = (max_records - out.len()).div_ceil(n_left);
         let share_bytes = max_bytes.saturating_sub(bytes).div_ceil(n_left);
-        let (mut n_taken, mut taken_bytes) = (0, 0);
+        let (mut n_taken, mut taken_bytes, mut is_there) = (0, 0, false);
         'partition: for chunk in chunks(&segments, partition, at[partition]..ends[partition]) {
             let (mut offset, mut records) = chunk?;
             while let Some(record) = chunk::pop(&mut records) {
                 let payload = record?;
                 if offset >= at[partition] {
+                    is_there = true;
                     let full = taken_bytes + payload.len() > share_bytes && !out.is_empty();
                     if full || n_taken == share_records {
                         break 'partition;
                     }
+                    missing(partition, at[partition]..offset);
                     (n_taken, taken_bytes) = (n_taken + 1, taken_bytes + payload.len());
                     out.push(Delivery { partition: Partition(partition as i32), offset, payload });
                     at[partition] = offset + 1;
@@ -136,9 +138,21 @@ fn read(
                 offset += 1;
             }
         }
+        if !is_there {
+            missing(partition, at[partition]..ends[partition]);
+            at[partition] = ends[partition];
+        }
         bytes += taken_bytes;
     }
     Ok((out, at))
+}
+
+/// Says that records are missing that a repair gave up; reading goes on behind them.
+fn missing(partition: usize, offsets: Range<i64>) {
+    if !offsets.is_empty() {
+        let (from, to) = (offsets.start, offsets.end);
+        tracing::error!(partition, from, to, "records are missing in the log");
+    }
 }
 
 /// The chunks that hold `offsets` of a partition, with the offset of their first record, ascending.

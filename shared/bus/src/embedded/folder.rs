@@ -1,16 +1,19 @@
 //! The folder that a log lives in: one process at a time, and never a folder that is something else.
 //!
 //! `lock` is held while the log is open; `log` is the database; `new` is one being made, which becomes `log` by
-//! a rename, so that a process that dies while making one leaves nothing half-made behind.
+//! a rename, so that a process that dies while making one leaves nothing half-made behind. Beside `log` lies what must be
+//! in it; beside the folder itself, that there was one.
 
 use super::{
     Settings,
     layout::{self, SegmentEntry},
+    on_disk,
     segments::Segment,
     unreadable, unwritable,
     writing::now_ms,
 };
 use crate::Error;
+use disk::{Chain, Manifest, Space, private};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use std::{
     fs::{self, File, TryLockError},
@@ -30,19 +33,33 @@ const CACHE_BYTES: u64 = 8 << 20;
 pub(super) struct Folder {
     pub database: Database,
     pub meta: Keyspace,
+    /// Everything is written through it.
+    pub chain: Chain,
     /// Unlocked when dropped: after the database.
     _lock: File,
 }
 
 /// Opens the log in `dir`, making it if there is none.
-pub(super) fn open(dir: &Path, settings: &Settings) -> Result<Folder, Error> {
+pub(super) fn open(dir: &Path, settings: &Settings, space: Space) -> Result<Folder, Error> {
     refuse_foreign(dir)?;
-    fs::create_dir_all(dir).map_err(io_error)?;
-    let lock = lock(dir)?;
     let path = dir.join(DATABASE);
-    if !path.try_exists().map_err(io_error)? {
-        make(dir, settings)?;
+    let was_made = Manifest::read(dir).map_err(on_disk)?.is_some();
+    let is_there = path.try_exists().map_err(io_error)?;
+    if was_made && !is_there {
+        let path = path.display();
+        return Err(Error::Fatal(format!(
+            "damaged: {path}: the folder is missing; `wardline repair` begins a new one"
+        )));
     }
+    private::create_dir_all(dir).map_err(io_error)?;
+    let lock = lock(dir)?;
+    // where there is a manifest there was a log: it is not made anew
+    let mut found = disk::check(&path, false).map_err(on_disk)?;
+    if !is_there {
+        make(dir, settings)?;
+        found = disk::check(&path, false).map_err(on_disk)?;
+    }
+    private::tighten(dir).map_err(io_error)?;
     let (database, meta) = database(&path)?;
     let stored = meta.get(layout::PARTITIONS).map_err(unreadable)?;
     let Some(partitions) = stored.as_deref().and_then(|v| Some(u16::from_be_bytes(v.try_into().ok()?))) else {
@@ -54,7 +71,11 @@ pub(super) fn open(dir: &Path, settings: &Settings) -> Result<Folder, Error> {
             settings.partitions
         )));
     }
-    Ok(Folder { database, meta, _lock: lock })
+    let chain = Chain::open(&path, database.clone(), meta.clone(), &[&meta], &found, space).map_err(on_disk)?;
+    if !was_made {
+        Manifest::default().write(dir).map_err(on_disk)?;
+    }
+    Ok(Folder { database, meta, chain, _lock: lock })
 }
 
 fn make(dir: &Path, settings: &Settings) -> Result<(), Error> {
@@ -100,7 +121,9 @@ fn refuse_foreign(dir: &Path) -> Result<(), Error> {
     };
     for entry in entries {
         let name = entry.map_err(io_error)?.file_name();
-        if ![LOCK, DATABASE, UNFINISHED].iter().any(|ours| name == *ours) {
+        let kept = format!("{DATABASE}.");
+        let is_ours = [LOCK, DATABASE, UNFINISHED].iter().any(|ours| name == *ours);
+        if !is_ours && !name.to_str().is_some_and(|name| name.starts_with(&kept)) {
             return Err(Error::Config(format!("{} holds something that is not a log", dir.display())));
         }
     }

@@ -1,8 +1,8 @@
 //! Forgetting: records that every group has committed and that are older, or further back, than the log keeps.
 
-use super::{layout, segments::Segment, shared::Shared, unwritable, writing::now_ms};
+use super::{folder::Folder, layout, on_disk, segments::Segment, shared::Shared, unwritable, writing::now_ms};
 use crate::Error;
-use fjall::PersistMode;
+use disk::Need;
 use std::{
     sync::{PoisonError, atomic::Ordering, mpsc},
     time::Duration,
@@ -29,12 +29,14 @@ pub(super) fn trim(shared: &Shared) -> Result<u64, Error> {
     while let [first, next, ..] = &shared.segments()[..]
         && may_go(shared, next)
     {
-        let mut batch = shared.folder.database.batch().durability(Some(PersistMode::SyncData));
-        batch.remove(&shared.folder.meta, layout::segment(first.number));
-        batch.commit().map_err(unwritable)?;
+        let Folder { database, meta, chain, .. } = &shared.folder;
+        let mut batch = database.batch();
+        batch.remove(meta, layout::segment(first.number));
+        chain.commit(batch, Need::Asked).and_then(|()| chain.sync()).map_err(on_disk)?;
         // A reader that is in the middle of it keeps its files until it is done.
         shared.change_segments(|segments| drop(segments.remove(0)));
-        shared.folder.database.delete_keyspace(first.records.clone()).map_err(unwritable)?;
+        chain.forget(&first.records).map_err(on_disk)?;
+        database.delete_keyspace(first.records.clone()).map_err(unwritable)?;
         n_trimmed += next.starts.iter().zip(&first.starts).map(|(next, first)| (next - first) as u64).sum::<u64>();
     }
     metrics::counter!("wardline_log_trimmed_total").increment(n_trimmed);

@@ -2,7 +2,7 @@
 //! own. New records go into the last one; forgetting is dropping the first one, which costs nothing, where removing
 //! records one by one would cost as much as writing them and make fjall rewrite what it keeps.
 
-use super::{Settings, layout, unreadable};
+use super::{Settings, folder::Folder, layout, on_disk, unreadable};
 use crate::Error;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, compaction::Leveled, config};
 use std::{ops::Range, sync::Arc};
@@ -56,17 +56,21 @@ impl Segment {
 pub(super) type Segments = Arc<Vec<Segment>>;
 
 /// Reads back what the folder holds, dropping segments of which only the keyspace is left.
-pub(super) fn recover(database: &Database, meta: &Keyspace, partitions: usize) -> Result<Vec<Segment>, Error> {
+pub(super) fn recover(folder: &Folder, partitions: usize) -> Result<Vec<Segment>, Error> {
+    let Folder { database, meta, chain, .. } = folder;
     let mut segments = Vec::new();
     for entry in layout::segments(meta)? {
         if entry.starts.len() != partitions || !database.keyspace_exists(&name(entry.number)) {
             return Err(Error::Fatal(format!("segment {} of the log is damaged", entry.number)));
         }
-        segments.push(Segment::open(database, entry).map_err(unreadable)?);
+        let segment = Segment::open(database, entry).map_err(unreadable)?;
+        chain.keep(&segment.records).map_err(on_disk)?;
+        segments.push(segment);
     }
     let first = segments.first().map_or(0, |segment: &Segment| segment.number);
     for number in (0..first).rev().take_while(|number| database.keyspace_exists(&name(*number))) {
         let left = database.keyspace(&name(number), options).map_err(unreadable)?;
+        chain.forget(&left).map_err(on_disk)?;
         database.delete_keyspace(left).map_err(unreadable)?;
     }
     Ok(segments)

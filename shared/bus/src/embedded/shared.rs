@@ -3,12 +3,13 @@
 use super::{
     Settings, chunk,
     folder::Folder,
-    layout,
+    layout, on_disk,
     segments::{self, Segment, Segments},
-    unreadable, unwritable,
+    unreadable,
 };
 use crate::{Commits, Error};
-use fjall::{Guard, PersistMode};
+use disk::Need;
+use fjall::Guard;
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{
@@ -44,22 +45,41 @@ struct Groups {
     reading: HashSet<String>,
 }
 
+/// The next offset of each partition.
+fn ends(segments: &[Segment]) -> Result<Vec<i64>, Error> {
+    let Some(last) = segments.last() else { return Err(Error::Fatal("the log has no segment".into())) };
+    let end = |(partition, &start): (usize, &i64)| {
+        let range = layout::record(partition, 0)..=layout::record(partition, i64::MAX);
+        let chunk = last.records.range(range).next_back().map(Guard::into_inner).transpose().map_err(unreadable)?;
+        match chunk {
+            Some((key, records)) => Ok(layout::offset(&key)? + chunk::count(&records)?),
+            None => Ok(start),
+        }
+    };
+    last.starts.iter().enumerate().map(end).collect()
+}
+
+/// Lowers positions that are behind the log's end; says which.
+pub(super) fn forgive(folder: &Folder, partitions: usize) -> Result<Vec<String>, Error> {
+    let ends = ends(&segments::recover(folder, partitions)?)?;
+    let mut batch = folder.database.batch();
+    let mut said = Vec::new();
+    for (name, partition, next) in layout::positions(&folder.meta)? {
+        if let Some(end) = ends.get(partition).filter(|end| next > **end) {
+            said.push(format!("records {end} to {next} of partition {partition} are lost; {name} had read them"));
+            batch.insert(&folder.meta, layout::position(&name, partition), end.to_be_bytes());
+        }
+    }
+    folder.chain.commit(batch, Need::Asked).and_then(|()| folder.chain.sync()).map_err(on_disk)?;
+    Ok(said)
+}
+
 impl Shared {
     /// Recovers the state of an open folder.
     pub(super) fn recover(folder: Folder, settings: Settings) -> Result<Self, Error> {
         let partitions = usize::from(settings.partitions);
-        let segments = segments::recover(&folder.database, &folder.meta, partitions)?;
-        let Some(last) = segments.last() else { return Err(Error::Fatal("the log has no segment".into())) };
-        let mut ends = Vec::new();
-        for (partition, &start) in last.starts.iter().enumerate() {
-            let range = layout::record(partition, 0)..=layout::record(partition, i64::MAX);
-            let chunk = last.records.range(range).next_back().map(Guard::into_inner).transpose().map_err(unreadable)?;
-            let end = match chunk {
-                Some((key, records)) => layout::offset(&key)? + chunk::count(&records)?,
-                None => start,
-            };
-            ends.push(AtomicI64::new(end));
-        }
+        let segments = segments::recover(&folder, partitions)?;
+        let ends: Vec<_> = ends(&segments)?.into_iter().map(AtomicI64::new).collect();
         let mut groups = Groups::default();
         for (name, partition, next) in layout::positions(&folder.meta)? {
             let end = ends.get(partition).map_or(0, |end| end.load(Ordering::Relaxed));
@@ -187,11 +207,26 @@ impl Shared {
         Ok(())
     }
 
+    /// Takes positions back, no further than what is kept.
+    pub(super) fn rewind(&self, group: &str, next: &[i64]) -> Result<(), Error> {
+        let mut groups = self.groups();
+        let lows = self.lows();
+        let Some(committed) = groups.committed.get_mut(group) else { return Ok(()) };
+        let back: Vec<_> = committed.iter().zip(next).map(|(now, next)| *now.min(next)).collect();
+        let back: Vec<_> =
+            back.iter().zip(&lows).zip(&*committed).map(|((b, low), now)| *b.max(low).min(now)).collect();
+        self.write_positions(group, back.iter().copied().enumerate())?;
+        *committed = back;
+        Ok(())
+    }
+
     fn write_positions(&self, group: &str, positions: impl Iterator<Item = (usize, i64)>) -> Result<(), Error> {
-        let mut batch = self.folder.database.batch().durability(Some(PersistMode::SyncData));
+        let Folder { database, meta, chain, .. } = &self.folder;
+        let mut batch = database.batch();
         for (partition, next) in positions {
-            batch.insert(&self.folder.meta, layout::position(group, partition), next.to_be_bytes());
+            batch.insert(meta, layout::position(group, partition), next.to_be_bytes());
         }
-        batch.commit().map_err(unwritable)
+        // a group that cannot commit reads again and again
+        chain.commit(batch, Need::Audit).and_then(|()| chain.sync()).map_err(on_disk)
     }
 }

@@ -7,7 +7,8 @@ use super::{
     shared::Shared,
 };
 use bytes::Bytes;
-use fjall::{OwnedWriteBatch, PersistMode};
+use disk::Need;
+use fjall::OwnedWriteBatch;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -17,8 +18,32 @@ use tokio::sync::{mpsc, oneshot};
 /// Records in one batch at most; its bytes are bounded by the bytes in flight.
 pub(super) const MAX_GROUP_RECORDS: usize = 16_384;
 
-/// What became of a record; the reason is shared by all records of a batch.
-pub(super) type Outcome = Result<(), Arc<str>>;
+/// What became of a record.
+pub(super) type Outcome = Result<(), Refusal>;
+
+/// Why a record was not written; shared by all records of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Nothing was: the disk is full.
+    NoSpace(Arc<str>),
+    /// What the disk holds is not known: nothing more is taken.
+    Failed(Arc<str>),
+}
+
+impl From<disk::Error> for Refusal {
+    fn from(error: disk::Error) -> Self {
+        match error {
+            disk::Error::NoSpace { .. } => Self::NoSpace(error.to_string().into()),
+            error => Self::Failed(error.to_string().into()),
+        }
+    }
+}
+
+impl From<fjall::Error> for Refusal {
+    fn from(error: fjall::Error) -> Self {
+        Self::Failed(error.to_string().into())
+    }
+}
 
 /// A record that waits to be written.
 pub(super) struct Pending {
@@ -50,11 +75,7 @@ impl Drop for Ended<'_> {
 }
 
 /// The loop, apart from what writing means.
-fn drain<E: std::error::Error>(
-    shared: &Shared,
-    mut queue: mpsc::Receiver<Pending>,
-    mut write: impl FnMut(&[Pending]) -> Result<(), E>,
-) {
+fn drain(shared: &Shared, mut queue: mpsc::Receiver<Pending>, mut write: impl FnMut(&[Pending]) -> Outcome) {
     let seconds = metrics::histogram!("wardline_log_publish_seconds");
     let n_records = metrics::counter!("wardline_log_records_total");
     let n_bytes = metrics::counter!("wardline_log_bytes_total");
@@ -62,12 +83,14 @@ fn drain<E: std::error::Error>(
     let mut group = Vec::with_capacity(MAX_GROUP_RECORDS);
     while queue.blocking_recv_many(&mut group, MAX_GROUP_RECORDS) > 0 {
         let outcome: Outcome = match shared.fatal() {
-            Some(reason) => Err(reason.into()),
-            None => write(&group).map_err(|error| {
-                shared.fail(error.to_string());
-                error.to_string().into()
-            }),
+            Some(reason) => Err(Refusal::Failed(reason.into())),
+            None => write(&group),
         };
+        if let Err(Refusal::Failed(reason)) = &outcome
+            && shared.fatal().is_none()
+        {
+            shared.fail(reason.to_string());
+        }
         match &outcome {
             Ok(()) => {
                 n_records.increment(group.len() as u64);
@@ -117,15 +140,18 @@ impl<'a> Writer<'a> {
     }
 
     /// One batch, one fsync; then the records are there for subscribers.
-    fn write(&mut self, group: &[Pending]) -> Result<(), fjall::Error> {
+    fn write(&mut self, group: &[Pending]) -> Outcome {
         let folder = &self.shared.folder;
-        let mut batch = folder.database.batch().durability(Some(PersistMode::SyncData));
+        // before anything is counted
+        folder.chain.space().check(Need::Data)?;
+        let mut batch = folder.database.batch();
         let now_ms = now_ms();
         if self.segment.is_over(&self.shared.settings, now_ms, self.bytes) {
             let (number, starts) = (self.segment.number + 1, self.ends.clone());
             let entry = SegmentEntry { number, since_ms: now_ms, bytes: self.bytes, starts };
             batch.insert(&folder.meta, layout::segment(number), entry.value());
             self.segment = Segment::open(&folder.database, entry)?;
+            folder.chain.keep(&self.segment.records)?;
             // Before its first record is durable: readers go no further than what is.
             self.shared.change_segments(|segments| segments.push(self.segment.clone()));
         }
@@ -143,7 +169,8 @@ impl<'a> Writer<'a> {
             self.close_chunk(&mut batch, partition);
         }
         batch.insert(&folder.meta, layout::BYTES, self.bytes.to_be_bytes());
-        batch.commit()?;
+        folder.chain.commit(batch, Need::Asked)?;
+        folder.chain.sync()?;
         self.shared.bytes.store(self.bytes, Ordering::Release);
         self.shared.advance(&self.ends, group.len() as u64);
         Ok(())
@@ -168,7 +195,7 @@ mod tests {
     use super::*;
     use crate::embedded::{Settings, folder};
     use futures::FutureExt;
-    use std::{io, sync::mpsc as sync_mpsc, thread};
+    use std::{sync::mpsc as sync_mpsc, thread};
 
     fn pending(cost_bytes: u32) -> (Pending, oneshot::Receiver<Outcome>) {
         let (receipt, outcome) = oneshot::channel();
@@ -177,7 +204,8 @@ mod tests {
 
     fn shared(dir: &std::path::Path) -> Arc<Shared> {
         let settings = Settings { max_in_flight_bytes: 1000, ..Settings::default() };
-        let shared = Shared::recover(folder::open(dir, &settings).unwrap(), settings).unwrap();
+        let space = disk::Space::new(dir, 0);
+        let shared = Shared::recover(folder::open(&dir.join("log"), &settings, space).unwrap(), settings).unwrap();
         Arc::new(shared)
     }
 
@@ -187,7 +215,7 @@ mod tests {
         let shared = shared(dir.path());
         let (queue, waiting) = mpsc::channel(10);
         let (begun, begins) = sync_mpsc::channel();
-        let (go, goes) = sync_mpsc::channel::<io::Result<()>>();
+        let (go, goes) = sync_mpsc::channel::<Outcome>();
         let drained = shared.clone();
         let writing = thread::spawn(move || {
             drain(&drained, waiting, |group| {
@@ -212,7 +240,7 @@ mod tests {
         begins.recv().unwrap();
         let (record, third) = pending(100);
         publish(record).await;
-        go.send(Err(io::Error::other("the disk is gone"))).unwrap();
+        go.send(Err(Refusal::Failed("the disk is gone".into()))).unwrap();
         assert!(second.await.unwrap().is_err());
         // Nothing is written after a failure: nobody would know what is on the disk.
         assert!(third.await.unwrap().is_err());

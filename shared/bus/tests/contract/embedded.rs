@@ -10,9 +10,12 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{BufRead, BufReader, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tempfile::TempDir;
@@ -40,7 +43,7 @@ impl Bench for Embedded {
     async fn start(max_in_flight_bytes: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings { partitions: PARTITIONS, max_in_flight_bytes, ..Settings::default() };
-        Self { log: Some(Log::open(folder.path(), settings.clone()).unwrap()), folder, settings }
+        Self { log: Some(Log::open(&folder.path().join("log"), settings.clone()).unwrap()), folder, settings }
     }
 
     fn publisher(&self) -> Arc<dyn Publish> {
@@ -53,9 +56,16 @@ impl Bench for Embedded {
 
     async fn reopen(mut self) -> Self {
         self.log = None;
-        self.log = Some(Log::open(self.folder.path(), self.settings.clone()).unwrap());
+        self.log = Some(Log::open(&self.folder.path().join("log"), self.settings.clone()).unwrap());
         self
     }
+}
+
+/// The log's folder: beside it lies what must be in it.
+fn inside(folder: &TempDir) -> PathBuf {
+    let dir = folder.path().join("log");
+    fs::create_dir_all(&dir).unwrap();
+    dir
 }
 
 fn open(folder: &Path, settings: Settings) -> Result<Log, Error> {
@@ -69,47 +79,86 @@ fn is_config(error: Option<Error>, part: &str) -> bool {
 #[test]
 fn a_folder_in_use_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let log = open(folder.path(), Settings::default()).unwrap();
-    assert!(is_config(open(folder.path(), Settings::default()).err(), "open already"));
+    let log = open(&inside(&folder), Settings::default()).unwrap();
+    assert!(is_config(open(&inside(&folder), Settings::default()).err(), "open already"));
     drop(log);
-    open(folder.path(), Settings::default()).unwrap();
+    open(&inside(&folder), Settings::default()).unwrap();
 }
 
 #[test]
 fn a_foreign_folder_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("thesis.txt"), "years of work").unwrap();
-    assert!(is_config(open(folder.path(), Settings::default()).err(), "not a log"));
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    assert!(is_config(open(&folder.path().join("thesis.txt"), Settings::default()).err(), "not a folder"));
+    fs::write(inside(&folder).join("thesis.txt"), "years of work").unwrap();
+    assert!(is_config(open(&inside(&folder), Settings::default()).err(), "not a log"));
+    assert_eq!(fs::read_dir(inside(&folder)).unwrap().count(), 1);
+    assert!(is_config(open(&inside(&folder).join("thesis.txt"), Settings::default()).err(), "not a folder"));
 }
 
 #[test]
 fn a_log_that_was_not_finished_is_made_again() {
     let folder = tempfile::tempdir().unwrap();
-    fs::create_dir(folder.path().join("new")).unwrap();
-    fs::write(folder.path().join("new/0.jnl"), "").unwrap();
-    open(folder.path(), Settings::default()).unwrap();
+    fs::create_dir(inside(&folder).join("new")).unwrap();
+    fs::write(inside(&folder).join("new/0.jnl"), "").unwrap();
+    open(&inside(&folder), Settings::default()).unwrap();
 }
 
 #[test]
 fn damaged_files_are_not_taken_for_an_empty_log() {
     let folder = tempfile::tempdir().unwrap();
-    drop(open(folder.path(), Settings::default()).unwrap());
-    fs::write(folder.path().join("log/version"), "nonsense").unwrap();
-    assert!(matches!(open(folder.path(), Settings::default()).err(), Some(Error::Fatal(_))));
-    fs::remove_file(folder.path().join("log/version")).unwrap();
-    assert!(open(folder.path(), Settings::default()).is_err());
+    drop(open(&inside(&folder), Settings::default()).unwrap());
+    fs::write(inside(&folder).join("log/version"), "nonsense").unwrap();
+    assert!(matches!(open(&inside(&folder), Settings::default()).err(), Some(Error::Fatal(_))));
+    fs::remove_file(inside(&folder).join("log/version")).unwrap();
+    assert!(open(&inside(&folder), Settings::default()).is_err());
+}
+
+#[tokio::test]
+async fn a_missing_folder_is_not_taken_for_an_empty_log_and_a_flipped_byte_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(&inside(&folder), Settings::default()).unwrap();
+    publish_all(&log, (0..9).map(|n| record(n, format!("record {n}")))).await;
+    drop(log);
+    let journal = inside(&folder).join("log/0.jnl");
+    let mut bytes = fs::read(&journal).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[used / 2] ^= 1;
+    fs::write(&journal, &bytes).unwrap();
+    let refused = open(&inside(&folder), Settings::default()).err();
+    assert!(matches!(&refused, Some(Error::Fatal(why)) if why.contains("log/0.jnl at byte ")), "{refused:?}");
+    fs::remove_dir_all(inside(&folder)).unwrap();
+    let refused = open(&inside(&folder), Settings::default()).err();
+    assert!(matches!(&refused, Some(Error::Fatal(why)) if why.contains("missing")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_records_with_the_reason_and_is_read_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let free = Arc::new(AtomicU64::new(1 << 30));
+    let asked = free.clone();
+    let measure = move |_: &Path| Ok(disk::Room { free_bytes: asked.load(Ordering::SeqCst), total_bytes: 1 << 40 });
+    let dir = inside(&folder);
+    let space = disk::Space::measured(&dir, 1 << 20, Arc::new(measure));
+    let log = Log::open_within(&dir, Settings::default(), space).unwrap();
+    let mut consumer = log.subscribe("readers").unwrap();
+    publish_all(&log, [record(1, "record 1")]).await;
+    free.store(0, Ordering::SeqCst);
+    let refused = log.publish(record(1, "record 2")).await.unwrap().await;
+    assert!(matches!(&refused, Err(Error::NoSpace(_))), "{refused:?}");
+    assert_eq!(log.fatal(), None);
+    assert_eq!(read(&mut consumer, 1).await.len(), 1);
+    free.store(1 << 20, Ordering::SeqCst);
+    publish_all(&log, [record(1, "record 3")]).await;
+    assert_eq!(read(&mut consumer, 1).await.len(), 1);
 }
 
 #[test]
 fn wrong_settings_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let refused = |settings| matches!(open(folder.path(), settings).err(), Some(Error::Config(_)));
+    let refused = |settings| matches!(open(&inside(&folder), settings).err(), Some(Error::Config(_)));
     assert!(refused(Settings { partitions: 0, ..Settings::default() }));
     assert!(refused(Settings { max_in_flight_bytes: 1, ..Settings::default() }));
     assert!(refused(Settings { max_in_flight_bytes: usize::MAX, ..Settings::default() }));
-    drop(open(folder.path(), Settings::default()).unwrap());
+    drop(open(&inside(&folder), Settings::default()).unwrap());
     assert!(refused(Settings { partitions: 9, ..Settings::default() }), "their number cannot change");
 }
 
@@ -151,7 +200,7 @@ async fn fill(log: &Log, from: usize, n_records: usize) {
 async fn trimming_takes_what_all_groups_have_committed_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings { partitions: 2, retention_bytes: 100_000, ..Settings::default() };
-    let log = open(folder.path(), settings.clone()).unwrap();
+    let log = open(&inside(&folder), settings.clone()).unwrap();
     fill(&log, 0, 100).await;
     assert_eq!(log.trim().unwrap(), 0, "no group has read anything");
     let mut writer = log.subscribe("writer").unwrap();
@@ -177,7 +226,7 @@ async fn trimming_takes_what_all_groups_have_committed_and_nothing_else() {
     assert!(n_more > 0 && n_trimmed + n_more < 100, "the last piece stays");
     drop((writer, alerts, log));
 
-    let log = open(folder.path(), settings).unwrap();
+    let log = open(&inside(&folder), settings).unwrap();
     fill(&log, 100, 1).await;
     let mut writer = log.subscribe("writer").unwrap();
     let next = read(&mut writer, 1).await.remove(0);
@@ -191,7 +240,7 @@ async fn trimming_takes_what_all_groups_have_committed_and_nothing_else() {
 async fn old_records_go_by_age_too() {
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings { partitions: 1, retention_age: Duration::ZERO, ..Settings::default() };
-    let log = open(folder.path(), settings).unwrap();
+    let log = open(&inside(&folder), settings).unwrap();
     fill(&log, 0, 10).await;
     let mut writer = log.subscribe("writer").unwrap();
     let mut all = Commits::default();
@@ -236,7 +285,7 @@ async fn what_was_durable_survives_a_kill() {
     for round in 1..=5 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "embedded::publish_until_killed", "--ignored", "--nocapture"])
-            .env(CHILD, folder.path())
+            .env(CHILD, inside(&folder))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -252,7 +301,7 @@ async fn what_was_durable_survives_a_kill() {
         rest.pop();
         durable.extend(rest.iter().filter_map(|line| of(line)));
     }
-    let log = open(folder.path(), Settings::default()).unwrap();
+    let log = open(&inside(&folder), Settings::default()).unwrap();
     let mut reader = log.subscribe("judge").unwrap();
     let mut found = BTreeSet::new();
     let n_records = reader.lag().await.unwrap() as usize;

@@ -2,13 +2,17 @@
 //!
 //! Entries and what the indexes say of them are one batch, and synced before `append` returns.
 
-use super::{Inner, Store, failed, keys};
+use super::{Inner, Store, failed, keys, on_disk};
 use crate::{Audit, AuditQuery, Error, Found, audit::Indexed, measure};
 use async_trait::async_trait;
 use bytes::Bytes;
+use disk::Need;
 use fjall::{Readable, Snapshot};
 use model::{WriterId, audit::Entry};
 use std::time::Instant;
+
+/// Before a writer's id, in `meta`: up to which entry its chain was signed.
+const SIGNED: &[u8] = b"signed/";
 
 #[async_trait]
 impl Audit for Store {
@@ -39,6 +43,30 @@ impl Audit for Store {
         self.blocking(Inner::audit_writers).await
     }
 
+    async fn note_signed(&self, writer: WriterId, sequence: u64) -> Result<(), Error> {
+        self.blocking(move |inner| {
+            let mut batch = inner.db.batch();
+            let key = [SIGNED, writer.as_bytes()].concat();
+            batch.insert(&inner.meta, key, sequence.to_be_bytes());
+            inner.chain.commit(batch, Need::Audit).map_err(on_disk)?;
+            inner.sync()
+        })
+        .await
+    }
+
+    async fn signed(&self) -> Result<Vec<(WriterId, u64)>, Error> {
+        self.blocking(|inner| {
+            let one = |guard: fjall::Guard| {
+                let (key, value) = guard.into_inner().map_err(failed)?;
+                let writer = key.last_chunk().map(|bytes| WriterId::from_bytes(*bytes));
+                let sequence = value.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+                writer.zip(sequence).ok_or_else(|| Error::Corrupt("what was signed of the audit log".into()))
+            };
+            inner.meta.prefix(SIGNED).map(one).collect()
+        })
+        .await
+    }
+
     async fn search(&self, query: &AuditQuery) -> Result<Found, Error> {
         let query = *query;
         self.blocking(move |inner| inner.search_audit(&query)).await
@@ -58,7 +86,7 @@ impl Inner {
             }
         }
         let writing = self.writing();
-        self.commit(batch)?;
+        self.chain.commit(batch, Need::Audit).map_err(on_disk)?;
         drop(writing);
         self.sync()
     }
@@ -125,7 +153,7 @@ mod tests {
     #[tokio::test]
     async fn an_index_that_lies_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path().join("store")).unwrap();
         let mut chain = Chain::new(WriterId::from_bytes([1; 16]));
         store.append(&[chain.append(event(1, 7)), chain.append(event(2, 7))]).await.unwrap();
         let query =

@@ -1,11 +1,12 @@
 //! Opening a folder: making it, refusing one that a newer version wrote, repairing a first start that was cut short.
 
-use super::{Error, Inner, Known, failed, seal::Writing};
-use fjall::{Database, KeyspaceCreateOptions, PersistMode, compaction::Leveled, config};
+use super::{Error, Inner, Known, failed, on_disk, seal::Writing};
+use disk::{Chain, Need, Space, private};
+use fjall::{Database, KeyspaceCreateOptions, compaction::Leveled, config};
 use std::{
     fs::{self, File},
     path::Path,
-    sync::{Arc, Mutex, atomic::AtomicU64},
+    sync::{Arc, Mutex},
 };
 
 /// Version of the keys and values in [`super::keys`], [`crate::payload`] and [`crate::sheet`]. Version 2 added seals,
@@ -32,8 +33,12 @@ const CACHE_BYTES: u64 = 32 << 20;
 /// Journals kept until their rows are in files: bounds the disk they take and the time a start needs to read them.
 const JOURNAL_BYTES: u64 = 128 << 20;
 
-pub(super) fn open(dir: &Path) -> Result<Inner, Error> {
-    clear_unfinished(dir).map_err(|cause| failed(cause.into()))?;
+pub(super) fn open(dir: &Path, space: Space) -> Result<Inner, Error> {
+    let found = disk::check(dir, false).map_err(|cause| at(dir, on_disk(cause)))?;
+    if found.manifest.is_none() {
+        private::create_dir_all(dir).and_then(|()| clear_unfinished(dir)).map_err(|cause| failed(cause.into()))?;
+    }
+    private::tighten(dir).map_err(|cause| failed(cause.into()))?;
     let db = Database::builder(dir)
         .cache_size(CACHE_BYTES)
         .max_journaling_size(JOURNAL_BYTES)
@@ -45,28 +50,48 @@ pub(super) fn open(dir: &Path) -> Result<Inner, Error> {
     if let Some(bytes) = meta.get(SCHEMA_KEY).map_err(failed)? {
         check_schema(&bytes).map_err(|cause| at(dir, cause))?;
     }
-    meta.insert(SCHEMA_KEY, SCHEMA.to_be_bytes()).map_err(failed)?;
-    let inner = Inner {
-        blocks: keyspace("blocks")?,
-        hours: keyspace("hours")?,
-        seals: sized("seals", SEALS_MEMTABLE_BYTES)?,
-        rollups: sized("rollups", SEALS_MEMTABLE_BYTES)?,
-        unsealed: sized("unsealed", SEALS_MEMTABLE_BYTES)?,
-        positions: keyspace("positions")?,
-        quarantine: keyspace("quarantine")?,
-        audit: sized("audit", AUDIT_MEMTABLE_BYTES)?,
-        audit_by_patient: sized("audit_by_patient", AUDIT_MEMTABLE_BYTES)?,
-        audit_by_time: sized("audit_by_time", AUDIT_MEMTABLE_BYTES)?,
-        registry_changes: sized("registry_changes", REGISTRY_MEMTABLE_BYTES)?,
-        profiles: sized("profiles", REGISTRY_MEMTABLE_BYTES)?,
-        known: Known::new(),
-        writing: Mutex::new(Writing::new()),
-        committed: AtomicU64::new(0),
-        synced: Mutex::new(0),
+    let blocks = keyspace("blocks")?;
+    let hours = keyspace("hours")?;
+    let seals = sized("seals", SEALS_MEMTABLE_BYTES)?;
+    let rollups = sized("rollups", SEALS_MEMTABLE_BYTES)?;
+    let unsealed = sized("unsealed", SEALS_MEMTABLE_BYTES)?;
+    let positions = keyspace("positions")?;
+    let quarantine = keyspace("quarantine")?;
+    let audit = sized("audit", AUDIT_MEMTABLE_BYTES)?;
+    let audit_by_patient = sized("audit_by_patient", AUDIT_MEMTABLE_BYTES)?;
+    let audit_by_time = sized("audit_by_time", AUDIT_MEMTABLE_BYTES)?;
+    let registry_changes = sized("registry_changes", REGISTRY_MEMTABLE_BYTES)?;
+    let profiles = sized("profiles", REGISTRY_MEMTABLE_BYTES)?;
+    let all = [
+        [&meta, &blocks, &hours, &seals, &rollups, &unsealed, &positions],
+        [&quarantine, &audit, &audit_by_patient, &audit_by_time, &registry_changes, &profiles, &meta],
+    ];
+    let chain = Chain::open(dir, db.clone(), meta.clone(), all.as_flattened(), &found, space).map_err(on_disk)?;
+    if meta.get(SCHEMA_KEY).map_err(failed)?.is_none_or(|stored| *stored != SCHEMA.to_be_bytes()) {
+        let mut batch = db.batch();
+        batch.insert(&meta, SCHEMA_KEY, SCHEMA.to_be_bytes());
+        chain.commit(batch, Need::Asked).and_then(|()| chain.sync()).map_err(on_disk)?;
+    }
+    let (known, writing) = (Known::new(), Mutex::new(Writing::new()));
+    Ok(Inner {
         db,
-    };
-    inner.db.persist(PersistMode::SyncAll).map_err(failed)?;
-    Ok(inner)
+        blocks,
+        hours,
+        seals,
+        rollups,
+        unsealed,
+        positions,
+        quarantine,
+        audit,
+        audit_by_patient,
+        audit_by_time,
+        registry_changes,
+        profiles,
+        meta,
+        known,
+        writing,
+        chain,
+    })
 }
 
 /// Of a new folder: one that exists keeps those it was made with.
@@ -141,30 +166,30 @@ mod tests {
     #[test]
     fn a_folder_in_use_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let held = Store::open(dir.path()).unwrap();
-        assert!(message(Store::open(dir.path())).contains("another process holds"));
+        let held = Store::open(dir.path().join("store")).unwrap();
+        assert!(message(Store::open(dir.path().join("store"))).contains("another process holds"));
         drop(held);
-        Store::open(dir.path()).unwrap();
+        Store::open(dir.path().join("store")).unwrap();
     }
 
     #[test]
     fn a_newer_schema_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path().join("store")).unwrap();
         let meta = store.inner.db.keyspace("meta", KeyspaceCreateOptions::default).unwrap();
         meta.insert(SCHEMA_KEY, (SCHEMA + 1).to_be_bytes()).unwrap();
         drop((meta, store));
-        assert!(message(Store::open(dir.path())).contains("newer version"));
+        assert!(message(Store::open(dir.path().join("store"))).contains("newer version"));
     }
 
     #[test]
     fn the_version_before_seals_is_raised() {
         let dir = tempfile::tempdir().unwrap();
         let schema = |store: &Store| store.inner.db.keyspace("meta", KeyspaceCreateOptions::default).unwrap();
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path().join("store")).unwrap();
         schema(&store).insert(SCHEMA_KEY, OLDEST_SCHEMA.to_be_bytes()).unwrap();
         drop(store);
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path().join("store")).unwrap();
         assert_eq!(*schema(&store).get(SCHEMA_KEY).unwrap().unwrap(), SCHEMA.to_be_bytes());
     }
 
@@ -172,11 +197,11 @@ mod tests {
     fn a_first_start_cut_short_does_not_block_the_next() {
         for leftovers in [&["lock"][..], &["lock", "0.jnl"], &["lock", "0.jnl", "version"]] {
             let dir = tempfile::tempdir().unwrap();
-            fs::create_dir(dir.path().join("keyspaces")).unwrap();
+            fs::create_dir_all(dir.path().join("store/keyspaces")).unwrap();
             for name in leftovers {
-                File::create(dir.path().join(name)).unwrap();
+                File::create(dir.path().join("store").join(name)).unwrap();
             }
-            Store::open(dir.path()).unwrap();
+            Store::open(dir.path().join("store")).unwrap();
         }
     }
 }

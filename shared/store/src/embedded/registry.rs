@@ -49,6 +49,37 @@ impl Registry for Store {
     }
 }
 
+impl Store {
+    /// The first change that is missing although there are later ones, which nobody follows then; and these.
+    pub async fn unfollowed(&self) -> Result<Option<(u64, Vec<u64>)>, Error> {
+        self.blocking(|inner| {
+            let number = |guard: fjall::Guard| keys::parse_change(&guard.key().map_err(failed)?);
+            let all: Vec<u64> = inner.registry_changes.iter().map(number).collect::<Result<_, _>>()?;
+            let gap = all.iter().zip(1..).position(|(number, due)| *number != due);
+            Ok(gap.map(|at| (at as u64 + 1, all[at..].to_vec())))
+        })
+        .await
+    }
+
+    /// Removes changes that nobody follows, because one before them is missing; returns what they were.
+    pub async fn give_up(&self, numbers: Vec<u64>) -> Result<Vec<Bytes>, Error> {
+        self.blocking(move |inner| {
+            let (mut batch, mut were) = (inner.db.batch(), Vec::new());
+            let writing = inner.writing();
+            for number in numbers {
+                let key = keys::change(number);
+                were.extend(inner.registry_changes.get(key).map_err(failed)?.map(|was| Bytes::copy_from_slice(&was)));
+                batch.remove(&inner.registry_changes, key);
+            }
+            inner.commit(batch)?;
+            drop(writing);
+            inner.sync()?;
+            Ok(were)
+        })
+        .await
+    }
+}
+
 impl Inner {
     fn put_change(&self, sequence: u64, change: &[u8]) -> Result<bool, Error> {
         let key = keys::change(sequence);

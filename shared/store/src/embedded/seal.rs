@@ -296,7 +296,7 @@ mod tests {
     #[tokio::test]
     async fn rollups_go_with_their_seal_and_an_older_seal_has_none() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path().join("store")).unwrap();
         let (patient, hour) = (PatientId::from_bytes([9; 16]), Hour(470_000));
         let permit = permit(patient);
         let found = async || {

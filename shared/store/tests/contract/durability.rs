@@ -64,7 +64,7 @@ async fn acknowledged_rows_survive_a_kill() {
     let mut durable = 0;
     for _ in 0..KILLS {
         durable = killed("appends_until_killed", dir.path(), durable, random.random_range(1..60));
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path().join("store")).unwrap();
         let found = fixture::rows(&store, patient(), hours(0, durable as i32)).await;
         let expected: Vec<_> = (0..durable).flat_map(call).map(|row| fixture::stored(&row)).collect();
         assert!(found == expected, "{} rows of {}", found.len(), expected.len());
@@ -77,7 +77,7 @@ async fn acknowledged_rows_survive_a_kill() {
 #[ignore = "the other half of the test above, started by it"]
 async fn appends_until_killed() {
     let Some((folder, first)) = started() else { return };
-    let store = Store::open(folder).unwrap();
+    let store = Store::open(Path::new(&folder).join("store")).unwrap();
     for n in first.. {
         store.append(&call(n)).await.unwrap();
         println!("durable {n}");
@@ -96,7 +96,7 @@ async fn a_seal_survives_reopen_and_a_crash() {
     let mut durable = 0;
     for _ in 0..KILLS {
         durable = killed("appends_and_seals_until_killed", dir.path(), durable, random.random_range(3..60));
-        let reopened = || Store::open(dir.path()).unwrap();
+        let reopened = || Store::open(dir.path().join("store")).unwrap();
         let store = reopened();
         let found = sheets(&store, patient()).await;
         for row in (0..durable).map(old_call) {
@@ -130,7 +130,7 @@ async fn a_seal_survives_reopen_and_a_crash() {
 #[ignore = "the other half of the test above, started by it"]
 async fn appends_and_seals_until_killed() {
     let Some((folder, first)) = started() else { return };
-    let store = Store::open(folder).unwrap();
+    let store = Store::open(Path::new(&folder).join("store")).unwrap();
     let appends = async {
         for n in first.. {
             store.append(&[old_call(n)]).await.unwrap();
@@ -158,7 +158,7 @@ async fn acknowledged_audit_entries_survive_a_kill() {
     for _ in 0..KILLS {
         let (first, writer) = (durable, writer(durable));
         durable = killed("audits_until_killed", dir.path(), first, random.random_range(1..60));
-        let store = Store::open(dir.path()).unwrap();
+        let store = Store::open(dir.path().join("store")).unwrap();
         let mut verifier = Verifier::new(writer, [], |_| false);
         let stored = audit::read(&store, writer, 100).await;
         stored.iter().for_each(|(sequence, bytes)| verifier.take(*sequence, bytes));
@@ -176,7 +176,7 @@ async fn acknowledged_audit_entries_survive_a_kill() {
 #[ignore = "the other half of the test above, started by it"]
 async fn audits_until_killed() {
     let Some((folder, first)) = started() else { return };
-    let store = Store::open(folder).unwrap();
+    let store = Store::open(Path::new(&folder).join("store")).unwrap();
     let mut chain = Chain::new(writer(first));
     for n in first.. {
         let entries = audit::entries(&mut chain, patient(), Nanos(0), ROWS_A_CALL as i64);

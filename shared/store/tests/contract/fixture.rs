@@ -14,7 +14,7 @@ impl<T: Append + Timeline + Rollups + Seal + Positions + Quarantine + Clone + 's
 /// An embedded store in a folder of its own.
 pub async fn embedded() -> (store::embedded::Store, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    (store::embedded::Store::open(dir.path()).unwrap(), dir)
+    (store::embedded::Store::open(dir.path().join("store")).unwrap(), dir)
 }
 
 /// A CQL store as it comes.
