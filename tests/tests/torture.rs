@@ -1,8 +1,9 @@
 //! Small torture tests on the embedded engines; the full counts are `cargo run --release -p tests --example torture`,
-//! `--example audit_kill` and `--example damage`.
+//! `--example audit_kill`, `--example damage` and `--example hostile`.
 
+use std::time::Duration;
 use tests::{
-    audit_kill, damage,
+    audit_kill, damage, hostile,
     torture::{Plan, engines::Kind, run},
 };
 
@@ -42,5 +43,26 @@ async fn no_damage_is_silent_and_no_wrong_value_is_served() -> anyhow::Result<()
     println!("{report}");
     assert_eq!(report.violations, Vec::<String>::new());
     assert!(report.refused > 3 && report.repaired > 0, "the damage was too small to say anything");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_peers_are_refused_as_that_and_others_are_served() -> anyhow::Result<()> {
+    let report = hostile::run(&hostile::Plan {
+        attacks: hostile::Attack::ALL.to_vec(),
+        duration: Duration::from_millis(300),
+        patience: Duration::from_secs(30),
+        seed: 1,
+        scale: Some(hostile::Scale { share: 0.02, pause: Duration::from_millis(10) }),
+        pace: hostile::Pace { rate_hz: 20.0, patience: Duration::from_secs(30) },
+        bounds: hostile::Bounds::LIFE,
+        binary: None,
+        shares_folder: true,
+    })
+    .await?;
+    println!("{report}");
+    let violations: Vec<_> = report.outcomes.iter().flat_map(|outcome| &outcome.violations).collect();
+    assert!(violations.is_empty(), "{violations:#?}");
+    assert_eq!(report.outcomes.len(), hostile::Attack::ALL.len());
     Ok(())
 }

@@ -62,6 +62,16 @@ impl Child {
         format!("http://{}", self.spec.grpc)
     }
 
+    /// Its process; `None` once it has ended.
+    pub fn id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> anyhow::Result<bool> {
+        Ok(self.process.try_wait()?.is_none())
+    }
+
     /// How often it ended without being told to.
     pub fn n_own_ends(&self) -> u32 {
         self.n_own_ends
