@@ -149,9 +149,8 @@ async fn one(plan: &Plan, attack: Attack, world: &World) -> anyhow::Result<Outco
         seed: plan.seed,
     };
     let mut outcome = Outcome::new(attack);
-    let begun = Instant::now();
     let attacked = during(plan, attack, target, other()?, pid).await?;
-    outcome.seconds = begun.elapsed().as_secs_f64();
+    outcome.seconds = attacked.seconds;
     (outcome.held, outcome.other, outcome.counts) = (attacked.held, attacked.other, attacked.tally.counts());
     outcome.descriptors[0] = before.descriptors;
     outcome.log_lines = watch::lines(&node.log)? - lines_before;
@@ -177,6 +176,7 @@ async fn one(plan: &Plan, attack: Attack, world: &World) -> anyhow::Result<Outco
 
 /// What came of the time of an attack.
 struct Attacked {
+    seconds: f64,
     held: Held,
     other: Seen,
     tally: Tally,
@@ -192,6 +192,7 @@ async fn during(plan: &Plan, attack: Attack, target: Target, other: OtherCaller,
     });
     let (over, duration, patience) = (stop.clone(), plan.duration, plan.patience);
     let attacking = spawn_blocking(move || {
+        let begun = Instant::now();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             tokio::select! {
@@ -203,21 +204,26 @@ async fn during(plan: &Plan, attack: Attack, target: Target, other: OtherCaller,
         // with the runtime all that it still holds open ends
         drop(runtime);
         over.cancel();
-        anyhow::Ok(target.tally)
+        anyhow::Ok((begun.elapsed().as_secs_f64(), target.tally))
     });
     let enough = plan.bounds.rss_mib.map_or(ENOUGH_MIB, |bound| bound * ENOUGH);
     let held = watch(pid, enough, &stop).await;
     stop.cancel();
-    let tally = attacking.await.context("the attacker")??;
+    let (seconds, tally) = attacking.await.context("the attacker")??;
     let other = calling.await.context("the other caller")??;
-    Ok(Attacked { held, other, tally })
+    Ok(Attacked { seconds, held, other, tally })
 }
 
-/// Waits as long as the attack is meant to last, and then until it has seen what it must.
+/// Waits as long as the attack is meant to last, and then until it has seen what it must, or what must not be.
 async fn enough(attack: Attack, tally: &Tally, duration: Duration, patience: Duration) {
     sleep(duration).await;
     let begun = Instant::now();
-    while begun.elapsed() < patience && !attack.missing(&tally.counts()).is_empty() {
+    while begun.elapsed() < patience {
+        let counts = tally.counts();
+        let n_missing = attack.missing(&counts).len();
+        if n_missing == 0 || attack.judge(&counts, None).len() > n_missing {
+            return;
+        }
         sleep(AGAIN).await;
     }
 }

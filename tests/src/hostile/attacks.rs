@@ -97,16 +97,17 @@ impl Attack {
         }
     }
 
-    /// What is wrong with what came back.
-    pub fn judge(self, counts: &Counts) -> Vec<String> {
+    /// What is wrong with what came back. `durable_most`: durable changes that one caller may make meanwhile, if that is
+    /// judged.
+    pub fn judge(self, counts: &Counts, durable_most: Option<f64>) -> Vec<String> {
         let mut violations = match self {
             Self::BodiesWithoutToken => bodies::judge(counts),
             Self::OpenMethods => open_methods::judge(counts),
             Self::Descriptors => descriptors::judge(counts),
-            Self::FreeWrites => free_writes::judge(counts),
+            Self::FreeWrites => free_writes::judge(counts, durable_most),
             Self::ResetsAndNoise => noise::judge(counts),
             Self::UnreadAcks | Self::UnreadTimelines | Self::SlowHttp1 => Vec::new(),
-            Self::Mixed => return Self::others().flat_map(|attack| attack.judge(counts)).collect(),
+            Self::Mixed => return Self::others().flat_map(|attack| attack.judge(counts, durable_most)).collect(),
         };
         violations.extend(self.missing(counts).into_iter().map(|what| format!("{what}: never")));
         violations

@@ -194,7 +194,7 @@ impl Caller {
         let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
         let answer = http::ask(self.api, "POST", &path, &headers, &body.to_string()).await?;
         ensure!(answer.status == 200, "{} {}", answer.status, answer.body);
-        ensure!(answer.json()?["acceptedReadings"] == "1", "refused: {}", answer.body);
+        ensure!(answer.json()?["accepted_readings"] == "1", "refused: {}", answer.body);
         Ok(())
     }
 }

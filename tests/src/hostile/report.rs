@@ -73,9 +73,11 @@ impl Outcome {
         }
     }
 
-    /// Durable entries a second that the attacker caused: all but one for each request of the other caller.
+    /// Durable entries a second that the attacker caused: all but one for each read, which is every second request, of
+    /// the other caller.
     pub fn durable_hz(&self) -> f64 {
-        self.durable.iter().sum::<u64>().saturating_sub(self.other.requests) as f64 / self.seconds.max(1.0)
+        let others = self.other.requests.div_ceil(2);
+        self.durable.iter().sum::<u64>().saturating_sub(others) as f64 / self.seconds.max(1.0)
     }
 
     /// Lines a second.
@@ -125,7 +127,8 @@ impl Outcome {
         if self.is_alive && self.durable[0] == 0 {
             wrong.push("no audit entry was counted, not even for the other caller".to_owned());
         }
-        wrong.extend(self.attack.judge(&self.counts));
+        let durable_most = bounds.durable_hz.map(|bound| bound * self.seconds + DURABLE_BURST);
+        wrong.extend(self.attack.judge(&self.counts, durable_most));
         self.violations = wrong;
     }
 }
@@ -170,5 +173,49 @@ impl fmt::Display for Outcome {
             if self.is_alive { recovered } else { "ended".to_owned() },
             if self.violations.is_empty() { "held" } else { "FELL" },
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a node looks like that holds.
+    fn held() -> Outcome {
+        let mut outcome = Outcome::new(Attack::SlowHttp1);
+        outcome.seconds = 10.0;
+        outcome.is_alive = true;
+        outcome.held = Held { rss_mib: 100.0, peak_mib: 120.0, descriptors: 50 };
+        outcome.other = Seen { requests: 400, p99_ms: 20.0, ..Seen::default() };
+        outcome.recovery_seconds = Some(0.1);
+        outcome.durable = [200, 0];
+        outcome.counts.insert("reads asked for".to_owned(), 120);
+        outcome
+    }
+
+    #[test]
+    fn each_bound_is_broken_by_itself() {
+        let judged = |change: &dyn Fn(&mut Outcome)| {
+            let mut outcome = held();
+            change(&mut outcome);
+            outcome.judge(&Bounds::FULL);
+            outcome.violations
+        };
+        assert_eq!(judged(&|_| {}), Vec::<String>::new());
+        let changes: [(&dyn Fn(&mut Outcome), &str); 9] = [
+            (&|outcome| outcome.is_alive = false, "has ended"),
+            (&|outcome| outcome.recovery_seconds = None, "not ready"),
+            (&|outcome| outcome.held.peak_mib = 256.0, "MiB resident"),
+            (&|outcome| outcome.other.failed = 1, "failed 1 times"),
+            (&|outcome| outcome.other.p99_ms = 250.0, "p99"),
+            (&|outcome| outcome.log_lines = 100, "lines logged"),
+            (&|outcome| outcome.durable[1] = 2_000, "durable entries"),
+            (&|outcome| outcome.durable[0] = 0, "no audit entry"),
+            (&|outcome| outcome.counts.clear(), "never"),
+        ];
+        for (change, says) in changes {
+            let violations = judged(change);
+            assert!(matches!(&violations[..], [only] if only.contains(says)), "{says}: {violations:?}");
+        }
     }
 }

@@ -136,3 +136,19 @@ pub fn padding(n_bytes: usize) -> anyhow::Result<Bytes> {
     message.resize(n_bytes, 0);
     Ok(message.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message as _;
+
+    #[test]
+    fn padding_is_a_message_of_any_kind_and_of_that_size() {
+        for n_bytes in [6, 2 << 10, 4 << 20] {
+            let message = padding(n_bytes).unwrap();
+            assert_eq!(message.len(), n_bytes);
+            assert!(tonic_health::pb::HealthCheckRequest::decode(message).is_ok(), "{n_bytes}");
+        }
+        assert!(padding(5).is_err());
+    }
+}

@@ -195,7 +195,7 @@ impl World {
     /// Writes the full day, and waits until all of it is read.
     async fn fill(&self, channel: Channel, seed: u64) -> anyhow::Result<()> {
         let bed = Bed::numbered(FULL);
-        let begins = clock::now().plus(-(DAY_SECONDS - 60) * Nanos::SECOND);
+        let begins = clock::now().plus(-(DAY_SECONDS + 1) * Nanos::SECOND);
         let token = self.device(bed.device)?;
         let client = IngestServiceClient::new(channel.clone());
         let n_batches = DAY_SECONDS / BATCH_SECONDS;

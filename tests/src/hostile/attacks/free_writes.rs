@@ -4,7 +4,7 @@
 use super::super::{
     http1,
     http2::{Answer, LARGEST_WINDOW, Session},
-    tally::{Counts, none_of},
+    tally::{Counts, none_of, of},
     target::{ATTACKERS, Target, address, nobody},
 };
 use futures::future::{join_all, join4};
@@ -18,8 +18,10 @@ use std::{net::Ipv4Addr, time::Duration};
 use tokio::time::timeout;
 use tonic::Code;
 
-/// Calls on their way at once: of each of the two connections that claim, of the device and of the patient.
+/// Calls on their way at once: of each of the two connections that claim, and of the device.
 const AT_ONCE: usize = 16;
+/// The patient's: of several at once all but one would be too late (`ABORTED`).
+const EDITS_AT_ONCE: usize = 1;
 /// Claims as JSON on their way at once.
 const JSON_AT_ONCE: usize = 4;
 const CLAIM: &str = "/wardline.registry.v1.EnrolmentService/ClaimDevice";
@@ -35,7 +37,7 @@ pub(super) const NEEDED: &[&str] = &[CLAIMS];
 
 pub(super) async fn run(target: &Target) {
     let claims = target.at_once("claims", ATTACKERS.len(), |number, _| {
-        calls(target, ATTACKERS[number], CLAIM, None, |random| {
+        calls(target, ATTACKERS[number], AT_ONCE, CLAIM, None, |random| {
             ClaimDeviceRequest {
                 device_id: named(target, random),
                 claim_code: format!("{:016x}", random.random::<u64>()),
@@ -50,12 +52,12 @@ pub(super) async fn run(target: &Target) {
             target.pause().await;
         }
     });
-    let reports = calls(target, ATTACKERS[0], REPORT, Some(&target.has.registered.1), |random| {
+    let reports = calls(target, ATTACKERS[0], AT_ONCE, REPORT, Some(&target.has.registered.1), |random| {
         let firmware_version = format!("{:x}", random.random::<u64>());
         ReportDeviceRequest { firmware_version, software_version: String::new() }.encode_to_vec()
     });
     let (patient, token) = &target.has.patient;
-    let edits = calls(target, ATTACKERS[1], EDIT, Some(token), |random| {
+    let edits = calls(target, ATTACKERS[1], EDITS_AT_ONCE, EDIT, Some(token), |random| {
         let contact = Contact { phone: format!("{}", random.random::<u32>()), ..Contact::default() };
         let user = User { user_id: patient.to_string(), contact: Some(contact), ..User::default() };
         let update_mask = Some(FieldMask { paths: vec!["contact.phone".to_owned()] });
@@ -68,6 +70,7 @@ pub(super) async fn run(target: &Target) {
 async fn calls(
     target: &Target,
     from: Ipv4Addr,
+    at_once: usize,
     path: &str,
     token: Option<&str>,
     message: impl Fn(&mut StdRng) -> Vec<u8>,
@@ -77,7 +80,7 @@ async fn calls(
     loop {
         if let Ok(session) = Session::open(from, target.grpc, LARGEST_WINDOW).await {
             let session = &session;
-            let loops = (0..target.n(AT_ONCE)).map(|number| async move {
+            let loops = (0..target.n(at_once)).map(|number| async move {
                 let mut random = target.random(rpc, number);
                 while let Ok(Ok(answer)) = timeout(PATIENCE, session.call(path, token, &message(&mut random))).await {
                     count(target, rpc, &answer);
@@ -101,7 +104,7 @@ fn count(target: &Target, rpc: &str, answer: &Answer) {
 }
 
 async fn claim_as_json(target: &Target, random: &mut StdRng) {
-    let body = format!("{{\"claimCode\":\"{:016x}\"}}", random.random::<u64>());
+    let body = format!("{{\"claim_code\":\"{:016x}\"}}", random.random::<u64>());
     let head = format!(
         "POST /v1/devices/{}:claim HTTP/1.1\r\nhost: wardline\r\nconnection: close\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n\r\n",
@@ -125,6 +128,14 @@ fn named(target: &Target, random: &mut StdRng) -> String {
     name.to_string()
 }
 
-pub(super) fn judge(counts: &Counts) -> Vec<String> {
-    none_of(counts, &[CLAIMED, NO_HINT])
+/// `most`: changes that one caller may make in the time of the attack, if that is judged.
+pub(super) fn judge(counts: &Counts, most: Option<f64>) -> Vec<String> {
+    let mut violations = none_of(counts, &[CLAIMED, NO_HINT]);
+    for taken in ["ReportDevice: Ok", "UpdateUser: Ok"] {
+        let n_taken = of(counts, taken);
+        if let Some(most) = most.filter(|most| n_taken as f64 > *most) {
+            violations.push(format!("{taken}: {n_taken} times, where {most:.0} are the most"));
+        }
+    }
+    violations
 }

@@ -132,7 +132,13 @@ async fn much_metadata(target: &Target, random: &mut StdRng) {
             let is_refused = answer.code() == Some(Code::ResourceExhausted);
             target.tally.add(if is_refused { METADATA_REFUSED } else { METADATA_TAKEN });
         }
-        _ => target.tally.add(&format!("metadata of {bytes} bytes: no answer")),
+        // a connection that ends with a code says why
+        Ok(Err(error)) => {
+            let reason = error.downcast_ref::<h2::Error>().and_then(h2::Error::reason);
+            let reason = reason.map_or_else(|| "ended".to_owned(), |reason| format!("{reason:?}"));
+            target.tally.add(&format!("metadata of {bytes} bytes: {reason}"));
+        }
+        Err(_) => target.tally.add(&format!("metadata of {bytes} bytes: no answer")),
     }
 }
 

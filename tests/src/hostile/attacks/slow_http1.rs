@@ -13,7 +13,7 @@ const NAME: &str = "slow-http1";
 /// Readers at once.
 const AT_ONCE: usize = 120;
 /// A whole day, in one page.
-const QUERY: &str = "timeline?pageSize=500000&layout=TIMELINE_LAYOUT_COLUMNS";
+const QUERY: &str = "timeline?page_size=500000&layout=TIMELINE_LAYOUT_COLUMNS";
 /// What the system keeps of what was not read.
 const RECEIVE_BYTES: u32 = 4 << 10;
 const EVERY: Duration = Duration::from_secs(1);
