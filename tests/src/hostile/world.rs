@@ -174,15 +174,15 @@ impl World {
         let admin = self.person("administrator")?;
         let user = User {
             user_id: PATIENT.to_string(),
-            patient_id: Uuid::new_v4().to_string(),
-            ward: crate::WARD.to_owned(),
-            person: Some(Person { name: "Pat Hasty".to_owned(), birth_date: "1969-12-31".to_owned() }),
+            patient_id: Some(Uuid::new_v4().to_string()),
+            ward: Some(crate::WARD.to_owned()),
+            person: Some(Person { name: Some("Pat Hasty".to_owned()), birth_date: Some("1969-12-31".to_owned()) }),
             ..User::default()
         };
         registry.create_user(with_token(CreateUserRequest { user: Some(user) }, &admin)?).await?;
         let grant = Grant { user_id: PATIENT.to_string(), role_id: "patient".to_owned(), ..Grant::default() };
         registry.create_grant(with_token(CreateGrantRequest { grant: Some(grant) }, &admin)?).await?;
-        let device = Device { name: "Monitor 7".to_owned(), ..Device::default() };
+        let device = Device { name: Some("Monitor 7".to_owned()), ..Device::default() };
         let create = with_token(CreateDeviceRequest { device: Some(device) }, &self.person("device-integrator")?)?;
         let made = registry.create_device(create).await?.into_inner();
         let device_id = made.device.context("a device")?.device_id;

@@ -58,7 +58,7 @@ pub(super) async fn run(target: &Target) {
     });
     let (patient, token) = &target.has.patient;
     let edits = calls(target, ATTACKERS[1], EDITS_AT_ONCE, EDIT, Some(token), |random| {
-        let contact = Contact { phone: format!("{}", random.random::<u32>()), ..Contact::default() };
+        let contact = Contact { phone: Some(random.random::<u32>().to_string()), ..Contact::default() };
         let user = User { user_id: patient.to_string(), contact: Some(contact), ..User::default() };
         let update_mask = Some(FieldMask { paths: vec!["contact.phone".to_owned()] });
         UpdateUserRequest { user: Some(user), update_mask }.encode_to_vec()
