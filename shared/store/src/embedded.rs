@@ -14,10 +14,11 @@
 //! 12.5 ms as rows, 1.2 and 4.1 ms as 24 sealed hours; 2,476 and 825 hours of 360 rows were sealed a second.
 //!
 //! Keyspaces: `blocks`, `hours`, `seals`, `rollups` (of the hours sealed), `unsealed` (hours without a seal, and when they
-//! were touched), `positions`, `quarantine`, `audit` and its indexes `audit_by_patient` and `audit_by_time`,
+//! were touched), `sequences` (in which hours which sequences of a stream are), `positions`, `quarantine`, `audit` and its indexes `audit_by_patient` and `audit_by_time`,
 //! `registry_changes`, `profiles` (keys in [`keys`]) and `meta` (schema version). Why a seal never lacks a row: [`seal`].
 
 mod audit;
+mod identities;
 mod keys;
 mod open;
 mod registry;
@@ -28,10 +29,11 @@ use crate::{
     Timeline,
     known::{Hours, Known, merge},
     payload, sheet,
+    stretches::{Entry, Written},
 };
 use async_trait::async_trait;
 use fjall::{Database, Keyspace, OwnedWriteBatch, PersistMode, Readable};
-use model::{DeviceId, HourRange, Nanos, PatientId, Permit, Row, StreamId};
+use model::{ClockTolerance, DeviceId, HourRange, Nanos, PatientId, Permit, Row, StreamId};
 use seal::Writing;
 use std::{
     path::Path,
@@ -46,6 +48,7 @@ use std::{
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    tolerance: ClockTolerance,
 }
 
 struct Inner {
@@ -55,6 +58,7 @@ struct Inner {
     seals: Keyspace,
     rollups: Keyspace,
     unsealed: Keyspace,
+    sequences: Keyspace,
     positions: Keyspace,
     quarantine: Keyspace,
     audit: Keyspace,
@@ -63,6 +67,7 @@ struct Inner {
     registry_changes: Keyspace,
     profiles: Keyspace,
     known: Known,
+    indexed: Written,
     /// Held from reading what is stored to committing what replaces it.
     writing: Mutex<Writing>,
     /// How many batches were committed.
@@ -82,7 +87,12 @@ impl Store {
     ///
     /// Fails with [`Error::Config`] when another process holds the folder or a newer version wrote it.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
-        Ok(Self { inner: Arc::new(open::open(dir.as_ref())?) })
+        Ok(Self { inner: Arc::new(open::open(dir.as_ref())?), tolerance: ClockTolerance::default() })
+    }
+
+    /// Makes rollups under this rule: of hours whose rollups were stored under another one they are made when read.
+    pub fn with_tolerance(self, tolerance: ClockTolerance) -> Self {
+        Self { tolerance, ..self }
     }
 
     /// Runs blocking work where it may block.
@@ -103,11 +113,11 @@ impl Inner {
         stored.map(|bytes| keys::parse_sighting(&bytes)).transpose()
     }
 
-    /// Commits the rows that change something and the hours that the index lacks.
-    fn write(&self, mut items: Vec<Item>, missing: &Hours) -> Result<(), Error> {
+    /// Commits the rows that change something, and the hours and sequences that the indexes lack.
+    fn write(&self, mut items: Vec<Item>, missing: &Hours, sequences: &[Entry]) -> Result<(), Error> {
         // of versions of one row in one call the larger comes last; ascending keys are also the cheapest to insert
         items.sort_unstable_by(|a, b| (&a.key, &a.value).cmp(&(&b.key, &b.value)));
-        let mut batch = OwnedWriteBatch::with_capacity(self.db.clone(), items.len() + missing.len());
+        let mut batch = OwnedWriteBatch::with_capacity(self.db.clone(), items.len() + missing.len() + sequences.len());
         // before the lock: `quiet` counts from the touch on at the earliest
         let now = sheet::now();
         let mut changed: Vec<[u8; keys::HOUR]> = Vec::new();
@@ -132,6 +142,9 @@ impl Inner {
             if stored.is_none() || union.len() > before {
                 batch.insert(&self.hours, key, keys::metrics(&union));
             }
+        }
+        for entry in sequences {
+            batch.insert(&self.sequences, keys::sequences(entry), []);
         }
         let touched = self.unseal(&mut writing, &mut batch, &changed, now)?;
         self.commit(batch)?;
@@ -204,10 +217,12 @@ impl Append for Store {
         let started = Instant::now();
         let items = rows.iter().map(|row| Item { key: keys::block(row), value: payload::encode(row) }).collect();
         let missing = self.inner.known.missing(rows);
+        let sequences = self.inner.indexed.missing(rows);
         let hours = missing.len();
         self.blocking(move |inner| {
-            inner.write(items, &missing)?;
+            inner.write(items, &missing, &sequences)?;
             inner.known.remember(missing);
+            inner.indexed.remember(sequences);
             Ok(())
         })
         .await?;
@@ -241,9 +256,9 @@ impl Timeline for Store {
 #[async_trait]
 impl Rollups for Store {
     async fn rollups(&self, permit: &Permit, hours: &[HourEntry]) -> Result<Vec<HourRollups>, Error> {
-        let patient = permit.patient();
+        let (patient, tolerance) = (permit.patient(), self.tolerance);
         let hours: Vec<_> = hours.iter().map(|entry| entry.hour).collect();
-        self.blocking(move |inner| inner.rollups(patient, &hours)).await
+        self.blocking(move |inner| inner.rollups(patient, &hours, tolerance)).await
     }
 }
 

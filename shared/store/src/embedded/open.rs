@@ -1,6 +1,6 @@
 //! Opening a folder: making it, refusing one that a newer version wrote, repairing a first start that was cut short.
 
-use super::{Error, Inner, Known, failed, seal::Writing};
+use super::{Error, Inner, Known, Written, failed, seal::Writing};
 use fjall::{Database, KeyspaceCreateOptions, PersistMode, compaction::Leveled, config};
 use std::{
     fs::{self, File},
@@ -9,15 +9,16 @@ use std::{
 };
 
 /// Version of the keys and values in [`super::keys`], [`crate::payload`] and [`crate::sheet`]. Version 2 added seals,
-/// version 3 their rollups: a program that knows less would append to a sealed hour and leave what was derived from it,
-/// so it must not open the folder. (The audit log and the registry came later and need no version: nothing else is derived from them.)
-const SCHEMA: u32 = 3;
+/// version 3 their rollups, version 4 the rule by which these leave out clocks that are ahead, and the index of sequences: a
+/// program that knows less would append to a sealed hour and leave what was derived from it, or rows that are not found by
+/// their identity, so it must not open the folder. (The audit log and the registry came later and need no version: nothing else is derived from them.)
+const SCHEMA: u32 = 4;
 /// The oldest version that this one opens; such a folder is raised to [`SCHEMA`].
 const OLDEST_SCHEMA: u32 = 1;
 const SCHEMA_KEY: &str = "schema";
 /// Rows in memory before they go to a file: one fills and up to four wait, each twice that size with its index.
 const MEMTABLE_BYTES: u64 = 8 << 20;
-/// Seals and their list in memory before they go to a file: written rarely, so that less will do.
+/// Seals, their list, or the index of sequences, in memory before they go to a file: written rarely, so that less will do.
 const SEALS_MEMTABLE_BYTES: u64 = 4 << 20;
 /// Entries of the audit log in memory before they go to a file: there are as many as requests by people.
 const AUDIT_MEMTABLE_BYTES: u64 = 2 << 20;
@@ -52,6 +53,7 @@ pub(super) fn open(dir: &Path) -> Result<Inner, Error> {
         seals: sized("seals", SEALS_MEMTABLE_BYTES)?,
         rollups: sized("rollups", SEALS_MEMTABLE_BYTES)?,
         unsealed: sized("unsealed", SEALS_MEMTABLE_BYTES)?,
+        sequences: sized("sequences", SEALS_MEMTABLE_BYTES)?,
         positions: keyspace("positions")?,
         quarantine: keyspace("quarantine")?,
         audit: sized("audit", AUDIT_MEMTABLE_BYTES)?,
@@ -60,6 +62,7 @@ pub(super) fn open(dir: &Path) -> Result<Inner, Error> {
         registry_changes: sized("registry_changes", REGISTRY_MEMTABLE_BYTES)?,
         profiles: sized("profiles", REGISTRY_MEMTABLE_BYTES)?,
         known: Known::new(),
+        indexed: Written::new(),
         writing: Mutex::new(Writing::new()),
         committed: AtomicU64::new(0),
         synced: Mutex::new(0),
