@@ -3,7 +3,7 @@
 use crate::wait::until;
 use async_trait::async_trait;
 use bus::{Error, Outgoing, Publish, Receipt};
-use ingest::{Ingest, Limits, Positions};
+use ingest::{Ingest, Limits, Positions, Stored};
 use model::{
     DeviceId, Nanos, StreamId,
     access::{Permission, Principal, Subject},
@@ -109,8 +109,12 @@ struct NoPositions;
 
 #[async_trait]
 impl Positions for NoPositions {
-    async fn durable_through(&self, _: DeviceId, _: StreamId) -> u64 {
-        0
+    async fn stored(&self, _: DeviceId, _: StreamId) -> Stored {
+        Stored::default()
+    }
+
+    async fn digests(&self, _: DeviceId, _: StreamId, _: u64) -> Vec<u64> {
+        Vec::new()
     }
 }
 

@@ -5,7 +5,9 @@ use crate::{
     units::{UnitError, Units, stated},
 };
 use auth::Assignment;
-use model::{Block, Column, Factor, Hour, Kind, Metric, Nanos, PatientId, Quality, Slice, Values, Waveform};
+use model::{
+    Block, ClockTolerance, Column, Factor, Hour, Kind, Metric, Nanos, PatientId, Quality, Slice, Values, Waveform,
+};
 use proto::{
     in_place::{ReadingView, ValueView},
     telemetry::v1 as wire,
@@ -30,6 +32,7 @@ thread_local! {
 pub(crate) struct Judge {
     units: Units,
     max_readings: u32,
+    tolerance: ClockTolerance,
 }
 
 /// What became of a batch.
@@ -73,8 +76,8 @@ impl Assigned {
 struct Fault(&'static str, &'static str, String);
 
 impl Judge {
-    pub(crate) fn new(max_readings: u32) -> Self {
-        Self { units: Units::default(), max_readings }
+    pub(crate) fn new(max_readings: u32, tolerance: ClockTolerance) -> Self {
+        Self { units: Units::default(), max_readings, tolerance }
     }
 
     /// Why a batch as a whole cannot be taken.
@@ -101,7 +104,7 @@ impl Judge {
         for (index, reading) in readings.iter().enumerate() {
             // a batch has at most a few thousand readings
             let index = index as u32;
-            let outcome = when(reading, now).and_then(|(at, quality)| {
+            let outcome = when(reading, self.tolerance, now).and_then(|(at, quality)| {
                 let patient = assigned.at(at).ok_or_else(|| {
                     judged.settled = false;
                     let text = "no patient was assigned to the device at that time; assign one, then send again";
@@ -139,7 +142,7 @@ impl Judge {
 }
 
 /// When a reading was measured, and whether that can be true.
-fn when(reading: &ReadingView<'_>, now: Nanos) -> Result<(Nanos, Quality), Fault> {
+fn when(reading: &ReadingView<'_>, tolerance: ClockTolerance, now: Nanos) -> Result<(Nanos, Quality), Fault> {
     let Some(stamp) = &reading.measured_at else {
         let text = "missing; give the device's time of measurement";
         return Err(Fault("measured_at", "TIME_MISSING", text.to_owned()));
@@ -151,7 +154,7 @@ fn when(reading: &ReadingView<'_>, now: Nanos) -> Result<(Nanos, Quality), Fault
     let mut quality = if reading.questionable { Quality::QUESTIONABLE } else { Quality::GOOD };
     if at < Nanos::YEAR_1900 {
         quality = quality.with(Quality::ANCIENT);
-    } else if at > now.plus(Nanos::DAY) {
+    } else if tolerance.is_ahead(at, now) {
         quality = quality.with(Quality::FUTURE);
     }
     Ok((at, quality))

@@ -8,6 +8,9 @@
 //! not yet read by the device ([`ANSWERS_WAITING`]: acknowledging waits), stream states in memory
 //! ([`streams::MAX_STREAMS`]: the oldest is forgotten; its batches are published again, which changes nothing), readings and
 //! bytes a second of a device and of an organisation ([`Rates`]: a stream is read no faster, and told).
+//!
+//! What a sequence was used for is decided by what is stored: what memory does not know the store is asked, and what the
+//! store does not have yet the writer sorts out.
 
 mod acknowledge;
 mod courteous;
@@ -26,7 +29,7 @@ use async_trait::async_trait;
 use auth::NoDevice;
 use bus::Publish;
 use model::{
-    Clock, DeviceId, Identity, Nanos, PatientId, Record, StreamId,
+    Clock, ClockTolerance, DeviceId, Identity, Nanos, PatientId, Record, StreamId,
     access::{Denied, Principal, WritePermit, decide_write},
 };
 use proto::{
@@ -53,20 +56,40 @@ pub struct Limits {
     pub max_message_bytes: u32,
     /// A stream on which nothing comes for so long is ended.
     pub idle: Duration,
+    /// What was measured further ahead of its receipt is marked, and never newest.
+    pub tolerance: ClockTolerance,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_in_flight: 256, max_readings: 4_096, max_message_bytes: 512 * 1024, idle: Duration::from_secs(300) }
+        Self {
+            max_in_flight: 256,
+            max_readings: 4_096,
+            max_message_bytes: 512 * 1024,
+            idle: Duration::from_secs(300),
+            tolerance: ClockTolerance::default(),
+        }
     }
 }
 
-/// Where streams had come to before this process; belongs to `ingest`, implemented over the store.
+/// What is stored of streams; belongs to `ingest`, implemented over the store.
 #[async_trait]
 pub trait Positions: Send + Sync {
-    /// A sequence up to which everything is known to be durable, 0 when nothing is known. Never fails: without an
-    /// answer the device sends again what it has.
-    async fn durable_through(&self, device: DeviceId, stream: StreamId) -> u64;
+    /// Where a stream had come to. Never fails: without an answer nothing is known, and the device sends again what it has.
+    async fn stored(&self, device: DeviceId, stream: StreamId) -> Stored;
+
+    /// The digests of the batches stored under a sequence. Never fails: without an answer there are none, and the writer
+    /// decides.
+    async fn digests(&self, device: DeviceId, stream: StreamId, sequence: u64) -> Vec<u64>;
+}
+
+/// What is stored of a stream: all of it may lag.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Every batch up to here is durable, or was refused as a whole; 0 when nothing is known.
+    pub through: u64,
+    /// The highest sequence of which there is anything; 0: none is known.
+    pub highest: u64,
 }
 
 /// The ingest service. Cheap to clone.
@@ -94,7 +117,7 @@ impl Ingest {
         clock: Clock,
         drain: CancellationToken,
     ) -> Self {
-        let judge = Arc::new(judge::Judge::new(limits.max_readings));
+        let judge = Arc::new(judge::Judge::new(limits.max_readings, limits.tolerance));
         let (streams, counts) = (Arc::default(), unary::Counts::default());
         let meters = rates::Meters::new(Rates::default());
         Self { log, directory, positions, judge, streams, meters, limits, clock, drain, counts }

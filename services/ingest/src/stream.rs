@@ -92,6 +92,8 @@ struct Reader {
 
 /// What a batch is after it was judged.
 enum Step {
+    /// Whether its sequence was used before is not known here.
+    Ask { sequence: u64, digest: u64 },
     /// Nothing is to be published.
     Done(Pending),
     /// This is.
@@ -119,9 +121,9 @@ impl Reader {
             return Err(problem::invalid("SEQUENCE_OUT_OF_RANGE", "resume_after", "sequences stay below 2^63"));
         }
         let state = ingest.streams.get(device, stream);
-        let fresh = lock(&state).is_fresh();
-        let stored = if fresh { ingest.positions.durable_through(device, stream).await } else { 0 };
-        let (epoch, last_durable) = lock(&state).open(stored.max(open.resume_after));
+        // each time: the stream may have been elsewhere meanwhile
+        let stored = ingest.positions.stored(device, stream).await;
+        let (epoch, last_durable) = lock(&state).open(stored, open.resume_after);
         let limits = Limits {
             max_in_flight: ingest.limits.max_in_flight,
             max_readings: ingest.limits.max_readings,
@@ -241,13 +243,21 @@ impl Reader {
 
     /// Judges and publishes one batch.
     async fn take(&mut self, received: Received) -> Result<Pending, Status> {
-        match self.judge(&received)? {
+        let mut step = self.judge(&received)?;
+        if let Step::Ask { sequence, digest } = step {
+            let stored = self.ingest.positions.digests(self.device, self.stream, sequence).await;
+            lock(&self.state).learn(sequence, digest, &stored);
+            step = self.judge(&received)?;
+        }
+        match step {
+            // what was just learnt could only be forgotten again by more batches at once than one connection has
+            Step::Ask { .. } => Err(problem::status(tonic::Code::Aborted, "ABORTED", "open the stream again")),
             Step::Done(pending) => Ok(pending),
             Step::Publish(mut pending, identity, judged) => {
                 // the bytes it was read from are the transport's again
                 drop(received);
                 self.throttle().await;
-                let acked_through = lock(&self.state).durable_through();
+                let acked_through = lock(&self.state).proven();
                 let published = self.ingest.publish(identity, judged, self.clock, acked_through).await;
                 pending.receipts = published.map_err(|error| log_failed(&error))?;
                 Ok(pending)
@@ -282,6 +292,7 @@ impl Reader {
         let turn = lock(&self.state).take(self.epoch, sequence, digest);
         match turn {
             Turn::Publish | Turn::Duplicate => {}
+            Turn::Ask => return Ok(Step::Ask { sequence, digest }),
             Turn::Gap { expected } => {
                 let text = format!("batches are missing: {expected} must come next; send it, then this one again");
                 return Ok(Step::Done(pending.refuse("SEQUENCE_GAP", text)));

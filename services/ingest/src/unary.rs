@@ -3,7 +3,7 @@
 use crate::{
     Ingest, assigned, device, digest, log_failed,
     rates::Over,
-    streams::{Turn, lock},
+    streams::{Shared, Turn, lock},
 };
 use model::{ClockQuality, Identity, StreamId};
 use proto::{
@@ -31,14 +31,15 @@ pub(crate) async fn write(
     let identity =
         Identity { device: permit.device(), stream, sequence: request.sequence, digest: digest::digest(&readings) };
     let state = ingest.streams.get(identity.device, stream);
-    let turn = lock(&state).recall(identity.sequence, identity.digest);
+    let turn = recall(ingest, &state, &identity).await;
     let judged = ingest.judge.judge(&readings, &mut assigned, (ingest.clock)());
     let (accepted, settled) = (judged.accepted, judged.settled);
     let mut refused = judged.refused.clone();
     number(&mut refused, identity.sequence);
     let duplicate = match turn {
         Turn::Duplicate => accepted,
-        Turn::Publish => {
+        // what cannot be known here the writer decides
+        Turn::Publish | Turn::Ask => {
             // in a task of its own: a caller that goes away must not leave the batch half published
             let (ingest, clock) = (ingest.clone(), clock_quality(request.clock_quality));
             let published = tokio::spawn(async move {
@@ -61,6 +62,23 @@ pub(crate) async fn write(
     };
     ingest.counts.add(accepted, duplicate, &refused);
     Ok(Response::new(WriteReadingsResponse { refused, accepted_readings: accepted, duplicate_readings: duplicate }))
+}
+
+/// What a single batch is, by memory and by what is stored.
+async fn recall(ingest: &Ingest, state: &Shared, identity: &Identity) -> Turn {
+    let Identity { device, stream, sequence, digest } = *identity;
+    if lock(state).is_unseen() {
+        let stored = ingest.positions.stored(device, stream).await;
+        lock(state).look(stored);
+    }
+    let turn = lock(state).recall(sequence, digest);
+    if turn != Turn::Ask {
+        return turn;
+    }
+    let stored = ingest.positions.digests(device, stream, sequence).await;
+    let mut state = lock(state);
+    state.learn(sequence, digest, &stored);
+    state.recall(sequence, digest)
 }
 
 /// Counts what became of readings. The handles are looked up once, not for each batch.

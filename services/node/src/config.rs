@@ -104,7 +104,7 @@ sections! {
         nodes: Vec<String>, keyspace: String, replication: String, consistency: Consistency, datacenter: String,
         buckets: i16, username: String, password: String, ca_file: String, cert_file: String, key_file: String,
     }
-    Ingest { max_in_flight: u32, max_readings: u32, max_message_kib: u32, idle_seconds: u64 }
+    Ingest { max_in_flight: u32, max_readings: u32, max_message_kib: u32, idle_seconds: u64, max_clock_ahead_seconds: u64 }
     Writer { group: String, seal_every_seconds: u64, seal_quiet_seconds: u64 }
     Query { cursor_key: String }
     Study { key_file: PathBuf, max_days: u16 }
@@ -250,6 +250,7 @@ impl Config {
             ("tls.reload_seconds", self.tls.reload_seconds, 1, 3_600),
             ("ingest.max_in_flight", self.ingest.max_in_flight.into(), 1, 65_536),
             ("ingest.max_readings", self.ingest.max_readings.into(), 1, 65_536),
+            ("ingest.max_clock_ahead_seconds", self.ingest.max_clock_ahead_seconds, 0, 86_400),
             ("ingest.max_message_kib", self.ingest.max_message_kib.into(), 1, 1_024),
             ("writer.seal_every_seconds", self.writer.seal_every_seconds, 1, 86_400),
             ("devices.token_minutes", self.devices.token_minutes.into(), 1, 1_440),

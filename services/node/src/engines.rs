@@ -7,7 +7,7 @@ use bus::{
     Publish, Subscribe, embedded,
     kafka::{self, KafkaConsumer, KafkaPublisher},
 };
-use model::{DeviceId, StreamId};
+use model::{ClockTolerance, DeviceId, StreamId};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use store::cql;
 
@@ -112,6 +112,8 @@ pub struct Store {
     pub timeline: Arc<dyn store::Rollups>,
     /// For ingest and the writer.
     pub positions: Arc<dyn store::Positions>,
+    /// For ingest and the writer.
+    pub identities: Arc<dyn store::Identities>,
     /// For the writer and operators.
     pub quarantine: Arc<dyn store::Quarantine>,
     /// For whoever shows something.
@@ -131,6 +133,7 @@ impl Store {
                 let space = disk::Space::new(&dir, config.data.reserve_mib << 20).hold();
                 let store = store::embedded::Store::open_within(&dir, space);
                 let store = store.with_context(|| format!("embedded store in {}", dir.display()))?;
+                let store = store.with_tolerance(config.tolerance());
                 Ok(Self { embedded: Some(store.clone()), ..Self::from(store) })
             }
             StoreKind::Cql => {
@@ -146,6 +149,7 @@ impl Store {
             + store::Seal
             + store::Rollups
             + store::Positions
+            + store::Identities
             + store::Quarantine
             + store::Audit
             + store::Registry
@@ -157,6 +161,7 @@ impl Store {
             seal: store.clone(),
             timeline: store.clone(),
             positions: store.clone(),
+            identities: store.clone(),
             quarantine: store.clone(),
             audit: store.clone(),
             registry: store,
@@ -170,20 +175,44 @@ impl Store {
     }
 }
 
-/// What ingest asks the store: only where streams had come to.
-pub struct KnownPositions(pub Arc<dyn store::Positions>);
+impl Config {
+    /// How far a device's clock may be ahead of ours: one rule for the way in, the rollups and the way out.
+    pub fn tolerance(&self) -> ClockTolerance {
+        ClockTolerance::new(Duration::from_secs(self.ingest.max_clock_ahead_seconds))
+    }
+}
+
+/// How long ingest waits for the store's answer: a device waits meanwhile, and the writer decides in any case.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// What ingest asks the store: only where streams had come to, and what their sequences were used for.
+pub struct KnownPositions(pub Arc<dyn store::Positions>, pub Arc<dyn store::Identities>);
 
 #[async_trait]
 impl ingest::Positions for KnownPositions {
-    async fn durable_through(&self, device: DeviceId, stream: StreamId) -> u64 {
-        match self.0.position(device, stream).await {
-            Ok(known) => known.unwrap_or(0),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the position of a stream is not known");
-                0
-            }
-        }
+    async fn stored(&self, device: DeviceId, stream: StreamId) -> ingest::Stored {
+        let streams = [(device, stream)];
+        let both = futures::future::try_join(self.0.position(device, stream), self.1.highest(&streams));
+        let (through, highest) = answered(both).await.unwrap_or_default();
+        ingest::Stored { through: through.unwrap_or(0), highest: highest.into_iter().flatten().max().unwrap_or(0) }
     }
+
+    async fn digests(&self, device: DeviceId, stream: StreamId, sequence: u64) -> Vec<u64> {
+        let sought = [store::Sought { device, stream, sequence, near: Vec::new() }];
+        answered(self.1.digests(&sought)).await.unwrap_or_default().into_iter().flatten().collect()
+    }
+}
+
+/// The store's answer, if it comes in time.
+async fn answered<T>(asked: impl Future<Output = Result<T, store::Error>>) -> Option<T> {
+    match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+        Ok(Ok(answer)) => return Some(answer),
+        Ok(Err(error)) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "what is stored of a stream is not known");
+        }
+        Err(_) => tracing::warn!("what is stored of a stream is not known: the store did not answer in time"),
+    }
+    None
 }
 
 /// Makes topic, consumer group, keyspace and tables, or brings them up to date; says what was done.
@@ -267,6 +296,7 @@ fn cql_settings(config: &Config) -> cql::Settings {
         tls: path(&from.ca_file)
             .map(|ca| cql::Tls { ca, identity: identity.map(|(cert, key)| cql::TlsIdentity { cert, key }) }),
         buckets: from.buckets,
+        tolerance: config.tolerance(),
         ..cql::Settings::default()
     }
 }

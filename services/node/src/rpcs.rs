@@ -74,8 +74,9 @@ pub(crate) async fn routes(
             max_readings: config.ingest.max_readings,
             max_message_bytes: config.ingest.max_message_kib * 1_024,
             idle: Duration::from_secs(config.ingest.idle_seconds),
+            tolerance: config.tolerance(),
         };
-        let positions = Arc::new(KnownPositions(store.positions.clone()));
+        let positions = Arc::new(KnownPositions(store.positions.clone(), store.identities.clone()));
         let ingest =
             Ingest::new(Arc::clone(publisher), gate.directory().clone(), positions, limits, clock::now, stop.clone());
         let ingest = ingest.with_rates(Quotas::rates(&config.quotas));
@@ -95,8 +96,9 @@ pub(crate) async fn routes(
             None => Sealer::random(),
         };
         let sealer = sealer.context("query.cursor_key")?;
-        let query =
-            Arc::new(Query::new(store.timeline.clone(), gate.directory().clone(), sealer, auditor.clone(), clock::now));
+        let query = Query::new(store.timeline.clone(), gate.directory().clone(), sealer, auditor.clone(), clock::now)
+            .with_tolerance(config.tolerance());
+        let query = Arc::new(query);
         let desk = AuditDesk::new(Arc::clone(&query), store.audit.clone()).service();
         names.push((name(&desk), Some(Service::Query)));
         routes.add_service(gate.before(desk));

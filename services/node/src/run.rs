@@ -124,9 +124,9 @@ impl Node {
             tasks.spawn(tls.follow(stop.clone()));
         }
         if services.contains(&Service::Writer) {
-            let writer =
-                Writer::new(store.append.clone(), store.quarantine.clone(), store.positions.clone(), clock::now)
-                    .of_topic(log.topic());
+            let (append, quarantine) = (store.append.clone(), store.quarantine.clone());
+            let (positions, identities) = (store.positions.clone(), store.identities.clone());
+            let writer = Writer::new(append, quarantine, positions, identities, clock::now).of_topic(log.topic());
             let subscriber = log.subscriber(&config.writer.group)?;
             let stop = stop.clone();
             let [every, quiet] = [config.writer.seal_every_seconds, config.writer.seal_quiet_seconds];

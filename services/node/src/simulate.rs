@@ -1,7 +1,7 @@
 //! `wardline simulate`: seeded devices that send vital signs through the public API as real ones would.
 //!
-//! The same seed gives the same patients, devices, streams, sequences and values; only the time of day differs. A second
-//! run with the same seed goes on where the server says the first one stopped. Sending is open-loop: each batch has
+//! The same seed gives the same patients, devices, sequences and values; only the time of day differs. Each run is a device
+//! that has lost its state: it has a stream of its own. Sending is open-loop: each batch has
 //! a time at which it is due, and latency counts from there, so a slow server cannot slow the clock it is measured by.
 
 mod device;

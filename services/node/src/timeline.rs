@@ -9,13 +9,13 @@ pub(crate) mod when;
 use crate::client::Remote;
 use anyhow::{Context, bail};
 use clap::Args;
-use model::{Nanos, PatientId, Range};
+use model::{Nanos, PatientId, Quality, Range};
 use plot::Plot;
 use proto::{
     convert::{nanos, timestamp},
     telemetry::v1::{
-        LatestReading, LatestReadingsRequest, ReadTimelineRequest, ReadTimelineResponse, Series, StoredReading,
-        TimelineLayout, timeline_service_client::TimelineServiceClient,
+        LatestReading, LatestReadingsRequest, ReadTimelineRequest, ReadTimelineResponse, ReadingFlag, Series,
+        StoredReading, TimelineLayout, timeline_service_client::TimelineServiceClient,
     },
 };
 use rows::{Format, Rows};
@@ -124,15 +124,24 @@ pub async fn read(
             }
         };
     }
-    let newest = latest.iter().filter_map(|latest| measured(latest.reading.as_ref()?)).max();
+    // of a clock that was never set, the time of measurement may lie ahead
+    let credible = latest.iter().filter_map(|latest| latest.reading.as_ref()).filter(|reading| !is_ahead(reading));
+    let newest = credible.filter_map(measured).max();
     let range = range(options, newest, now)?;
+    let is_present = options.to.is_none();
     match view {
-        View::Terminal(width) => plots(&mut reader, range, width, &latest, out).await,
+        View::Terminal(width) => {
+            let plots = plots(&mut reader, range, width, is_present).await?;
+            show(&plots, range, &latest, out)
+        }
         View::Csv | View::Json => {
             let mut rows = Rows::new(format(view), out)?;
             let mut pages = Pages::new(range, TimelineLayout::Readings);
             while let Some(page) = reader.page(&mut pages).await? {
-                page.readings.iter().try_for_each(|reading| rows.write(reading))?;
+                let shown = page.readings.iter().filter(|reading| !(is_present && is_ahead(reading)));
+                for reading in shown {
+                    rows.write(reading)?;
+                }
             }
             Ok(rows.end()?)
         }
@@ -153,26 +162,35 @@ fn range(options: &Options, newest: Option<Nanos>, now: Nanos) -> anyhow::Result
     Range::new(from, to).context("--from lies after --to")
 }
 
+/// A plot of each metric; where the range is the present, without what was measured ahead of its receipt.
 async fn plots(
     reader: &mut Reader,
     range: Range,
     width: usize,
-    latest: &[LatestReading],
-    out: &mut impl Write,
-) -> anyhow::Result<()> {
+    is_present: bool,
+) -> anyhow::Result<BTreeMap<String, Plot>> {
     let mut found = BTreeMap::<String, Plot>::new();
     let mut pages = Pages::new(range, TimelineLayout::Columns);
     while let Some(page) = reader.page(&mut pages).await? {
         for series in page.series {
             let plot = found.entry(series.metric.clone()).or_insert_with(|| Plot::new(range, width, &series.unit));
-            add(plot, &series);
+            add(plot, &series, is_present);
         }
     }
+    Ok(found)
+}
+
+fn show(
+    found: &BTreeMap<String, Plot>,
+    range: Range,
+    latest: &[LatestReading],
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
     writeln!(out, "{} to {} (UTC)", when::show(range.from()), when::show(range.to()))?;
     if found.is_empty() {
         writeln!(out, "no readings in this range")?;
     }
-    for (metric, plot) in &found {
+    for (metric, plot) in found {
         let newest = latest.iter().find(|latest| latest.reading.as_ref().is_some_and(|r| r.metric == *metric));
         writeln!(out, "\n{}", rows::heading(metric, plot.n_readings(), newest))?;
         for line in plot.lines() {
@@ -184,10 +202,13 @@ async fn plots(
 
 /// Puts a page's columns into a plot: numbers as they are, of a waveform its lowest and highest sample; codes have no
 /// place on an axis and are only counted.
-fn add(plot: &mut Plot, series: &Series) {
+fn add(plot: &mut Plot, series: &Series, is_present: bool) {
     let mut at = 0_i64;
     for (i, delta) in series.measured_at_delta_ticks.iter().enumerate() {
         at = at.wrapping_add(delta.wrapping_mul(series.tick_ns));
+        if is_present && series.flags.get(i).is_some_and(|flags| Quality(*flags).has(Quality::FUTURE)) {
+            continue;
+        }
         if let Some(value) = series.numbers.get(i) {
             plot.add(Nanos(at), *value);
         } else if let Some(wave) = series.waveforms.get(i) {
@@ -280,6 +301,11 @@ impl Reader {
         };
         anyhow::Error::new(status).context(hint)
     }
+}
+
+/// Whether it was measured ahead of its receipt, which is no part of the present.
+fn is_ahead(reading: &StoredReading) -> bool {
+    reading.flags().any(|flag| flag == ReadingFlag::Future)
 }
 
 fn measured(reading: &StoredReading) -> Option<Nanos> {

@@ -1,30 +1,35 @@
-//! `LatestReadings`: the last measured value of each metric, found from the hour index and read from the rows. There is
-//! no stored "latest" that could be wrong: late and repeated data make it right, and it never goes backwards.
+//! `LatestReadings`: the newest value of each metric, found from the hour index and read from the rows. There is no stored
+//! "latest" that could be wrong: late and repeated data make it right, and it never goes backwards.
+//!
+//! Which readings count, and which is the newest, is decided in `model` ([`counts_from`](model::counts_from)). What a clock
+//! says that was never set is no place to look for its readings: so a few hours are looked into that lie ahead, and a few
+//! from times before such devices were made.
 
 use crate::{
     Query, failed,
-    readings::{Key, Readings},
+    readings::{Found, Readings, Selection},
     unreadable,
 };
-use model::{MetricId, Nanos, Permit, Range};
+use model::{ClockQuality, Hour, MetricId, Nanos, Permit, Range, age};
 use proto::{
     convert,
-    telemetry::v1::{LatestReading, LatestReadingsResponse, StoredReading},
+    telemetry::v1::{LatestReading, LatestReadingsResponse},
 };
 use std::collections::BTreeMap;
-use store::Order;
+use store::{HourEntry, Order};
 use tonic::Status;
 
 /// How far back "latest" looks, in nanoseconds: 400 days. What is older is history.
 const LOOK_BACK_NS: i64 = 400 * Nanos::DAY;
 /// Entries of the hour index read in one go: most answers are in the first few.
 const INDEX_AT_ONCE: usize = 256;
+/// 2015-01-01T00:00:00Z: clocks that were never set count from 1970, 1980, 2000 or the like.
+const CLOCKS_SET_SINCE: Nanos = Nanos(1_420_070_400 * Nanos::SECOND);
+/// Most hours looked into, on either side, for readings of a clock that was never set.
+const HOURS_OF_NO_CLOCK: usize = 24;
 
-/// The newest reading of one metric.
-pub(crate) struct Found {
-    pub key: Key,
-    pub reading: StoredReading,
-}
+/// The newest reading of each metric.
+type Newest = BTreeMap<MetricId, Found>;
 
 pub(crate) async fn read(
     query: &Query,
@@ -32,16 +37,20 @@ pub(crate) async fn read(
     metrics: &[MetricId],
 ) -> Result<LatestReadingsResponse, Status> {
     let now = (query.clock)();
-    // a reading of up to a day ahead counts; what lies further ahead was marked when it came
-    let range = Range::new(now.plus(-LOOK_BACK_NS), now.plus(Nanos::DAY)).unwrap_or(Range::ALL);
-    let found = newest(query, permit, range, metrics, true).await?;
-    let mut readings: Vec<_> = found
-        .into_values()
-        .map(|found| {
-            let age = convert::duration(now.0.saturating_sub(found.key.at.0));
-            LatestReading { reading: Some(found.reading), age: Some(age) }
-        })
-        .collect();
+    let (first, last) = (now.plus(-LOOK_BACK_NS), query.tolerance.latest_measured(now));
+    let range = Range::new(first, last.plus(1)).unwrap_or(Range::ALL);
+    let mut found = newest(query, permit, range, metrics).await?;
+    if let Some(ahead) = Range::new(range.to(), Nanos::MAX) {
+        add_without_clock(query, permit, ahead, Order::Ascending, metrics, &mut found).await?;
+    }
+    if let Some(before) = Range::new(Nanos::MIN, first.min(CLOCKS_SET_SINCE)) {
+        add_without_clock(query, permit, before, Order::Descending, metrics, &mut found).await?;
+    }
+    let latest = |found: Found| LatestReading {
+        reading: Some(found.reading),
+        age: Some(convert::duration(age(found.recency.at, now))),
+    };
+    let mut readings: Vec<_> = found.into_values().map(latest).collect();
     let key = |latest: &LatestReading| latest.reading.as_ref().map(|reading| reading.metric.clone());
     readings.sort_by_key(key);
     Ok(LatestReadingsResponse { readings })
@@ -53,42 +62,76 @@ pub(crate) async fn newest(
     permit: &Permit,
     range: Range,
     metrics: &[MetricId],
-    credible_only: bool,
-) -> Result<BTreeMap<MetricId, Found>, Status> {
-    let mut found: BTreeMap<MetricId, Found> = BTreeMap::new();
+) -> Result<Newest, Status> {
+    let mut found = Newest::new();
     let mut hours = range.hours();
     loop {
         let entries = query.store.hours(permit, hours, Order::Descending, INDEX_AT_ONCE).await.map_err(failed)?;
         for entry in &entries {
-            let missing: Vec<_> = entry
-                .metrics
-                .iter()
-                .filter(|m| metrics.is_empty() || metrics.binary_search(m).is_ok())
-                .filter(|m| !found.contains_key(m))
-                .copied()
-                .collect();
-            if missing.is_empty() {
-                continue;
-            }
-            let data = query.store.read(permit, std::slice::from_ref(entry)).await.map_err(failed)?;
-            for hour in &data {
-                let readings = Readings::new(hour, range, None, &missing).map_err(|error| unreadable(&error))?;
-                keep_newest(&readings, credible_only, &mut found);
-            }
+            let missing = wanted(entry, metrics, |metric| may_be_newer(entry.hour, found.get(metric)));
+            add(query, permit, range, entry, &missing, &mut found, |_| true).await?;
         }
-        let done = !metrics.is_empty() && metrics.iter().all(|metric| found.contains_key(metric));
-        let Some(oldest) = entries.last().filter(|_| entries.len() == INDEX_AT_ONCE && !done) else {
-            return Ok(found);
-        };
+        let Some(oldest) = entries.last().filter(|_| entries.len() == INDEX_AT_ONCE) else { return Ok(found) };
         hours.end = oldest.hour;
+        let before = Hour(oldest.hour.0 - 1);
+        if !metrics.is_empty() && !metrics.iter().any(|metric| may_be_newer(before, found.get(metric))) {
+            return Ok(found);
+        }
     }
 }
 
-fn keep_newest(readings: &Readings, credible_only: bool, found: &mut BTreeMap<MetricId, Found>) {
-    for (metric, key, reading) in readings.newest(credible_only) {
-        // a metric may have columns in several units
-        if found.get(&metric).is_none_or(|held| held.key < key) {
-            found.insert(metric, Found { key, reading });
+/// Whether an hour, or one before it, can have a newer reading of a metric than what was found. What counts from its receipt
+/// may have been found in a later hour than that.
+fn may_be_newer(hour: Hour, found: Option<&Found>) -> bool {
+    found.is_none_or(|found| found.recency.at < hour.end())
+}
+
+/// Adds readings of devices without a clock, from the first hours of a range.
+async fn add_without_clock(
+    query: &Query,
+    permit: &Permit,
+    range: Range,
+    order: Order,
+    metrics: &[MetricId],
+    found: &mut Newest,
+) -> Result<(), Status> {
+    let hours = query.store.hours(permit, range.hours(), order, HOURS_OF_NO_CLOCK).await.map_err(failed)?;
+    for entry in &hours {
+        let wanted = wanted(entry, metrics, |_| true);
+        add(query, permit, range, entry, &wanted, found, |clock| clock == ClockQuality::Unset).await?;
+    }
+    Ok(())
+}
+
+/// Those metrics of an hour that are asked for and satisfy a condition.
+fn wanted(entry: &HourEntry, metrics: &[MetricId], condition: impl Fn(&MetricId) -> bool) -> Vec<MetricId> {
+    let asked = |metric: &&MetricId| metrics.is_empty() || metrics.binary_search(metric).is_ok();
+    entry.metrics.iter().filter(asked).filter(|metric| condition(metric)).copied().collect()
+}
+
+/// Adds an hour's newest readings of some metrics, of devices with such clocks.
+async fn add(
+    query: &Query,
+    permit: &Permit,
+    range: Range,
+    entry: &HourEntry,
+    metrics: &[MetricId],
+    found: &mut Newest,
+    clocks: impl Fn(ClockQuality) -> bool,
+) -> Result<(), Status> {
+    if metrics.is_empty() {
+        return Ok(());
+    }
+    let data = query.store.read(permit, std::slice::from_ref(entry)).await.map_err(failed)?;
+    let selection = Selection { range, after: None, metrics, is_present: false };
+    for hour in &data {
+        let readings = Readings::new(hour, selection, query.tolerance).map_err(|error| unreadable(&error))?;
+        for (metric, newer) in readings.newest().filter(|(_, newer)| clocks(newer.clock)) {
+            // a metric may have columns in several units, and a reading in several ranges
+            if found.get(&metric).is_none_or(|held| held.recency < newer.recency) {
+                found.insert(metric, newer);
+            }
         }
     }
+    Ok(())
 }

@@ -18,7 +18,7 @@ pub use study::StudyDesk;
 
 use async_trait::async_trait;
 use model::{
-    Clock, MetricId, Nanos, PatientId, Permit, Range,
+    Clock, ClockTolerance, MetricId, Nanos, PatientId, Permit, Range,
     access::{Action, Principal, decide},
 };
 use proto::{
@@ -44,6 +44,7 @@ pub struct Query {
     sealer: auth::Sealer,
     audit: Auditor,
     clock: Clock,
+    tolerance: ClockTolerance,
 }
 
 impl Query {
@@ -55,7 +56,12 @@ impl Query {
         audit: Auditor,
         clock: Clock,
     ) -> Self {
-        Self { store, directory, sealer, audit, clock }
+        Self { store, directory, sealer, audit, clock, tolerance: ClockTolerance::default() }
+    }
+
+    /// Takes readings that were measured further ahead of their receipt for no part of the present.
+    pub fn with_tolerance(self, tolerance: ClockTolerance) -> Self {
+        Self { tolerance, ..self }
     }
 
     /// The gRPC service, with its message limits set.

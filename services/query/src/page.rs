@@ -8,7 +8,7 @@ use tonic::Status;
 
 /// How long a page token can be used, in nanoseconds.
 const VALID_NS: i64 = 15 * 60 * Nanos::SECOND;
-const BYTES: usize = 8 * 3 + 8 + 16 + 16 + 8 + 8 + 4;
+const BYTES: usize = 8 * 3 + 8 + 8 + 16 + 16 + 8 + 8 + 4;
 
 /// Where the next page begins.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,9 +49,9 @@ impl Question<'_> {
 impl Cursor {
     /// The token of the next page.
     pub(crate) fn seal(&self, sealer: &Sealer, context: &[u8], now: Nanos) -> Result<String, Status> {
-        let Key { at, identity, index } = self.after;
+        let Key { at, received_at, identity, index } = self.after;
         let mut text = Vec::with_capacity(BYTES);
-        for time in [now.plus(VALID_NS), self.range.from(), self.range.to(), at] {
+        for time in [now.plus(VALID_NS), self.range.from(), self.range.to(), at, received_at] {
             text.extend_from_slice(&time.0.to_le_bytes());
         }
         text.extend_from_slice(identity.device.as_bytes());
@@ -74,9 +74,9 @@ impl Cursor {
             rest = tail;
             head
         };
-        let mut eight = [[0u8; 8]; 4];
+        let mut eight = [[0u8; 8]; 5];
         eight.iter_mut().for_each(|bytes| bytes.copy_from_slice(next(8)));
-        let [ends, from, to, at] = eight.map(|bytes| Nanos(i64::from_le_bytes(bytes)));
+        let [ends, from, to, at, received_at] = eight.map(|bytes| Nanos(i64::from_le_bytes(bytes)));
         let mut sixteen = [[0u8; 16]; 2];
         sixteen.iter_mut().for_each(|bytes| bytes.copy_from_slice(next(16)));
         let mut numbers = [[0u8; 8]; 2];
@@ -91,6 +91,6 @@ impl Cursor {
             digest,
         };
         let range = Range::new(from, to).filter(|_| now < ends).ok_or_else(bad)?;
-        Ok(Self { range, after: Key { at, identity, index: u32::from_le_bytes(index) } })
+        Ok(Self { range, after: Key { at, received_at, identity, index: u32::from_le_bytes(index) } })
     }
 }

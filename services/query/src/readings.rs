@@ -2,7 +2,8 @@
 
 use crate::named;
 use model::{
-    Column, DeviceId, Hour, Identity, Malformed, MetricId, Nanos, Quality, Range, Sheet, SheetColumn, StreamId, Values,
+    Batch, ClockQuality, ClockTolerance, Column, DeviceId, Hour, Identity, Malformed, MetricId, Nanos, Quality, Range,
+    Recency, Sheet, SheetColumn, StreamId, Values, counts_from,
 };
 use proto::{
     convert,
@@ -10,10 +11,11 @@ use proto::{
 };
 use store::HourData;
 
-/// The order of readings: time first, then what makes a reading itself.
+/// The order of readings: time first, then receipt, then what makes a reading itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub at: Nanos,
+    pub received_at: Nanos,
     pub identity: Identity,
     pub index: u32,
 }
@@ -23,7 +25,7 @@ impl Key {
     pub(crate) fn end_of(hour: Hour) -> Self {
         let (device, stream) = (DeviceId::from_bytes([u8::MAX; 16]), StreamId::from_bytes([u8::MAX; 16]));
         let identity = Identity { device, stream, sequence: u64::MAX, digest: u64::MAX };
-        Self { at: hour.end().plus(-1), identity, index: u32::MAX }
+        Self { at: hour.end().plus(-1), received_at: Nanos::MAX, identity, index: u32::MAX }
     }
 }
 
@@ -34,17 +36,38 @@ pub(crate) struct Readings {
 }
 
 /// Where a reading is, after what it is ordered by.
-type Place = (Nanos, u32, u32, usize, usize);
+type Place = (Nanos, Nanos, u32, u32, usize, usize);
+
+/// Which readings of an hour.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Selection<'a> {
+    /// Those that were measured in it.
+    pub range: Range,
+    /// Those that come after this one.
+    pub after: Option<Key>,
+    /// Those of these metrics, ascending; empty: of all.
+    pub metrics: &'a [MetricId],
+    /// Whether the range is the present, which is without what was measured ahead of its receipt.
+    pub is_present: bool,
+}
+
+/// A reading that counts when the newest is looked for.
+pub(crate) struct Found {
+    pub recency: Recency,
+    pub measured_at: Nanos,
+    pub clock: ClockQuality,
+    pub reading: StoredReading,
+}
 
 impl Readings {
-    /// Decodes an hour and keeps what lies in `range`, after `after`, and is of `metrics` (ascending; empty: all).
-    pub(crate) fn new(
-        data: &HourData,
-        range: Range,
-        after: Option<Key>,
-        metrics: &[MetricId],
-    ) -> Result<Self, Malformed> {
-        let sheet = data.sheet(metrics)?;
+    /// Decodes an hour, marks in it what only the whole hour shows, and keeps what was selected.
+    pub(crate) fn new(data: &HourData, selection: Selection<'_>, tolerance: ClockTolerance) -> Result<Self, Malformed> {
+        let Selection { range, after, metrics, is_present } = selection;
+        let mut sheet = data.sheet(metrics)?;
+        tolerance.mark(&mut sheet);
+        if is_present {
+            sheet.leave_out(Quality::FUTURE);
+        }
         let run = |column: &SheetColumn| {
             let times = &column.lines.measured_at;
             let first = times.partition_point(|&at| at < range.from());
@@ -72,7 +95,7 @@ impl Readings {
     pub(crate) fn keep(&mut self, room: usize, some: bool) {
         let mut ends: Vec<usize> = self.runs.iter().map(|run| run.start).collect();
         let mut taken = 0;
-        for (_, _, _, column, line) in self.places() {
+        for (.., column, line) in self.places() {
             taken += weight(&self.sheet.columns[column].lines, line..line + 1);
             if taken > room && !(some && ends.iter().zip(&self.runs).all(|(end, run)| *end == run.start)) {
                 break;
@@ -93,17 +116,28 @@ impl Readings {
         self.columns().filter_map(last).max()
     }
 
-    /// The newest reading of each metric (of those whose time can be believed, if asked).
-    pub(crate) fn newest(&self, credible_only: bool) -> impl Iterator<Item = (MetricId, Key, StoredReading)> {
-        self.columns().filter_map(move |(column, mut run)| {
-            let line = run.rfind(|&line| !credible_only || column.lines.quality[line].time_is_credible())?;
-            Some((column.lines.metric, key(&self.sheet, column, line), self.stored(column, line)))
+    /// The newest reading of each column, and its metric, of those that count.
+    pub(crate) fn newest(&self) -> impl Iterator<Item = (MetricId, Found)> {
+        self.columns().filter_map(move |(column, run)| {
+            let (recency, line) = run.filter_map(|line| Some((self.recency(column, line)?, line))).max()?;
+            let batch = &self.sheet.batches[column.batch[line] as usize];
+            let measured_at = column.lines.measured_at[line];
+            let reading = self.stored(column, line);
+            Some((column.lines.metric, Found { recency, measured_at, clock: batch.clock, reading }))
         })
+    }
+
+    fn recency(&self, column: &SheetColumn, line: usize) -> Option<Recency> {
+        let batch = &self.sheet.batches[column.batch[line] as usize];
+        let (quality, measured_at) = (column.lines.quality[line], column.lines.measured_at[line]);
+        let at = counts_from(quality, batch.clock, measured_at, batch.received_at)?;
+        let (received_at, identity, index) = (batch.received_at, batch.identity, column.lines.index[line]);
+        Some(Recency { at, received_at, identity, index })
     }
 
     /// All readings in order, with all there is to know of them.
     pub(crate) fn each(&self) -> impl Iterator<Item = StoredReading> {
-        self.places().into_iter().map(|(_, _, _, column, line)| self.stored(&self.sheet.columns[column], line))
+        self.places().into_iter().map(|(.., column, line)| self.stored(&self.sheet.columns[column], line))
     }
 
     /// Each column and which of its lines count.
@@ -115,7 +149,11 @@ impl Readings {
         let mut places: Vec<Place> = Vec::new();
         for (number, (column, run)) in self.columns().enumerate() {
             let lines = &column.lines;
-            places.extend(run.map(|l| (lines.measured_at[l], column.batch[l], lines.index[l], number, l)));
+            places.extend(run.map(|l| {
+                let batch = column.batch[l];
+                let received_at = self.sheet.batches[batch as usize].received_at;
+                (lines.measured_at[l], received_at, batch, lines.index[l], number, l)
+            }));
         }
         // batches are numbered in the order of their identity
         places.sort_unstable();
@@ -161,8 +199,8 @@ impl Readings {
 }
 
 fn key(sheet: &Sheet, column: &SheetColumn, line: usize) -> Key {
-    let identity = sheet.batches[column.batch[line] as usize].identity;
-    Key { at: column.lines.measured_at[line], identity, index: column.lines.index[line] }
+    let Batch { identity, received_at, .. } = sheet.batches[column.batch[line] as usize];
+    Key { at: column.lines.measured_at[line], received_at, identity, index: column.lines.index[line] }
 }
 
 /// Samples of a waveform that take about as many bytes as a reading of one number: time, value, flags.
@@ -195,6 +233,7 @@ fn flags(quality: Quality) -> Vec<i32> {
         (Quality::FUTURE, ReadingFlag::Future),
         (Quality::ANCIENT, ReadingFlag::Ancient),
         (Quality::QUESTIONABLE, ReadingFlag::Questionable),
+        (Quality::CORRECTION, ReadingFlag::Correction),
     ];
     all.iter().filter(|(mark, _)| quality.has(*mark)).map(|(_, flag)| *flag as i32).collect()
 }

@@ -7,6 +7,7 @@ use crate::{
     Query, metrics,
     page::{Cursor, Question},
     page_size, range,
+    readings::Selection,
     series::pack,
     timeline::{PAGE_COLUMNS, Page},
 };
@@ -100,7 +101,8 @@ impl StudyDesk {
             (cursor.range, Some(cursor.after))
         };
         let mut page = Page::new(size);
-        let full = page.fill(query, permit, range, after, &metrics).await?;
+        let selection = Selection { range, after, metrics: &metrics, is_present: request.to.is_none() };
+        let full = page.fill(query, permit, selection).await?;
         let mut response = ReadSubjectResponse { series: pack(&page.held), ..Default::default() };
         for series in &mut response.series {
             // whole days are whole ticks

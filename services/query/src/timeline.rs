@@ -4,11 +4,11 @@ use crate::{
     HOURS_AT_ONCE, Query, failed, latest, metrics, named,
     page::{Cursor, Question},
     page_size, range,
-    readings::{Key, Readings},
+    readings::{Key, Readings, Selection},
     series::pack,
     unreadable, wants,
 };
-use model::{Hour, MetricId, Nanos, Permit, Range, access::Principal};
+use model::{Hour, MetricId, Nanos, Permit, Range, access::Principal, age};
 use proto::{
     convert,
     telemetry::v1::{Coverage, ReadTimelineRequest, ReadTimelineResponse, TimelineLayout},
@@ -52,7 +52,9 @@ pub(crate) async fn read(
         response.coverage = coverage(query, permit, range, &metrics, now).await?;
     }
     let mut page = Page::new(size);
-    let full = page.fill(query, permit, range, after, &metrics).await?;
+    // who asks up to now asks for the present
+    let selection = Selection { range, after, metrics: &metrics, is_present: request.to.is_none() };
+    let full = page.fill(query, permit, selection).await?;
     match columns {
         true => response.series = pack(&page.held),
         false => response.readings = page.held.iter().flat_map(Readings::each).collect(),
@@ -84,12 +86,10 @@ impl Page {
         &mut self,
         query: &Query,
         permit: &Permit,
-        range: Range,
-        after: Option<Key>,
-        metrics: &[MetricId],
+        selection: Selection<'_>,
     ) -> Result<bool, Status> {
-        let mut hours = range.hours();
-        if let Some(after) = after {
+        let mut hours = selection.range.hours();
+        if let Some(after) = selection.after {
             hours.first = after.at.hour();
         }
         loop {
@@ -97,12 +97,12 @@ impl Page {
                 query.store.hours(permit, hours, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
             let more = entries.len() == INDEX_AT_ONCE;
             let Some(last) = entries.last().map(|entry| entry.hour) else { return Ok(false) };
-            entries.retain(|entry| wants(entry, metrics));
+            entries.retain(|entry| wants(entry, selection.metrics));
             let (mut rest, mut n_read) = (&entries[..], 0);
             while !rest.is_empty() {
                 let (next, tail) = rest.split_at(self.hours_ahead(n_read).min(rest.len()));
                 for data in query.store.read(permit, next).await.map_err(failed)? {
-                    let readings = Readings::new(&data, range, after, metrics);
+                    let readings = Readings::new(&data, selection, query.tolerance);
                     if self.add(readings.map_err(|error| unreadable(&error))?) {
                         return Ok(true);
                     }
@@ -139,7 +139,7 @@ impl Page {
     }
 }
 
-/// For each metric: in how many hours of the range it has data, and its newest reading there.
+/// For each metric: in how many hours of the range it has data, and the newest reading that was measured there.
 async fn coverage(
     query: &Query,
     permit: &Permit,
@@ -162,15 +162,15 @@ async fn coverage(
         hours.first = Hour(last.hour.0 + 1);
     }
     let found: Vec<_> = counts.keys().copied().collect();
-    let newest = latest::newest(query, permit, range, &found, false).await?;
+    let newest = latest::newest(query, permit, range, &found).await?;
     let entry = |(metric, hours_with_data): (MetricId, u32)| {
-        let at = newest.get(&metric).map(|found| found.key.at);
+        let found = newest.get(&metric);
         Coverage {
             metric: named(metric).0.to_owned(),
             hours_with_data,
             hours_in_range,
-            newest_measured_at: at.map(convert::timestamp),
-            newest_age: at.map(|at| convert::duration(now.0.saturating_sub(at.0))),
+            newest_measured_at: found.map(|found| convert::timestamp(found.measured_at)),
+            newest_age: found.map(|found| convert::duration(age(found.recency.at, now))),
         }
     };
     Ok(counts.into_iter().map(entry).collect())

@@ -2,11 +2,13 @@
 //!
 //! The promise: a position is committed only when every record before it is durable in the store or put aside in
 //! quarantine, with reason and original bytes. A crash at any point means that records are read again; rows land on
-//! themselves. A record that cannot be read never holds up its partition; a store that does not answer does, for as long
+//! themselves. A batch whose sequence was used for other readings goes into quarantine, too ([`SEQUENCE_REUSED`]). A record
+//! that cannot be read never holds up its partition; a store that does not answer does, for as long
 //! as it takes.
 //!
 //! What is bounded: the writer holds two polls ([`POLL_RECORDS`], [`POLL_BYTES`]), one being written and the next.
 
+mod identity;
 mod quarantine;
 mod sealing;
 
@@ -14,11 +16,15 @@ pub use quarantine::QuarantineDesk;
 pub use sealing::HourSealer;
 
 use bus::{Commits, Delivery, Subscribe};
+use identity::Used;
 use model::{Clock, DeviceId, Nanos, Record, Row, StreamId};
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use store::{Append, Place, Positions, Quarantine, Quarantined};
+use store::{Append, Identities, Place, Positions, Quarantine, Quarantined};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// How the reason starts for which a batch is put aside whose sequence was used for other readings.
+pub const SEQUENCE_REUSED: &str = "SEQUENCE_REUSED";
 
 /// Records of one poll: enough for full CQL batches and one fsync for many, few enough to be quick.
 pub const POLL_RECORDS: usize = 4_000;
@@ -38,6 +44,7 @@ pub struct Writer {
     positions: Arc<dyn Positions>,
     clock: Clock,
     topic: String,
+    used: Used,
     streams: HashMap<(DeviceId, StreamId), u64>,
     /// When devices were heard since that was noted.
     seen: HashMap<DeviceId, Nanos>,
@@ -45,16 +52,17 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Writes to one store, by its three ways in.
+    /// Writes to one store, by its three ways in; asks it what identities were used for.
     pub fn new(
         rows: Arc<dyn Append>,
         quarantine: Arc<dyn Quarantine>,
         positions: Arc<dyn Positions>,
+        identities: Arc<dyn Identities>,
         clock: Clock,
     ) -> Self {
         let topic = bus::READINGS.to_owned();
-        let (streams, seen) = (HashMap::new(), HashMap::new());
-        Self { rows, quarantine, positions, clock, topic, streams, seen, noted: Instant::now() }
+        let (streams, seen, used) = (HashMap::new(), HashMap::new(), Used::new(identities));
+        Self { rows, quarantine, positions, clock, topic, used, streams, seen, noted: Instant::now() }
     }
 
     /// The topic it reads, where that is not [`bus::READINGS`]: quarantined records are named by it.
@@ -104,43 +112,71 @@ impl Writer {
 
     /// Makes all deliveries durable, as rows or in quarantine; `false` when it was stopped before that.
     async fn persist(&mut self, deliveries: &[Delivery], stop: &CancellationToken) -> bool {
-        let mut rows = Vec::with_capacity(deliveries.len());
-        let mut aside = Vec::new();
-        for delivery in deliveries {
-            match self.read(delivery) {
-                Ok(mut more) => rows.append(&mut more),
-                Err(malformed) => aside.push(Quarantined {
-                    place: Place {
-                        topic: self.topic.clone(),
-                        partition: delivery.partition.0,
-                        offset: delivery.offset,
-                    },
-                    at: (self.clock)(),
-                    reason: malformed.to_string(),
-                    payload: delivery.payload.clone(),
-                    replayed_at: None,
-                }),
-            }
-        }
+        let Some((rows, aside)) = self.sort(deliveries, stop).await else { return false };
         let (store, quarantine) = (Arc::clone(&self.rows), Arc::clone(&self.quarantine));
         for record in &aside {
-            if !until_done(stop, || quarantine.put_aside(record)).await {
+            if until_done(stop, || quarantine.put_aside(record)).await.is_none() {
                 return false;
             }
             metrics::counter!("wardline_writer_quarantined_total").increment(1);
-            // a record that nobody can read: somebody should look
-            tracing::error!(partition = record.place.partition, offset = record.place.offset, "record put aside");
         }
         // last, for it says that everything read so far is there
         let mut read = Commits::default();
         deliveries.iter().for_each(|delivery| read.add(delivery));
         let read: Vec<_> = read.iter().map(|(partition, next)| (partition.0, next.get())).collect();
-        if !deliveries.is_empty() && !until_done(stop, || store.append_through(&rows, &self.topic, &read)).await {
+        let appended = || store.append_through(&rows, &self.topic, &read);
+        if !deliveries.is_empty() && until_done(stop, appended).await.is_none() {
             return false;
         }
         metrics::counter!("wardline_writer_records_total").increment(deliveries.len() as u64);
         metrics::counter!("wardline_writer_rows_total").increment(rows.len() as u64);
         true
+    }
+
+    /// Tells rows from what goes into quarantine; `None` when it was stopped before the store had answered.
+    async fn sort(
+        &mut self,
+        deliveries: &[Delivery],
+        stop: &CancellationToken,
+    ) -> Option<(Vec<Row>, Vec<Quarantined>)> {
+        let (mut batches, mut sources, mut aside) = (Vec::new(), Vec::new(), Vec::new());
+        for delivery in deliveries {
+            match self.read(delivery) {
+                Ok(rows) => {
+                    batches.push(rows);
+                    sources.push(delivery);
+                }
+                Err(malformed) => {
+                    // a record that nobody can read: somebody should look
+                    tracing::error!(partition = delivery.partition.0, offset = delivery.offset, "record put aside");
+                    aside.push(self.quarantined(delivery, malformed.to_string()));
+                }
+            }
+        }
+        self.used.follow(deliveries);
+        let judged = until_done(stop, || self.used.judge(&batches)).await?;
+        let mut rows = Vec::with_capacity(batches.len());
+        let mut n_reused = 0;
+        for ((mut batch, delivery), reused) in batches.into_iter().zip(sources).zip(self.used.learn(judged)) {
+            if reused {
+                n_reused += 1;
+                let text = "the sequence was used for other readings, which are stored";
+                aside.push(self.quarantined(delivery, format!("{SEQUENCE_REUSED}: {text}")));
+            } else {
+                rows.append(&mut batch);
+            }
+        }
+        if n_reused > 0 {
+            tracing::warn!(n_reused, "batches put aside whose sequences were used for other readings");
+        }
+        aside.sort_by(|a, b| a.place.cmp(&b.place));
+        Some((rows, aside))
+    }
+
+    fn quarantined(&self, delivery: &Delivery, reason: String) -> Quarantined {
+        let place = Place { topic: self.topic.clone(), partition: delivery.partition.0, offset: delivery.offset };
+        let payload = delivery.payload.clone();
+        Quarantined { place, at: (self.clock)(), reason, payload, replayed_at: None }
     }
 
     fn read(&mut self, delivery: &Delivery) -> Result<Vec<Row>, model::Malformed> {
@@ -203,22 +239,25 @@ async fn commit(log: &mut dyn Subscribe, durable: &Commits) {
     }
 }
 
-/// Asks the store until it has done it; `false` when stopped.
-async fn until_done<F, O>(stop: &CancellationToken, mut ask: F) -> bool
+/// Asks the store until it has done it; `None` when stopped.
+async fn until_done<T, F, O>(stop: &CancellationToken, mut ask: F) -> Option<T>
 where
     F: FnMut() -> O,
-    O: Future<Output = Result<(), store::Error>>,
+    O: Future<Output = Result<T, store::Error>>,
 {
     let mut wait = RETRY.0;
-    while let Err(error) = ask().await {
+    loop {
+        let error = match ask().await {
+            Ok(done) => return Some(done),
+            Err(error) => error,
+        };
         metrics::counter!("wardline_writer_retries_total").increment(1);
-        tracing::warn!(error = &error as &dyn std::error::Error, "the store did not take rows; trying again");
+        tracing::warn!(error = &error as &dyn std::error::Error, "the store did not answer; trying again");
         if stop.is_cancelled() {
-            return false;
+            return None;
         }
         pause(&mut wait, stop).await;
     }
-    true
 }
 
 async fn pause(wait: &mut Duration, stop: &CancellationToken) {

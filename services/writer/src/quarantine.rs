@@ -1,5 +1,6 @@
 //! The operators' way to records that could not be stored: list, look at, publish again.
 
+use crate::SEQUENCE_REUSED;
 use async_trait::async_trait;
 use bus::{Outgoing, Publish};
 use model::{
@@ -86,6 +87,11 @@ impl QuarantineService for QuarantineDesk {
     ) -> Result<Response<ReplayQuarantinedResponse>, Status> {
         self.permit(request.extensions(), Action::ReplayQuarantined, &request.get_ref().place).await?;
         let mut quarantined = self.find(&request.get_ref().place).await?;
+        if quarantined.reason.starts_with(SEQUENCE_REUSED) {
+            let text = "another batch has its device, stream and sequence, and stays; the device has to send these readings \
+                        under a number of their own";
+            return Err(problem::status(Code::FailedPrecondition, SEQUENCE_REUSED, text));
+        }
         let key = Record::decode(&quarantined.payload).and_then(|record| {
             let patient = record.patient;
             record.rows().map(|_| patient)

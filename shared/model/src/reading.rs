@@ -9,12 +9,16 @@ impl Quality {
     pub const GOOD: Self = Self(0);
     /// Outside the metric's plausible range.
     pub const IMPLAUSIBLE: Self = Self(1);
-    /// Measured more than a day after it was received: kept out of "latest" and of scores.
+    /// Measured further ahead of its receipt than clocks may differ ([`crate::ClockTolerance`]): never newest, whatever time
+    /// it is by now, and in no trend and no score.
     pub const FUTURE: Self = Self(2);
     /// Measured before 1900: a clock that was never set; kept out of "latest" and of scores.
     pub const ANCIENT: Self = Self(4);
     /// The device itself doubts it (IEEE 11073 measurement status "questionable").
     pub const QUESTIONABLE: Self = Self(8);
+    /// Another value of the same device, metric and instant was received before it. Found when a sheet is read, never
+    /// stored; nothing against the reading.
+    pub const CORRECTION: Self = Self(16);
 
     /// Both.
     pub fn with(self, other: Self) -> Self {
@@ -26,9 +30,14 @@ impl Quality {
         self.0 & other.0 == other.0
     }
 
-    /// Whether the time can be believed: only such readings count as latest.
-    pub fn time_is_credible(self) -> bool {
-        self.0 & (Self::FUTURE.0 | Self::ANCIENT.0) == 0
+    /// Whether any of `others`' marks is set.
+    pub fn has_any(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+
+    /// Whether nothing is known against the reading.
+    pub fn is_good(self) -> bool {
+        self.0 & !Self::CORRECTION.0 == 0
     }
 }
 

@@ -1,22 +1,25 @@
 //! A rollup: what the numbers of one metric came to in one hour, for trends over days to years.
 //!
-//! Derived from a [`Sheet`], never counted up: late and repeated data make it right, not double. Layout (notation as
-//! in [`crate::Block`]), version 1:
+//! Derived from a [`Sheet`], never counted up: late and repeated data make it right, not double. What was measured ahead of
+//! its receipt is doubtful; how far ahead that is stands in the bytes, so that they are used under the same rule only.
+//! Layout (notation as in [`crate::Block`]), version 2 (version 1 knew no such rule):
 //!
 //! ```text
-//! rollups = 1:u8, v n, (v metric, v n_doubtful, v n_good, (f64 min, f64 max, f64 sum) unless n_good is 0)*
+//! rollups = 2:u8, v max_ahead_ns, v n, (v metric, v n_doubtful, v n_good, (f64 min, f64 max, f64 sum) unless n_good is 0)*
 //! ```
 
 use crate::{
-    block::{Column, Values},
+    block::Values,
     bytes::{Malformed, Reader, put_varint},
     catalog::MetricId,
-    reading::Quality,
-    sheet::Sheet,
+    newest::ClockTolerance,
+    sheet::{Batch, Sheet, SheetColumn},
 };
 use std::collections::BTreeMap;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Written before readings ahead of their receipt were left out.
+const WITHOUT_RULE: u8 = 1;
 /// The fewest bytes that a rollup takes.
 const MIN_BYTES: usize = 3;
 
@@ -25,7 +28,7 @@ const MIN_BYTES: usize = 3;
 pub struct Rollup {
     /// What was measured.
     pub metric: MetricId,
-    /// Readings left out because something is known against them ([`Quality`]).
+    /// Readings left out because something is known against them ([`crate::Quality`]).
     pub n_doubtful: u64,
     /// The others, if there are any.
     pub good: Option<Summary>,
@@ -69,20 +72,23 @@ impl Summary {
 
 impl Rollup {
     /// The rollups of an hour, ascending by metric. The same rows always give the same ones, bit for bit.
-    pub fn of(sheet: &Sheet) -> Vec<Self> {
+    pub fn of(sheet: &Sheet, tolerance: ClockTolerance) -> Vec<Self> {
         let mut rollups: BTreeMap<MetricId, Self> = BTreeMap::new();
-        for column in sheet.columns.iter().map(|column| &column.lines) {
-            let Values::Number(values) = &column.values else { continue };
-            let empty = Self { metric: column.metric, n_doubtful: 0, good: None };
-            rollups.entry(column.metric).or_insert(empty).add(column, values);
+        for column in &sheet.columns {
+            let Values::Number(values) = &column.lines.values else { continue };
+            let metric = column.lines.metric;
+            let rollup = rollups.entry(metric).or_insert(Self { metric, n_doubtful: 0, good: None });
+            rollup.add(column, values, &sheet.batches, tolerance);
         }
         rollups.into_values().collect()
     }
 
-    fn add(&mut self, column: &Column, values: &[f64]) {
-        for (value, quality) in values.iter().zip(&column.quality) {
-            if *quality == Quality::GOOD {
-                let one = Summary::one(column.factor.apply(*value));
+    fn add(&mut self, column: &SheetColumn, values: &[f64], batches: &[Batch], tolerance: ClockTolerance) {
+        let SheetColumn { lines, batch } = column;
+        for (line, value) in values.iter().enumerate() {
+            let received_at = batches[batch[line] as usize].received_at;
+            if lines.quality[line].is_good() && !tolerance.is_ahead(lines.measured_at[line], received_at) {
+                let one = Summary::one(lines.factor.apply(*value));
                 self.good = Some(self.good.map_or(one, |good| good.and(one)));
             } else {
                 self.n_doubtful += 1;
@@ -90,9 +96,10 @@ impl Rollup {
         }
     }
 
-    /// The bytes of an hour's rollups.
-    pub fn encode(rollups: &[Self]) -> Vec<u8> {
+    /// The bytes of an hour's rollups, which were made under this rule.
+    pub fn encode(rollups: &[Self], tolerance: ClockTolerance) -> Vec<u8> {
         let mut out = vec![VERSION];
+        put_varint(&mut out, tolerance.max_ahead_ns());
         put_varint(&mut out, rollups.len() as u64);
         for rollup in rollups {
             put_varint(&mut out, u64::from(rollup.metric.0));
@@ -107,11 +114,13 @@ impl Rollup {
         out
     }
 
-    /// Reads an hour's rollups back.
-    pub fn decode(bytes: &[u8]) -> Result<Vec<Self>, Malformed> {
+    /// Reads an hour's rollups back; `None` when they were made under another rule than this, and have to be made again.
+    pub fn decode(bytes: &[u8], tolerance: ClockTolerance) -> Result<Option<Vec<Self>>, Malformed> {
         let mut input = Reader::new(bytes);
-        if input.byte()? != VERSION {
-            return Err(input.malformed("rollup version 1"));
+        match input.byte()? {
+            VERSION if input.varint()? == tolerance.max_ahead_ns() => {}
+            VERSION | WITHOUT_RULE => return Ok(None),
+            _ => return Err(input.malformed("rollup version 1 or 2")),
         }
         let n = input.count(MIN_BYTES)?;
         let mut rollups: Vec<Self> = Vec::with_capacity(n);
@@ -134,6 +143,6 @@ impl Rollup {
             rollups.push(Self { metric: MetricId(metric), n_doubtful, good });
         }
         input.end()?;
-        Ok(rollups)
+        Ok(Some(rollups))
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     bytes::{Malformed, Reader, put_signed, put_varint},
     catalog::MetricId,
     id::{DeviceId, StreamId},
-    reading::ClockQuality,
+    reading::{ClockQuality, Quality},
     record::Identity,
     time::{Hour, Nanos},
 };
@@ -46,7 +46,8 @@ pub struct Sheet {
     pub columns: Vec<SheetColumn>,
 }
 
-/// Readings of one metric in one unit, ascending by time, then batch, then index.
+/// Readings of one metric in one unit, ascending by time, then when they were received, then batch, then index: of several
+/// at one instant the one received last comes last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SheetColumn {
     /// The lines.
@@ -57,30 +58,38 @@ pub struct SheetColumn {
 
 impl SheetColumn {
     /// What a line's place in its column follows.
-    fn key(&self, line: usize) -> (Nanos, u32, u32) {
-        (self.lines.measured_at[line], self.batch[line], self.lines.index[line])
+    fn key(&self, line: usize, batches: &[Batch]) -> (Nanos, Nanos, u32, u32) {
+        let batch = self.batch[line];
+        (self.lines.measured_at[line], batches[batch as usize].received_at, batch, self.lines.index[line])
     }
 
-    fn is_sorted(&self) -> bool {
-        // one device's readings mostly have each a time of their own
+    /// Whether each line has a time of its own, as one device's readings mostly have.
+    pub(crate) fn is_strictly_ascending(&self) -> bool {
         self.lines.measured_at.is_sorted_by(|a, b| a < b)
-            || (1..self.batch.len()).all(|line| self.key(line - 1) <= self.key(line))
     }
 
-    fn sort(&mut self) {
-        if self.is_sorted() {
+    fn sort(&mut self, batches: &[Batch]) {
+        let sorted = |column: &Self| {
+            (1..column.batch.len()).all(|line| column.key(line - 1, batches) <= column.key(line, batches))
+        };
+        if self.is_strictly_ascending() || sorted(self) {
             return;
         }
         let mut order: Vec<usize> = (0..self.batch.len()).collect();
-        order.sort_unstable_by_key(|&line| self.key(line));
-        permute(&mut self.batch, &order);
-        permute(&mut self.lines.index, &order);
-        permute(&mut self.lines.measured_at, &order);
-        permute(&mut self.lines.quality, &order);
+        order.sort_unstable_by_key(|&line| self.key(line, batches));
+        self.pick(&order);
+    }
+
+    /// Keeps these lines, in this order.
+    fn pick(&mut self, order: &[usize]) {
+        permute(&mut self.batch, order);
+        permute(&mut self.lines.index, order);
+        permute(&mut self.lines.measured_at, order);
+        permute(&mut self.lines.quality, order);
         match &mut self.lines.values {
-            Values::Number(values) => permute(values, &order),
-            Values::Coded(values) => permute(values, &order),
-            Values::Waveform(values) => permute(values, &order),
+            Values::Number(values) => permute(values, order),
+            Values::Coded(values) => permute(values, order),
+            Values::Waveform(values) => permute(values, order),
         }
     }
 }
@@ -104,8 +113,9 @@ impl Sheet {
         for (number, (_, block)) in (0u32..).zip(&rows) {
             add_block(&mut columns, number, hour, block, wanted)?;
         }
-        columns.iter_mut().for_each(SheetColumn::sort);
-        Ok(Self { hour, batches: rows.into_iter().map(|(batch, _)| batch).collect(), columns })
+        let batches: Vec<_> = rows.into_iter().map(|(batch, _)| batch).collect();
+        columns.iter_mut().for_each(|column| column.sort(&batches));
+        Ok(Self { hour, batches, columns })
     }
 
     /// How many readings the sheet has.
@@ -116,6 +126,17 @@ impl Sheet {
     /// Whether the sheet has no reading.
     pub fn is_empty(&self) -> bool {
         self.columns.iter().all(|column| column.batch.is_empty())
+    }
+
+    /// Leaves out readings with any of these marks.
+    pub fn leave_out(&mut self, marks: Quality) {
+        for column in &mut self.columns {
+            let quality = &column.lines.quality;
+            let kept: Vec<usize> = (0..quality.len()).filter(|&line| !quality[line].has_any(marks)).collect();
+            if kept.len() < quality.len() {
+                column.pick(&kept);
+            }
+        }
     }
 
     /// The sheet's bytes; `None` when a column has more than 1,048,576 readings, which no reader would take.
@@ -157,7 +178,7 @@ impl Sheet {
             let mut column = Reader::new(input.take(length)?);
             let head = Head::read(&mut column)?;
             if wanted.is_empty() || wanted.binary_search(&head.metric).is_ok() {
-                columns.push(decode_column(&mut column, hour, &head, batches.len())?);
+                columns.push(decode_column(&mut column, hour, &head, &batches)?);
                 column.end()?;
             }
         }
@@ -209,7 +230,7 @@ fn decode_column(
     input: &mut Reader<'_>,
     hour: Hour,
     head: &Head<'_>,
-    n_batches: usize,
+    batches: &[Batch],
 ) -> Result<SheetColumn, Malformed> {
     let mut lines = head.column();
     decode_lines(input, hour, head, &mut lines)?;
@@ -217,7 +238,7 @@ fn decode_column(
     let mut last = 0i64;
     for _ in 0..input.count(2)? {
         last = last.wrapping_add(input.signed()?);
-        let number = u32::try_from(last).ok().filter(|&number| (number as usize) < n_batches);
+        let number = u32::try_from(last).ok().filter(|&number| (number as usize) < batches.len());
         let number = number.ok_or_else(|| input.malformed("a batch that the sheet has"))?;
         let n_lines = usize::try_from(input.varint()?).unwrap_or(usize::MAX);
         if n_lines > lines.len() - batch.len() {
@@ -225,10 +246,12 @@ fn decode_column(
         }
         batch.resize(batch.len() + n_lines, number);
     }
-    let column = SheetColumn { lines, batch };
-    if column.batch.len() != column.lines.len() || !column.is_sorted() {
+    let mut column = SheetColumn { lines, batch };
+    if column.batch.len() != column.lines.len() || !column.lines.measured_at.is_sorted() {
         return Err(input.malformed("lines in order, each with its batch"));
     }
+    // sheets written before receipt counted have the lines of one instant in the order of their batches
+    column.sort(batches);
     Ok(column)
 }
 

@@ -1,8 +1,8 @@
 //! A sheet holds exactly the readings of its rows, in order, and damage to its bytes is noticed.
 
 use model::{
-    Batch, Block, ClockQuality, Column, DeviceId, Factor, Hour, Identity, MetricId, Nanos, Quality, Rollup, Sheet,
-    StreamId, Values,
+    Batch, Block, ClockQuality, ClockTolerance, Column, DeviceId, Factor, Hour, Identity, MetricId, Nanos, Quality,
+    Rollup, Sheet, StreamId, Values,
 };
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -57,6 +57,9 @@ fn collect(rows: &[(Batch, Block)], wanted: &[MetricId]) -> Sheet {
     let encoded: Vec<_> = rows.iter().map(encode).collect();
     Sheet::collect(HOUR, encoded.iter().map(|(batch, bytes)| (*batch, &bytes[..])), wanted).unwrap()
 }
+
+/// No reading of these rows is ahead of its receipt.
+const RULE: ClockTolerance = ClockTolerance::EVERYTHING;
 
 /// A metric's numbers in its canonical unit that nothing is known against, and how many others there are.
 fn numbers(rows: &[(Batch, Block)], metric: MetricId) -> (Vec<f64>, u64) {
@@ -117,7 +120,11 @@ proptest! {
             prop_assert_eq!(of_sheet(&sheet), of_rows(&rows, wanted));
             for column in &sheet.columns {
                 let keys: Vec<_> = (0..column.batch.len())
-                    .map(|l| (column.lines.measured_at[l], column.batch[l], column.lines.index[l]))
+                    .map(|l| {
+                        let batch = column.batch[l];
+                        let received_at = sheet.batches[batch as usize].received_at;
+                        (column.lines.measured_at[l], received_at, batch, column.lines.index[l])
+                    })
                     .collect();
                 prop_assert!(keys.is_sorted());
             }
@@ -132,7 +139,7 @@ proptest! {
     #[test]
     fn rollups_are_of_the_good_numbers(rows in rows(), at in any::<prop::sample::Index>(), to: u8) {
         let sheet = collect(&rows, &[]);
-        let rollups = Rollup::of(&sheet);
+        let rollups = Rollup::of(&sheet, RULE);
         prop_assert!(rollups.is_sorted_by(|a, b| a.metric < b.metric));
         let metrics = rows.iter().flat_map(|(_, block)| &block.columns);
         let metrics: BTreeSet<_> = metrics.filter(|c| matches!(c.values, Values::Number(_))).map(|c| c.metric).collect();
@@ -150,15 +157,16 @@ proptest! {
             prop_assert!((found.mean() - mean).abs() < 1e-9);
         }
 
-        let mut bytes = Rollup::encode(&rollups);
-        prop_assert_eq!(&Rollup::decode(&bytes).unwrap(), &rollups);
+        let mut bytes = Rollup::encode(&rollups, RULE);
+        prop_assert_eq!(Rollup::decode(&bytes, RULE).unwrap(), Some(rollups.clone()));
         // the sheet read back gives the same
         let read = Sheet::decode(HOUR, &sheet.encode().unwrap(), &[]).unwrap();
-        prop_assert_eq!(&Rollup::encode(&Rollup::of(&read)), &bytes);
+        prop_assert_eq!(&Rollup::encode(&Rollup::of(&read, RULE), RULE), &bytes);
         let cut = at.index(bytes.len());
-        prop_assert!(Rollup::decode(&bytes[..cut]).is_err());
+        // under a rule of another length, or of none, they are not read on
+        prop_assert!(!matches!(Rollup::decode(&bytes[..cut], RULE), Ok(Some(_))));
         bytes[cut] = to;
-        if let Ok(damaged) = Rollup::decode(&bytes) {
+        if let Ok(Some(damaged)) = Rollup::decode(&bytes, RULE) {
             prop_assert!(damaged.iter().filter_map(|rollup| rollup.good).all(|good| !good.mean().is_nan()));
         }
     }

@@ -36,6 +36,7 @@
 mod append;
 mod audit;
 mod connect;
+mod identities;
 mod migrations;
 mod read;
 mod registry;
@@ -47,8 +48,8 @@ mod statements;
 pub use migrations::{Applied, migrate};
 pub use settings::{Consistency, Credentials, Settings, Tls, TlsIdentity};
 
-use crate::{Error, known::Known};
-use model::{PatientId, spread};
+use crate::{Error, known::Known, stretches::Written};
+use model::{ClockTolerance, PatientId, spread};
 use scylla::client::session::Session;
 use statements::Statements;
 use std::sync::{Arc, atomic::AtomicI64};
@@ -65,7 +66,9 @@ struct Inner {
     session: Session,
     statements: Statements,
     buckets: i16,
+    tolerance: ClockTolerance,
     known: Known,
+    indexed: Written,
     /// Partitions of the audit log that are known to be named.
     audit_named: audit::Named,
     /// This run of this process.
@@ -96,7 +99,9 @@ impl Store {
             session,
             statements,
             buckets: settings.buckets,
+            tolerance: settings.tolerance,
             known: Known::new(),
+            indexed: Written::new(),
             audit_named: audit::Named::new(),
             writer: Uuid::new_v4(),
             changes: AtomicI64::new(0),

@@ -18,10 +18,11 @@
 //! 12.5 ms as rows, 1.2 and 4.1 ms as 24 sealed hours; 2,476 and 825 hours of 360 rows were sealed a second.
 //!
 //! Keyspaces: `blocks`, `hours`, `seals`, `rollups` (of the hours sealed), `unsealed` (hours without a seal, and when they
-//! were touched), `positions`, `quarantine`, `audit` and its indexes `audit_by_patient` and `audit_by_time`,
+//! were touched), `sequences` (in which hours which sequences of a stream are), `positions`, `quarantine`, `audit` and its indexes `audit_by_patient` and `audit_by_time`,
 //! `registry_changes`, `profiles` (keys in [`keys`]) and `meta` (schema version). Why a seal never lacks a row: [`seal`].
 
 mod audit;
+mod identities;
 mod keys;
 mod open;
 mod registry;
@@ -33,13 +34,14 @@ use crate::{
     Timeline,
     known::{Hours, Known, merge},
     payload, sheet,
+    stretches::{Entry, Written},
 };
 pub use through::Through;
 
 use async_trait::async_trait;
 use disk::{Chain, Need, Space};
 use fjall::{Database, Keyspace, OwnedWriteBatch, Readable};
-use model::{DeviceId, HourRange, Nanos, PatientId, Permit, Row, StreamId};
+use model::{ClockTolerance, DeviceId, HourRange, Nanos, PatientId, Permit, Row, StreamId};
 use seal::Writing;
 use std::{
     path::Path,
@@ -54,6 +56,7 @@ pub const RESERVE_BYTES: u64 = 256 << 20;
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
+    tolerance: ClockTolerance,
 }
 
 struct Inner {
@@ -63,6 +66,7 @@ struct Inner {
     seals: Keyspace,
     rollups: Keyspace,
     unsealed: Keyspace,
+    sequences: Keyspace,
     positions: Keyspace,
     quarantine: Keyspace,
     audit: Keyspace,
@@ -72,6 +76,7 @@ struct Inner {
     profiles: Keyspace,
     meta: Keyspace,
     known: Known,
+    indexed: Written,
     /// Held from reading what is stored to committing what replaces it.
     writing: Mutex<Writing>,
     /// Everything is written through it.
@@ -96,12 +101,17 @@ impl Store {
 
     /// The same, with another reserve of free space.
     pub fn open_within(dir: impl AsRef<Path>, space: Space) -> Result<Self, Error> {
-        Ok(Self { inner: Arc::new(open::open(dir.as_ref(), space)?) })
+        Ok(Self { inner: Arc::new(open::open(dir.as_ref(), space)?), tolerance: ClockTolerance::default() })
     }
 
     /// Why nothing can be written any more, if so: the process should end.
     pub fn failed(&self) -> Option<String> {
         self.inner.chain.failed().map(str::to_owned)
+    }
+
+    /// Makes rollups under this rule: of hours whose rollups were stored under another one they are made when read.
+    pub fn with_tolerance(self, tolerance: ClockTolerance) -> Self {
+        Self { tolerance, ..self }
     }
 
     /// Runs blocking work where it may block.
@@ -122,11 +132,17 @@ impl Inner {
         stored.map(|bytes| keys::parse_sighting(&bytes)).transpose()
     }
 
-    /// Commits the rows that change something and the hours that the index lacks.
-    fn write(&self, mut items: Vec<Item>, missing: &Hours, read: &through::Items) -> Result<(), Error> {
+    /// Commits the rows that change something, the hours and sequences that the indexes lack, and how far the log was read.
+    fn write(
+        &self,
+        mut items: Vec<Item>,
+        missing: &Hours,
+        sequences: &[Entry],
+        read: &through::Items,
+    ) -> Result<(), Error> {
         // of versions of one row in one call the larger comes last; ascending keys are also the cheapest to insert
         items.sort_unstable_by(|a, b| (&a.key, &a.value).cmp(&(&b.key, &b.value)));
-        let mut batch = OwnedWriteBatch::with_capacity(self.db.clone(), items.len() + missing.len());
+        let mut batch = OwnedWriteBatch::with_capacity(self.db.clone(), items.len() + missing.len() + sequences.len());
         // before the lock: `quiet` counts from the touch on at the earliest
         let now = sheet::now();
         let mut changed: Vec<[u8; keys::HOUR]> = Vec::new();
@@ -151,6 +167,9 @@ impl Inner {
             if stored.is_none() || union.len() > before {
                 batch.insert(&self.hours, key, keys::metrics(&union));
             }
+        }
+        for entry in sequences {
+            batch.insert(&self.sequences, keys::sequences(entry), []);
         }
         let touched = self.unseal(&mut writing, &mut batch, &changed, now)?;
         read.iter().for_each(|(key, next)| batch.insert(&self.meta, &**key, *next));
@@ -220,10 +239,12 @@ impl Append for Store {
         let read = through::items(topic, read);
         let items = rows.iter().map(|row| Item { key: keys::block(row), value: payload::encode(row) }).collect();
         let missing = self.inner.known.missing(rows);
+        let sequences = self.inner.indexed.missing(rows);
         let hours = missing.len();
         self.blocking(move |inner| {
-            inner.write(items, &missing, &read)?;
+            inner.write(items, &missing, &sequences, &read)?;
             inner.known.remember(missing);
+            inner.indexed.remember(sequences);
             Ok(())
         })
         .await?;
@@ -257,9 +278,9 @@ impl Timeline for Store {
 #[async_trait]
 impl Rollups for Store {
     async fn rollups(&self, permit: &Permit, hours: &[HourEntry]) -> Result<Vec<HourRollups>, Error> {
-        let patient = permit.patient();
+        let (patient, tolerance) = (permit.patient(), self.tolerance);
         let hours: Vec<_> = hours.iter().map(|entry| entry.hour).collect();
-        self.blocking(move |inner| inner.rollups(patient, &hours)).await
+        self.blocking(move |inner| inner.rollups(patient, &hours, tolerance)).await
     }
 }
 

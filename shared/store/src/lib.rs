@@ -5,6 +5,7 @@
 //!
 //! What is promised:
 //! - [`Append::append`] returns only after every row is durable, and the hour index names the hour.
+//! - A row is found by its identity ([`Identities`]) as soon as it can be read.
 //! - Written again, a row changes nothing; of two versions the one received later stands, whatever comes last.
 //! - Reads take a [`Permit`]: the patient comes from it, never from the caller.
 //! - Reads page inside and return all there is: an empty page does not end one.
@@ -24,6 +25,7 @@ mod measure;
 mod payload;
 mod refusals;
 mod sheet;
+mod stretches;
 
 pub use auditor::{Auditor, Checkpoints, Sign, Work};
 pub use checkpoints::FolderCheckpoints;
@@ -106,6 +108,17 @@ pub trait Positions: Send + Sync {
     async fn note_seen(&self, devices: &[(DeviceId, Nanos)]) -> Result<(), Error>;
 }
 
+/// What identities were used for, as the rows' own keys say; belongs to `writer`, which decides by it, and to `ingest`.
+#[async_trait]
+pub trait Identities: Send + Sync {
+    /// The highest sequence that is known to have been used in each of these streams, in the order asked; `None`: none is.
+    /// No row that [`Append::append`] had returned for has a higher one.
+    async fn highest(&self, streams: &[(DeviceId, StreamId)]) -> Result<Vec<Option<u64>>, Error>;
+
+    /// The digests of the batches that have rows under each of these identities, ascending, in the order asked.
+    async fn digests(&self, sought: &[Sought]) -> Result<Vec<Vec<u64>>, Error>;
+}
+
 /// Records that could not be stored; belongs to `writer` and to the operator.
 #[async_trait]
 pub trait Quarantine: Send + Sync {
@@ -169,6 +182,19 @@ pub trait Registry: Send + Sync {
 
     /// What was kept of a person under a revision.
     async fn profile(&self, user: UserId, revision: Revision) -> Result<Option<Bytes>, Error>;
+}
+
+/// A batch to be found by device, stream and sequence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sought {
+    /// The sender.
+    pub device: DeviceId,
+    /// The run of sequence numbers.
+    pub stream: StreamId,
+    /// The place in it.
+    pub sequence: u64,
+    /// Hours of patients to look into in any case: rows from before sequences were indexed are found only there.
+    pub near: Vec<(PatientId, Hour)>,
 }
 
 /// Names one version of what is known of a person: a UUID's bytes.

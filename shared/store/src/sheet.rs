@@ -6,7 +6,7 @@
 
 use crate::{Error, HourData, HourRollups, StoredRow, measure};
 use bytes::Bytes;
-use model::{Batch, Hour, Malformed, MetricId, Nanos, Rollup, Sheet};
+use model::{Batch, ClockTolerance, Hour, Malformed, MetricId, Nanos, Rollup, Sheet};
 use std::time::{Duration, SystemTime};
 use zstd::{bulk, zstd_safe::CParameter};
 
@@ -36,6 +36,7 @@ pub(crate) fn seal(
     engine: &'static str,
     hour: Hour,
     rows: Result<Vec<StoredRow>, Error>,
+    tolerance: ClockTolerance,
 ) -> Result<Option<Amount>, Error> {
     let rows = match rows {
         Err(Error::Corrupt(what)) => {
@@ -65,19 +66,23 @@ pub(crate) fn seal(
         return Ok(None);
     };
     let seal = compress(&bytes).map_err(|cause| Error::Unavailable(Box::new(cause)))?;
-    Ok(Some(Amount { seal, rollups: Rollup::encode(&Rollup::of(&sheet)) }))
+    Ok(Some(Amount { seal, rollups: Rollup::encode(&Rollup::of(&sheet, tolerance), tolerance) }))
 }
 
 /// The rollups of an hour that has none stored, or none of the right version.
-pub(crate) fn roll_up(data: &HourData) -> Result<HourRollups, Error> {
+pub(crate) fn roll_up(data: &HourData, tolerance: ClockTolerance) -> Result<HourRollups, Error> {
     let sheet = data.sheet(&[]).map_err(|cause| Error::Corrupt(cause.to_string()))?;
-    Ok(HourRollups { hour: data.hour, rollups: Rollup::of(&sheet) })
+    Ok(HourRollups { hour: data.hour, rollups: Rollup::of(&sheet, tolerance) })
 }
 
-/// The rollups stored of an hour.
-pub(crate) fn stored_rollups(hour: Hour, bytes: &[u8]) -> Result<HourRollups, Error> {
-    let rollups = Rollup::decode(bytes).map_err(|cause| Error::Corrupt(cause.to_string()))?;
-    Ok(HourRollups { hour, rollups })
+/// The rollups stored of an hour; `None` when they were made under another rule.
+pub(crate) fn stored_rollups(
+    hour: Hour,
+    bytes: &[u8],
+    tolerance: ClockTolerance,
+) -> Result<Option<HourRollups>, Error> {
+    let rollups = Rollup::decode(bytes, tolerance).map_err(|cause| Error::Corrupt(cause.to_string()))?;
+    Ok(rollups.map(|rollups| HourRollups { hour, rollups }))
 }
 
 /// Puts rows of one hour together.

@@ -19,6 +19,8 @@ mod cql_seals;
 mod durability;
 #[path = "contract/fixture.rs"]
 mod fixture;
+#[path = "contract/identities.rs"]
+mod identities;
 #[path = "contract/registry.rs"]
 mod registry;
 #[path = "contract/sealing.rs"]
@@ -28,7 +30,7 @@ mod space;
 
 /// All cases.
 mod all {
-    pub use crate::{audit::*, cases::*, registry::*, sealing::*};
+    pub use crate::{audit::*, cases::*, identities::*, registry::*, sealing::*};
 }
 
 /// One test for each case. The first factory gives a store, and what must live as long; the second one that nobody else
@@ -58,6 +60,11 @@ macro_rules! store_contract {
                 an_empty_call_does_nothing,
                 positions_never_go_back,
                 a_device_was_seen_at_its_latest_time,
+                a_batch_is_found_by_its_identity,
+                two_contents_of_one_sequence_are_both_told,
+                the_highest_sequence_is_of_all_hours_of_its_stretch,
+                a_position_noted_counts_as_a_sequence_known,
+                rows_of_a_known_hour_need_no_index,
                 quarantine_holds_a_record_once,
                 only_what_was_put_aside_is_marked,
                 audit_entries_come_back_over_pages,

@@ -241,7 +241,7 @@ fn trend(wanted: &[&Reading], question: &Question, range: (i64, i64), skipped: u
 
 fn latest(wanted: &[&Reading], now: i64) -> Shown {
     let mut newest: BTreeMap<&str, &Reading> = BTreeMap::new();
-    for reading in wanted.iter().filter(|reading| reading.at < now + DAY && reading.at >= now - 400 * DAY) {
+    for reading in wanted.iter().filter(|reading| reading.at <= now + 120 * SECOND && reading.at >= now - 400 * DAY) {
         newest.insert(reading.metric, reading);
     }
     Shown { lines: newest.values().map(|reading| reading.line(false)).collect(), ..Shown::default() }

@@ -114,6 +114,7 @@ fn row(patient: PatientId, hour: Hour, batch: &[Reading]) -> Row {
     metrics.sort_unstable();
     let mut block = Vec::new();
     Block { columns: columns.into_values().collect() }.encode(hour, &mut block);
-    let received_at = Nanos(MIDDLE);
+    // no reading is ahead of its receipt
+    let received_at = hour.end();
     Row { patient, hour, identity, received_at, clock: ClockQuality::Synchronized, metrics, block: block.into() }
 }

@@ -105,10 +105,8 @@ impl Repeater {
         let request = with_token(messages, &(device.tokens)()?)?;
         let mut client = IngestServiceClient::new(device.channel.clone());
         let mut answers = client.stream_readings(request).await?.into_inner();
-        let Some(Message::Opened(opened)) = next(&mut answers).await? else { anyhow::bail!("not opened") };
-        if opened.last_durable + 1 < sequence {
-            self.violation(format!("opened after {}, though {} was claimed", opened.last_durable, sequence - 1));
-        }
+        // less than was claimed is the truth of a store that lags; the batch must be taken all the same, which is seen below
+        let Some(Message::Opened(_)) = next(&mut answers).await? else { anyhow::bail!("not opened") };
         while let Some(message) = next(&mut answers).await? {
             let Message::Ack(ack) = message else { continue };
             if let Some(refusal) = ack.refused.first() {

@@ -160,6 +160,24 @@ async fn a_record_that_can_be_read_by_now_is_replayed_and_lands_on_itself() -> a
 }
 
 #[tokio::test]
+async fn a_batch_whose_sequence_was_used_is_not_replayed() -> anyhow::Result<()> {
+    let mut sandbox = stopped(1).await?;
+    let bed = Bed::numbered(0);
+    let other = record(&bed, 2, 99.0);
+    {
+        let store = Store::open(sandbox.dir.path().join("store"))?;
+        let place = Place { topic: bus::READINGS.into(), partition: 3, offset: 7 };
+        let reason = format!("{}: and why", writer::SEQUENCE_REUSED);
+        store.put_aside(&Quarantined { place, at: AT, reason, payload: other, replayed_at: None }).await?;
+    }
+    sandbox.run().await?;
+    let (out, done) = act(&sandbox, Quarantine::Replay { places: vec![] }).await;
+    assert!(done.is_err() && out.contains("a number of their own"), "{out}");
+    assert_eq!(sandbox.readable(&bed, 0).await?.len(), 0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn only_operators_see_what_was_put_aside() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
     let mut client = QuarantineServiceClient::new(sandbox.channel().await?);

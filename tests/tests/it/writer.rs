@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use store::{Append, Place, Positions, Quarantine, Quarantined};
+use store::{Append, Identities, Place, Positions, Quarantine, Quarantined, Sought};
 use tests::{Bed, wait::until};
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -121,6 +121,17 @@ impl Positions for Play {
 }
 
 #[async_trait]
+impl Identities for Play {
+    async fn highest(&self, streams: &[(DeviceId, StreamId)]) -> Result<Vec<Option<u64>>, store::Error> {
+        Ok(vec![None; streams.len()])
+    }
+
+    async fn digests(&self, sought: &[Sought]) -> Result<Vec<Vec<u64>>, store::Error> {
+        Ok(vec![Vec::new(); sought.len()])
+    }
+}
+
+#[async_trait]
 impl Subscribe for Play {
     async fn poll(&mut self, _: usize, _: usize, max_wait: Duration) -> Result<Vec<Delivery>, bus::Error> {
         let next = lock(&self.0.polls).pop_front();
@@ -174,7 +185,7 @@ fn start(polls: Vec<Vec<Delivery>>, failures: (usize, usize), closed: Option<Arc
         ..Default::default()
     });
     let play = || Arc::new(Play(Arc::clone(&world)));
-    let writer = Writer::new(play(), play(), play(), || Nanos(9));
+    let writer = Writer::new(play(), play(), play(), play(), || Nanos(9));
     let stop = CancellationToken::new();
     let writer = tokio::spawn(writer.run(Box::new(Play(Arc::clone(&world))), stop.clone()));
     Running { world, stop, writer }

@@ -132,7 +132,7 @@ async fn drain(place: &Place, n_records: u64) -> anyhow::Result<Duration> {
     let begun = Arc::new(OnceLock::new());
     let append = Arc::new(Counted { store: store.append, rows });
     let subscriber = Box::new(Timed { log: log.subscriber(&place.config.writer.group)?, begun: begun.clone() });
-    let writer = Writer::new(append, store.quarantine, store.positions, clock::now);
+    let writer = Writer::new(append, store.quarantine, store.positions, store.identities, clock::now);
     let stop = CancellationToken::new();
     let running = tokio::spawn(writer.run(subscriber, stop.clone()));
     while *progress.borrow_and_update() < n_records {

@@ -276,8 +276,9 @@ impl Link {
         };
         let through = self.shared.change(|state| {
             if state.window.opened(opened.last_durable, opened.limits.as_ref()) {
-                // a server that went back to an older state; what it forgot is not here any more
-                tracing::error!(device = ?self.stream.device, "the server knows less than it has acknowledged");
+                // its store lags behind what it has acknowledged, or it has lost data: what is still here goes out again, and
+                // what was acknowledged is not here any more
+                tracing::warn!(device = ?self.stream.device, "the server can prove less than it has acknowledged");
             }
             state.first_durable.get_or_insert(opened.last_durable);
             state.n_opened += 1;

@@ -129,8 +129,8 @@ impl Window {
         Some(bytes)
     }
 
-    /// A new connection: what is durable is done, the rest goes out again. Answers whether the server knows less than it
-    /// has acknowledged, which must never be.
+    /// A new connection: what is durable is done, the rest goes out again. Answers whether the server can prove less than it
+    /// has acknowledged: then its store lags, or it has lost data.
     pub(crate) fn opened(&mut self, last_durable: u64, limits: Option<&Limits>) -> bool {
         self.n_sent = 0;
         self.pending.retain(|batch| !batch.settled && !batch.repeat);
@@ -236,7 +236,10 @@ mod tests {
         window.ack(Ack { through: 4, ..Default::default() });
         assert_eq!((window.progress().accepted, window.progress().duplicate), (39, 10));
         assert!(window.is_empty());
-        assert!(window.opened(3, None), "the server has forgotten batch 4");
+        window.push(5, Bytes::from_static(&[5]), 10);
+        assert!(window.opened(3, None), "the server cannot prove batch 4");
+        assert_eq!(sent(&mut window), [5], "what is still here");
+        assert_eq!(window.progress().through, 4);
     }
 
     #[test]

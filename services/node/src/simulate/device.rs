@@ -3,7 +3,7 @@
 use super::{Identity, Patient, Rate, Scenario, latency::Histogram};
 use crate::client::{Error, Progress, Sender, Stream, Tokens};
 use anyhow::Context;
-use model::Nanos;
+use model::{Nanos, StreamId};
 use std::{
     collections::VecDeque,
     sync::{Mutex, PoisonError},
@@ -12,6 +12,7 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
+use uuid::Uuid;
 
 /// How long to wait for the last acknowledgements.
 const CLOSE_WITHIN: Duration = Duration::from_secs(60);
@@ -96,14 +97,13 @@ type Waiting = Mutex<(VecDeque<(u64, Instant)>, Histogram)>;
 impl Device {
     /// Sends until the time is over, then waits for the acknowledgements.
     pub(super) async fn run(mut self, stop: CancellationToken) -> anyhow::Result<Outcome> {
+        // what an earlier run has sent is not known here, and its sequences are used
+        self.identity.stream = StreamId::new(Uuid::new_v4());
         let mut sender = self.open(0).await?;
-        // the batches of a run that stopped before are not made again: their time is over
-        let first = sender.last_durable() + 1;
+        let first = 1;
         let mut next = first;
         let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let n_before = i64::try_from((first - 1) * u64::from(self.pace.batch)).unwrap_or(i64::MAX);
-        let start =
-            i64::try_from(now_ns).unwrap_or(i64::MAX).saturating_sub(n_before.saturating_mul(self.pace.period_ns()));
+        let start = i64::try_from(now_ns).unwrap_or(i64::MAX);
         self.patient = self.patient.with_clock(Nanos(start), self.pace.period_ns());
 
         let begun = Instant::now();
@@ -132,7 +132,7 @@ impl Device {
             drop(sender);
             sender = self.open(through).await?;
             // durable, and nobody was there to hear it
-            outcome.progress.accepted += self.n_readings(through + 1, sender.last_durable() + 1);
+            outcome.progress.accepted += self.n_readings(through + 1, sender.last_durable().max(through) + 1);
             self.resend(&sender, &waiting, next).await?;
         }
         outcome.sent = self.n_readings(first, next);

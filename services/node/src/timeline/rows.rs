@@ -151,6 +151,7 @@ fn flags(reading: &StoredReading) -> Vec<&'static str> {
         ReadingFlag::Future => "future",
         ReadingFlag::Ancient => "ancient",
         ReadingFlag::Questionable => "questionable",
+        ReadingFlag::Correction => "correction",
         ReadingFlag::Unspecified => "unknown",
     };
     reading.flags().map(name).collect()

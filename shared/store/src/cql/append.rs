@@ -1,7 +1,7 @@
 //! Writing rows: sorted by partition, cut into unlogged batches of one partition, many under way at once.
 
 use super::{Inner, Store, connect::again, statements::MAX_BATCH_ROWS};
-use crate::{Append, Error, measure, payload, sheet};
+use crate::{Append, Error, measure, payload, sheet, stretches::Entry};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{Hour, MetricId, Nanos, PatientId, Row};
@@ -25,6 +25,8 @@ type Values = (i16, i32, Uuid, i32, Uuid, Uuid, i64, i64, Vec<u8>, i64);
 enum Work {
     /// Rows of one partition.
     Blocks(Vec<Values>),
+    /// An entry of the index of sequences.
+    Sequences(Entry),
     /// An entry of the hour index.
     Hour(PatientId, Hour, Vec<MetricId>),
     /// Late changes of one patient.
@@ -51,6 +53,12 @@ impl Append for Store {
         }
         let started = Instant::now();
         let inner = &*self.inner;
+        let sequences = inner.indexed.missing(rows);
+        if !sequences.is_empty() {
+            // before the rows: what can be read is found by its identity
+            inner.write_all(sequences.iter().copied().map(Work::Sequences).collect()).await?;
+            inner.indexed.remember(sequences);
+        }
         let missing = inner.known.missing(rows);
         let first_on_time = first_on_time(sheet::now());
         let mut work = batches(rows, inner.buckets);
@@ -121,6 +129,10 @@ impl Inner {
             Work::Blocks(rows) => {
                 let batch = &statements.insert_blocks[rows.len() - 1];
                 again(|| self.session.batch(batch, &rows)).await?;
+            }
+            Work::Sequences(Entry { device, stream, stretch, patient, hour }) => {
+                let values = (device.uuid(), stream.uuid(), stretch as i64, patient.uuid(), hour.0);
+                again(|| self.session.execute_unpaged(&statements.insert_sequences, values)).await?;
             }
             Work::Hour(patient, hour, metrics) if metrics.is_empty() => {
                 let values = (patient.uuid(), hour.0);

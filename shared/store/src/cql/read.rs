@@ -84,14 +84,19 @@ impl Rollups for Store {
         for entry in hours {
             match stored.get(&entry.hour).map(|column| derived(column)).transpose()? {
                 Some((version, bytes)) if version == entry.version => {
-                    found.insert(entry.hour, sheet::stored_rollups(entry.hour, bytes)?);
+                    match sheet::stored_rollups(entry.hour, bytes, inner.tolerance)? {
+                        Some(rollups) => drop(found.insert(entry.hour, rollups)),
+                        None => missing.push(entry.clone()),
+                    }
                 }
                 _ => missing.push(entry.clone()),
             }
         }
         for entries in missing.chunks(HOURS_ROLLED_UP) {
             let data = self.read(permit, entries).await?;
-            let rolled_up = tokio::task::spawn_blocking(move || data.iter().map(sheet::roll_up).collect());
+            let tolerance = inner.tolerance;
+            let roll_up = move |data: &HourData| sheet::roll_up(data, tolerance);
+            let rolled_up = tokio::task::spawn_blocking(move || data.iter().map(roll_up).collect());
             let rolled_up: Result<Vec<_>, Error> =
                 rolled_up.await.map_err(|cause| Error::Unavailable(Box::new(cause)))?;
             found.extend(rolled_up?.into_iter().map(|one| (one.hour, one)));

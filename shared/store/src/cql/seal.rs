@@ -117,7 +117,8 @@ impl Inner {
         // in this order
         let version = self.versions(patient, HourRange::one(hour)).await?.remove(&hour).unwrap_or_default();
         let rows = self.rows(patient, HourRange::one(hour), MAX_HOUR_BYTES).await;
-        let sealed = tokio::task::spawn_blocking(move || sheet::seal("cql", hour, rows));
+        let tolerance = self.tolerance;
+        let sealed = tokio::task::spawn_blocking(move || sheet::seal("cql", hour, rows, tolerance));
         let sealed = sealed.await.map_err(|cause| Error::Unavailable(Box::new(cause)))??;
         let hours = u64::from(sealed.is_some());
         if let Some(Amount { seal, rollups }) = sealed {

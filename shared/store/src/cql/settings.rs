@@ -1,6 +1,7 @@
 //! How to reach a cluster, and how its tables are laid out.
 
 use crate::Error;
+use model::ClockTolerance;
 use std::{fmt, path::PathBuf, time::Duration};
 
 /// How to reach a cluster, and how its tables are laid out.
@@ -23,6 +24,8 @@ pub struct Settings {
     /// Partitions a day's rows are spread over. Fixed by the first [`super::migrate`]. Best a multiple of the log's
     /// partitions; a partition should stay below 100 MB: 64 serve about 2,000 patients at a row every ten seconds.
     pub buckets: i16,
+    /// Rollups are made under this rule: of hours whose rollups were stored under another one they are made when read.
+    pub tolerance: ClockTolerance,
     /// Batches under way at once, over all calls.
     pub write_concurrency: usize,
     /// Days of one timeline read at once.
@@ -84,6 +87,7 @@ impl Default for Settings {
             credentials: None,
             tls: None,
             buckets: 64,
+            tolerance: ClockTolerance::default(),
             write_concurrency: 64,
             read_concurrency: 8,
             page_rows: 5_000,

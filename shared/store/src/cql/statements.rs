@@ -41,6 +41,14 @@ const INSERT_POSITION: &str = "INSERT INTO KS.positions (device, stream, sequenc
 const SELECT_POSITION: &str = "SELECT sequence FROM KS.positions WHERE device = ? AND stream = ?";
 const INSERT_SIGHTING: &str = "INSERT INTO KS.sightings (device, seen_at) VALUES (?, ?) USING TIMESTAMP ?";
 const SELECT_SIGHTING: &str = "SELECT seen_at FROM KS.sightings WHERE device = ?";
+const INSERT_SEQUENCES: &str =
+    "INSERT INTO KS.sequences (device, stream, stretch, patient, hour) VALUES (?, ?, ?, ?, ?)";
+const SELECT_SEQUENCES: &str = "SELECT patient, hour FROM KS.sequences WHERE device = ? AND stream = ? AND stretch = ?";
+const SELECT_LAST_STRETCH: &str =
+    "SELECT stretch FROM KS.sequences WHERE device = ? AND stream = ? AND stretch < ? LIMIT 1";
+const SELECT_IDENTITIES: &str = "SELECT sequence, digest FROM KS.blocks \
+                                 WHERE bucket = ? AND day = ? AND patient = ? AND hour = ? \
+                                 AND device = ? AND stream = ? AND sequence >= ? AND sequence <= ?";
 const PLACE: &str = "topic = ? AND log_partition = ? AND log_offset = ?";
 const INSERT_QUARANTINED: &str = "INSERT INTO KS.quarantine \
                                   (topic, log_partition, log_offset, put_at, reason, payload) \
@@ -97,6 +105,10 @@ pub(super) struct Statements {
     pub(super) select_position: PreparedStatement,
     pub(super) insert_sighting: PreparedStatement,
     pub(super) select_sighting: PreparedStatement,
+    pub(super) insert_sequences: PreparedStatement,
+    pub(super) select_sequences: PreparedStatement,
+    pub(super) select_last_stretch: PreparedStatement,
+    pub(super) select_identities: PreparedStatement,
     pub(super) insert_quarantined: PreparedStatement,
     pub(super) select_quarantine: PreparedStatement,
     pub(super) select_put_at: PreparedStatement,
@@ -168,6 +180,10 @@ impl Statements {
             select_position: prepare(SELECT_POSITION, read).await?,
             insert_sighting: prepare(INSERT_SIGHTING, write).await?,
             select_sighting: prepare(SELECT_SIGHTING, read).await?,
+            insert_sequences: prepare(INSERT_SEQUENCES, write).await?,
+            select_sequences: prepare(SELECT_SEQUENCES, read).await?,
+            select_last_stretch: prepare(SELECT_LAST_STRETCH, read).await?,
+            select_identities: prepare(SELECT_IDENTITIES, read).await?,
             insert_quarantined: prepare(INSERT_QUARANTINED, write).await?,
             select_quarantine: prepare(SELECT_QUARANTINE, read).await?,
             select_put_at: prepare(&format!("SELECT put_at FROM KS.quarantine WHERE {PLACE}"), read).await?,

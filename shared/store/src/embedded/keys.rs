@@ -1,6 +1,6 @@
 //! How keys and small values look on disk: big-endian, so that bytes sort as the things do.
 
-use crate::{Error, Place, Quarantined, Revision};
+use crate::{Error, Place, Quarantined, Revision, stretches::Entry};
 use bytes::Bytes;
 use model::{DeviceId, Hour, Identity, MetricId, Nanos, PatientId, Row, StreamId, UserId, WriterId};
 
@@ -10,6 +10,8 @@ pub(super) const BLOCK: usize = 68;
 pub(super) const HOUR: usize = 20;
 /// Length of a key in `audit`.
 pub(super) const AUDIT: usize = 24;
+/// Length of a key in `sequences`.
+const SEQUENCES: usize = 60;
 const SIGN: u32 = 1 << 31;
 
 /// `blocks`: patient (16), hour (4), device (16), stream (16), sequence (8), digest (8).
@@ -98,6 +100,46 @@ pub(super) fn parse_metrics(bytes: &[u8]) -> Result<Vec<MetricId>, Error> {
         return Err(Error::Corrupt("an hour's metrics out of order".into()));
     }
     Ok(metrics)
+}
+
+/// How a batch's keys in `blocks` start, but for the digest.
+pub(super) fn batches(
+    patient: PatientId,
+    of: Hour,
+    device: DeviceId,
+    stream: StreamId,
+    sequence: u64,
+) -> [u8; BLOCK - 8] {
+    let mut key = [0; BLOCK - 8];
+    key[..HOUR].copy_from_slice(&hour(patient, of));
+    key[20..52].copy_from_slice(&position(device, stream));
+    key[52..].copy_from_slice(&sequence.to_be_bytes());
+    key
+}
+
+/// `sequences`: device (16), stream (16), stretch (8), patient (16), hour (4, sign bit flipped).
+pub(super) fn sequences(entry: &Entry) -> [u8; SEQUENCES] {
+    let mut key = [0; SEQUENCES];
+    key[..40].copy_from_slice(&stretch(entry.device, entry.stream, entry.stretch));
+    key[40..].copy_from_slice(&hour(entry.patient, entry.hour));
+    key
+}
+
+/// How the keys in `sequences` of one stretch start.
+pub(super) fn stretch(device: DeviceId, stream: StreamId, stretch: u64) -> [u8; 40] {
+    let mut key = [0; 40];
+    key[..32].copy_from_slice(&position(device, stream));
+    key[32..].copy_from_slice(&stretch.to_be_bytes());
+    key
+}
+
+/// The stretch, patient and hour in a key of `sequences`.
+pub(super) fn parse_sequences(key: &[u8]) -> Result<(u64, PatientId, Hour), Error> {
+    let Some((head, place)) = key.split_last_chunk().filter(|(head, _)| head.len() == 40) else {
+        return Err(Error::Corrupt(format!("a key of the index of sequences of {} bytes", key.len())));
+    };
+    let (patient, hour) = parse_patient_hour(place);
+    Ok((u64::from_be_bytes(part(head, 32)), patient, hour))
 }
 
 /// `positions`: device (16), stream (16).

@@ -1,6 +1,6 @@
 //! Opening a folder: making it, refusing one that a newer version wrote, repairing a first start that was cut short.
 
-use super::{Error, Inner, Known, failed, on_disk, seal::Writing};
+use super::{Error, Inner, Known, Written, failed, on_disk, seal::Writing};
 use disk::{Chain, Need, Space, private};
 use fjall::{Database, KeyspaceCreateOptions, compaction::Leveled, config};
 use std::{
@@ -10,15 +10,16 @@ use std::{
 };
 
 /// Version of the keys and values in [`super::keys`], [`crate::payload`] and [`crate::sheet`]. Version 2 added seals,
-/// version 3 their rollups: a program that knows less would append to a sealed hour and leave what was derived from it,
-/// so it must not open the folder. (The audit log and the registry came later and need no version: nothing else is derived from them.)
-const SCHEMA: u32 = 3;
+/// version 3 their rollups, version 4 the rule by which these leave out clocks that are ahead, and the index of sequences: a
+/// program that knows less would append to a sealed hour and leave what was derived from it, or rows that are not found by
+/// their identity, so it must not open the folder. (The audit log and the registry came later and need no version: nothing else is derived from them.)
+const SCHEMA: u32 = 4;
 /// The oldest version that this one opens; such a folder is raised to [`SCHEMA`].
 const OLDEST_SCHEMA: u32 = 1;
 const SCHEMA_KEY: &str = "schema";
 /// Rows in memory before they go to a file: one fills and up to four wait, each twice that size with its index.
 const MEMTABLE_BYTES: u64 = 8 << 20;
-/// Seals and their list in memory before they go to a file: written rarely, so that less will do.
+/// Seals, their list, or the index of sequences, in memory before they go to a file: written rarely, so that less will do.
 const SEALS_MEMTABLE_BYTES: u64 = 4 << 20;
 /// Entries of the audit log in memory before they go to a file: there are as many as requests by people.
 const AUDIT_MEMTABLE_BYTES: u64 = 2 << 20;
@@ -55,6 +56,7 @@ pub(super) fn open(dir: &Path, space: Space) -> Result<Inner, Error> {
     let seals = sized("seals", SEALS_MEMTABLE_BYTES)?;
     let rollups = sized("rollups", SEALS_MEMTABLE_BYTES)?;
     let unsealed = sized("unsealed", SEALS_MEMTABLE_BYTES)?;
+    let sequences = sized("sequences", SEALS_MEMTABLE_BYTES)?;
     let positions = keyspace("positions")?;
     let quarantine = keyspace("quarantine")?;
     let audit = sized("audit", AUDIT_MEMTABLE_BYTES)?;
@@ -63,8 +65,8 @@ pub(super) fn open(dir: &Path, space: Space) -> Result<Inner, Error> {
     let registry_changes = sized("registry_changes", REGISTRY_MEMTABLE_BYTES)?;
     let profiles = sized("profiles", REGISTRY_MEMTABLE_BYTES)?;
     let all = [
-        [&meta, &blocks, &hours, &seals, &rollups, &unsealed, &positions],
-        [&quarantine, &audit, &audit_by_patient, &audit_by_time, &registry_changes, &profiles, &meta],
+        [&meta, &blocks, &hours, &seals, &rollups, &unsealed, &sequences],
+        [&positions, &quarantine, &audit, &audit_by_patient, &audit_by_time, &registry_changes, &profiles],
     ];
     let chain = Chain::open(dir, db.clone(), meta.clone(), all.as_flattened(), &found, space).map_err(on_disk)?;
     if meta.get(SCHEMA_KEY).map_err(failed)?.is_none_or(|stored| *stored != SCHEMA.to_be_bytes()) {
@@ -72,7 +74,7 @@ pub(super) fn open(dir: &Path, space: Space) -> Result<Inner, Error> {
         batch.insert(&meta, SCHEMA_KEY, SCHEMA.to_be_bytes());
         chain.commit(batch, Need::Asked).and_then(|()| chain.sync()).map_err(on_disk)?;
     }
-    let (known, writing) = (Known::new(), Mutex::new(Writing::new()));
+    let (known, indexed, writing) = (Known::new(), Written::new(), Mutex::new(Writing::new()));
     Ok(Inner {
         db,
         blocks,
@@ -80,6 +82,7 @@ pub(super) fn open(dir: &Path, space: Space) -> Result<Inner, Error> {
         seals,
         rollups,
         unsealed,
+        sequences,
         positions,
         quarantine,
         audit,
@@ -89,6 +92,7 @@ pub(super) fn open(dir: &Path, space: Space) -> Result<Inner, Error> {
         profiles,
         meta,
         known,
+        indexed,
         writing,
         chain,
     })

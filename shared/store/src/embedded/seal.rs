@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use fjall::{OwnedWriteBatch, Readable, Snapshot};
 use lru::LruCache;
-use model::{Hour, Nanos, PatientId};
+use model::{ClockTolerance, Hour, Nanos, PatientId};
 use std::{
     collections::HashMap,
     num::NonZeroUsize,
@@ -78,9 +78,10 @@ struct Candidates {
 impl Seal for Store {
     async fn seal(&self, quiet: Duration) -> Result<Sealed, Error> {
         let mut total = Sealed::default();
+        let tolerance = self.tolerance;
         let mut from = [0; keys::HOUR];
         loop {
-            let (done, next) = self.blocking(move |inner| inner.seal_some(from, quiet)).await?;
+            let (done, next) = self.blocking(move |inner| inner.seal_some(from, quiet, tolerance)).await?;
             total.hours += done.hours;
             total.waiting += done.waiting;
             match next {
@@ -126,11 +127,17 @@ impl Inner {
     }
 
     /// Seals some hours of the list; returns where it goes on.
-    fn seal_some(&self, from: HourKey, quiet: Duration) -> Result<(Sealed, Option<HourKey>), Error> {
+    fn seal_some(
+        &self,
+        from: HourKey,
+        quiet: Duration,
+        tolerance: ClockTolerance,
+    ) -> Result<(Sealed, Option<HourKey>), Error> {
         let candidates = self.candidates(from, quiet)?;
         let seal = |candidate: &Candidate| {
             let (patient, hour) = keys::parse_patient_hour(&candidate.hour);
-            sheet::seal("embedded", hour, self.rows(&candidates.snapshot, patient, hour, MAX_HOUR_BYTES))
+            let rows = self.rows(&candidates.snapshot, patient, hour, MAX_HOUR_BYTES);
+            sheet::seal("embedded", hour, rows, tolerance)
         };
         let seals: Result<Vec<_>, Error> = candidates.hours.iter().map(seal).collect();
 
@@ -200,12 +207,22 @@ impl Inner {
         Ok(HourData { hour, data })
     }
 
-    /// What hours come to, all of one moment. Those sealed by version 2 have seals and no rollups.
-    pub(super) fn rollups(&self, patient: PatientId, hours: &[Hour]) -> Result<Vec<HourRollups>, Error> {
+    /// What hours come to, all of one moment. Those sealed by version 2 have seals and no rollups; those of version 3 were
+    /// made under no rule for clocks that are ahead.
+    pub(super) fn rollups(
+        &self,
+        patient: PatientId,
+        hours: &[Hour],
+        tolerance: ClockTolerance,
+    ) -> Result<Vec<HourRollups>, Error> {
         let snapshot = self.db.snapshot();
-        let of = |hour: &Hour| match snapshot.get(&self.rollups, keys::hour(patient, *hour)).map_err(failed)? {
-            Some(stored) => sheet::stored_rollups(*hour, &stored),
-            None => sheet::roll_up(&self.read_hour(&snapshot, patient, *hour)?),
+        let of = |hour: &Hour| {
+            let stored = snapshot.get(&self.rollups, keys::hour(patient, *hour)).map_err(failed)?;
+            let stored = stored.map(|stored| sheet::stored_rollups(*hour, &stored, tolerance)).transpose()?;
+            match stored.flatten() {
+                Some(rollups) => Ok(rollups),
+                None => sheet::roll_up(&self.read_hour(&snapshot, patient, *hour)?, tolerance),
+            }
         };
         hours.iter().map(of).collect()
     }
@@ -313,8 +330,11 @@ mod tests {
         assert_eq!(found().await, one);
 
         // stored ones are read
-        store.inner.rollups.insert(key, Rollup::encode(&[])).unwrap();
+        store.inner.rollups.insert(key, Rollup::encode(&[], ClockTolerance::default())).unwrap();
         assert_eq!(found().await, [HourRollups { hour, rollups: Vec::new() }]);
+        // those of version 3 are made again
+        store.inner.rollups.insert(key, [1, 0]).unwrap();
+        assert_eq!(found().await, one);
         // a seal of version 2
         store.inner.rollups.remove(key).unwrap();
         assert_eq!(found().await, one);

@@ -94,9 +94,13 @@ async fn stored_rollups_are_used_when_of_the_right_version_and_readable() {
         fresh.run(&format!("UPDATE KS.rollups SET rollups = 0x{hex} WHERE {key}")).await;
     };
     // the right version, and of no metric
-    write(&[&stored[..8], &[1, 0]].concat()).await;
+    let none = model::Rollup::encode(&[], model::ClockTolerance::default());
+    write(&[&stored[..8], &none].concat()).await;
     assert_eq!(rollups(&store, patient).await, [HourRollups { hour: model::Hour(HOUR), rollups: Vec::new() }]);
     write(&[&[7; 8], &stored[8..]].concat()).await;
+    assert_eq!(rollups(&store, patient).await, computed);
+    // the right version, and made before there was a rule for clocks that are ahead
+    write(&[&stored[..8], &[1, 0]].concat()).await;
     assert_eq!(rollups(&store, patient).await, computed);
     let entries = store.hours(&permit(patient), model::Range::ALL.hours(), Order::Ascending, 9).await.unwrap();
     for length in [stored.len() - 1, 9, 8, 5, 0] {

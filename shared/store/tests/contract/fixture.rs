@@ -5,11 +5,11 @@ use model::{
     ClockQuality, DeviceId, Hour, HourRange, Identity, MetricId, Nanos, PatientId, Permit, Row, StreamId, UserId,
     access::{Action, Facts, Permission, Principal, Relation, RelationKind, Subject, decide},
 };
-use store::{Append, Data, HourData, Order, Positions, Quarantine, Rollups, Seal, StoredRow, Timeline};
+use store::{Append, Data, HourData, Identities, Order, Positions, Quarantine, Rollups, Seal, StoredRow, Timeline};
 
 /// All that a store does.
-pub trait Store: Append + Timeline + Rollups + Seal + Positions + Quarantine + Clone + 'static {}
-impl<T: Append + Timeline + Rollups + Seal + Positions + Quarantine + Clone + 'static> Store for T {}
+pub trait Store: Append + Timeline + Rollups + Seal + Positions + Identities + Quarantine + Clone + 'static {}
+impl<T: Append + Timeline + Rollups + Seal + Positions + Identities + Quarantine + Clone + 'static> Store for T {}
 
 /// An embedded store in a folder of its own.
 pub async fn embedded() -> (store::embedded::Store, tempfile::TempDir) {

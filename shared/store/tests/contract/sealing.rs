@@ -3,8 +3,8 @@
 
 use crate::fixture::{Store, patient, permit, read, row, rows};
 use model::{
-    Batch, Block, ClockQuality, Column, DeviceId, Factor, Hour, HourRange, MetricId, Nanos, PatientId, Quality, Range,
-    Rollup, Row, Sheet, StreamId, Values,
+    Batch, Block, ClockQuality, ClockTolerance, Column, DeviceId, Factor, Hour, HourRange, MetricId, Nanos, PatientId,
+    Quality, Range, Rollup, Row, Sheet, StreamId, Values,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use std::{
@@ -81,7 +81,7 @@ pub async fn rollups(store: &impl Rollups, patient: PatientId) -> Vec<HourRollup
 
 /// What rows come to, hour by hour.
 fn rollups_of(rows: &[Row]) -> Vec<HourRollups> {
-    let of = |sheet: Sheet| HourRollups { hour: sheet.hour, rollups: Rollup::of(&sheet) };
+    let of = |sheet: Sheet| HourRollups { hour: sheet.hour, rollups: Rollup::of(&sheet, ClockTolerance::default()) };
     sheets_of(rows).into_iter().map(of).collect()
 }
 

@@ -1,0 +1,151 @@
+//! Newest, decided in one place: which readings may stand for a patient's present, which of them is the last, how old it is.
+//!
+//! The promise: a reading that was measured further ahead of its receipt than two clocks may differ never stands for the
+//! present, neither now nor when its time has come: receipt decides, not the time of asking. Rows that were stored before
+//! this rule are judged by it when they are read. Of two readings of one instant the one received later is newer. An age
+//! is never negative.
+
+use crate::{
+    block::{Column, Values},
+    reading::{ClockQuality, Quality},
+    record::Identity,
+    sheet::{Sheet, SheetColumn},
+    time::Nanos,
+};
+use std::time::Duration;
+
+/// How far a device's clock may be ahead of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockTolerance {
+    max_ahead_ns: i64,
+}
+
+impl Default for ClockTolerance {
+    /// Two minutes: more than clocks drift between two synchronisations, far less than a wrong time zone.
+    fn default() -> Self {
+        Self::new(Duration::from_secs(120))
+    }
+}
+
+impl ClockTolerance {
+    /// No clock is ever ahead.
+    pub const EVERYTHING: Self = Self { max_ahead_ns: i64::MAX };
+
+    /// Up to so much ahead of its receipt is no fault of a reading.
+    pub fn new(max_ahead: Duration) -> Self {
+        Self { max_ahead_ns: i64::try_from(max_ahead.as_nanos()).unwrap_or(i64::MAX) }
+    }
+
+    /// In nanoseconds.
+    pub fn max_ahead_ns(self) -> u64 {
+        // never negative
+        self.max_ahead_ns.unsigned_abs()
+    }
+
+    /// The latest time at which what is received now can have been measured, if clocks are as they should be.
+    pub fn latest_measured(self, now: Nanos) -> Nanos {
+        now.plus(self.max_ahead_ns)
+    }
+
+    /// Whether a reading was measured too far ahead of its receipt.
+    pub fn is_ahead(self, measured_at: Nanos, received_at: Nanos) -> bool {
+        measured_at > received_at.plus(self.max_ahead_ns)
+    }
+
+    /// Marks what only a whole sheet shows: readings ahead of their receipt ([`Quality::FUTURE`], as the way in has marked
+    /// them since this rule), and corrections ([`Quality::CORRECTION`]).
+    pub fn mark(self, sheet: &mut Sheet) {
+        let Sheet { batches, columns, .. } = sheet;
+        for SheetColumn { lines, batch } in columns {
+            let times = lines.measured_at.iter().zip(batch.iter());
+            for (quality, (at, batch)) in lines.quality.iter_mut().zip(times) {
+                if self.is_ahead(*at, batches[*batch as usize].received_at) {
+                    *quality = quality.with(Quality::FUTURE);
+                }
+            }
+        }
+        for (column, line) in corrections(sheet) {
+            let quality = &mut sheet.columns[column].lines.quality[line];
+            *quality = quality.with(Quality::CORRECTION);
+        }
+    }
+}
+
+/// Which of two readings is newer: the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Recency {
+    /// From when it counts: see [`counts_from`].
+    pub at: Nanos,
+    /// When it was received.
+    pub received_at: Nanos,
+    /// Its batch; of batches received in one instant.
+    pub identity: Identity,
+    /// Its place in the batch.
+    pub index: u32,
+}
+
+/// The time from which a reading counts when the newest is looked for; `None` when it never does. A clock that was never
+/// set says nothing: then receipt counts. `quality` is that of a marked sheet ([`ClockTolerance::mark`]).
+pub fn counts_from(quality: Quality, clock: ClockQuality, measured_at: Nanos, received_at: Nanos) -> Option<Nanos> {
+    match clock {
+        ClockQuality::Unset => Some(received_at),
+        _ if quality.has_any(Quality::FUTURE.with(Quality::ANCIENT)) => None,
+        _ => Some(measured_at),
+    }
+}
+
+/// How old something is, in nanoseconds; 0 when it lies ahead.
+pub fn age(at: Nanos, now: Nanos) -> i64 {
+    now.0.saturating_sub(at.0).max(0)
+}
+
+/// Columns and lines that correct an earlier value: same device, metric and instant, received before in another batch.
+fn corrections(sheet: &Sheet) -> Vec<(usize, usize)> {
+    let columns = &sheet.columns;
+    let mut found = Vec::new();
+    for (first, one) in columns.iter().enumerate() {
+        let metric = one.lines.metric;
+        let of_metric = |column: &&SheetColumn| column.lines.metric == metric;
+        if columns[..first].iter().any(|column| of_metric(&column)) {
+            continue;
+        }
+        // one column and no two lines of one instant: nothing can be corrected
+        let is_alone = !columns[first + 1..].iter().any(|column| of_metric(&column));
+        if is_alone && one.is_strictly_ascending() {
+            continue;
+        }
+        let mut lines: Vec<_> = (first..columns.len())
+            .filter(|&column| of_metric(&&columns[column]))
+            .flat_map(|column| (0..columns[column].batch.len()).map(move |line| (column, line)))
+            .collect();
+        let key = |&(column, line): &(usize, usize)| {
+            let SheetColumn { lines, batch } = &columns[column];
+            let number = batch[line];
+            let batch = &sheet.batches[number as usize];
+            (lines.measured_at[line], batch.identity.device, batch.received_at, number, lines.index[line])
+        };
+        lines.sort_unstable_by_key(key);
+        for same in lines.chunk_by(|a, b| (key(a).0, key(a).1) == (key(b).0, key(b).1)) {
+            let corrects = |at: usize| {
+                let differs = |earlier: &(usize, usize)| {
+                    key(earlier).3 != key(&same[at]).3 && !same_value(columns, *earlier, same[at])
+                };
+                same[..at].iter().any(differs)
+            };
+            found.extend((1..same.len()).filter(|&at| corrects(at)).map(|at| same[at]));
+        }
+    }
+    found
+}
+
+/// Whether two readings say the same, whatever their units.
+fn same_value(columns: &[SheetColumn], a: (usize, usize), b: (usize, usize)) -> bool {
+    let lines = |(column, _): (usize, usize)| -> &Column { &columns[column].lines };
+    let (one, other) = (lines(a), lines(b));
+    match (&one.values, &other.values) {
+        (Values::Number(x), Values::Number(y)) => one.factor.apply(x[a.1]) == other.factor.apply(y[b.1]),
+        (Values::Coded(x), Values::Coded(y)) => x[a.1] == y[b.1],
+        (Values::Waveform(x), Values::Waveform(y)) => one.factor == other.factor && x[a.1] == y[b.1],
+        _ => false,
+    }
+}
