@@ -299,7 +299,7 @@ impl Answers for Rpcs {
     fn refuse(&self, fault: Fault) -> Response<Body> {
         let code = match fault {
             Fault::TooLarge(_) => Code::ResourceExhausted,
-            Fault::Twice(_) | Fault::NoHost | Fault::OtherHost | Fault::BareLineFeed => Code::InvalidArgument,
+            _ => Code::InvalidArgument,
         };
         problem::status(code, fault.reason(), fault.text()).into_http()
     }

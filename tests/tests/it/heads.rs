@@ -20,7 +20,6 @@ async fn a_head_that_can_be_read_in_two_ways_is_refused_and_told_why() -> anyhow
     let sandbox = Sandbox::with(1, &[], &[Service::Query]).await?;
     let get = "GET /v1/openapi.json HTTP/1.1\r\n";
     let token = "authorization: Bearer a\r\n";
-    let post = "POST /v1/devices/x/readings HTTP/1.1\r\nhost: w\r\ncontent-length: 2\r\n\r\n\n\n";
     for (text, expected) in [
         (format!("{get}host: w\r\nhost: w\r\n\r\n"), "DUPLICATE_HEADER"),
         (format!("{get}host: w\r\n{token}{token}\r\n"), "DUPLICATE_HEADER"),
@@ -29,6 +28,11 @@ async fn a_head_that_can_be_read_in_two_ways_is_refused_and_told_why() -> anyhow
         (format!("{get}host: w\n\r\n"), "BARE_LINE_FEED"),
         (format!("{get}host: w\r\n\n"), "BARE_LINE_FEED"),
         ("GET /v1/openapi.json HTTP/1.1\nhost: w\n\n".to_owned(), "BARE_LINE_FEED"),
+        (
+            format!("{get}host: w\r\ncontent-length: 0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"),
+            "AMBIGUOUS_LENGTH",
+        ),
+        (format!("{get}host: w\r\ncontent-length: 0\r\ncontent-length: 0\r\n\r\n"), "AMBIGUOUS_LENGTH"),
         (format!("\n{get}host: w\r\n\r\n"), "BARE_LINE_FEED"),
     ] {
         // the server closes the connection: nobody knows what follows
@@ -36,9 +40,10 @@ async fn a_head_that_can_be_read_in_two_ways_is_refused_and_told_why() -> anyhow
         assert_eq!(reason(&answer)?, (400, expected.to_owned()), "{text:?}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     }
-    // a second request on a connection, behind a body with line feeds of its own
-    let both = http::raw(sandbox.api()?, &format!("{post}{get}host: w\n\r\n")).await?;
-    assert_eq!(both.status, 404, "line feeds of a body are its own: {}", both.body);
+    // line feeds of a body are its own, and a head behind one is looked at as the first
+    let post = |last: &str| format!("POST /v1/nothing HTTP/1.1\r\nhost: w\r\n{last}content-length: 2\r\n\r\n\n\n");
+    assert_eq!(reason(&http::raw(sandbox.api()?, &post("connection: close\r\n")).await?)?.0, 404);
+    let both = http::raw(sandbox.api()?, &format!("{}{get}host: w\n\r\n", post(""))).await?;
     assert!(both.body.contains("BARE_LINE_FEED"), "{}", both.body);
     // HTTP/1.0 has no hosts
     assert_eq!(http::get(sandbox.api()?, "/v1/openapi.json").await?.0, 200);

@@ -3,7 +3,7 @@
 
 use super::{
     Admission, Speaks,
-    lines::{Bare, Lines},
+    lines::{Found, Lines},
     room::{Place, counted},
 };
 use crate::tls::Watched;
@@ -61,7 +61,7 @@ pub struct Connection {
     beginning: Option<Beginning>,
     stall: Stall,
     lines: Option<Lines>,
-    bare: Bare,
+    found: Found,
     _watched: Option<Watched>,
     _place: Place,
 }
@@ -144,15 +144,15 @@ impl Connection {
     fn new(socket: Socket, place: Place, watch: &Watch) -> Self {
         let Watch { speaks, from, admission } = watch;
         let deadline = Box::pin(sleep(admission.patience));
-        let bare = Bare::default();
+        let found = Found::default();
         Self {
             socket,
             caller: Caller { certificate: None, address: counted(from.ip()) },
             ending: None,
             beginning: Some(Beginning { n_missing: speaks.first_bytes(), deadline }),
             stall: Stall { patience: admission.write_patience, deadline: None },
-            lines: (*speaks == Speaks::Http).then(|| Lines::new(bare.clone())),
-            bare,
+            lines: (*speaks == Speaks::Http).then(|| Lines::new(found.clone())),
+            found,
             _watched: None,
             _place: place,
         }
@@ -163,9 +163,9 @@ impl Connection {
         self.caller.clone()
     }
 
-    /// Whether a line of a request ended with a line feed alone, as soon as one did.
-    pub(crate) fn bare_line_feeds(&self) -> Bare {
-        self.bare.clone()
+    /// What was wrong with the lines of its requests, as soon as something was.
+    pub(crate) fn found(&self) -> Found {
+        self.found.clone()
     }
 
     fn check(&self) -> io::Result<()> {

@@ -1,14 +1,14 @@
 //! What a request's head must be before anything looks at it: not too large, each field that decides something once, and on
 //! HTTP/1.1 a `Host` and whole line ends. Whoever is refused is told why.
 
-use super::lines::Bare;
+use super::lines::Found;
 use hyper::{HeaderMap, Request, Version, header::HOST};
 
 /// Largest header list: a token and a few more. Counted as HTTP/2 does: name, value and 32 bytes a field (RFC 9113, 10.5.1).
 pub(crate) const MAX_BYTES: usize = 8 << 10;
 /// So much is read, so that who sends more than [`MAX_BYTES`] can be told in the terms of its protocol. Above this, HTTP itself
 /// answers 431 (Request Header Fields Too Large), without more words.
-pub(crate) const MAX_READ_BYTES: usize = 32 << 10;
+pub(crate) const MAX_READ_BYTES: usize = 64 << 10;
 /// Fields of HTTP/1.1 that are read at all, for the same reason.
 pub(crate) const MAX_READ_FIELDS: usize = 512;
 /// What a field costs besides its text.
@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     OtherHost,
     /// A line that does not end with CR LF.
     BareLineFeed,
+    /// A body with two lengths, or with a length and in chunks.
+    TwoLengths,
 }
 
 impl Fault {
@@ -41,6 +43,7 @@ impl Fault {
             Self::NoHost => "HOST_MISSING",
             Self::OtherHost => "HOST_MISMATCH",
             Self::BareLineFeed => "BARE_LINE_FEED",
+            Self::TwoLengths => "AMBIGUOUS_LENGTH",
         }
     }
 
@@ -54,19 +57,22 @@ impl Fault {
             Self::NoHost => "host: missing; HTTP/1.1 needs it".to_owned(),
             Self::OtherHost => "host: is not the :authority of the request; send one of them".to_owned(),
             Self::BareLineFeed => "a line ends with a line feed alone; end lines with CR LF".to_owned(),
+            Self::TwoLengths => {
+                "content-length: came twice, or with transfer-encoding; send one of them once".to_owned()
+            }
         }
     }
 }
 
 /// What is wrong with a request, if something is.
-pub(crate) fn check<B>(request: &Request<B>, bare: &Bare) -> Result<(), Fault> {
+pub(crate) fn check<B>(request: &Request<B>, found: &Found) -> Result<(), Fault> {
     let headers = request.headers();
     let n_bytes = bytes(headers) + request.uri().path_and_query().map_or(0, |path| path.as_str().len() + FIELD_BYTES);
     if n_bytes > MAX_BYTES {
         return Err(Fault::TooLarge(n_bytes));
     }
-    if bare.was_seen() {
-        return Err(Fault::BareLineFeed);
+    if let Some(fault) = found.fault() {
+        return Err(fault);
     }
     if let Some(twice) = ONCE.into_iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
         return Err(Fault::Twice(twice));
@@ -95,7 +101,7 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        check(&request.body(()).unwrap(), &Bare::default())
+        check(&request.body(()).unwrap(), &Found::default())
     }
 
     #[test]

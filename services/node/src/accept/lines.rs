@@ -1,12 +1,14 @@
-//! Looks for line feeds without a carriage return in the heads of HTTP/1.1 requests: a proxy in front may take such a line
-//! for part of another, and so one request for two (RFC 9112, 2.2 and 11.2). The parser of the library takes them.
+//! Looks in the heads of HTTP/1.1 requests for what a proxy in front may read in another way, and so take one request for two
+//! (RFC 9112, 11.2), and what the parser of the library takes or corrects: line feeds without a carriage return (2.2), and a
+//! body that has two lengths, or a length and chunks (6.3).
 //!
 //! It follows the bytes as they are read, keeps a line's first [`MAX_KEPT_BYTES`] and looks at no body. Behind a request whose
 //! body comes in chunks it looks no further: the server closes the connection after that one.
 
+use super::head::Fault;
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicU8, Ordering},
 };
 
 /// So much of a line is enough to know `content-length` and `transfer-encoding` with their values.
@@ -14,20 +16,31 @@ const MAX_KEPT_BYTES: usize = 128;
 /// How HTTP/2 begins (RFC 9113, 3.4): from there on there are no lines.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0";
 
-/// Whether a bare line feed was seen on a connection; shared with who answers its requests.
-#[derive(Clone, Default)]
-pub(crate) struct Bare(Arc<AtomicBool>);
+const BARE_LINE_FEED: u8 = 1;
+const TWO_LENGTHS: u8 = 2;
 
-impl Bare {
-    /// Whether there was one.
-    pub(crate) fn was_seen(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+/// What was found on a connection; shared with who answers its requests.
+#[derive(Clone, Default)]
+pub(crate) struct Found(Arc<AtomicU8>);
+
+impl Found {
+    /// Why no request of this connection is looked at any more.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        match self.0.load(Ordering::Acquire) {
+            0 => None,
+            bits if bits & BARE_LINE_FEED != 0 => Some(Fault::BareLineFeed),
+            _ => Some(Fault::TwoLengths),
+        }
+    }
+
+    fn add(&self, bit: u8) {
+        self.0.fetch_or(bit, Ordering::AcqRel);
     }
 }
 
 /// Follows one connection.
 pub(super) struct Lines {
-    bare: Bare,
+    found: Found,
     place: Place,
     /// The beginning of the line under way.
     line: Vec<u8>,
@@ -50,13 +63,14 @@ enum Place {
 struct Head {
     has_begun: bool,
     is_chunked: bool,
+    n_lengths: u32,
     body_bytes: u64,
 }
 
 impl Lines {
-    /// At the beginning of a connection; says to `bare` what it finds.
-    pub(super) fn new(bare: Bare) -> Self {
-        Self { bare, place: Place::Head, line: Vec::new(), last: 0, head: Head::default() }
+    /// At the beginning of a connection; says to `found` what it finds.
+    pub(super) fn new(found: Found) -> Self {
+        Self { found, place: Place::Head, line: Vec::new(), last: 0, head: Head::default() }
     }
 
     /// These bytes came.
@@ -94,7 +108,7 @@ impl Lines {
         let last = std::mem::take(&mut self.last);
         let line = std::mem::take(&mut self.line);
         if last != b'\r' {
-            self.bare.0.store(true, Ordering::Release);
+            self.found.add(BARE_LINE_FEED);
         }
         let line = line.strip_suffix(b"\r").unwrap_or(&line);
         if !line.is_empty() {
@@ -106,6 +120,9 @@ impl Lines {
         }
         // an empty line before a request is passed over (RFC 9112, 2.2)
         if self.head.has_begun {
+            if self.head.n_lengths > 1 || (self.head.is_chunked && self.head.n_lengths > 0) {
+                self.found.add(TWO_LENGTHS);
+            }
             self.place = match std::mem::take(&mut self.head) {
                 Head { is_chunked: true, .. } => Place::Over,
                 Head { body_bytes: 0, .. } => Place::Head,
@@ -120,6 +137,7 @@ impl Head {
     fn field(&mut self, line: &[u8]) {
         let Some((name, value)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(':')) else { return };
         if name.eq_ignore_ascii_case("content-length") {
+            self.n_lengths += 1;
             self.body_bytes = value.trim().parse().unwrap_or(0);
         }
         self.is_chunked |= name.eq_ignore_ascii_case("transfer-encoding");
@@ -130,17 +148,32 @@ impl Head {
 mod tests {
     use super::*;
 
-    /// Whether a bare line feed is found, however the bytes are cut.
-    fn found(text: &str) -> bool {
+    /// What is found, however the bytes are cut.
+    fn fault(text: &str) -> Option<Fault> {
         let one = |n_bytes: usize| {
-            let bare = Bare::default();
-            let mut lines = Lines::new(bare.clone());
+            let found = Found::default();
+            let mut lines = Lines::new(found.clone());
             text.as_bytes().chunks(n_bytes).for_each(|part| lines.read(part));
-            bare.was_seen()
+            found.fault()
         };
         let all = [1, 2, 3, 7, 4_096].map(one);
-        assert!(all.iter().all(|is_found| *is_found == all[0]), "{text:?}: {all:?}");
+        assert!(all.iter().all(|found| *found == all[0]), "{text:?}: {all:?}");
         all[0]
+    }
+
+    /// Whether a bare line feed is found.
+    fn found(text: &str) -> bool {
+        fault(text) == Some(Fault::BareLineFeed)
+    }
+
+    #[test]
+    fn a_body_has_one_length() {
+        let head = |lines: &str| fault(&format!("POST / HTTP/1.1\r\nhost: w\r\n{lines}\r\n"));
+        let (length, chunked) = ("content-length: 4\r\n", "Transfer-Encoding: chunked\r\n");
+        assert_eq!([head(length), head(chunked), head("")], [None; 3]);
+        for two in [[length, chunked], [chunked, length], [length, length]] {
+            assert_eq!(head(&two.concat()), Some(Fault::TwoLengths), "{two:?}");
+        }
     }
 
     #[test]

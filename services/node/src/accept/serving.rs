@@ -47,8 +47,12 @@ const MAX_RESETS: (usize, usize) = (20, 128);
 const WINDOWS: (u32, u32) = (512 << 10, 1 << 20);
 /// Bytes of a stream that wait for the peer's window.
 const SEND_BYTES: usize = 64 << 10;
+/// What is held of a head of HTTP/1.1 that is not whole yet.
+const HTTP1_BYTES: usize = MAX_READ_BYTES / 2;
 /// How often a quiet connection is asked whether its peer is there, and how long the answer may take.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+/// How long a client may take for an answer that is there; an HTTP/2 stream that lasts longer is reset.
+pub(crate) const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 /// How long a request's head may take, and until the next one.
 const HEAD: Duration = Duration::from_secs(30);
 
@@ -85,7 +89,7 @@ impl Terms {
             max_streams: config.server.max_streams,
             age: (minutes > 0).then(|| Duration::from_secs(minutes * 60)),
             // nearly all: who never ends its request must not make the whole node late
-            grace: Duration::from_secs(config.server.drain_seconds).mul_f64(0.9),
+            grace: Duration::from_secs(config.server.drain_seconds).mul_f64(0.8),
             head: HEAD,
         }
     }
@@ -138,7 +142,7 @@ fn builder(speaks: Speaks, terms: Terms) -> Builder<Streams> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(terms.head)
-        .max_buf_size(MAX_READ_BYTES)
+        .max_buf_size(HTTP1_BYTES)
         .max_headers(MAX_READ_FIELDS);
     builder
         .http2()
@@ -164,13 +168,13 @@ async fn one(
     answers: impl Answers,
     stop: CancellationToken,
 ) -> bool {
-    let (caller, bare) = (connection.caller(), connection.bare_line_feeds());
+    let (caller, found) = (connection.caller(), connection.found());
     let begun = Arc::new(AtomicBool::new(false));
     let service = service_fn(|mut request: Request<Incoming>| {
         begun.store(true, Ordering::Release);
         let version = request.version();
-        let fault = head::check(&request, &bare).err();
-        // behind chunks nobody looks for bare line feeds, and behind a refused head nobody knows what follows
+        let fault = head::check(&request, &found).err();
+        // behind chunks nobody follows the lines, and behind a refused head nobody knows what follows
         let is_last =
             version < Version::HTTP_2 && (fault.is_some() || request.headers().contains_key(TRANSFER_ENCODING));
         // who is at the other end, for the gate and for what is counted

@@ -1,10 +1,10 @@
 //! Where the API is served: its port, and how requests come from there to the gateway.
 
-use super::{Gateway, problem::Problem};
+use super::{Gateway, TIMEOUT, problem::Problem};
 use crate::accept::{
     Door,
     head::Fault,
-    serving::{self, Answers, Terms},
+    serving::{self, Answers, TAKEN_WITHIN, Terms},
 };
 use anyhow::Context;
 use axum::{
@@ -17,7 +17,7 @@ use std::{
     net::{AddrParseError, SocketAddr},
     sync::Arc,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
 
@@ -56,13 +56,15 @@ impl Answers for Gateway {
     type Body = Body;
 
     async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+        // also what no rpc answers has to be taken in time
+        serving::end_stream_at(Instant::now() + TIMEOUT + TAKEN_WITHIN);
         Gateway::answer(&self, request).await
     }
 
     fn refuse(&self, fault: Fault) -> Response<Body> {
         let status = match fault {
             Fault::TooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Fault::Twice(_) | Fault::NoHost | Fault::OtherHost | Fault::BareLineFeed => StatusCode::BAD_REQUEST,
+            _ => StatusCode::BAD_REQUEST,
         };
         Problem::new(status, fault.reason(), fault.text()).response()
     }

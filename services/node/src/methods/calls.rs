@@ -8,7 +8,7 @@ use crate::{
     accept::{
         Caller,
         room::{Place, Room},
-        serving::end_stream_at,
+        serving::{TAKEN_WITHIN, end_stream_at},
     },
     config::Config,
 };
@@ -26,8 +26,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, service::Routes};
 use tonic_types::{ErrorDetails, StatusExt};
 
-/// How long a client may take for an answer that is there; an HTTP/2 stream that lasts longer is reset.
-const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 /// When to try again where too many ask at once.
 const RETRY: Duration = Duration::from_secs(1);
 
