@@ -124,6 +124,45 @@ fn every_file_says_what_it_is_for_and_is_short() {
     }
 }
 
+/// Where the wall clock is read: to say when something was, or whether something that bears a time still holds.
+const WALL_CLOCK: [&str; 7] = [
+    "services/node/src/clock.rs",
+    "services/node/src/simulate/device.rs",
+    "services/node/src/timeline.rs",
+    "shared/auth/src/directory/files.rs",
+    "shared/auth/src/signer.rs",
+    "shared/bus/src/embedded/writing.rs",
+    "shared/store/src/sheet.rs",
+];
+
+/// A wall clock can be put back by a day, and whoever waits for it to come somewhere waits for that day. Our times are
+/// nanoseconds, so that a wait that is the difference of two of them is a `Duration` made of nanoseconds.
+#[test]
+fn nothing_waits_for_the_wall_clock() {
+    let mut files = Vec::new();
+    for dir in ["shared", "services"] {
+        rust_files(&root().join(dir), &mut files);
+    }
+    let is_test = |path: &str| path.contains("/tests") || path.contains("/bench/") || path.contains("/examples/");
+    let (mut reads, mut waits) = (BTreeSet::new(), BTreeSet::new());
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let path = path.strip_prefix(root()).unwrap().display().to_string();
+        if is_test(&path) {
+            continue;
+        }
+        if text.contains("SystemTime") {
+            reads.insert(path.clone());
+        }
+        if ["Duration::from_nanos(", "Duration::from_nanos_u128("].iter().any(|made| text.contains(made)) {
+            waits.insert(path);
+        }
+    }
+    assert_eq!(reads, WALL_CLOCK.map(str::to_owned).into(), "take the time from the `Clock` that is passed");
+    // its nanoseconds are of a clock that never goes back
+    assert_eq!(waits, BTreeSet::from(["shared/model/src/rate.rs".to_owned()]), "wait by tokio's `Instant`");
+}
+
 #[test]
 fn no_generated_message_has_debug() {
     let build = read("proto/build.rs");
