@@ -18,7 +18,7 @@ pub(crate) const LINK_KEY: [u8; 6] = *b"\0chain";
 /// How often the mark is synced, and looked at which journals there are.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Sequence numbers that others may take between looking and committing: keyspaces that come and go.
-const SLACK: u64 = 1 << 16;
+const SLACK: u64 = 1 << 8;
 
 /// What a batch says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
