@@ -1,6 +1,5 @@
 //! What updates change, for every resource and every field that its descriptor has.
 
-use prost::Message;
 use proto::{
     prost_types::{FieldMask, Timestamp},
     registry::v1::{Assignment, Billing, Contact, ContactPerson, Device, Medical, Person, Role, User},
@@ -17,9 +16,8 @@ fn mask(paths: &[&str]) -> Option<FieldMask> {
 /// A person with a text of its own in every field that can be set.
 fn person(text: &str, number: f64) -> User {
     let some = |field: &str| Some(format!("{field} {text}"));
-    let relative = || {
-        vec![ContactPerson { name: format!("relative {text}"), relationship: String::new(), phone: String::new() }]
-    };
+    let relative =
+        || vec![ContactPerson { name: format!("relative {text}"), relationship: String::new(), phone: String::new() }];
     User {
         patient_id: some("patient"),
         ward: some("ward"),
@@ -137,7 +135,8 @@ fn a_change_of_nothing_and_a_mask_of_nothing_are_refused() {
         assert!(text.contains("medical.weight_kg"), "{text}");
         assert_eq!(refused(answer), ("EMPTY_CHANGE".into(), vec!["update_mask".into()]));
     }
-    for bad in ["shoe_size", "*", "", "medical.", "medical.shoe_size", "user_id", "etag", "medical.weight_kg.x", "Ward"] {
+    for bad in ["shoe_size", "*", "", "medical.", "medical.shoe_size", "user_id", "etag", "medical.weight_kg.x", "Ward"]
+    {
         let answer = Update::new(&person("x", 1.0), mask(&["ward", bad]).as_ref());
         assert_eq!(refused(answer), ("INVALID_FIELD".into(), vec!["update_mask.paths[1]".into()]), "{bad}");
     }

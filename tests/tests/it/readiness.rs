@@ -6,9 +6,7 @@ use node::{
     run::{Node, Service},
 };
 use std::time::Duration;
-use tests::{
-    Bed, Sandbox, builders::pulse, builders::write, http, torture::child::free_address, wait::until,
-};
+use tests::{Bed, Sandbox, builders::pulse, builders::write, http, torture::child::free_address, wait::until};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;

@@ -30,6 +30,13 @@ async fn store(changes: Vec<Change>) -> Arc<Memory> {
     store
 }
 
+/// A node that knows all that was changed.
+async fn up_to_date(store: &Arc<Memory>) -> Registry {
+    let registry = running(store);
+    crate::follow(&registry.directory, store.as_ref()).await.unwrap();
+    registry
+}
+
 fn reason<T>(answer: Result<T, Status>) -> Option<String> {
     answer.err().map(|status| status.get_details_error_info().map(|info| info.reason).unwrap_or_default())
 }
@@ -58,7 +65,7 @@ async fn the_last_who_manages_roles_cannot_lose_it_by_any_call() {
         held(2, WARD, "administrator", Some("icu")),
     ];
     let store = store(people).await;
-    let registry = running(&store);
+    let registry = up_to_date(&store).await;
     let etag =
         registry.get_role(&caller(), GetRoleRequest { role_id: "boss".into() }).await.unwrap().role.unwrap().etag;
     let less = |permissions: &[&str], paths: &[&str]| {
@@ -95,7 +102,7 @@ async fn of_two_changes_at_once_on_two_nodes_one_leaves_an_administrator() {
         let people =
             vec![user(ANN), user(BOB), held(1, ANN, "administrator", None), held(2, BOB, "administrator", None)];
         let store = store(people).await;
-        let (one, other) = (running(&store), running(&store));
+        let (one, other) = (up_to_date(&store).await, up_to_date(&store).await);
         let (caller, delete) = (caller(), DeleteUserRequest { user_id: BOB.to_string(), etag: String::new() });
         let both = match round % 2 {
             0 => {
@@ -116,7 +123,7 @@ async fn of_two_changes_at_once_on_two_nodes_one_leaves_an_administrator() {
 #[tokio::test]
 async fn roles_from_the_start_neither_go_nor_become_empty() {
     let store = store(vec![user(ANN), held(1, ANN, "administrator", None)]).await;
-    let registry = running(&store);
+    let registry = up_to_date(&store).await;
     let role = async |id: &str| {
         registry.get_role(&caller(), GetRoleRequest { role_id: id.into() }).await.unwrap().role.unwrap()
     };
@@ -144,7 +151,7 @@ async fn roles_from_the_start_neither_go_nor_become_empty() {
 #[tokio::test]
 async fn a_role_is_changed_by_who_has_read_it() {
     let store = store(vec![user(ANN), held(1, ANN, "administrator", None), boss(&["users.manage"])]).await;
-    let registry = running(&store);
+    let registry = up_to_date(&store).await;
     let update = async |etag: &str| {
         let category = Some(format!("after {etag}"));
         let role = Some(Role { role_id: "boss".into(), etag: etag.into(), category, ..Role::default() });

@@ -208,7 +208,7 @@ fn what_contradicts_the_rest_is_refused_and_changes_nothing() {
         (Change::UserRemoved(NURSE), "NO_SUCH_USER"),
         (role(&["readings.read", "readings.delete"]), "UNKNOWN_PERMISSION"),
         (lets("readings.delete"), "UNKNOWN_PERMISSION"),
-        (Change::RoleRemoved("nurse".into()), "ROLE_IN_USE"),
+        (Change::RoleRemoved("nurse".into()), "BUILT_IN_ROLE"),
         (Change::RoleRemoved("pilot".into()), "NO_SUCH_ROLE"),
         (grant(11, "pilot", None), "NO_SUCH_ROLE"),
         (grant(11, "nurse", None), "ALREADY_GRANTED"),

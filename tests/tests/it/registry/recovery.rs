@@ -1,6 +1,6 @@
 //! The way back when nobody administers any more: a file in the directory folder, whatever older versions let happen.
 
-use super::{Asking, grant, person, refused};
+use super::{Asking, grant, person, refusal, refused};
 use auth::registry::{Change, Entry, Role};
 use model::Nanos;
 use proto::registry::v1::{ListRolesRequest, Role as WireRole, UpdateRoleRequest};
@@ -33,7 +33,10 @@ async fn a_file_makes_an_administrator_where_the_role_had_been_emptied() -> anyh
     refused!(lost.client.list_roles(request).await, PermissionDenied, "NOT_PERMITTED");
 
     // the one file of the README, while the node runs
-    sandbox.write_directory("recovery", &format!("[[user]]\nid = \"{id}\"\nname = \"Alex\"\nroles = [\"administrator\"]\n"))?;
+    sandbox.write_directory(
+        "recovery",
+        &format!("[[user]]\nid = \"{id}\"\nname = \"Alex\"\nroles = [\"administrator\"]\n"),
+    )?;
     let (client, token) = (lost.client.clone(), lost.token.clone());
     let lists = async || {
         let request = tests::with_token(ListRolesRequest {}, &token)?;
@@ -45,7 +48,12 @@ async fn a_file_makes_an_administrator_where_the_role_had_been_emptied() -> anyh
     grant(&mut lost, &other.user_id, "administrator").await?;
     let mut olga = Asking::user(&sandbox, other.user_id.parse()?).await?;
     let nurse = olga.role("nurse").await?;
-    let role = Some(WireRole { category: Some("carer".into()), role_id: nurse.role_id, etag: nurse.etag, ..WireRole::default() });
+    let role = Some(WireRole {
+        category: Some("carer".into()),
+        role_id: nurse.role_id,
+        etag: nurse.etag,
+        ..WireRole::default()
+    });
     let request = olga.request(UpdateRoleRequest { role, update_mask: None });
     olga.client.update_role(request).await?;
     Ok(())

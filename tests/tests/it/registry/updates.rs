@@ -1,13 +1,13 @@
 //! An update changes what it names and nothing else: over gRPC and over JSON, for every field that there is.
 
-use super::{Asking, grant, person, refused, tie};
+use super::{Asking, grant, person, refusal, refused, tie};
 use anyhow::Context;
 use proto::{
     prost_types::FieldMask,
     registry::v1::{
         Billing, Contact, ContactPerson, CreateDeviceRequest, CreateRoleRequest, CreateUserRequest, Device,
-        GetDeviceRequest, GetRoleRequest, GetUserRequest, Medical, Person, Role, UpdateDeviceRequest, UpdateRoleRequest,
-        UpdateUserRequest, User,
+        GetDeviceRequest, GetRoleRequest, GetUserRequest, Medical, Person, Role, UpdateDeviceRequest,
+        UpdateRoleRequest, UpdateUserRequest, User,
     },
     resource::{self, Resource},
     update::Update,
@@ -200,7 +200,13 @@ async fn of_roles_and_devices_only_what_is_named_changes() -> anyhow::Result<()>
 }
 
 /// One request as JSON; status and body.
-async fn call(sandbox: &Sandbox, asking: &Asking, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, Value)> {
+async fn call(
+    sandbox: &Sandbox,
+    asking: &Asking,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> anyhow::Result<(u16, Value)> {
     let token = format!("Bearer {}", asking.token);
     let mut headers = vec![("authorization", token.as_str())];
     if !body.is_empty() {
@@ -281,7 +287,9 @@ async fn as_json_only_what_is_in_the_body_changes() -> anyhow::Result<()> {
 async fn the_document_marks_what_is_the_servers() -> anyhow::Result<()> {
     let document: Value = serde_json::from_str(&node::gateway::openapi::document()?)?;
     let of = |schema: &str, field: &str| document["components"]["schemas"][schema]["properties"][field].clone();
-    for (schema, field) in [("User", "updated_by"), ("User", "hidden"), ("Device", "status"), ("Assignment", "assigned_by")] {
+    for (schema, field) in
+        [("User", "updated_by"), ("User", "hidden"), ("Device", "status"), ("Assignment", "assigned_by")]
+    {
         assert_eq!(of(schema, field)["readOnly"], json!(true), "{schema}.{field}");
     }
     let no_map = Map::new();
