@@ -195,14 +195,15 @@ mod tests {
 
     #[test]
     fn each_bound_is_broken_by_itself() {
-        let judged = |change: &dyn Fn(&mut Outcome)| {
+        type Change<'a> = &'a dyn Fn(&mut Outcome);
+        let judged = |change: Change<'_>| {
             let mut outcome = held();
             change(&mut outcome);
             outcome.judge(&Bounds::FULL);
             outcome.violations
         };
         assert_eq!(judged(&|_| {}), Vec::<String>::new());
-        let changes: [(&dyn Fn(&mut Outcome), &str); 9] = [
+        let changes: [(Change<'_>, &str); 9] = [
             (&|outcome| outcome.is_alive = false, "has ended"),
             (&|outcome| outcome.recovery_seconds = None, "not ready"),
             (&|outcome| outcome.held.peak_mib = 256.0, "MiB resident"),
