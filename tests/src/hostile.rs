@@ -149,6 +149,7 @@ async fn one(plan: &Plan, attack: Attack, world: &World) -> anyhow::Result<Outco
         seed: plan.seed,
     };
     let mut outcome = Outcome::new(attack);
+    outcome.descriptors_max = watch::descriptors_max(pid)?;
     let attacked = during(plan, attack, target, other()?, pid).await?;
     outcome.seconds = attacked.seconds;
     (outcome.held, outcome.other, outcome.counts) = (attacked.held, attacked.other, attacked.tally.counts());

@@ -7,6 +7,8 @@ use std::fmt;
 const LOG_BURST: f64 = 30.0;
 /// Entries and changes that a caller may make at once.
 const DURABLE_BURST: f64 = 200.0;
+/// Descriptors that must be left for the engines' files at any time.
+const RESERVE: usize = 16;
 
 /// All attacks of a trial.
 #[derive(Debug, serde::Serialize)]
@@ -30,6 +32,8 @@ pub struct Outcome {
     pub held: Held,
     /// Open descriptors before, at the most, and after.
     pub descriptors: [usize; 3],
+    /// How many it may have.
+    pub descriptors_max: usize,
     /// What the other caller saw.
     pub other: Seen,
     /// Until it was as before; `None`: it was not, in time.
@@ -63,6 +67,7 @@ impl Outcome {
             is_alive: false,
             held: Held::default(),
             descriptors: [0; 3],
+            descriptors_max: usize::MAX,
             other: Seen::default(),
             recovery_seconds: None,
             log_lines: 0,
@@ -101,6 +106,10 @@ impl Outcome {
         let most = self.held.peak_mib.max(self.held.rss_mib);
         if let Some(bound) = bounds.rss_mib.filter(|bound| most >= *bound) {
             wrong.push(format!("{most:.0} MiB resident, where {bound:.0} are the limit"));
+        }
+        if self.descriptors[1] > self.descriptors_max.saturating_sub(RESERVE) {
+            let (most, may) = (self.descriptors[1], self.descriptors_max);
+            wrong.push(format!("{most} descriptors of {may}, where the engines need {RESERVE} more"));
         }
         if self.other.failed > 0 {
             wrong.push(format!("the other caller failed {} times of {}", self.other.failed, self.other.requests));
@@ -195,17 +204,19 @@ mod tests {
 
     #[test]
     fn each_bound_is_broken_by_itself() {
-        let judged = |change: &dyn Fn(&mut Outcome)| {
+        type Change<'a> = &'a dyn Fn(&mut Outcome);
+        let judged = |change: Change<'_>| {
             let mut outcome = held();
             change(&mut outcome);
             outcome.judge(&Bounds::FULL);
             outcome.violations
         };
         assert_eq!(judged(&|_| {}), Vec::<String>::new());
-        let changes: [(&dyn Fn(&mut Outcome), &str); 9] = [
+        let changes: [(Change<'_>, &str); 10] = [
             (&|outcome| outcome.is_alive = false, "has ended"),
             (&|outcome| outcome.recovery_seconds = None, "not ready"),
             (&|outcome| outcome.held.peak_mib = 256.0, "MiB resident"),
+            (&|outcome| outcome.descriptors_max = 60, "the engines need"),
             (&|outcome| outcome.other.failed = 1, "failed 1 times"),
             (&|outcome| outcome.other.p99_ms = 250.0, "p99"),
             (&|outcome| outcome.log_lines = 100, "lines logged"),

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_millis(50);
 /// What a trial needs for both ends of all connections.
-const DESCRIPTORS: u64 = 8_192;
+const DESCRIPTORS: usize = 8_192;
 
 /// What was seen of a process.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize)]
@@ -64,18 +64,27 @@ pub fn lines(path: &Path) -> io::Result<u64> {
     }
 }
 
+/// How many descriptors a process may have now: its soft limit.
+///
+/// # Errors
+/// It has ended.
+pub fn descriptors_max(pid: u32) -> anyhow::Result<usize> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits"))?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).context("no limit of open files")?;
+    let soft = line.split_whitespace().nth(3).context("no soft limit")?;
+    Ok(if soft == "unlimited" { usize::MAX } else { soft.parse()? })
+}
+
 /// Makes room for the trial's own connections.
 ///
 /// # Errors
 /// The hard limit is too low.
 pub fn raise_descriptors() -> anyhow::Result<()> {
-    let limits = fs::read_to_string("/proc/self/limits")?;
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).context("no limit of open files")?;
-    let soft = line.split_whitespace().nth(3).context("no soft limit")?;
-    if soft == "unlimited" || soft.parse::<u64>()? >= DESCRIPTORS {
+    let pid = std::process::id();
+    if descriptors_max(pid)? >= DESCRIPTORS {
         return Ok(());
     }
-    let pid = std::process::id().to_string();
+    let pid = pid.to_string();
     let raised = Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={DESCRIPTORS}:")]).output();
     let raised = raised.context("prlimit, of util-linux")?;
     let said = String::from_utf8_lossy(&raised.stderr);

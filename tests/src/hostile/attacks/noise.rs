@@ -30,8 +30,10 @@ const BYTE_EVERY: Duration = Duration::from_millis(500);
 const SLOW_MOST: Duration = Duration::from_secs(45);
 /// Between two requests whose refusal is looked at: they are about what is said, not about how much.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// More than a header list may have, a little and by far.
-const METADATA_BYTES: [usize; 2] = [12 << 10, 64 << 10];
+/// More than a header list may have: a little and several times as much, for which there must be an answer; and so much that
+/// the connection may end instead.
+const METADATA_BYTES: [usize; 3] = [12 << 10, 60 << 10, 256 << 10];
+const ANSWERED_BYTES: usize = 60 << 10;
 const GARBAGE_BYTES: usize = 4 << 10;
 const PATIENCE: Duration = Duration::from_secs(60);
 const LATEST: &str = "/wardline.telemetry.v1.TimelineService/LatestReadings";
@@ -126,19 +128,20 @@ async fn much_metadata(target: &Target, random: &mut StdRng) {
     let headers: Vec<_> = names.iter().map(|name| (name.as_str(), value.as_str())).collect();
     let Ok(session) = Session::open(address(random), target.grpc, LARGEST_WINDOW).await else { return };
     let called = timeout(PATIENCE, session.call_with(CHECK, &headers, frame(0, &[]).into())).await;
-    match called {
-        Ok(Ok(answer)) => {
-            target.tally.add(&format!("metadata of {bytes} bytes: {}", super::label(&answer)));
-            let is_refused = answer.code() == Some(Code::ResourceExhausted);
-            target.tally.add(if is_refused { METADATA_REFUSED } else { METADATA_TAKEN });
-        }
+    let (said, code) = match called {
+        Ok(Ok(answer)) => (super::label(&answer), answer.code()),
         // a connection that ends with a code says why
         Ok(Err(error)) => {
             let reason = error.downcast_ref::<h2::Error>().and_then(h2::Error::reason);
-            let reason = reason.map_or_else(|| "ended".to_owned(), |reason| format!("{reason:?}"));
-            target.tally.add(&format!("metadata of {bytes} bytes: {reason}"));
+            (reason.map_or_else(|| "ended".to_owned(), |reason| format!("{reason:?}")), None)
         }
-        Err(_) => target.tally.add(&format!("metadata of {bytes} bytes: no answer")),
+        Err(_) => ("no answer".to_owned(), None),
+    };
+    target.tally.add(&format!("metadata of {bytes} bytes: {said}"));
+    match code {
+        Some(Code::ResourceExhausted) => target.tally.add(METADATA_REFUSED),
+        _ if bytes <= ANSWERED_BYTES => target.tally.add(METADATA_TAKEN),
+        _ => {}
     }
 }
 
