@@ -5,19 +5,23 @@
 //!
 //! What is bounded, and what happens at the bound: batches in flight per stream ([`Limits::max_in_flight`]: the server
 //! stops reading, HTTP/2 makes the device wait), bytes in flight in the log (the same, and `Throttle` says so), answers
-//! not yet read by the device ([`ANSWERS_WAITING`]: acknowledging waits), stream states in memory
+//! not yet read by the device ([`ANSWERS_WAITING`], and their refusals in bytes, [`WAITING_BYTES`]: acknowledging and reading
+//! wait, [`Limits::stall`] at most), refusals written out of a batch ([`NAMED_MAX`]: of more only the number is said), open
+//! streams of a device ([`Limits::max_streams`]: one more is refused), stream states in memory
 //! ([`streams::MAX_STREAMS`]: the oldest is forgotten; its batches are published again, which changes nothing).
 
 mod acknowledge;
 mod courteous;
 mod digest;
 mod judge;
+mod refused;
 mod stream;
 mod streams;
 mod unary;
 pub mod units;
 
 pub use courteous::Courteous;
+pub use refused::{NAMED_MAX, WAITING_BYTES};
 
 use async_trait::async_trait;
 use auth::NoDevice;
@@ -50,11 +54,22 @@ pub struct Limits {
     pub max_message_bytes: u32,
     /// A stream on which nothing comes for so long is ended.
     pub idle: Duration,
+    /// Streams that one device may have open.
+    pub max_streams: u32,
+    /// A stream whose device reads nothing of what it is answered for so long is ended.
+    pub stall: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_in_flight: 256, max_readings: 4_096, max_message_bytes: 512 * 1024, idle: Duration::from_secs(300) }
+        Self {
+            max_in_flight: 256,
+            max_readings: 4_096,
+            max_message_bytes: 512 * 1024,
+            idle: Duration::from_secs(300),
+            max_streams: 16,
+            stall: Duration::from_secs(30),
+        }
     }
 }
 
@@ -74,6 +89,7 @@ pub struct Ingest {
     positions: Arc<dyn Positions>,
     judge: Arc<judge::Judge>,
     streams: Arc<streams::Streams>,
+    open: refused::Open,
     limits: Limits,
     clock: Clock,
     drain: CancellationToken,
@@ -92,7 +108,8 @@ impl Ingest {
     ) -> Self {
         let judge = Arc::new(judge::Judge::new(limits.max_readings));
         let (streams, counts) = (Arc::default(), unary::Counts::default());
-        Self { log, directory, positions, judge, streams, limits, clock, drain, counts }
+        let open = refused::Open::default();
+        Self { log, directory, positions, judge, streams, open, limits, clock, drain, counts }
     }
 
     /// The gRPC service, with its message limits set.
@@ -142,14 +159,25 @@ impl ingest_service_server::IngestService for Ingest {
     }
 }
 
+/// Whether a principal may send readings as a device that is named before its message is read: what [`Ingest`] would say
+/// of its message.
+pub fn admitted(principal: &Principal, device_id: &str, directory: &auth::Directory, now: Nanos) -> Result<(), Status> {
+    let permit = writer(principal, device_id, now)?;
+    registered(directory, permit.device(), permit.issued_at()).map(drop)
+}
+
 /// The device that sends: the request's principal must be it.
 fn device(ingest: &Ingest, extensions: &tonic::Extensions, device_id: &str) -> Result<WritePermit, Status> {
     let principal = extensions
         .get::<Principal>()
         .ok_or_else(|| problem::unauthenticated("NO_TOKEN", "send a device token as `authorization: Bearer ...`"))?;
+    writer(principal, device_id, (ingest.clock)())
+}
+
+fn writer(principal: &Principal, device_id: &str, now: Nanos) -> Result<WritePermit, Status> {
     let device: DeviceId =
         device_id.parse().map_err(|_| problem::invalid("INVALID_ID", "device_id", "must be the device's UUID"))?;
-    decide_write(principal, device, (ingest.clock)()).map_err(|denied| match denied {
+    decide_write(principal, device, now).map_err(|denied| match denied {
         Denied::NotItself => problem::status(
             tonic::Code::PermissionDenied,
             "WRONG_DEVICE",
@@ -161,14 +189,17 @@ fn device(ingest: &Ingest, extensions: &tonic::Extensions, device_id: &str) -> R
 
 /// Whose readings the device's are, from when to when.
 fn assigned(directory: &auth::Directory, device: DeviceId, issued_at: Nanos) -> Result<judge::Assigned, Status> {
-    let held = directory.assignments(device, issued_at).map_err(|no_device| {
+    registered(directory, device, issued_at).map(|held| judge::Assigned::new(held.to_vec()))
+}
+
+fn registered(directory: &auth::Directory, device: DeviceId, issued_at: Nanos) -> Result<&[auth::Assignment], Status> {
+    directory.assignments(device, issued_at).map_err(|no_device| {
         let (reason, text) = match no_device {
             NoDevice::Unknown => ("UNKNOWN_DEVICE", "the device is not registered; register and assign it first"),
             NoDevice::Revoked => ("DEVICE_REVOKED", "the device's credentials were revoked; claim it with a new code"),
         };
         problem::status(tonic::Code::PermissionDenied, reason, format!("device_id: {text}"))
-    })?;
-    Ok(judge::Assigned::new(held.to_vec()))
+    })
 }
 
 /// A log that fails is not the device's fault: everything not acknowledged is to be sent again.

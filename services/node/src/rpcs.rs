@@ -66,6 +66,8 @@ pub(crate) async fn routes(
             max_readings: config.ingest.max_readings,
             max_message_bytes: config.ingest.max_message_kib * 1_024,
             idle: Duration::from_secs(config.ingest.idle_seconds),
+            max_streams: config.ingest.max_streams_per_device,
+            stall: Duration::from_secs(config.memory.stall_seconds),
         };
         let positions = Arc::new(KnownPositions(store.positions.clone()));
         let ingest =
