@@ -2,11 +2,13 @@
 
 use crate::{
     accept::{Door, Speaks},
-    audit, clock,
+    audit,
+    bounds::Bounds,
+    clock,
     config::Config,
     engines::{Log, Store},
     gate::Gate,
-    gateway,
+    gateway::{self, Gateway},
     http::{self, Ready},
     rpcs::{self, Backends},
     telemetry,
@@ -96,7 +98,8 @@ impl Node {
         let api_door = api.map(|api| Door::new(config, api, api_tls, Speaks::Http));
         let directory = Shared::open(&config.directory_dir()).context("directory")?;
         let verifier = Arc::new(verifier(config)?);
-        let gate = Gate::new(Arc::clone(&verifier), directory.clone());
+        let bounds = Bounds::new(&config.memory);
+        let gate = Gate::new(Arc::clone(&verifier), directory.clone(), bounds.clone());
         let log = Log::open(config)?;
         // who only reads needs no way into the log
         let publishes = services.iter().any(|service| matches!(service, Service::Ingest | Service::Writer));
@@ -145,8 +148,16 @@ impl Node {
         let served = CancellationToken::new();
         let no_more = Arc::new(served.clone().drop_guard());
         if let Some(api_door) = api_door {
-            tasks.spawn(gateway::run(api_door, routes.clone(), drain, stop.clone(), Arc::clone(&no_more)));
+            let gateway = Gateway::new(routes.clone(), bounds.clone()).context("JSON API")?;
+            tasks.spawn(gateway::run(api_door, gateway, drain, stop.clone(), Arc::clone(&no_more)));
         }
+        tasks.spawn({
+            let keeping = bounds.keep(stop.clone());
+            async move {
+                keeping.await;
+                Ok(())
+            }
+        });
         let serving = serve_grpc(config, door, routes, stop.clone());
         tasks.spawn(async move {
             let outcome = serving.await;

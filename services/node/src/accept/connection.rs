@@ -6,6 +6,7 @@ use auth::Certificate;
 use futures::task::AtomicWaker;
 use std::{
     io,
+    net::IpAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -24,12 +25,20 @@ use tonic::transport::server::Connected;
 
 /// Who is at the other end; with each request of the connection.
 #[derive(Clone)]
-pub struct Caller(Option<Arc<Certificate>>);
+pub struct Caller {
+    certificate: Option<Arc<Certificate>>,
+    address: IpAddr,
+}
 
 impl Caller {
     /// The client's certificate, believed by an authority of the settings.
     pub fn certificate(&self) -> Option<&Certificate> {
-        self.0.as_deref()
+        self.certificate.as_deref()
+    }
+
+    /// Where it comes from, as addresses are counted here: of IPv6 the network of 64 bits, the rest is zero.
+    pub fn address(&self) -> IpAddr {
+        self.address
     }
 }
 
@@ -97,12 +106,13 @@ impl Connection {
     ) -> Self {
         let connection = Self::new(Socket::Encrypted(Box::new(stream)), place, beginning);
         let Some((certificate, ending, watched)) = client else { return connection };
-        Self { caller: Caller(Some(certificate)), ending: Some(ending), _watched: Some(watched), ..connection }
+        let caller = Caller { certificate: Some(certificate), ..connection.caller };
+        Self { caller, ending: Some(ending), _watched: Some(watched), ..connection }
     }
 
     fn new(socket: Socket, place: Place, beginning: Beginning) -> Self {
-        let beginning = Some(beginning);
-        Self { socket, caller: Caller(None), ending: None, beginning, _watched: None, _place: place }
+        let (beginning, caller) = (Some(beginning), Caller { certificate: None, address: place.address() });
+        Self { socket, caller, ending: None, beginning, _watched: None, _place: place }
     }
 
     fn check(&self) -> io::Result<()> {

@@ -115,6 +115,13 @@ impl Logins {
         }
     }
 
+    /// Writes an event down, whatever it is of.
+    pub(super) async fn wrote(&self, event: Event) -> Result<(), store::Error> {
+        self.0.audit.record(event).await.inspect_err(|error| {
+            tracing::error!(error = error as &dyn std::error::Error, "a login or a refusal was not written down");
+        })
+    }
+
     async fn record(&self, subject: Option<Subject>, outcome: Outcome, detail: &str) -> Result<(), store::Error> {
         let event = Event {
             at: clock::now(),
@@ -126,9 +133,7 @@ impl Logins {
             detail: detail.into(),
             request: Uuid::new_v4().into_bytes(),
         };
-        self.0.audit.record(event).await.inspect_err(|error| {
-            tracing::error!(error = error as &dyn std::error::Error, "a login or its refusal was not written down");
-        })
+        self.wrote(event).await
     }
 
     /// Names a credential without keeping it.

@@ -30,7 +30,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::{service::Routes, transport::server::Connected};
+use tonic::transport::server::Connected;
 
 /// Buffer of an HTTP/1.1 connection, and so the largest head of a request.
 const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -50,16 +50,15 @@ impl TryFrom<String> for Listen {
     }
 }
 
-/// The API over the services of this node, until `stop`; what is under way then has nearly `drain` to end, so that a
+/// The API, until `stop`; what is under way then has nearly `drain` to end, so that a
 /// caller that never ends its request does not make the whole node late. `guard` is let go of at the very end.
 pub(crate) async fn run(
     door: Door,
-    rpcs: Routes,
+    gateway: Gateway,
     drain: Duration,
     stop: CancellationToken,
     guard: Arc<DropGuard>,
 ) -> anyhow::Result<()> {
-    let gateway = Gateway::new(rpcs).context("JSON API")?;
     let served = serve(door.connections(), gateway, drain.mul_f64(0.75), stop).await;
     drop(guard);
     served.context("JSON API")
