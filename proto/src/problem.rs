@@ -66,6 +66,13 @@ pub fn no_space() -> Status {
     unavailable("NO_SPACE", text, Duration::from_secs(10))
 }
 
+/// RESOURCE_EXHAUSTED: a limit of the caller's or of the node is used up; try again after `retry_after`.
+pub fn exhausted(reason: &str, message: &str, retry_after: Duration) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    details.set_retry_info(Some(retry_after));
+    Status::with_error_details(Code::ResourceExhausted, message, details)
+}
+
 /// UNAVAILABLE: what cannot be written down in the audit log is neither shown nor done.
 pub fn unaudited() -> Status {
     let text = "the audit log did not answer, so nothing is shown or done; try again";

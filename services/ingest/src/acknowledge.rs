@@ -2,13 +2,21 @@
 
 use crate::{
     log_failed,
+    refused::Refused,
     stream::{Answer, answer},
     streams::{Shared, lock},
     unary::Counts,
 };
 use futures::FutureExt;
-use proto::telemetry::v1::{Ack, Refusal, stream_readings_response::Message as Out};
-use tokio::{sync::mpsc, time::Instant};
+use proto::{
+    problem,
+    telemetry::v1::{Ack, Refusal, stream_readings_response::Message as Out},
+};
+use std::time::Duration;
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::{Instant, timeout},
+};
 use tonic::Status;
 
 /// One sample of the time to the acknowledgement for each so many batches.
@@ -24,7 +32,9 @@ pub(crate) struct Pending {
     pub(crate) receipts: Vec<bus::Receipt>,
     pub(crate) accepted: u64,
     pub(crate) duplicate: u64,
-    pub(crate) refused: Vec<Refusal>,
+    pub(crate) refused: Refused,
+    /// For the refusals, until the device has read them.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
     /// When it came, if it is one of those that are timed.
     since: Option<Instant>,
 }
@@ -39,7 +49,8 @@ impl Pending {
             receipts: Vec::new(),
             accepted: 0,
             duplicate: 0,
-            refused: Vec::new(),
+            refused: Refused::default(),
+            room: None,
             since: (sequence % SAMPLE_EVERY_BATCHES == 1).then(Instant::now),
         }
     }
@@ -50,15 +61,10 @@ impl Pending {
     }
 
     /// Refuses the whole batch for its sequence, without counting that as dealt with.
-    pub(crate) fn refuse(mut self, reason: &str, description: String) -> Self {
+    pub(crate) fn refuse(mut self, reason: &'static str, description: String) -> Self {
         self.advances = false;
-        self.refused.push(Refusal {
-            sequence: self.sequence,
-            index: None,
-            field: "sequence".to_owned(),
-            reason: reason.to_owned(),
-            description,
-        });
+        let (sequence, field) = (self.sequence, "sequence".to_owned());
+        self.refused.push(reason, || Refusal { sequence, field, description, ..Default::default() });
         self
     }
 
@@ -72,10 +78,34 @@ impl Pending {
     }
 }
 
+/// Where acknowledgements go.
+pub(crate) struct Answers {
+    pub(crate) to: mpsc::Sender<Box<Answer>>,
+    /// A device that reads none for so long has gone.
+    pub(crate) stall: Duration,
+}
+
+impl Answers {
+    /// Waits until the device has read enough of what was said before.
+    async fn send(&self, ack: Ack, room: Option<OwnedSemaphorePermit>) -> Result<(), Status> {
+        let answer = Answer { _room: room, ..answer(Out::Ack(ack)) };
+        match timeout(self.stall, self.to.send(Box::new(answer))).await {
+            Ok(sent) => sent.map_err(|_| not_read()),
+            Err(_) => Err(not_read()),
+        }
+    }
+}
+
+/// The device does not read what it is answered.
+pub(crate) fn not_read() -> Status {
+    let text = "nothing of what was answered was read for too long; open the stream again, and read";
+    problem::status(tonic::Code::DeadlineExceeded, "ANSWERS_NOT_READ", text)
+}
+
 /// Waits for each batch in turn; one `Ack` covers all that are durable by then.
 pub(crate) async fn acknowledge(
     mut queue: mpsc::Receiver<Box<Pending>>,
-    answers: mpsc::Sender<Answer>,
+    answers: Answers,
     state: Shared,
     epoch: u64,
     counts: Counts,
@@ -85,6 +115,7 @@ pub(crate) async fn acknowledge(
     while let Some(mut pending) = next.take() {
         pending.durable().await.map_err(|error| log_failed(&error))?;
         let mut ack = Ack { through: lock(&state).durable_through(), ..Default::default() };
+        let mut room: Option<OwnedSemaphorePermit> = None;
         loop {
             if let Some(since) = pending.since {
                 latency.record(since.elapsed().as_secs_f64());
@@ -96,13 +127,18 @@ pub(crate) async fn acknowledge(
             counts.add(pending.accepted, pending.duplicate, &pending.refused);
             ack.accepted_readings += pending.accepted;
             ack.duplicate_readings += pending.duplicate;
-            ack.refused.append(&mut pending.refused);
+            ack.refused.append(&mut pending.refused.named);
+            ack.refused_more += pending.refused.n_more;
+            match (&mut room, pending.room.take()) {
+                (Some(room), Some(more)) => room.merge(more),
+                (room, more) => *room = room.take().or(more),
+            }
             match queue.try_recv() {
                 Err(_) => break,
                 Ok(mut follower) => match follower.durable().now_or_never() {
                     Some(Ok(())) => pending = follower,
                     Some(Err(error)) => {
-                        let _ = answers.send(answer(Out::Ack(ack))).await;
+                        answers.send(ack, room).await?;
                         return Err(log_failed(&error));
                     }
                     None => {
@@ -112,9 +148,7 @@ pub(crate) async fn acknowledge(
                 },
             }
         }
-        if answers.send(answer(Out::Ack(ack))).await.is_err() {
-            return Ok(());
-        }
+        answers.send(ack, room).await?;
         if next.is_none() {
             next = queue.recv().await;
         }

@@ -2,6 +2,7 @@
 
 use crate::{
     Part,
+    refused::Refused,
     units::{UnitError, Units, stated},
 };
 use auth::Assignment;
@@ -44,7 +45,7 @@ pub(crate) struct Judged {
     /// Number of good readings.
     pub accepted: u64,
     /// Bad readings (without a sequence: the caller knows it).
-    pub refused: Vec<wire::Refusal>,
+    pub refused: Refused,
     /// Whether the same batch would be judged so at any time: not when a patient was missing.
     pub settled: bool,
 }
@@ -81,7 +82,7 @@ impl Judge {
     }
 
     /// Why a batch as a whole cannot be taken.
-    pub(crate) fn refuse_whole(&self, n_readings: usize) -> Option<wire::Refusal> {
+    pub(crate) fn refuse_whole(&self, n_readings: usize) -> Option<(&'static str, wire::Refusal)> {
         let max = self.max_readings;
         let (reason, description) = match n_readings {
             0 => {
@@ -92,14 +93,14 @@ impl Judge {
             }
             _ => return None,
         };
-        Some(wire::Refusal { field: "readings".into(), reason: reason.into(), description, ..Default::default() })
+        Some((reason, wire::Refusal { field: "readings".into(), description, ..Default::default() }))
     }
 
     /// Judges every reading. `assigned` says whose it is at its own time.
     pub(crate) fn judge(&self, readings: &[ReadingView<'_>], assigned: &mut Assigned, now: Nanos) -> Judged {
         let mut hours: Vec<(PatientId, Hour, Builder<'_>)> = Vec::with_capacity(1);
         let mut judged =
-            Judged { received_at: now, parts: Vec::new(), accepted: 0, refused: Vec::new(), settled: true };
+            Judged { received_at: now, parts: Vec::new(), accepted: 0, refused: Refused::default(), settled: true };
         let mut spare = SPARE.take();
         for (index, reading) in readings.iter().enumerate() {
             // a batch has at most a few thousand readings
@@ -119,12 +120,11 @@ impl Judge {
             });
             match outcome {
                 Ok(()) => judged.accepted += 1,
-                Err(Fault(field, reason, description)) => judged.refused.push(wire::Refusal {
-                    sequence: 0,
+                Err(Fault(field, reason, description)) => judged.refused.push(reason, || wire::Refusal {
                     index: Some(index),
                     field: format!("readings[{index}].{field}"),
-                    reason: reason.to_owned(),
                     description,
+                    ..Default::default()
                 }),
             }
         }

@@ -5,7 +5,9 @@
 //!
 //! What is bounded, and what happens at the bound: batches in flight per stream ([`Limits::max_in_flight`]: the server
 //! stops reading, HTTP/2 makes the device wait), bytes in flight in the log (the same, and `Throttle` says so), answers
-//! not yet read by the device ([`ANSWERS_WAITING`]: acknowledging waits), stream states in memory
+//! not yet read by the device ([`ANSWERS_WAITING`], and their refusals in bytes, [`WAITING_BYTES`]: acknowledging and reading
+//! wait, [`Limits::stall`] at most), refusals written out of a batch ([`NAMED_MAX`]: of more only the number is said), open
+//! streams of a device ([`Limits::max_streams`]: one more is refused), stream states in memory
 //! ([`streams::MAX_STREAMS`]: the oldest is forgotten; its batches are published again, which changes nothing), readings and
 //! bytes a second of a device and of an organisation ([`Rates`]: a stream is read no faster, and told).
 //!
@@ -17,6 +19,7 @@ mod courteous;
 mod digest;
 mod judge;
 mod rates;
+mod refused;
 mod stream;
 mod streams;
 mod unary;
@@ -24,6 +27,7 @@ pub mod units;
 
 pub use courteous::Courteous;
 pub use rates::{Allowed, Rates};
+pub use refused::{NAMED_MAX, WAITING_BYTES};
 
 use async_trait::async_trait;
 use auth::NoDevice;
@@ -58,6 +62,10 @@ pub struct Limits {
     pub idle: Duration,
     /// What was measured further ahead of its receipt is marked, and never newest.
     pub tolerance: ClockTolerance,
+    /// Streams that one device may have open.
+    pub max_streams: u32,
+    /// A stream whose device reads nothing of what it is answered for so long is ended.
+    pub stall: Duration,
 }
 
 impl Default for Limits {
@@ -68,6 +76,8 @@ impl Default for Limits {
             max_message_bytes: 512 * 1024,
             idle: Duration::from_secs(300),
             tolerance: ClockTolerance::default(),
+            max_streams: 16,
+            stall: Duration::from_secs(30),
         }
     }
 }
@@ -101,6 +111,7 @@ pub struct Ingest {
     judge: Arc<judge::Judge>,
     streams: Arc<streams::Streams>,
     meters: rates::Meters,
+    open: refused::Open,
     limits: Limits,
     clock: Clock,
     drain: CancellationToken,
@@ -119,8 +130,8 @@ impl Ingest {
     ) -> Self {
         let judge = Arc::new(judge::Judge::new(limits.max_readings, limits.tolerance));
         let (streams, counts) = (Arc::default(), unary::Counts::default());
-        let meters = rates::Meters::new(Rates::default());
-        Self { log, directory, positions, judge, streams, meters, limits, clock, drain, counts }
+        let (open, meters) = (refused::Open::default(), rates::Meters::new(Rates::default()));
+        Self { log, directory, positions, judge, streams, open, meters, limits, clock, drain, counts }
     }
 
     /// The same, and nobody may send more than this.
@@ -175,14 +186,25 @@ impl ingest_service_server::IngestService for Ingest {
     }
 }
 
+/// Whether a principal may send readings as a device that is named before its message is read: what [`Ingest`] would say
+/// of its message.
+pub fn admitted(principal: &Principal, device_id: &str, directory: &auth::Directory, now: Nanos) -> Result<(), Status> {
+    let permit = writer(principal, device_id, now)?;
+    registered(directory, permit.device(), permit.issued_at()).map(drop)
+}
+
 /// The device that sends: the request's principal must be it.
 fn device(ingest: &Ingest, extensions: &tonic::Extensions, device_id: &str) -> Result<WritePermit, Status> {
     let principal = extensions
         .get::<Principal>()
         .ok_or_else(|| problem::unauthenticated("NO_TOKEN", "send a device token as `authorization: Bearer ...`"))?;
+    writer(principal, device_id, (ingest.clock)())
+}
+
+fn writer(principal: &Principal, device_id: &str, now: Nanos) -> Result<WritePermit, Status> {
     let device: DeviceId =
         device_id.parse().map_err(|_| problem::invalid("INVALID_ID", "device_id", "must be the device's UUID"))?;
-    decide_write(principal, device, (ingest.clock)()).map_err(|denied| match denied {
+    decide_write(principal, device, now).map_err(|denied| match denied {
         Denied::NotItself => problem::status(
             tonic::Code::PermissionDenied,
             "WRONG_DEVICE",
@@ -194,14 +216,17 @@ fn device(ingest: &Ingest, extensions: &tonic::Extensions, device_id: &str) -> R
 
 /// Whose readings the device's are, from when to when.
 fn assigned(directory: &auth::Directory, device: DeviceId, issued_at: Nanos) -> Result<judge::Assigned, Status> {
-    let held = directory.assignments(device, issued_at).map_err(|no_device| {
+    registered(directory, device, issued_at).map(|held| judge::Assigned::new(held.to_vec()))
+}
+
+fn registered(directory: &auth::Directory, device: DeviceId, issued_at: Nanos) -> Result<&[auth::Assignment], Status> {
+    directory.assignments(device, issued_at).map_err(|no_device| {
         let (reason, text) = match no_device {
             NoDevice::Unknown => ("UNKNOWN_DEVICE", "the device is not registered; register and assign it first"),
             NoDevice::Revoked => ("DEVICE_REVOKED", "the device's credentials were revoked; claim it with a new code"),
         };
         problem::status(tonic::Code::PermissionDenied, reason, format!("device_id: {text}"))
-    })?;
-    Ok(judge::Assigned::new(held.to_vec()))
+    })
 }
 
 /// A log that fails is not the device's fault: everything not acknowledged is to be sent again.

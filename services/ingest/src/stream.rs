@@ -6,9 +6,10 @@
 
 use crate::{
     ANSWERS_WAITING, Ingest,
-    acknowledge::{Pending, acknowledge},
+    acknowledge::{Answers, Pending, acknowledge, not_read},
     assigned, device, digest, judge, log_failed,
     rates::{Meter, Over},
+    refused::WAITING_BYTES,
     streams::{Shared, Turn, lock},
     unary::{clock_quality, in_range, number, stream_id},
 };
@@ -25,8 +26,8 @@ use proto::{
 };
 use std::{pin::pin, sync::Arc, time::Duration};
 use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
@@ -42,8 +43,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// A device that always has a batch ready is asked to drain after so many.
 const DRAIN_CHECK_BATCHES: u64 = 32;
 
-/// Boxed, as batches are on their way to the acknowledger: a channel sets aside 32 places, and a quiet stream needs none.
-pub(crate) type Answer = Box<Result<StreamReadingsResponse, Status>>;
+/// What is said to the device.
+pub(crate) struct Answer {
+    pub(crate) message: Result<StreamReadingsResponse, Status>,
+    /// For its refusals; given back when it is encoded.
+    pub(crate) _room: Option<OwnedSemaphorePermit>,
+}
 
 /// Reads `Open`, answers `Opened`, and leaves two tasks behind.
 pub(crate) async fn open(
@@ -51,10 +56,13 @@ pub(crate) async fn open(
     request: Request<Streaming<Received>>,
 ) -> Result<Response<<Ingest as crate::ingest_service_server::IngestService>::StreamReadingsStream>, Status> {
     let (_, extensions, mut incoming) = request.into_parts();
-    if extensions.get::<model::access::Principal>().is_none() {
+    let Some(principal) = extensions.get::<model::access::Principal>() else {
         return Err(problem::unauthenticated("NO_TOKEN", "send a device token as `authorization: Bearer ...`"));
-    }
-    let (answers, outgoing) = mpsc::channel(ANSWERS_WAITING);
+    };
+    let counted = ingest.open.enter(principal.subject, ingest.limits.max_streams)?;
+    // boxed, as batches are on their way to the acknowledger: a channel sets aside 32 places, and a quiet stream needs none
+    let (answers, outgoing) = mpsc::channel::<Box<Answer>>(ANSWERS_WAITING);
+    let stall = ingest.limits.stall;
     // the head of the answer leaves at once, so that a client may wait for it before it opens
     tokio::spawn(async move {
         let opened = Reader::open(ingest, &extensions, &mut incoming, answers.clone()).await;
@@ -65,11 +73,12 @@ pub(crate) async fn open(
             Err(status) => Err(status),
         };
         if let Err(status) = outcome {
-            // a device that has gone away does not hear it; it will ask again
-            let _ = answers.send(Box::new(Err(status))).await;
+            // a device that has gone away, or does not read, does not hear it; it will ask again
+            let _ = timeout(stall, answers.send(Box::new(Answer { message: Err(status), _room: None }))).await;
         }
+        drop(counted);
     });
-    Ok(Response::new(Box::pin(ReceiverStream::new(outgoing).map(|answer| *answer))))
+    Ok(Response::new(Box::pin(ReceiverStream::new(outgoing).map(|answer| answer.message))))
 }
 
 struct Reader {
@@ -83,7 +92,9 @@ struct Reader {
     assigned: judge::Assigned,
     state: Shared,
     epoch: u64,
-    answers: mpsc::Sender<Answer>,
+    answers: mpsc::Sender<Box<Answer>>,
+    /// For refusals that the device has not read.
+    room: Arc<Semaphore>,
     throttled: bool,
     meter: Meter,
     /// Over a rate: no batch is read before then.
@@ -105,9 +116,9 @@ impl Reader {
         ingest: Ingest,
         extensions: &tonic::Extensions,
         incoming: &mut Streaming<Received>,
-        answers: mpsc::Sender<Answer>,
+        answers: mpsc::Sender<Box<Answer>>,
     ) -> Result<Self, Status> {
-        let first = tokio::time::timeout(ingest.limits.idle, incoming.message()).await;
+        let first = timeout(ingest.limits.idle, incoming.message()).await;
         let first = first.map_err(|_| idle())?.map_err(|status| unreadable(status, &ingest))?;
         let first = first.map(|received| received.read().map(message)).transpose()?.flatten();
         let Some(In::Open(open)) = first else {
@@ -130,7 +141,7 @@ impl Reader {
             max_message_bytes: ingest.limits.max_message_bytes,
         };
         let opened = Out::Opened(Opened { last_durable, limits: Some(limits) });
-        let _ = answers.send(answer(opened)).await;
+        let _ = answers.send(Box::new(answer(opened))).await;
         let clock = clock_quality(open.clock_quality);
         let (issued_at, expires_at) = (permit.issued_at(), permit.expires_at());
         let meter = ingest.meters.of(&directory, device);
@@ -146,6 +157,7 @@ impl Reader {
             state,
             epoch,
             answers,
+            room: Arc::new(Semaphore::new(WAITING_BYTES)),
             throttled: false,
             meter,
             held_until: None,
@@ -156,7 +168,8 @@ impl Reader {
     async fn run(mut self, mut incoming: Streaming<Received>) -> Result<(), Status> {
         metrics::gauge!("wardline_ingest_streams").increment(1.0);
         let (pending, queue) = mpsc::channel(self.ingest.limits.max_in_flight as usize);
-        let (answers, state, counts) = (self.answers.clone(), Arc::clone(&self.state), self.ingest.counts.clone());
+        let answers = Answers { to: self.answers.clone(), stall: self.ingest.limits.stall };
+        let (state, counts) = (Arc::clone(&self.state), self.ingest.counts.clone());
         let acknowledger = tokio::spawn(acknowledge(queue, answers, state, self.epoch, counts));
         let outcome = self.read(&mut incoming, &pending).await;
         drop(pending);
@@ -206,11 +219,24 @@ impl Reader {
                 return self.say_draining().await;
             }
             let n_bytes = received.n_bytes();
-            let next = self.take(received).await?;
+            let mut next = self.take(received).await?;
             self.hold(self.meter.count(next.n_readings(), n_bytes)).await;
+            next.room = self.room_for(next.refused.n_bytes()).await?;
             if pending.send(Box::new(next)).await.is_err() {
                 return Ok(());
             }
+        }
+    }
+
+    /// Waits until the device has read enough of what was refused before.
+    async fn room_for(&self, n_bytes: u32) -> Result<Option<OwnedSemaphorePermit>, Status> {
+        if n_bytes == 0 {
+            return Ok(None);
+        }
+        let room = Arc::clone(&self.room).acquire_many_owned(n_bytes);
+        tokio::select! {
+            room = timeout(self.ingest.limits.stall, room) => room.ok().and_then(Result::ok).map(Some).ok_or_else(not_read),
+            () = self.answers.closed() => Err(not_read()),
         }
     }
 
@@ -237,7 +263,7 @@ impl Reader {
     /// Tells the device to come back, which ends the reading.
     async fn say_draining(&self) -> Result<(), Status> {
         let wait = Some(convert::duration(RECONNECT_AFTER.as_nanos() as i64));
-        let _ = self.answers.send(answer(Out::Draining(Draining { reconnect_after: wait }))).await;
+        let _ = self.answers.send(Box::new(answer(Out::Draining(Draining { reconnect_after: wait })))).await;
         Ok(())
     }
 
@@ -303,8 +329,8 @@ impl Reader {
             }
             Turn::Superseded => return Err(superseded()),
         }
-        if let Some(refusal) = self.ingest.judge.refuse_whole(readings.len()) {
-            pending.refused.push(Refusal { sequence, ..refusal });
+        if let Some((reason, refusal)) = self.ingest.judge.refuse_whole(readings.len()) {
+            pending.refused.push(reason, || Refusal { sequence, ..refusal });
             return Ok(Step::Done(pending));
         }
         self.refresh_assignments()?;
@@ -354,12 +380,12 @@ impl Reader {
     async fn say_throttle(&self, wait: Duration) {
         let max_in_flight = if wait.is_zero() { self.ingest.limits.max_in_flight } else { THROTTLED_IN_FLIGHT };
         let retry_after = Some(convert::duration(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX)));
-        let _ = self.answers.send(answer(Out::Throttle(Throttle { retry_after, max_in_flight }))).await;
+        let _ = self.answers.send(Box::new(answer(Out::Throttle(Throttle { retry_after, max_in_flight })))).await;
     }
 }
 
 pub(crate) fn answer(message: Out) -> Answer {
-    Box::new(Ok(StreamReadingsResponse { message: Some(message) }))
+    Answer { message: Ok(StreamReadingsResponse { message: Some(message) }), _room: None }
 }
 
 /// The request in a message that is no batch, or an unusual one.

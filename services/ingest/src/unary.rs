@@ -3,13 +3,14 @@
 use crate::{
     Ingest, assigned, device, digest, log_failed,
     rates::Over,
+    refused::Refused,
     streams::{Shared, Turn, lock},
 };
 use model::{ClockQuality, Identity, StreamId};
 use proto::{
     in_place::ReadingView,
     problem,
-    telemetry::v1::{Refusal, WriteReadingsRequest, WriteReadingsResponse},
+    telemetry::v1::{WriteReadingsRequest, WriteReadingsResponse},
 };
 use tonic::{Request, Response, Status};
 
@@ -22,8 +23,8 @@ pub(crate) async fn write(
     let mut assigned = assigned(&ingest.directory.get(), permit.device(), permit.issued_at())?;
     let stream = stream_id(&request.stream_id)?;
     in_range(request.sequence).map_err(|text| problem::invalid("SEQUENCE_OUT_OF_RANGE", "sequence", text))?;
-    if let Some(refusal) = ingest.judge.refuse_whole(request.readings.len()) {
-        return Err(problem::invalid(&refusal.reason, &refusal.field, refusal.description));
+    if let Some((reason, refusal)) = ingest.judge.refuse_whole(request.readings.len()) {
+        return Err(problem::invalid(reason, &refusal.field, refusal.description));
     }
     let meter = ingest.meters.of(&ingest.directory.get(), permit.device());
     meter.take(request.readings.len(), proto::n_bytes(&request)).map_err(Over::status)?;
@@ -61,7 +62,12 @@ pub(crate) async fn write(
         }
     };
     ingest.counts.add(accepted, duplicate, &refused);
-    Ok(Response::new(WriteReadingsResponse { refused, accepted_readings: accepted, duplicate_readings: duplicate }))
+    Ok(Response::new(WriteReadingsResponse {
+        refused: refused.named,
+        accepted_readings: accepted,
+        duplicate_readings: duplicate,
+        refused_more: refused.n_more,
+    }))
 }
 
 /// What a single batch is, by memory and by what is stored.
@@ -97,21 +103,18 @@ impl Default for Counts {
 
 impl Counts {
     /// Counts what became of a batch's readings.
-    pub(crate) fn add(&self, accepted: u64, duplicate: u64, refused: &[Refusal]) {
+    pub(crate) fn add(&self, accepted: u64, duplicate: u64, refused: &Refused) {
         self.accepted.increment(accepted - duplicate);
         if duplicate > 0 {
             self.duplicate.increment(duplicate);
         }
-        for refusal in refused {
-            // reasons are a closed set
-            metrics::counter!("wardline_ingest_refused_total", "reason" => refusal.reason.clone()).increment(1);
-        }
+        refused.count();
     }
 }
 
 /// Names the batch in each refusal.
-pub(crate) fn number(refused: &mut [Refusal], sequence: u64) {
-    refused.iter_mut().for_each(|refusal| refusal.sequence = sequence);
+pub(crate) fn number(refused: &mut Refused, sequence: u64) {
+    refused.named.iter_mut().for_each(|refusal| refusal.sequence = sequence);
 }
 
 /// CQL keeps sequences in 63 bits.

@@ -2,7 +2,7 @@
 
 use crate::gateway::{OPENAPI, routes};
 use model::access::{Action, table};
-use std::fmt::Write;
+use std::{collections::HashMap, fmt::Write, sync::LazyLock};
 
 /// Each rpc and the actions for one of which its handler asks leave; none: open to all.
 pub const RPCS: [(&str, &[Action]); 58] = [
@@ -110,6 +110,25 @@ fn api() -> String {
     text
 }
 
+/// Rpcs that answer with more than one message. Every other call is bounded as a whole.
+const STREAMS: [&str; 4] = [
+    "grpc.health.v1.Health/Watch",
+    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    "wardline.telemetry.v1.IngestService/StreamReadings",
+];
+
+/// Whether the rpc at a path (`/package.Service/Rpc`) is a stream.
+pub(crate) fn is_stream(path: &str) -> bool {
+    path.strip_prefix('/').is_some_and(|rpc| STREAMS.contains(&rpc))
+}
+
+/// The actions of the rpc at a path (`/package.Service/Rpc`); none for one that is open or unknown.
+pub(crate) fn actions(path: &str) -> &'static [Action] {
+    static BY_RPC: LazyLock<HashMap<&str, &[Action]>> = LazyLock::new(|| RPCS.into_iter().collect());
+    path.strip_prefix('/').and_then(|rpc| BY_RPC.get(rpc)).copied().unwrap_or_default()
+}
+
 /// Whether an rpc (`package.Service/Rpc`) needs no token.
 pub(crate) fn is_open(rpc: &str) -> bool {
     RPCS.iter().any(|(name, action)| *name == rpc && action.is_empty())
@@ -135,6 +154,7 @@ mod tests {
         let ours = FileDescriptorSet::decode(proto::DESCRIPTORS).unwrap();
         let files = ours.file.iter();
         let rpcs: BTreeSet<_> = files
+            .clone()
             .flat_map(|file| file.service.iter().map(move |service| (file.package(), service)))
             .flat_map(|(package, service)| {
                 service.method.iter().map(move |method| format!("{package}.{}/{}", service.name(), method.name()))
@@ -153,6 +173,16 @@ mod tests {
             "anything else open to all needs a reason"
         );
         assert_eq!(rpcs, listed);
+        let streams: Vec<_> = files
+            .flat_map(|file| file.service.iter().map(move |service| (file.package(), service)))
+            .flat_map(|(package, service)| {
+                let streams =
+                    service.method.iter().filter(|method| method.client_streaming() || method.server_streaming());
+                streams.map(move |method| format!("/{package}.{}/{}", service.name(), method.name()))
+            })
+            .collect();
+        assert_eq!(streams.len(), STREAMS.iter().filter(|rpc| ours(rpc)).count());
+        assert!(streams.iter().all(|path| is_stream(path)), "{streams:?}");
         let used: BTreeSet<_> = RPCS.iter().flat_map(|(_, actions)| actions.iter().copied()).collect();
         assert!(Action::ALL.iter().all(|action| used.contains(action)));
     }

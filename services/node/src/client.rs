@@ -24,7 +24,7 @@ use tonic::{Code, Status, transport::Channel};
 use tonic_types::StatusExt;
 
 pub use remote::{Files, Remote};
-pub use window::{Progress, Refusal, SAMPLE_REFUSALS_MAX};
+pub use window::{NOT_NAMED, Progress, Refusal, SAMPLE_REFUSALS_MAX};
 pub use writer::Writer;
 
 /// How long [`Sender::open`] tries to reach a server before it gives up.

@@ -49,6 +49,7 @@ pub struct Sources {
 #[expect(missing_docs, reason = "node.default.toml is the manual")]
 pub struct Config {
     pub server: Server,
+    pub memory: Memory,
     pub quotas: Quotas,
     pub tls: Tls,
     pub data: Data,
@@ -86,6 +87,10 @@ sections! {
         batches_a_second: u64, device_readings_a_second: u64, device_bytes_a_second: u64,
         organisation_readings_a_second: u64, organisation_bytes_a_second: u64,
     }
+    Memory {
+        requests_mib: u32, requests_mib_per_address: u32, requests_mib_per_caller: u32, calls_mib: u32, calls_mib_per_caller: u32,
+        answers_mib: u32, answers_mib_per_caller: u32, wait_seconds: u64, stall_seconds: u64,
+    }
     Tls {
         cert_file: PathBuf, key_file: PathBuf, api: bool, client_ca_file: PathBuf, client_auth: ClientAuth,
         crl_files: Vec<PathBuf>, handshake_timeout_seconds: u64, reload_seconds: u64,
@@ -104,7 +109,10 @@ sections! {
         nodes: Vec<String>, keyspace: String, replication: String, consistency: Consistency, datacenter: String,
         buckets: i16, username: String, password: String, ca_file: String, cert_file: String, key_file: String,
     }
-    Ingest { max_in_flight: u32, max_readings: u32, max_message_kib: u32, idle_seconds: u64, max_clock_ahead_seconds: u64 }
+    Ingest {
+        max_in_flight: u32, max_readings: u32, max_message_kib: u32, idle_seconds: u64, max_clock_ahead_seconds: u64,
+        max_streams_per_device: u32,
+    }
     Writer { group: String, seal_every_seconds: u64, seal_quiet_seconds: u64 }
     Query { cursor_key: String }
     Study { key_file: PathBuf, max_days: u16 }
@@ -246,12 +254,22 @@ impl Config {
             ("server.max_streams", self.server.max_streams.into(), 1, 65_536),
             ("server.max_connections", self.server.max_connections as u64, 1, 1_000_000),
             ("server.write_timeout_seconds", self.server.write_timeout_seconds, 1, 600),
+            ("memory.requests_mib", self.memory.requests_mib.into(), 1, 4_095),
+            ("memory.requests_mib_per_address", self.memory.requests_mib_per_address.into(), 0, 4_095),
+            ("memory.requests_mib_per_caller", self.memory.requests_mib_per_caller.into(), 0, 4_095),
+            ("memory.calls_mib", self.memory.calls_mib.into(), 1, 4_095),
+            ("memory.calls_mib_per_caller", self.memory.calls_mib_per_caller.into(), 0, 4_095),
+            ("memory.answers_mib", self.memory.answers_mib.into(), 1, 4_095),
+            ("memory.answers_mib_per_caller", self.memory.answers_mib_per_caller.into(), 0, 4_095),
+            ("memory.wait_seconds", self.memory.wait_seconds, 0, 60),
+            ("memory.stall_seconds", self.memory.stall_seconds, 1, 3_600),
             ("tls.handshake_timeout_seconds", self.tls.handshake_timeout_seconds, 1, 300),
             ("tls.reload_seconds", self.tls.reload_seconds, 1, 3_600),
             ("ingest.max_in_flight", self.ingest.max_in_flight.into(), 1, 65_536),
             ("ingest.max_readings", self.ingest.max_readings.into(), 1, 65_536),
             ("ingest.max_clock_ahead_seconds", self.ingest.max_clock_ahead_seconds, 0, 86_400),
             ("ingest.max_message_kib", self.ingest.max_message_kib.into(), 1, 1_024),
+            ("ingest.max_streams_per_device", self.ingest.max_streams_per_device.into(), 1, 65_536),
             ("writer.seal_every_seconds", self.writer.seal_every_seconds, 1, 86_400),
             ("devices.token_minutes", self.devices.token_minutes.into(), 1, 1_440),
             ("study.max_days", self.study.max_days.into(), 1, 3_650),

@@ -1,19 +1,23 @@
-//! The gate before every service of ours: no request is decoded before it is known who asks.
+//! The gate before every service of ours: no request is decoded, and no body read, before it is known who asks, whether a
+//! permission allows it at all, and that there is room for it ([`Bounds`]).
 //!
 //! A token signed with a known key is checked at once. One that names a key which its issuer may have by now waits until the
 //! issuer was asked, a few seconds at most. Where people are shown something, a token's first use is in the audit log before
 //! the answer, and so is what was refused.
 
+mod early;
 mod logins;
 
+pub(crate) use early::Named;
 pub(crate) use logins::Logins;
 
 use crate::{
     accept::Caller,
+    bounds::{Bounded, Bounds},
     quotas::{Quotas, Who},
 };
 use auth::{Certificate, Holder, Identity, Rejected, Shared, Verifier, count_refused};
-use futures::future::{BoxFuture, Either, FutureExt, ready};
+use futures::future::{BoxFuture, FutureExt, ready};
 use model::access::{Purpose, Subject};
 use proto::problem;
 use std::{
@@ -41,12 +45,13 @@ pub struct Gate {
     directory: Shared,
     logins: Option<Logins>,
     quotas: Option<Quotas>,
+    bounds: Bounds,
 }
 
 impl Gate {
     /// Believes `verifier`; what a principal may do is what the directory says at the time of the request.
-    pub fn new(verifier: Arc<Verifier>, directory: Shared) -> Self {
-        Self { verifier, directory, logins: None, quotas: None }
+    pub(crate) fn new(verifier: Arc<Verifier>, directory: Shared, bounds: Bounds) -> Self {
+        Self { verifier, directory, logins: None, quotas: None, bounds }
     }
 
     /// What it goes by.
@@ -56,7 +61,7 @@ impl Gate {
 
     /// Puts itself before a service.
     pub fn before<S>(&self, service: S) -> Gated<S> {
-        Gated { service, gate: self.clone() }
+        Gated { service: Bounded::new(service, self.bounds.clone()), gate: self.clone() }
     }
 
     /// The same, and who comes in or is refused is written down.
@@ -116,7 +121,7 @@ impl Gate {
 /// A service behind the gate.
 #[derive(Clone)]
 pub struct Gated<S> {
-    service: S,
+    service: Bounded<S>,
     gate: Gate,
 }
 
@@ -137,7 +142,7 @@ where
 {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = Either<S::Future, BoxFuture<'static, Answer>>;
+    type Future = BoxFuture<'static, Answer>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.service.poll_ready(context)
@@ -154,19 +159,26 @@ where
         // mostly there is nothing to wait for
         let outcome = match settled {
             Some(outcome) if !self.gate.writes_down(token.as_deref(), &outcome) => outcome,
-            settled => return Either::Right(self.after_waiting(request, token, settled).boxed()),
+            settled => return self.after_waiting(request, token, settled).boxed(),
         };
-        match outcome.and_then(|identity| self.gate.admit(&mut request, &identity)) {
-            Ok(()) => Either::Left(self.service.call(request)),
-            Err(status) => Either::Right(ready(Ok(status.into_http())).boxed()),
+        if let Err(status) = outcome.and_then(|identity| self.gate.admit(&mut request, &identity)) {
+            return ready(Ok(status.into_http())).boxed();
+        }
+        match self.gate.refused_early(&request) {
+            None => self.service.call(request),
+            Some(refused) => refused.answered(self.gate.logins.clone()).map(|status| Ok(status.into_http())).boxed(),
         }
     }
 }
 
 impl<S> Gated<S>
 where
-    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible> + Clone + Send + NamedService,
-    S::Future: Send,
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + NamedService
+        + 'static,
+    S::Future: Send + 'static,
 {
     /// Asks the token's issuer, or writes down who came or was refused, and then goes on.
     fn after_waiting(
@@ -200,9 +212,12 @@ where
                     Err(status) => logins.refused(status, S::NAME).await,
                 }
             }
-            match outcome {
-                Ok(_) => service.call(request).await,
-                Err(status) => Ok(status.into_http()),
+            if let Err(status) = outcome {
+                return Ok(status.into_http());
+            }
+            match gate.refused_early(&request) {
+                None => service.call(request).await,
+                Some(refused) => Ok(refused.answered(gate.logins.clone()).await.into_http()),
             }
         }
     }

@@ -4,6 +4,7 @@ mod accept;
 pub mod access;
 pub mod audit;
 pub mod bench;
+mod bounds;
 mod certificate;
 pub mod cli;
 pub mod client;

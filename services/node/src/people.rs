@@ -62,7 +62,7 @@ impl Clerk {
                 let done = ask!(self.import_users(ImportUsersRequest { csv: read(file)? }));
                 let mut rows = Rows::new(&["user"]);
                 done.user_ids.iter().for_each(|id| rows.push([id]));
-                return self.imported(&rows, &done.refused, out);
+                return self.imported(&rows, (&done.refused, done.refused_more), out);
             }
         };
         let mut rows = Rows::new(&["user", "name", "birth_date", "patient", "ward", "suspended", "updated", "by"]);
@@ -133,7 +133,7 @@ impl Clerk {
                 let done = ask!(self.import_devices(ImportDevicesRequest { csv: read(file)? }));
                 let mut rows = Rows::new(&["device", "claim_code"]);
                 done.claim_codes.iter().for_each(|one| rows.push([&one.device_id, &one.claim_code]));
-                return self.imported(&rows, &done.refused, out);
+                return self.imported(&rows, (&done.refused, done.refused_more), out);
             }
         }
         let mut rows = Rows::new(&["device", "name", "mac", "model", "status", "firmware", "last_seen", "claim_code"]);
@@ -200,14 +200,23 @@ impl Clerk {
     }
 
     /// Prints what an import took and, after it, what it did not.
-    fn imported(&self, taken: &Rows, refused: &[RefusedRow], out: &mut impl Write) -> anyhow::Result<()> {
+    fn imported(
+        &self,
+        taken: &Rows,
+        (refused, more): (&[RefusedRow], i32),
+        out: &mut impl Write,
+    ) -> anyhow::Result<()> {
         taken.print(self.format, out)?;
         if refused.is_empty() {
             return Ok(());
         }
         let line = |row: &RefusedRow| format!("row {}: {}: {}", row.row, row.field, row.reason);
-        let lines: Vec<_> = refused.iter().map(line).collect();
-        bail!("{} rows were refused, the others are in force:\n  {}", refused.len(), lines.join("\n  "))
+        let mut lines: Vec<_> = refused.iter().map(line).collect();
+        if more > 0 {
+            lines.push(format!("and {more} more: mend these and import what is left"));
+        }
+        let n = refused.len() as i64 + i64::from(more);
+        bail!("{n} rows were refused, the others are in force:\n  {}", lines.join("\n  "))
     }
 }
 

@@ -75,6 +75,8 @@ pub(crate) async fn routes(
             max_message_bytes: config.ingest.max_message_kib * 1_024,
             idle: Duration::from_secs(config.ingest.idle_seconds),
             tolerance: config.tolerance(),
+            max_streams: config.ingest.max_streams_per_device,
+            stall: Duration::from_secs(config.memory.stall_seconds),
         };
         let positions = Arc::new(KnownPositions(store.positions.clone(), store.identities.clone()));
         let ingest =

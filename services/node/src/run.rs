@@ -6,12 +6,15 @@ use crate::{
         head::Fault,
         serving::{self, Answers, Terms},
     },
-    audit, clock,
+    audit,
+    bounds::Bounds,
+    clock,
     config::Config,
     descriptors,
     engines::{Log, Store},
     gate::Gate,
-    gateway, http, probes,
+    gateway::{self, Gateway},
+    http, probes,
     ready::{Condition, Ready, Steady},
     recovery,
     rpcs::{self, Backends},
@@ -98,7 +101,8 @@ impl Node {
         let api_door = api.map(|api| Door::new(api, api_tls, Speaks::Http, &admission));
         let directory = Shared::open(&config.directory_dir()).context("directory")?;
         let verifier = Arc::new(verifier(config)?);
-        let gate = Gate::new(Arc::clone(&verifier), directory.clone());
+        let bounds = Bounds::new(&config.memory);
+        let gate = Gate::new(Arc::clone(&verifier), directory.clone(), bounds.clone());
         let log = Log::open(config)?;
         // who only reads needs no way into the log
         let publishes = services.iter().any(|service| matches!(service, Service::Ingest | Service::Writer));
@@ -157,8 +161,16 @@ impl Node {
         let served = CancellationToken::new();
         let no_more = Arc::new(served.clone().drop_guard());
         if let Some(api_door) = api_door {
-            tasks.spawn(gateway::run(api_door, routes.clone(), terms, stop.clone(), Arc::clone(&no_more)));
+            let gateway = Gateway::new(routes.clone(), bounds.clone()).context("JSON API")?;
+            tasks.spawn(gateway::run(api_door, gateway, terms, stop.clone(), Arc::clone(&no_more)));
         }
+        tasks.spawn({
+            let keeping = bounds.keep(stop.clone());
+            async move {
+                keeping.await;
+                Ok(())
+            }
+        });
         let serving = serving::serve(door, terms, Rpcs(routes), stop.clone());
         tasks.spawn(async move {
             serving.await;

@@ -24,6 +24,9 @@ use tonic_types::StatusExt;
 use uuid::Uuid;
 
 const ROWS_MAX: usize = 5_000;
+/// Refused rows that are named, and the longest reason.
+const NAMED_MAX: usize = 20;
+const REASON_BYTES_MAX: usize = 500;
 /// Rows in one change of the registry; a row of people makes two at most.
 const ROWS_AT_ONCE: usize = CHANGES_MAX / 2;
 
@@ -63,7 +66,8 @@ impl Registry {
         }
         let taken = self.take(caller, rows, &mut refused).await?;
         let user_ids: Vec<_> = taken.iter().map(|(id, _)| id.to_string()).collect();
-        Ok(ImportUsersResponse { imported: user_ids.len() as i32, refused, user_ids })
+        let refused_more = cut(&mut refused);
+        Ok(ImportUsersResponse { imported: user_ids.len() as i32, refused, user_ids, refused_more })
     }
 
     fn user_row(
@@ -133,7 +137,8 @@ impl Registry {
         let taken = self.take(caller, rows, &mut refused).await?;
         let code = |(id, claim_code): (Uuid, String)| ClaimCode { device_id: id.to_string(), claim_code };
         let claim_codes: Vec<_> = taken.into_iter().map(code).collect();
-        Ok(ImportDevicesResponse { imported: claim_codes.len() as i32, refused, claim_codes })
+        let refused_more = cut(&mut refused);
+        Ok(ImportDevicesResponse { imported: claim_codes.len() as i32, refused, claim_codes, refused_more })
     }
 
     /// Takes the rows that fit what is there and each other; the others are refused. Returns ids and claim codes.
@@ -230,8 +235,18 @@ impl Table {
     }
 }
 
+/// Leaves as many as are named; how many there were besides.
+fn cut(refused: &mut Vec<RefusedRow>) -> i32 {
+    let more = refused.len().saturating_sub(NAMED_MAX);
+    refused.truncate(NAMED_MAX);
+    // at most as many as there are rows
+    more as i32
+}
+
+/// A cell may be in the reason, and a cell may be long.
 fn refused_row(row: i32, field: &str, reason: &str) -> RefusedRow {
-    RefusedRow { row, field: field.to_owned(), reason: reason.to_owned() }
+    let shown = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
+    RefusedRow { row, field: field.to_owned(), reason: shown.to_owned() }
 }
 
 /// Why a row was not taken, in the words of the request for one.
@@ -244,4 +259,17 @@ fn refusal(row: i32, why: &Status) -> RefusedRow {
     };
     let reason = violations.first().map_or(why.message(), |violation| violation.description.as_str());
     refused_row(row, field, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn twenty_refused_rows_are_named_and_a_long_cell_is_not_said_again_in_full() {
+        let mut refused: Vec<_> = (1..=5_000).map(|row| refused_row(row, "role", &"é".repeat(1_000))).collect();
+        assert_eq!((cut(&mut refused), refused.len(), refused[19].row), (4_980, 20, 20));
+        assert_eq!(refused[0].reason.len(), REASON_BYTES_MAX);
+        assert_eq!((cut(&mut refused), refused.len()), (0, 20));
+    }
 }

@@ -26,7 +26,7 @@ async fn get(sandbox: &Sandbox, role: &str, path: &str) -> anyhow::Result<Answer
     http::ask(sandbox.api()?, "GET", path, &[("authorization", &bearer(sandbox, role)?)], "").await
 }
 
-async fn post(sandbox: &Sandbox, token: &str, path: &str, body: &str) -> anyhow::Result<Answer> {
+pub(crate) async fn post(sandbox: &Sandbox, token: &str, path: &str, body: &str) -> anyhow::Result<Answer> {
     http::ask(sandbox.api()?, "POST", path, &[("authorization", token), JSON], body).await
 }
 
@@ -150,7 +150,8 @@ async fn what_is_wrong_is_said() -> anyhow::Result<()> {
     let large = post(&sandbox, &token, &write, &" ".repeat((1 << 20) + 1)).await?;
     assert_eq!(large.status, 413);
     // chunked: its size is known only when it is there
-    let head = format!("POST {write} HTTP/1.1\r\nhost: w\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n");
+    let head = format!("POST {write} HTTP/1.1\r\nhost: w\r\nconnection: close\r\ntransfer-encoding: chunked\r\n");
+    let head = format!("{head}authorization: {token}\r\ncontent-type: application/json\r\n\r\n");
     let chunk = format!("{:x}\r\n{}\r\n", 1 << 19, " ".repeat(1 << 19));
     assert_eq!(http::raw(api, &format!("{head}{chunk}{chunk}{chunk}0\r\n\r\n")).await?.status, 413);
     for kind in ["text/plain", "application/json; charset=latin1", ""] {

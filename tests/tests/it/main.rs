@@ -5,6 +5,7 @@ mod audit;
 mod bad_batches;
 mod bad_input;
 mod bad_messages;
+mod bounds;
 mod damage;
 mod demo;
 mod heads;

@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// Refusals kept word for word: enough to see what is wrong with a device, bounded whatever it does.
 pub const SAMPLE_REFUSALS_MAX: usize = 20;
 
+/// Reason of refused readings that the server only counted: there were too many in one `Ack`.
+pub const NOT_NAMED: &str = "NOT_NAMED";
+
 /// Most batches kept unacknowledged, whatever the server allows: at ten readings each about 2 MB a stream, and at
 /// 50,000 batches/s an acknowledgement may take 80 ms.
 const IN_FLIGHT_MAX: usize = 4_096;
@@ -153,7 +156,14 @@ impl Window {
         for refusal in ack.refused {
             self.refuse(refusal);
         }
+        let before = self.progress.accepted;
         self.cover(ack.through);
+        // of which batch they are is not said: of those that this covers
+        let more = ack.refused_more.min(self.progress.accepted - before);
+        if more > 0 {
+            self.progress.accepted -= more;
+            *self.progress.refused.entry(NOT_NAMED.to_owned()).or_default() += more;
+        }
     }
 
     fn refuse(&mut self, refusal: wire::Refusal) {
@@ -222,6 +232,20 @@ mod tests {
 
     fn refusal(sequence: u64, index: Option<u32>, reason: &str) -> wire::Refusal {
         wire::Refusal { sequence, index, reason: reason.to_owned(), ..Default::default() }
+    }
+
+    #[test]
+    fn refused_readings_that_are_only_counted_are_not_taken_for_accepted() {
+        let mut window = window(3);
+        window.ack(Ack {
+            through: 2,
+            refused: vec![refusal(1, Some(0), "NOT_FINITE")],
+            refused_more: 8,
+            ..Default::default()
+        });
+        let progress = window.progress();
+        assert_eq!(progress.accepted, 20 - 1 - 8);
+        assert_eq!(progress.refused, [("NOT_FINITE".into(), 1), (NOT_NAMED.into(), 8)].into());
     }
 
     #[test]

@@ -81,6 +81,11 @@ impl Logins {
         let _ = self.0.refusals.record(event).await.inspect_err(unwritten);
     }
 
+    /// Writes an event down, whatever it is of.
+    pub(super) async fn wrote(&self, event: Event) -> Result<(), store::Error> {
+        self.0.audit.record(event).await.inspect_err(unwritten)
+    }
+
     /// Names a credential without keeping it.
     fn name(&self, credential: &str) -> u128 {
         let [high, low] = self.0.names.each_ref().map(|names| u128::from(names.hash_one(credential)));

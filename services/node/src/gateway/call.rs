@@ -2,6 +2,7 @@
 
 use axum::http::{Extensions, HeaderMap, uri::PathAndQuery};
 use bytes::{Buf, BufMut, Bytes};
+use futures::Stream;
 use std::convert::Infallible;
 use tonic::{
     Request, Status,
@@ -16,14 +17,14 @@ const PASSED: [&str; 2] = ["authorization", "purpose-of-use"];
 /// Largest answer of an rpc: a page of a timeline at its largest.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
-/// Calls `/service/rpc` with an encoded request; the encoded response. `extensions` are the connection's: who is at its
-/// other end.
+/// Calls `/service/rpc` with an encoded request, which is asked for when the rpc reads it and not before; the encoded response.
+/// `extensions` are the connection's: who is at its other end.
 pub(super) async fn unary(
     routes: Routes,
     path: PathAndQuery,
     headers: &HeaderMap,
     extensions: Extensions,
-    request: Vec<u8>,
+    request: impl Stream<Item = Vec<u8>> + Send + 'static,
 ) -> Result<Bytes, Status> {
     let mut passed = HeaderMap::new();
     for name in PASSED {
@@ -35,7 +36,7 @@ pub(super) async fn unary(
     let mut client = Grpc::new(routes).max_decoding_message_size(MAX_ANSWER_BYTES);
     // always ready, and cannot fail
     client.ready().await.map_err(|never: Infallible| -> Status { match never {} })?;
-    Ok(client.unary(request, path, Encoded).await?.into_inner())
+    Ok(client.client_streaming(request, path, Encoded).await?.into_inner())
 }
 
 /// Messages as bytes.

@@ -3,11 +3,13 @@
 //! An rpc is called in this process with the caller's own token, so that gate, policy and audit log see it once, as if
 //! it had come by gRPC. Streams are not offered. Paths hold ids of patients: they are logged nowhere.
 //!
-//! What is bounded: a request's body ([`MAX_BODY_BYTES`]), its time ([`TIMEOUT`]), the answers that are turned into JSON
-//! at once ([`TURNED_KIB`]: others wait, within their time). A body is read before the token is checked: it is small, and
-//! the gate is in one place.
+//! A body is read when the rpc reads its request, which is after the gate: from whom it may not come nothing is read.
+//!
+//! What is bounded: a request's body and what it becomes (`intake.rs`), its time ([`TIMEOUT`]), the answers that are turned
+//! into JSON at once ([`TURNED_KIB`]: others wait, within their time), and those not yet taken ([`Bounds`]).
 
 mod call;
+mod intake;
 mod json;
 pub mod openapi;
 mod problem;
@@ -21,35 +23,35 @@ pub use serve::Listen;
 pub(crate) use serve::{listen, run};
 pub(crate) use transcode::Served;
 
+use crate::{
+    accept::Caller,
+    bounds::{Bounds, InProcess, answer},
+    gate::Named,
+};
 use anyhow::Context;
 use axum::{
     body::{Body, Bytes},
     http::{
-        HeaderMap, HeaderValue, Request, Response, StatusCode,
-        header::{
-            CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, X_CONTENT_TYPE_OPTIONS,
-        },
+        HeaderValue, Request, Response, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS},
         request::Parts,
         uri::PathAndQuery,
     },
 };
-use futures::StreamExt;
+use futures::{StreamExt, future, stream};
+use intake::{Intake, Sent, refused};
 use metrics::histogram;
 use problem::Problem;
 use prost_reflect::DescriptorPool;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
 use tonic::service::Routes;
-use transcode::{Answer, Asked};
+use transcode::Answer;
 
-/// Largest body of a request.
-const MAX_BODY_BYTES: usize = 1 << 20;
-/// So much of a larger one is read and thrown away: who is still sending could not read the answer.
-const MAX_DISCARDED_BYTES: usize = 8 << 20;
 /// How long a request may take, its body included.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// KiB of encoded answers that are turned into JSON at once: in between they take up to fifty times as much.
-const TURNED_KIB: u32 = 4 << 10;
+const TURNED_KIB: u32 = 2 << 10;
 /// Where the document is, open to all.
 pub(crate) const OPENAPI: &str = "/v1/openapi.json";
 
@@ -61,7 +63,8 @@ struct Inner {
     rpcs: Routes,
     routes: Vec<(Served, PathAndQuery)>,
     openapi: Bytes,
-    turned: Arc<Semaphore>,
+    turned: Semaphore,
+    bounds: Bounds,
 }
 
 /// Every route of the table, found in the descriptors.
@@ -75,7 +78,7 @@ pub(crate) fn served() -> anyhow::Result<Vec<Served>> {
 
 impl Gateway {
     /// Over the services of this node; the others' rpcs answer 501.
-    pub(crate) fn new(rpcs: Routes) -> anyhow::Result<Self> {
+    pub(crate) fn new(rpcs: Routes, bounds: Bounds) -> anyhow::Result<Self> {
         let routes = served()?.into_iter().map(|served| {
             let path = served.rpc().parse()?;
             anyhow::Ok((served, path))
@@ -84,7 +87,8 @@ impl Gateway {
             rpcs,
             routes: routes.collect::<Result<_, _>>()?,
             openapi: openapi::document()?.into(),
-            turned: Arc::new(Semaphore::new(TURNED_KIB as usize)),
+            turned: Semaphore::new(TURNED_KIB as usize),
+            bounds,
         })))
     }
 
@@ -97,7 +101,7 @@ impl Gateway {
         let began = Instant::now();
         let (parts, body) = request.into_parts();
         let mut route = "none";
-        let answering = self.0.ask(parts, Body::new(body), &mut route);
+        let answering = Arc::clone(&self.0).ask(parts, Body::new(body), &mut route);
         let answered = tokio::time::timeout(TIMEOUT, answering).await.unwrap_or_else(|_| {
             Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "TIMEOUT", "it took too long; ask for less, or again"))
         });
@@ -113,53 +117,88 @@ impl Gateway {
 
 impl Inner {
     /// `label` becomes the route's path, as it is in the table.
-    async fn ask(&self, mut parts: Parts, body: Body, label: &mut &'static str) -> Result<Response<Body>, Problem> {
-        let path = parts.uri.path();
-        if path == OPENAPI {
+    async fn ask(
+        self: Arc<Self>,
+        parts: Parts,
+        body: Body,
+        label: &mut &'static str,
+    ) -> Result<Response<Body>, Problem> {
+        if parts.uri.path() == OPENAPI {
             *label = OPENAPI;
             return match parts.method.as_str() {
                 "GET" => Ok(json(self.openapi.clone())),
                 _ => Err(Problem::method(&["GET"])),
             };
         }
-        let here: Vec<_> =
-            self.routes.iter().filter_map(|(served, rpc)| Some((served, rpc, served.path.matched(path)?))).collect();
-        let allowed: Vec<_> = here.iter().map(|(served, ..)| served.route.method).collect();
-        let found = here.into_iter().find(|(served, ..)| served.route.method == parts.method.as_str());
-        let Some((served, rpc, variables)) = found else {
-            return Err(match allowed.as_slice() {
-                [] => Problem::new(
-                    StatusCode::NOT_FOUND,
-                    "NO_SUCH_PATH",
-                    format!("there is nothing here; {OPENAPI} says what there is"),
-                ),
-                allowed => Problem::method(allowed),
-            });
-        };
+        let (place, variables) = self.find(&parts)?;
+        let (served, rpc) = &self.routes[place];
         *label = served.route.path;
-        let body = whole(&parts.headers, body).await?;
-        let if_match = single(&parts.headers)?;
-        let query = parts.uri.query().unwrap_or_default();
-        let request = served.request(&Asked { variables, query, if_match, body: &body })?;
-        drop(body);
-        let extensions = std::mem::take(&mut parts.extensions);
-        let answer = call::unary(self.rpcs.clone(), rpc.clone(), &parts.headers, extensions, request).await;
+        let Parts { uri, headers, mut extensions, .. } = parts;
+        let caller = InProcess::default();
+        extensions.insert(caller.clone());
+        if served.route.body != routes::Body::Nothing {
+            extensions.insert(named(served, &variables));
+        }
+        let address = extensions.get::<Caller>().map(Caller::address);
+        let query = uri.query().unwrap_or_default().to_owned();
+        let sent = Sent { variables, query, headers: headers.clone(), address, caller: caller.clone() };
+        let intake = Intake::new(body);
+        let request = {
+            let (gateway, intake) = (Arc::clone(&self), intake.clone());
+            stream::once(async move { intake.request(&gateway, &gateway.routes[place].0, &sent).await })
+        };
+        let request = request.filter_map(future::ready);
+        let answer = call::unary(self.rpcs.clone(), rpc.clone(), &headers, extensions, request).await;
+        if let Some(problem) = intake.finish() {
+            return Err(problem);
+        }
         let body_field = match served.route.body {
             routes::Body::Field(field) => Some(field),
             routes::Body::Whole | routes::Body::Nothing => None,
         };
         let encoded = answer.map_err(|status| Problem::of(&status, body_field))?;
-        let Answer { json: text, etag } = self.turn(served, &encoded).await.ok_or_else(|| {
+        self.answered(served, &caller, encoded).await
+    }
+
+    /// Which route a request is for, and what its path says.
+    fn find(&self, parts: &Parts) -> Result<(usize, Vec<(&'static str, String)>), Problem> {
+        let (path, mut allowed) = (parts.uri.path(), Vec::new());
+        for (place, (served, _)) in self.routes.iter().enumerate() {
+            let Some(variables) = served.path.matched(path) else { continue };
+            if served.route.method == parts.method.as_str() {
+                return Ok((place, variables));
+            }
+            allowed.push(served.route.method);
+        }
+        Err(match allowed.as_slice() {
+            [] => Problem::new(
+                StatusCode::NOT_FOUND,
+                "NO_SUCH_PATH",
+                format!("there is nothing here; {OPENAPI} says what there is"),
+            ),
+            allowed => Problem::method(allowed),
+        })
+    }
+
+    /// The answer as JSON, when there is room for it, and held until it is taken.
+    async fn answered(&self, served: &Served, caller: &InProcess, encoded: Bytes) -> Result<Response<Body>, Problem> {
+        let turned = self.turn(served, &encoded).await;
+        drop(encoded);
+        let Answer { json: text, etag } = turned.ok_or_else(|| {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "the answer could not be written as JSON")
         })?;
-        let mut response = json(text.into());
+        // set aside before the call, but for rpcs that are open to all
+        let permit = caller.answer().unwrap_or_else(|| self.bounds.answers.account(None, None).none());
+        let n_bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let permit = permit.fitted(n_bytes, self.bounds.wait).await.map_err(refused)?;
+        let body = answer::Answer::new(vec![text.into()], None, permit, &self.bounds.untaken);
+        let mut response = json(Bytes::new()).map(|_| Body::new(body));
         if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(&format!("\"{etag}\"")).ok()) {
             response.headers_mut().insert(ETAG, etag);
         }
         Ok(response)
     }
 
-    /// The answer as JSON, when there is room for it.
     async fn turn(&self, served: &Served, encoded: &[u8]) -> Option<Answer> {
         let kib = u32::try_from(encoded.len() >> 10).unwrap_or(u32::MAX).clamp(1, TURNED_KIB);
         let _room = self.turned.acquire_many(kib).await.ok()?;
@@ -167,63 +206,18 @@ impl Inner {
     }
 }
 
+/// What a path says of whom the request is about.
+fn named(served: &Served, variables: &[(&'static str, String)]) -> Named {
+    let value = |name: &str| variables.iter().find(|(field, _)| routes::last(field) == name).map(|(_, value)| value);
+    let writes = served.route.rpc == "WriteReadings";
+    Named {
+        patient: value("patient_id").and_then(|id| id.parse().ok()),
+        device: value("device_id").filter(|_| writes).cloned(),
+    }
+}
+
 fn json(text: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-/// The one `If-Match`, if there is one.
-fn single(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let mut values = headers.get_all(IF_MATCH).iter();
-    match (values.next().map(HeaderValue::to_str), values.next()) {
-        (None, _) => Ok(None),
-        (Some(Ok(tag)), None) => Ok(Some(tag)),
-        _ => Err(Problem::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", "If-Match: only one, in ASCII")),
-    }
-}
-
-/// All of a body, if it is JSON and not too large.
-async fn whole(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
-    let too_large = || {
-        let detail = format!("a body has at most {MAX_BODY_BYTES} bytes; send less at once");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", detail)
-    };
-    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > MAX_DISCARDED_BYTES as u64) {
-        return Err(too_large());
-    }
-    let mut data = body.into_data_stream();
-    let (mut whole, mut n_bytes) = (Vec::new(), 0);
-    while let Some(piece) = data.next().await {
-        let Ok(piece) = piece else {
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "BODY_INCOMPLETE", "the body ended before its end"));
-        };
-        n_bytes += piece.len();
-        match n_bytes {
-            ..=MAX_BODY_BYTES => whole.extend_from_slice(&piece),
-            n if n <= MAX_DISCARDED_BYTES => whole = Vec::new(),
-            _ => break,
-        }
-    }
-    if n_bytes > MAX_BODY_BYTES {
-        return Err(too_large());
-    }
-    if !whole.is_empty() && !is_json(headers) {
-        let detail = "send `content-type: application/json`, in UTF-8 and without content-encoding";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", detail));
-    }
-    Ok(whole)
-}
-
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let mut parts = kind.split(';').map(str::trim);
-    let is_json = parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
-    is_json && parts.all(is_utf8) && !headers.contains_key(CONTENT_ENCODING)
-}
-
-fn is_utf8(parameter: &str) -> bool {
-    let charset = parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
-    charset.is_none_or(|(_, name)| name.trim().trim_matches('"').eq_ignore_ascii_case("utf-8"))
 }

@@ -282,6 +282,7 @@ fn problem() -> Json {
             "reason": text("For programs: UPPER_SNAKE_CASE, stable; may be empty."),
             "denied": text("What the policy found, such as `NO_RELATION`: for those who may ask why somebody cannot see a patient."),
             "why": text("What the policy looked at: for the same."),
+            "more_violations": { "type": "integer", "description": "How many fields at fault there are besides those named; absent: none." },
             "violations": {
                 "type": "array", "description": "The fields at fault.",
                 "items": {

@@ -8,12 +8,20 @@ use axum::{
     },
 };
 use serde::Serialize;
-use std::time::Duration;
+use std::{
+    fmt::{self, Display, Write as _},
+    time::Duration,
+};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 /// When an answer without `RetryInfo` says "later".
 const LATER: Duration = Duration::from_secs(1);
+/// Fields at fault that are named; of more it is said how many.
+const MAX_NAMED: usize = 20;
+/// Longest name of a field and longest text that is answered, in bytes: callers can make up both.
+const MAX_FIELD_BYTES: usize = 200;
+const MAX_TEXT_BYTES: usize = 1_000;
 
 /// What a caller did wrong, or what went wrong here.
 pub(super) struct Problem {
@@ -21,7 +29,7 @@ pub(super) struct Problem {
     /// UPPER_SNAKE_CASE, stable; may be empty.
     reason: String,
     detail: String,
-    violations: Vec<Violation>,
+    violations: Violations,
     /// What gRPC's details say besides, for those entitled to know why.
     why: Option<Box<Why>>,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -43,6 +51,52 @@ pub(super) struct Violation {
     pub(super) description: String,
 }
 
+/// Fields at fault, as many as are named.
+#[derive(Debug, Default)]
+pub(super) struct Violations {
+    named: Vec<Violation>,
+    /// How many there are besides.
+    n_more: usize,
+}
+
+impl Violations {
+    /// One more. Where there are enough, `field` is not even written.
+    pub(super) fn push(&mut self, field: impl Display, description: impl Into<String>) {
+        if self.named.len() >= MAX_NAMED {
+            self.n_more += 1;
+            return;
+        }
+        let (field, mut description) = (Clipped::of(field), description.into());
+        description.truncate(description.floor_char_boundary(MAX_TEXT_BYTES));
+        self.named.push(Violation { field, description });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.named.is_empty()
+    }
+}
+
+/// Writes no more than a field's name may have.
+struct Clipped(String);
+
+impl Clipped {
+    fn of(text: impl Display) -> String {
+        let mut clipped = Self(String::new());
+        match write!(clipped, "{text}") {
+            Ok(()) => clipped.0,
+            Err(_) => clipped.0 + "...",
+        }
+    }
+}
+
+impl fmt::Write for Clipped {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = MAX_FIELD_BYTES - self.0.len();
+        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        if text.len() > room { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(rename = "type")]
@@ -52,21 +106,29 @@ struct Shown<'a> {
     detail: &'a str,
     reason: &'a str,
     violations: &'a [Violation],
+    #[serde(skip_serializing_if = "is_none")]
+    more_violations: usize,
     #[serde(flatten)]
     why: Option<&'a Why>,
+}
+
+/// Whether there is nothing to say.
+fn is_none(n: &usize) -> bool {
+    *n == 0
 }
 
 impl Problem {
     /// An error of HTTP itself.
     pub(super) fn new(status: StatusCode, reason: &str, detail: impl Into<String>) -> Self {
         let (reason, detail) = (reason.to_owned(), detail.into());
-        Self { status, reason, detail, violations: Vec::new(), why: None, headers: Vec::new() }
+        Self { status, reason, detail, violations: Violations::default(), why: None, headers: Vec::new() }
     }
 
     /// 400: these fields are at fault.
-    pub(super) fn fields(violations: Vec<Violation>) -> Self {
-        let lines = violations.iter().map(|wrong| format!("{}: {}", wrong.field, wrong.description));
-        let detail = lines.collect::<Vec<_>>().join("; ");
+    pub(super) fn fields(violations: Violations) -> Self {
+        let lines = violations.named.iter().map(|wrong| format!("{}: {}", wrong.field, wrong.description));
+        let more = (violations.n_more > 0).then(|| format!("and {} more", violations.n_more));
+        let detail = lines.chain(more).collect::<Vec<_>>().join("; ");
         Self { violations, ..Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", detail) }
     }
 
@@ -99,10 +161,8 @@ impl Problem {
             let inner = body.and_then(|body| field.strip_prefix(body)?.strip_prefix('.'));
             inner.unwrap_or(field).to_owned()
         };
-        let violations = named
-            .iter()
-            .map(|named| Violation { field: without(&named.field), description: named.description.clone() })
-            .collect();
+        let mut violations = Violations::default();
+        named.iter().for_each(|named| violations.push(without(&named.field), &*named.description));
         let said = |key: &str| details.error_info().and_then(|info| info.metadata.get(key)).cloned();
         let why = said("denied").zip(said("why")).map(|(denied, why)| Box::new(Why { denied, why }));
         Self { status: http, reason, detail: status.message().to_owned(), violations, why, headers }
@@ -116,7 +176,8 @@ impl Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             reason: &self.reason,
-            violations: &self.violations,
+            violations: &self.violations.named,
+            more_violations: self.violations.n_more,
             why: self.why.as_deref(),
         };
         // strings and a number always become JSON
@@ -183,6 +244,23 @@ mod tests {
         let nobody = Problem::of(&problem::unauthenticated("NO_TOKEN", "send one"), None).response();
         assert_eq!(nobody.headers()[WWW_AUTHENTICATE], "Bearer");
         let wrong = Problem::of(&problem::invalid("BAD", "user.contact.phone", "too long"), Some("user"));
-        assert_eq!(wrong.violations, [Violation { field: "contact.phone".into(), description: "too long".into() }]);
+        assert_eq!(
+            wrong.violations.named,
+            [Violation { field: "contact.phone".into(), description: "too long".into() }]
+        );
+    }
+
+    #[test]
+    fn no_more_than_twenty_fields_are_named_and_no_text_is_long() {
+        let mut wrong = Violations::default();
+        (0..524_288).for_each(|index| wrong.push(format_args!("readings[{index}]"), "must be an object"));
+        let answer = Problem::fields(wrong);
+        assert_eq!((answer.violations.named.len(), answer.violations.n_more), (20, 524_268));
+        assert!(answer.detail.ends_with("readings[19]: must be an object; and 524268 more"), "{}", answer.detail);
+        let mut wrong = Violations::default();
+        wrong.push("\u{e9}".repeat(1 << 20), "\u{e9}".repeat(1 << 20));
+        let Violation { field, description } = &wrong.named[0];
+        assert_eq!((field.len(), description.len()), (203, 1_000));
+        assert!(field.ends_with("\u{e9}..."));
     }
 }

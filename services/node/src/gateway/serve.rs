@@ -19,7 +19,6 @@ use std::{
 };
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::service::Routes;
 
 /// Requests at once on one connection of HTTP/2.
 const MAX_STREAMS: u32 = 64;
@@ -37,15 +36,14 @@ impl TryFrom<String> for Listen {
     }
 }
 
-/// The API over the services of this node, until `stop` and what is under way then. `guard` is let go of at the very end.
+/// The API, until `stop` and what is under way then. `guard` is let go of at the very end.
 pub(crate) async fn run(
     door: Door,
-    rpcs: Routes,
+    gateway: Gateway,
     terms: Terms,
     stop: CancellationToken,
     guard: Arc<DropGuard>,
 ) -> anyhow::Result<()> {
-    let gateway = Gateway::new(rpcs).context("JSON API")?;
     let terms = Terms { max_streams: terms.max_streams.min(MAX_STREAMS), ..terms };
     serving::serve(door, terms, gateway, stop).await;
     drop(guard);

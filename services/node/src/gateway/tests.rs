@@ -1,16 +1,21 @@
 //! What needs no running node: bodies, queries and entity tags of the registry's routes, answers, and the document.
 
 use super::{
-    Gateway, openapi,
+    Gateway, json as text, openapi,
     problem::Problem,
     served,
     transcode::{Asked, Served},
+};
+use crate::{
+    bounds::Bounds,
+    config::{Config, Memory, Sources},
 };
 use axum::{
     Router,
     body::{Body, Bytes},
     http::{HeaderMap, Request, Uri},
 };
+use futures::StreamExt;
 use prost::Message;
 use proto::registry::v1::{
     self as registry, CreateDeviceResponse, DeleteUserRequest, Device, GetUserResponse, ListUsersResponse, Person,
@@ -35,8 +40,8 @@ async fn ask<T: Message + Default>(
     if_match: Option<&str>,
     body: &str,
 ) -> Result<T, Json> {
-    let variables = variables.iter().map(|&(name, value)| (name, value.to_owned())).collect();
-    let asked = Asked { variables, query, if_match, body: body.as_bytes() };
+    let variables: Vec<_> = variables.iter().map(|&(name, value)| (name, value.to_owned())).collect();
+    let asked = Asked { variables: &variables, query, if_match, body: body.as_bytes() };
     match route(method, path).request(&asked) {
         Ok(encoded) => Ok(T::decode(encoded.as_slice()).unwrap()),
         Err(problem) => Err(shown(&problem).await),
@@ -181,6 +186,17 @@ async fn a_body_is_read_strictly() {
     }
 }
 
+/// A gateway with the limits of the manual.
+fn over(rpcs: Routes) -> Gateway {
+    Gateway::new(rpcs, Bounds::new(&memory(&[]))).unwrap()
+}
+
+/// The limits of the manual, but for these.
+fn memory(flags: &[&str]) -> Memory {
+    let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+    Config::load(&Sources { flags, ..Sources::default() }).unwrap().memory
+}
+
 async fn send(gateway: &Gateway, method: &str, path: &str, body: Body) -> (u16, Json) {
     let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
     let request = request.header("authorization", "Bearer t").header("x-other", "1").body(body).unwrap();
@@ -199,8 +215,8 @@ async fn every_route_calls_its_rpc_with_the_token_and_nothing_else() {
         let text = format!("{} {}", uri.path(), names.into_iter().collect::<Vec<_>>().join(" "));
         ([("content-type", "application/grpc".to_owned()), ("grpc-status", "5".to_owned()), ("grpc-message", text)], "")
     };
-    let gateway = Gateway::new(Routes::from(Router::new().fallback(echo))).unwrap();
-    let nowhere = Gateway::new(Routes::default()).unwrap();
+    let gateway = over(Routes::from(Router::new().fallback(echo)));
+    let nowhere = over(Routes::default());
     for served in served().unwrap() {
         let path = served.path.shown().replace(['{', '}'], "");
         let body = || if served.route.method == "GET" || served.route.method == "DELETE" { "" } else { "{}" };
@@ -213,7 +229,11 @@ async fn every_route_calls_its_rpc_with_the_token_and_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_end_is_given_up() {
-    let gateway = Gateway::new(Routes::default()).unwrap();
+    let reading = async |body: Body| {
+        let read = axum::body::to_bytes(body, 1 << 20).await.is_ok();
+        ([("content-type", "application/grpc"), ("grpc-status", if read { "5" } else { "13" })], "")
+    };
+    let gateway = over(Routes::from(Router::new().fallback(reading)));
     let endless = futures::stream::pending::<Result<Bytes, io::Error>>();
     let began = Instant::now();
     let (status, problem) = send(&gateway, "POST", "/v1/users", Body::from_stream(endless)).await;
@@ -284,4 +304,44 @@ fn collect_references(json: &Json, found: &mut Vec<String>) {
         Json::Array(list) => list.iter().for_each(|inner| collect_references(inner, found)),
         _ => {}
     }
+}
+
+#[test]
+fn what_a_body_takes_is_known_by_its_structure() {
+    let weight = |text: &str| text::weight(text.as_bytes()) - 2 * text.len();
+    assert_eq!(weight(""), 0);
+    let [a_string, a_value] = [weight(r#""""#), weight(",")];
+    assert!(a_string > 0 && a_value > 32 && weight("{") > 632, "less than it is");
+    // what looks like structure in a string is none
+    assert_eq!(weight(r#""{[,:\"{[,:\\""#), a_string);
+    assert_eq!(weight(r#"{"a":[1,2]}"#), weight("{") + a_string + weight("[") + 2 * a_value);
+    // what the rpc may take goes through: as many readings as a batch may have
+    let reading = r#"{"metric":"8867-4","measured_at":"2026-01-01T00:00:00Z","unit":"/min","number":61.5},"#;
+    assert!(4_096 * weight(reading) < 16 << 20, "{}", weight(reading));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_on_their_way_are_bounded_and_who_finds_no_room_is_told() {
+    let reading = async |body: Body| {
+        let read = axum::body::to_bytes(body, 1 << 20).await.is_ok();
+        ([("content-type", "application/grpc"), ("grpc-status", if read { "5" } else { "13" })], "")
+    };
+    let bounds = Bounds::new(&memory(&["memory.requests_mib=1", "memory.requests_mib_per_caller=1"]));
+    let gateway = Gateway::new(Routes::from(Router::new().fallback(reading)), bounds.clone()).unwrap();
+    let body = || {
+        let piece = futures::stream::iter([Ok::<_, io::Error>(Bytes::from(vec![b' '; 600 << 10]))]);
+        Body::from_stream(piece.chain(futures::stream::pending()))
+    };
+    let first = tokio::spawn({
+        let (gateway, body) = (gateway.clone(), body());
+        async move { send(&gateway, "POST", "/v1/users", body).await.0 }
+    });
+    while bounds.api_requests.out() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let (status, problem) = send(&gateway, "POST", "/v1/users", body()).await;
+    assert_eq!((status, &problem["reason"]), (429, &json!("REQUESTS_OF_NODE")));
+    assert_eq!(bounds.api_requests.out(), 600 << 10, "who is refused holds nothing");
+    assert_eq!(first.await.unwrap(), 504);
+    assert_eq!((bounds.api_requests.out(), bounds.api_parsed.out(), bounds.answers.out()), (0, 0, 0));
 }

@@ -29,7 +29,7 @@ pub(crate) struct Served {
 /// What a caller sent, taken apart.
 pub(super) struct Asked<'a> {
     /// The path's variables.
-    pub(super) variables: Vec<(&'static str, String)>,
+    pub(super) variables: &'a [(&'static str, String)],
     /// As it was sent.
     pub(super) query: &'a str,
     /// `If-Match`, as it was sent.
@@ -98,10 +98,10 @@ impl Served {
 
     /// The rpc's request, encoded.
     pub(super) fn request(&self, asked: &Asked<'_>) -> Result<Vec<u8>, Problem> {
-        let mut wrong = Wrong::new();
+        let mut wrong = Wrong::default();
         let mut message = DynamicMessage::new(self.method.input());
         self.take_body(&mut message, asked.body, &mut wrong)?;
-        for (field, text) in &asked.variables {
+        for (field, text) in asked.variables {
             let value = Value::String(text.clone());
             match place(&mut message, field, value) {
                 Placed::Yes => {}

@@ -96,6 +96,9 @@ impl Outlet for Open {
             let count = if refusal.index.is_some() { 1 } else { n_readings };
             *refused.entry(refusal.reason).or_default() += count;
         }
+        if answer.refused_more > 0 {
+            *refused.entry(client::NOT_NAMED.to_owned()).or_default() += answer.refused_more;
+        }
         Ok(Progress {
             through: sequence,
             accepted: answer.accepted_readings,
