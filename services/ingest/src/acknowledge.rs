@@ -57,7 +57,7 @@ impl Pending {
 
     /// Readings that it had; of one that is refused as a whole no more than one.
     pub(crate) fn n_readings(&self) -> usize {
-        usize::try_from(self.accepted).unwrap_or(usize::MAX).saturating_add(self.refused.len())
+        usize::try_from(self.accepted.saturating_add(self.refused.n())).unwrap_or(usize::MAX)
     }
 
     /// Refuses the whole batch for its sequence, without counting that as dealt with.

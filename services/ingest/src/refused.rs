@@ -42,6 +42,11 @@ impl Refused {
         }
     }
 
+    /// How many there are in all.
+    pub(crate) fn n(&self) -> u64 {
+        self.named.len() as u64 + self.n_more
+    }
+
     /// How many there are, by reason.
     #[cfg(test)]
     pub(crate) fn reasons(&self) -> &[(&'static str, u64)] {

@@ -18,7 +18,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Between two questions to the log.
+/// Between two questions to the log, and two looks at an embedded store.
 const LOG_EVERY: Duration = Duration::from_secs(2);
 /// How often the directory's files and the registry are looked at: a change holds within five seconds.
 const DIRECTORY_EVERY: Duration = Duration::from_secs(1);
@@ -93,18 +93,27 @@ fn may_pass(error: &anyhow::Error) -> bool {
     error.chain().find(|cause| store(*cause)).is_some_and(unavailable)
 }
 
-/// Follows the directory's files and the registry until `stop`; what the store answers says whether it is there. An error when
-/// the store has failed for good.
+/// Looks at an embedded store until `stop`; an error when it has failed for good.
+pub(crate) async fn store(store: Store, stop: CancellationToken) -> anyhow::Result<()> {
+    while stop.run_until_cancelled(sleep(LOG_EVERY)).await.is_some() {
+        if let Some(reason) = store.failed() {
+            return Err(anyhow!("the store failed for good: {reason}"));
+        }
+    }
+    Ok(())
+}
+
+/// Follows the directory's files and the registry until `stop`; what the store answers says whether it is there.
 pub(crate) async fn directory(
     directory: Shared,
-    store: Store,
+    changes: Arc<dyn store::Registry>,
     (mut followed, mut reachable): (Steady, Steady),
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut due = interval(DIRECTORY_EVERY);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(due.tick()).await.is_some() {
-        let following = timeout(LIMIT, registry::follow(&directory, store.registry.as_ref())).await;
+        let following = timeout(LIMIT, registry::follow(&directory, changes.as_ref())).await;
         let (directory_is, store_is) = match following {
             Ok(Ok(())) => (Ok(()), Ok(())),
             Ok(Err(Behind::Store(error))) => (Err("the store did not answer".to_owned()), Err(error.to_string())),
@@ -122,9 +131,6 @@ pub(crate) async fn directory(
         }
         followed.found(directory_is);
         reachable.found(store_is);
-        if let Some(reason) = store.failed() {
-            return Err(anyhow!("the store failed for good: {reason}"));
-        }
         let directory = directory.clone();
         match tokio::task::spawn_blocking(move || directory.refresh()).await? {
             Ok(true) => tracing::info!("the directory was read again"),

@@ -283,8 +283,9 @@ async fn watch(
     let followed = ready.condition("directory", &[Query, Registry]);
     let store = probes::open_store(config, directory, &reachable, stop).await?;
     followed.hold();
+    tasks.spawn(probes::store(store.clone(), stop.clone()));
     let steady = (Steady::new(followed), Steady::new(reachable));
-    tasks.spawn(probes::directory(directory.clone(), store.clone(), steady, stop.clone()));
+    tasks.spawn(probes::directory(directory.clone(), store.registry.clone(), steady, stop.clone()));
     // what is told of an emergency waits for the log by itself
     let logs = [(publisher, "log", &[Ingest, Writer][..]), (notices, "notices", &[])];
     for (log, name, services) in logs {

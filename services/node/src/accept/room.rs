@@ -67,13 +67,6 @@ impl Room {
     }
 }
 
-impl Place {
-    /// The address that it counts for.
-    pub(super) fn address(&self) -> IpAddr {
-        self.address
-    }
-}
-
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.room.lock();
