@@ -113,6 +113,13 @@ impl Node {
         // nobody is let in, or kept out, by what was known before the last change
         registry::follow(&directory, store.registry.as_ref()).await?;
 
+        // who only takes readings shows nothing; before anything runs, for this may refuse the start
+        let shows = services.iter().any(|&service| service != Service::Ingest);
+        let (auditor, auditing) = match shows {
+            true => Some(audit::open(config, &store).await?).unzip(),
+            false => (None, None),
+        };
+
         let ready = Ready::default();
         let mut tasks = JoinSet::new();
         tasks.spawn(serve_http(internal, metrics, ready.clone(), stop.clone()));
@@ -142,12 +149,6 @@ impl Node {
             });
             tasks.spawn(async move { writer.run(subscriber, stop).await.context("writer") });
         }
-        // who only takes readings shows nothing
-        let shows = services.iter().any(|&service| service != Service::Ingest);
-        let (auditor, auditing) = match shows {
-            true => Some(audit::open(config, &store).await?).unzip(),
-            false => (None, None),
-        };
         if let Some(auditor) = auditor.clone() {
             tasks.spawn(watch_audit(auditor, ready.clone(), stop.clone()));
         }

@@ -123,6 +123,12 @@ impl Writer {
             }
         }
         let (store, quarantine) = (Arc::clone(&self.rows), Arc::clone(&self.quarantine));
+        let mut read = Commits::default();
+        deliveries.iter().for_each(|delivery| read.add(delivery));
+        let read: Vec<_> = read.iter().map(|(partition, next)| (partition.0, next.get())).collect();
+        if !deliveries.is_empty() && !until_done(stop, || store.append_through(&rows, &self.topic, &read)).await {
+            return false;
+        }
         for record in &aside {
             if !until_done(stop, || quarantine.put_aside(record)).await {
                 return false;
@@ -130,13 +136,6 @@ impl Writer {
             metrics::counter!("wardline_writer_quarantined_total").increment(1);
             // a record that nobody can read: somebody should look
             tracing::error!(partition = record.place.partition, offset = record.place.offset, "record put aside");
-        }
-        // last, for it says that everything read so far is there
-        let mut read = Commits::default();
-        deliveries.iter().for_each(|delivery| read.add(delivery));
-        let read: Vec<_> = read.iter().map(|(partition, next)| (partition.0, next.get())).collect();
-        if !deliveries.is_empty() && !until_done(stop, || store.append_through(&rows, &self.topic, &read)).await {
-            return false;
         }
         metrics::counter!("wardline_writer_records_total").increment(deliveries.len() as u64);
         metrics::counter!("wardline_writer_rows_total").increment(rows.len() as u64);
