@@ -117,6 +117,12 @@ impl Node {
         if let (Log::Embedded(log), Some(store)) = (&log, &store.embedded) {
             recovery::compare(log, store, &config.writer.group).await?;
         }
+        // who only takes readings shows nothing; before anything runs, for this may refuse the start
+        let shows = services.iter().any(|&service| service != Service::Ingest);
+        let (auditor, auditing) = match shows {
+            true => Some(audit::open(config, &store).await?).unzip(),
+            false => (None, None),
+        };
         tasks.spawn({
             let stop = stop.clone();
             async move {
@@ -142,12 +148,6 @@ impl Node {
             });
             tasks.spawn(async move { writer.run(subscriber, stop).await.context("writer") });
         }
-        // who only takes readings shows nothing
-        let shows = services.iter().any(|&service| service != Service::Ingest);
-        let (auditor, auditing) = match shows {
-            true => Some(audit::open(config, &store).await?).unzip(),
-            false => (None, None),
-        };
         if let Some(auditor) = auditor.clone() {
             let written = ready.condition("audit", &[Service::Writer, Service::Query, Service::Registry]);
             written.hold();

@@ -114,19 +114,18 @@ impl Writer {
     async fn persist(&mut self, deliveries: &[Delivery], stop: &CancellationToken) -> bool {
         let Some((rows, aside)) = self.sort(deliveries, stop).await else { return false };
         let (store, quarantine) = (Arc::clone(&self.rows), Arc::clone(&self.quarantine));
-        for record in &aside {
-            if until_done(stop, || quarantine.put_aside(record)).await.is_none() {
-                return false;
-            }
-            metrics::counter!("wardline_writer_quarantined_total").increment(1);
-        }
-        // last, for it says that everything read so far is there
         let mut read = Commits::default();
         deliveries.iter().for_each(|delivery| read.add(delivery));
         let read: Vec<_> = read.iter().map(|(partition, next)| (partition.0, next.get())).collect();
         let appended = || store.append_through(&rows, &self.topic, &read);
         if !deliveries.is_empty() && until_done(stop, appended).await.is_none() {
             return false;
+        }
+        for record in &aside {
+            if until_done(stop, || quarantine.put_aside(record)).await.is_none() {
+                return false;
+            }
+            metrics::counter!("wardline_writer_quarantined_total").increment(1);
         }
         metrics::counter!("wardline_writer_records_total").increment(deliveries.len() as u64);
         metrics::counter!("wardline_writer_rows_total").increment(rows.len() as u64);

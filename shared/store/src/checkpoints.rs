@@ -127,6 +127,9 @@ fn unhex(line: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn failed(path: &Path, cause: &io::Error) -> Error {
+    if cause.kind() == io::ErrorKind::StorageFull {
+        return Error::NoSpace(format!("{}: {cause}", path.display()));
+    }
     Error::Unavailable(Box::new(io::Error::new(cause.kind(), format!("{}: {cause}", path.display()))))
 }
 

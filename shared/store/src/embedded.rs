@@ -387,6 +387,9 @@ fn on_disk(error: disk::Error) -> Error {
         disk::Error::Locked(_) => Error::Config("another process holds the store's folder".into()),
         disk::Error::Damaged(_) => Error::Corrupt(error.to_string()),
         disk::Error::NoSpace { .. } => Error::NoSpace(error.to_string()),
+        disk::Error::Io { ref source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            Error::NoSpace(error.to_string())
+        }
         error @ disk::Error::Io { .. } => Error::Unavailable(Box::new(error)),
     }
 }

@@ -98,8 +98,17 @@ async fn a_chain_whose_checkpoint_says_more_is_found() -> anyhow::Result<()> {
     sandbox.stop().await?;
     // the log is lost, what was signed is not
     let data = sandbox.config()?.data.dir.clone();
-    std::fs::remove_dir_all(data.join("store"))?;
+    let folders = ["store", "audit"].map(|name| (data.join(name), sandbox.dir.path().join(format!("{name}.away"))));
+    for (folder, away) in &folders {
+        std::fs::rename(folder, away)?;
+    }
+    for kind in ["mark", "manifest"] {
+        std::fs::remove_file(data.join(format!("store.{kind}")))?;
+    }
+    // it would not start with them
     sandbox.run().await?;
+    std::fs::remove_dir_all(&folders[1].0)?;
+    std::fs::rename(&folders[1].1, &folders[1].0)?;
     let (text, content) = command(&sandbox, &["verify"]).await?;
     assert!(!content && text.contains("was signed and is missing"), "{text}");
     // a stranger's key proves nothing

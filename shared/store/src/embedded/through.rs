@@ -17,7 +17,8 @@ pub enum Through {
     Empty,
     /// There are rows from before that was noted.
     Unknown,
-    /// The next offset of each partition: all records before it are rows, or in quarantine.
+    /// The next offset of each partition: of all records before it the rows are here. (Those that cannot be read are put
+    /// aside after that, and before the log commits.)
     Next(BTreeMap<i32, i64>),
 }
 
