@@ -72,7 +72,7 @@ fn each_field_changes_alone<R: Resource + PartialEq>(before: &R, other: &R) {
         ];
         for (sent, mask, expected) in cases {
             let update = Update::new(&sent, mask.as_ref()).unwrap();
-            assert_eq!(update.fields().collect::<Vec<_>>(), [field.clone()]);
+            assert_eq!(update.fields().collect::<Vec<_>>(), std::slice::from_ref(field));
             let after = update.apply(before).unwrap();
             let encoded = update.apply_encoded(&before.encode_to_vec()).unwrap();
             assert!(R::decode(encoded.as_slice()).unwrap() == after);

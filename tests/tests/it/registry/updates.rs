@@ -28,7 +28,7 @@ fn full(text: &str, number: f64) -> User {
         patient_id: Some(Uuid::new_v4().to_string()),
         ward: Some(format!("ward-{text}")),
         suspended: Some(number > 100.0),
-        person: Some(Person { name: some("name"), birth_date: Some(format!("{}-12-31", 1_900.0 + number)) }),
+        person: Some(Person { name: some("name"), birth_date: Some(format!("{}-12-31", 1_900.0 + number / 2.0)) }),
         contact: Some(Contact {
             address: some("address"),
             phone: some("phone"),
