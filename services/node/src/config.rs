@@ -22,6 +22,7 @@ macro_rules! choices {
 
 mod devices;
 pub mod issuer;
+mod memory;
 mod merge;
 pub use issuer::Issuer;
 
@@ -254,15 +255,6 @@ impl Config {
             ("server.max_streams", self.server.max_streams.into(), 1, 65_536),
             ("server.max_connections", self.server.max_connections as u64, 1, 1_000_000),
             ("server.write_timeout_seconds", self.server.write_timeout_seconds, 1, 600),
-            ("memory.requests_mib", self.memory.requests_mib.into(), 1, 4_095),
-            ("memory.requests_mib_per_address", self.memory.requests_mib_per_address.into(), 0, 4_095),
-            ("memory.requests_mib_per_caller", self.memory.requests_mib_per_caller.into(), 0, 4_095),
-            ("memory.calls_mib", self.memory.calls_mib.into(), 1, 4_095),
-            ("memory.calls_mib_per_caller", self.memory.calls_mib_per_caller.into(), 0, 4_095),
-            ("memory.answers_mib", self.memory.answers_mib.into(), 1, 4_095),
-            ("memory.answers_mib_per_caller", self.memory.answers_mib_per_caller.into(), 0, 4_095),
-            ("memory.wait_seconds", self.memory.wait_seconds, 0, 60),
-            ("memory.stall_seconds", self.memory.stall_seconds, 1, 3_600),
             ("tls.handshake_timeout_seconds", self.tls.handshake_timeout_seconds, 1, 300),
             ("tls.reload_seconds", self.tls.reload_seconds, 1, 3_600),
             ("ingest.max_in_flight", self.ingest.max_in_flight.into(), 1, 65_536),
@@ -276,7 +268,7 @@ impl Config {
             ("auth.keys_every_seconds", self.auth.keys_every_seconds, 1, 86_400),
             ("auth.unknown_key_every_seconds", self.auth.unknown_key_every_seconds, 1, 86_400),
         ];
-        for (name, value, low, high) in limits {
+        for (name, value, low, high) in limits.into_iter().chain(memory::limits(&self.memory)) {
             if !(low..=high).contains(&value) {
                 mistakes.push(format!("{name}: {value} is not in {low} to {high}"));
             }

@@ -229,8 +229,9 @@ async fn a_connection_is_kept_and_a_stop_ends_it() -> anyhow::Result<()> {
     let mut headless = tokio::net::TcpStream::connect(sandbox.api()?).await?;
     headless.write_all(b"GET /v1/nothing HTTP/1.1\r\nhost").await?;
     let mut stuck = tokio::net::TcpStream::connect(sandbox.api()?).await?;
-    let head = b"POST /v1/users HTTP/1.1\r\nhost: w\r\nexpect: 100-continue\r\ncontent-length: 9\r\n\r\n";
-    stuck.write_all(head).await?;
+    let head = "POST /v1/users HTTP/1.1\r\nhost: w\r\nexpect: 100-continue\r\ncontent-length: 9\r\n";
+    let token = bearer(&sandbox, "administrator")?;
+    stuck.write_all(format!("{head}authorization: {token}\r\n\r\n").as_bytes()).await?;
     let n_bytes = stuck.read(&mut buffer).await?;
     assert!(buffer[..n_bytes].starts_with(b"HTTP/1.1 100"));
     sandbox.stop().await?;
