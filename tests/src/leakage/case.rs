@@ -10,7 +10,7 @@ use super::{
 };
 use model::{
     access::Subject,
-    audit::{Entry, Outcome, Who},
+    audit::{self, Entry, Outcome},
 };
 use rand::{Rng, rngs::StdRng};
 use tonic::{Code, Status};
@@ -355,7 +355,7 @@ impl Run {
         };
         // a subject that nobody is of whom the caller may know
         let names_nobody = question.kind == Kind::Subject && event.patient.is_none() && !matches!(rule, Rule::Open(_));
-        let is_right = event.subject == Some(Who::Proven(subject))
+        let is_right = event.subject == Some(audit::Who::Proven(subject))
             && (event.patient.map(|patient| patient.uuid()) == Some(question.patient) || names_nobody)
             && &*event.action == question.kind.action()
             && event.at.0 == self.now
@@ -369,7 +369,7 @@ impl Run {
     fn note(&mut self, written: &[Entry]) {
         for Entry { sequence, event, .. } in written {
             let Some(patient) = event.patient.map(|patient| patient.uuid()) else { continue };
-            let subject = match event.subject.and_then(Who::proven) {
+            let subject = match event.subject.and_then(audit::Who::proven) {
                 None => String::new(),
                 Some(Subject::User(user)) => format!("user:{}", user.uuid()),
                 Some(Subject::Device(device)) => format!("device:{}", device.uuid()),
