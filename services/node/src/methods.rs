@@ -90,7 +90,7 @@ const TABLE: &[Service] = &[
             ("ReadAuditChain", USUAL, LONG),
         ],
     ),
-    ("wardline.registry.v1.EnrolmentService", FOR_ALL, &[("ClaimDevice", SMALL, SOON)]),
+    ("wardline.registry.v1.EnrolmentService", FOR_ALL, &[("ClaimDevice", SMALL, SOON), ("RefreshDevice", SMALL, SOON)]),
     (
         "wardline.registry.v1.RegistryService",
         GATED,

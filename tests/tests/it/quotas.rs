@@ -85,7 +85,7 @@ async fn one_caller_s_writes_are_limited_and_nobody_else_s() -> anyhow::Result<(
     let sandbox = Sandbox::with(0, &["quotas.writes_a_second=1"], &Service::ALL).await?;
     let mut client = RegistryServiceClient::new(sandbox.channel().await?);
     let role = |n: u32| CreateRoleRequest {
-        role: Some(Role { role_id: format!("role-{n}"), category: "staff".into(), ..Role::default() }),
+        role: Some(Role { role_id: format!("role-{n}"), category: Some("staff".into()), ..Role::default() }),
     };
     let mut limits = Vec::new();
     for n in 0..12 {

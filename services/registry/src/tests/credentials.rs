@@ -173,7 +173,7 @@ async fn what_changes_nothing_is_no_change() {
         let renewed = RenewDeviceTokenRequest::default();
         let renewed = stage.registry.renew_device_token(&stage.itself(), renewed).await.unwrap();
         assert_eq!(renewed.refresh_token, "", "it has one");
-        let device = Device { device_id: stage.id.to_string(), name: "Monitor".into(), ..Default::default() };
+        let device = Device { device_id: stage.id.to_string(), name: Some("Monitor".into()), ..Default::default() };
         let update_mask = Some(proto::prost_types::FieldMask { paths: vec!["name".into()] });
         let request = UpdateDeviceRequest { device: Some(device), update_mask };
         stage.registry.update_device(&caller(), request).await.unwrap();
@@ -189,7 +189,7 @@ async fn a_person_who_is_set_to_what_is_known_gets_no_new_version() {
     let registry = running(&store);
     let id = Uuid::from_u128(7);
     let user = |name: &str| {
-        let person = Some(Person { name: name.into(), ..Default::default() });
+        let person = Some(Person { name: Some(name.into()), ..Default::default() });
         Some(User { user_id: id.to_string(), person, ..Default::default() })
     };
     registry.create_user(&caller(), CreateUserRequest { user: user("") }).await.unwrap();
