@@ -14,6 +14,7 @@ pub mod judge;
 pub mod ledger;
 pub mod load;
 pub mod memory;
+mod persistent;
 mod repeat;
 pub mod ward;
 

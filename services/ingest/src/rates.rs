@@ -202,7 +202,8 @@ mod tests {
         let rate = |a_second| Allowed { readings: Rate::new(a_second, a_second), bytes: None };
         let meters = Meters::new(Rates { device: rate(100), organisation: rate(150) });
         let of = |n| meters.of(&directory, DeviceId::new(Uuid::from_u128(n)));
-        let limit = |counted: Result<(), Over>| counted.err().map(|over| (over.limit, over.wait.as_millis()));
+        let limit =
+            |counted: Result<(), Over>| counted.err().map(|over| (over.limit, over.wait.as_micros().div_ceil(1_000)));
         let now = Duration::ZERO;
         assert_eq!(limit(of(1).take_at(now, 99, 1_000)), None);
         assert_eq!(limit(of(1).take_at(now, 1, 0)), None);

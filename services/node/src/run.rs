@@ -81,10 +81,25 @@ impl Node {
         services: &'a [Service],
         stop: CancellationToken,
     ) -> BoxFuture<'a, anyhow::Result<Self>> {
-        Box::pin(Self::begin(config, services, stop))
+        Box::pin(async move {
+            let mut tasks = JoinSet::new();
+            match Self::begin(config, services, stop, &mut tasks).await {
+                Ok(node) => Ok(Self { tasks, ..node }),
+                Err(error) => {
+                    // a start that failed holds nothing any more: the engines' folders can be opened again
+                    tasks.shutdown().await;
+                    Err(error)
+                }
+            }
+        })
     }
 
-    async fn begin(config: &Config, services: &[Service], stop: CancellationToken) -> anyhow::Result<Self> {
+    async fn begin(
+        config: &Config,
+        services: &[Service],
+        stop: CancellationToken,
+        tasks: &mut JoinSet<anyhow::Result<()>>,
+    ) -> anyhow::Result<Self> {
         let metrics = telemetry::recorder()?;
         let admission = Admission::new(config, descriptors::connections(config)?);
         let grpc = TcpListener::bind(config.server.grpc_listen).await;
@@ -111,9 +126,8 @@ impl Node {
         let (ready, terms) = (Ready::new(services), Terms::new(config));
         let running = ready.condition("running", &Service::ALL);
         running.fail("starting");
-        let mut tasks = JoinSet::new();
         tasks.spawn(serve_http(internal, terms, metrics, ready.clone(), stop.clone()));
-        let store = watch(config, &directory, (publisher.clone(), notices.clone()), &ready, &mut tasks, &stop).await?;
+        let store = watch(config, &directory, (publisher.clone(), notices.clone()), &ready, tasks, &stop).await?;
         if let (Log::Embedded(log), Some(store)) = (&log, &store.embedded) {
             recovery::compare(log, store, &config.writer.group).await?;
         }
@@ -189,6 +203,7 @@ impl Node {
                 Ok(())
             }
         });
+        let tasks = JoinSet::new();
         Ok(Self { grpc: grpc_addr, api: api_addr, http: http_addr, tasks, stop, drain, publisher, log })
     }
 

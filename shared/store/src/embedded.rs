@@ -25,13 +25,13 @@ mod audit;
 mod identities;
 mod keys;
 mod open;
+mod positions;
 mod registry;
 mod seal;
 mod through;
 
 use crate::{
-    Append, Error, HourData, HourEntry, HourRollups, Order, Place, Positions, Quarantine, Quarantined, Rollups,
-    Timeline,
+    Append, Error, HourData, HourEntry, HourRollups, Order, Place, Quarantine, Quarantined, Rollups, Timeline,
     known::{Hours, Known, merge},
     payload, sheet,
     stretches::{Entry, Written},
@@ -41,7 +41,7 @@ pub use through::Through;
 use async_trait::async_trait;
 use disk::{Chain, Need, Space};
 use fjall::{Database, Keyspace, OwnedWriteBatch, Readable};
-use model::{ClockTolerance, DeviceId, HourRange, Nanos, PatientId, Permit, Row, StreamId};
+use model::{ClockTolerance, HourRange, Nanos, PatientId, Permit, Row};
 use seal::Writing;
 use std::{
     path::Path,
@@ -127,11 +127,6 @@ impl Store {
 }
 
 impl Inner {
-    fn last_seen(&self, device: DeviceId) -> Result<Option<Nanos>, Error> {
-        let stored = self.positions.get(keys::sighting(device)).map_err(failed)?;
-        stored.map(|bytes| keys::parse_sighting(&bytes)).transpose()
-    }
-
     /// Commits the rows that change something, the hours and sequences that the indexes lack, and how far the log was read.
     fn write(
         &self,
@@ -281,67 +276,6 @@ impl Rollups for Store {
         let (patient, tolerance) = (permit.patient(), self.tolerance);
         let hours: Vec<_> = hours.iter().map(|entry| entry.hour).collect();
         self.blocking(move |inner| inner.rollups(patient, &hours, tolerance)).await
-    }
-}
-
-#[async_trait]
-impl Positions for Store {
-    async fn position(&self, device: DeviceId, stream: StreamId) -> Result<Option<u64>, Error> {
-        self.blocking(move |inner| {
-            let stored = inner.positions.get(keys::position(device, stream)).map_err(failed)?;
-            stored.map(|bytes| keys::parse_position(&bytes)).transpose()
-        })
-        .await
-    }
-
-    async fn note(&self, streams: &[(DeviceId, StreamId, u64)]) -> Result<(), Error> {
-        let mut streams = streams.to_vec();
-        // of several sequences of one stream the largest comes last
-        streams.sort_unstable();
-        self.blocking(move |inner| {
-            let mut batch = inner.db.batch();
-            let writing = inner.writing();
-            let mut streams = streams.into_iter().peekable();
-            while let Some((device, stream, sequence)) = streams.next() {
-                if streams.peek().is_some_and(|next| (next.0, next.1) == (device, stream)) {
-                    continue;
-                }
-                let key = keys::position(device, stream);
-                let stored = inner.positions.get(key).map_err(failed)?;
-                if stored.map(|bytes| keys::parse_position(&bytes)).transpose()?.is_none_or(|have| have < sequence) {
-                    batch.insert(&inner.positions, key, sequence.to_be_bytes());
-                }
-            }
-            // not synced: a position that is lost with the power is a hint that lags
-            inner.commit(batch)?;
-            drop(writing);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn last_seen(&self, devices: &[DeviceId]) -> Result<Vec<Option<Nanos>>, Error> {
-        let devices = devices.to_vec();
-        self.blocking(move |inner| devices.iter().map(|device| inner.last_seen(*device)).collect()).await
-    }
-
-    async fn note_seen(&self, devices: &[(DeviceId, Nanos)]) -> Result<(), Error> {
-        let mut devices = devices.to_vec();
-        // of several times of one device the latest comes last
-        devices.sort_unstable();
-        self.blocking(move |inner| {
-            let mut batch = inner.db.batch();
-            let writing = inner.writing();
-            for (device, at) in devices {
-                if inner.last_seen(device)?.is_none_or(|have| have < at) {
-                    batch.insert(&inner.positions, keys::sighting(device), at.0.to_be_bytes());
-                }
-            }
-            inner.commit(batch)?;
-            drop(writing);
-            Ok(())
-        })
-        .await
     }
 }
 

@@ -1,6 +1,6 @@
 //! The devices: each streams batches through the public client, keeps the ledger, and sends a fifth of them again.
 
-use super::{content::Content, ledger::Pen, repeat::Repeater};
+use super::{content::Content, ledger::Pen, persistent::Persistent, repeat::Repeater};
 use crate::Bed;
 use node::client::{Sender, Stream, Tokens};
 use proto::telemetry::v1::ClockQuality;
@@ -77,7 +77,7 @@ impl Device {
 
     /// Sends until the load ends, then one last batch behind everything else, and waits until it is acknowledged.
     pub async fn run(self, load: Load, pen: Pen) -> anyhow::Result<Outcome> {
-        let sender = Sender::open(self.channel.clone(), self.tokens.clone(), self.stream(0)).await?;
+        let mut sender = Persistent::open(self.clone(), load.content).await?;
         let (repeats, queue) = mpsc::channel(REPEATS_WAITING);
         let repeating = tokio::spawn(Repeater::new(self.clone(), load.content, load.seed).run(queue));
         let listening = tokio::spawn(self.clone().listen(sender.acknowledged(), load.clone(), pen.clone(), repeats));
@@ -86,7 +86,7 @@ impl Device {
         while !load.stop.is_cancelled() {
             sequence += 1;
             pen.sent(self.number, sequence)?;
-            sender.send(sequence, load.content.readings(self.number, sequence, false)).await?;
+            sender.send(sequence).await?;
             if burst > 0 {
                 burst -= 1;
             } else if load.rate_hz > 0.0 {
@@ -99,7 +99,7 @@ impl Device {
         let flushed = tokio::time::timeout(QUIET_LIMIT, sender.flush()).await;
         anyhow::ensure!(flushed.is_ok(), "device {}: {} batches never acknowledged", self.number, sender.pending());
         flushed??;
-        let (connections, progress) = (sender.connections(), sender.close(QUIET_LIMIT).await?);
+        let (connections, progress) = sender.close().await?;
         // ends by itself: the sender is gone, and with it what it listens to
         listening.await??;
         let repeated = repeating.await?;

@@ -122,7 +122,8 @@ fn wanted(headers: &HeaderMap) -> Option<Duration> {
         "S" => Duration::from_secs(count),
         "m" => Duration::from_millis(count),
         "u" => Duration::from_micros(count),
-        "n" => Duration::from_nanos(count),
+        // nothing here is measured finer
+        "n" => Duration::from_micros(count.div_ceil(1_000)),
         _ => return None,
     })
 }
