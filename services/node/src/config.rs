@@ -22,7 +22,7 @@ macro_rules! choices {
 
 mod devices;
 pub mod issuer;
-mod memory;
+mod limits;
 mod merge;
 pub use issuer::Issuer;
 
@@ -251,24 +251,7 @@ impl Config {
             mistakes.push("query.cursor_key: 64 hexadecimal digits".into());
         }
         mistakes.extend(self.tls.contradictions());
-        let limits = [
-            ("server.max_streams", self.server.max_streams.into(), 1, 65_536),
-            ("server.max_connections", self.server.max_connections as u64, 1, 1_000_000),
-            ("server.write_timeout_seconds", self.server.write_timeout_seconds, 1, 600),
-            ("tls.handshake_timeout_seconds", self.tls.handshake_timeout_seconds, 1, 300),
-            ("tls.reload_seconds", self.tls.reload_seconds, 1, 3_600),
-            ("ingest.max_in_flight", self.ingest.max_in_flight.into(), 1, 65_536),
-            ("ingest.max_readings", self.ingest.max_readings.into(), 1, 65_536),
-            ("ingest.max_clock_ahead_seconds", self.ingest.max_clock_ahead_seconds, 0, 86_400),
-            ("ingest.max_message_kib", self.ingest.max_message_kib.into(), 1, 1_024),
-            ("ingest.max_streams_per_device", self.ingest.max_streams_per_device.into(), 1, 65_536),
-            ("writer.seal_every_seconds", self.writer.seal_every_seconds, 1, 86_400),
-            ("devices.token_minutes", self.devices.token_minutes.into(), 1, 1_440),
-            ("study.max_days", self.study.max_days.into(), 1, 3_650),
-            ("auth.keys_every_seconds", self.auth.keys_every_seconds, 1, 86_400),
-            ("auth.unknown_key_every_seconds", self.auth.unknown_key_every_seconds, 1, 86_400),
-        ];
-        for (name, value, low, high) in limits.into_iter().chain(memory::limits(&self.memory)) {
+        for (name, value, low, high) in limits::of(self).into_iter().chain(limits::of_memory(&self.memory)) {
             if !(low..=high).contains(&value) {
                 mistakes.push(format!("{name}: {value} is not in {low} to {high}"));
             }
