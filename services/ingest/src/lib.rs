@@ -17,6 +17,7 @@
 mod acknowledge;
 mod courteous;
 mod digest;
+mod ending;
 mod judge;
 mod rates;
 mod refused;

@@ -7,7 +7,9 @@
 use crate::{
     ANSWERS_WAITING, Ingest,
     acknowledge::{Answers, Pending, acknowledge, not_read},
-    assigned, device, digest, judge, log_failed,
+    assigned, device, digest,
+    ending::{expired, idle, superseded, unreadable},
+    judge, log_failed,
     rates::{Meter, Over},
     refused::WAITING_BYTES,
     streams::{Shared, Turn, lock},
@@ -394,23 +396,4 @@ fn message(message: Message<'_>) -> Option<In> {
         Message::Other(request) => request.message,
         Message::Batch { .. } => None,
     }
-}
-
-fn superseded() -> Status {
-    // not to be tried again: of two connections that take a stream from each other neither would ever send
-    let text = "the stream was opened again elsewhere, which has it now; use one connection a stream";
-    problem::status(tonic::Code::FailedPrecondition, "SUPERSEDED", text)
-}
-
-fn expired() -> Status {
-    problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; open the stream again with a new one")
-}
-
-fn idle() -> Status {
-    problem::status(tonic::Code::DeadlineExceeded, "IDLE", "nothing came for too long; open the stream again")
-}
-
-fn unreadable(status: Status, ingest: &Ingest) -> Status {
-    problem::unreadable(status, ingest.limits.max_message_bytes as usize)
-        .unwrap_or_else(|| problem::status(tonic::Code::Cancelled, "CONNECTION_LOST", "the connection was lost"))
 }

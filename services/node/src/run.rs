@@ -168,7 +168,6 @@ impl Node {
             tasks.spawn(watch_audit(auditor, written, stop.clone()));
         }
         let backends = Backends { publisher: publisher.as_ref(), notices, store: &store, gate, auditor };
-        running.hold();
         let routes = rpcs::routes(config, services, backends, &ready, &stop).await?;
         let drain = Duration::from_secs(config.server.drain_seconds);
         // what is shown while the node drains is written down, too
@@ -194,6 +193,7 @@ impl Node {
         if let Some(auditing) = auditing {
             tasks.spawn(async move { auditing.run(served).await.context("audit log") });
         }
+        running.hold();
         tracing::info!(grpc = %grpc_addr, api = api_addr.map(tracing::field::display), http = %http_addr, ?services, "started");
         tasks.spawn({
             let stop = stop.clone();
