@@ -215,7 +215,7 @@ impl Bench {
             if !case.is_named(&said) {
                 report.violations.push(format!("{case}: refused, and not named: {}", node.tail()));
             }
-            if report.refused % plan.repair_every.max(1) == 0 {
+            if report.refused.is_multiple_of(plan.repair_every.max(1)) {
                 self.repair(case, report).await?;
             }
             return Ok(());

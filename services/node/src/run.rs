@@ -282,13 +282,16 @@ async fn watch_audit(auditor: store::Auditor, condition: Condition, stop: Cancel
     Ok(())
 }
 
+/// A way into a log.
+type Publisher = Arc<dyn Publish>;
+
 /// Opens the store, when it is there, and goes on asking the engines whether they are: conditions of readiness.
 ///
 /// Readings are taken while the store is away, and by what was known of the directory: they wait in the log.
 async fn watch(
     config: &Config,
     directory: &Shared,
-    (publisher, notices): (Option<Arc<dyn Publish>>, Option<Arc<dyn Publish>>),
+    (publisher, notices): (Option<Publisher>, Option<Publisher>),
     ready: &Ready,
     tasks: &mut JoinSet<anyhow::Result<()>>,
     stop: &CancellationToken,

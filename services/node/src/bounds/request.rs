@@ -15,6 +15,9 @@ use tonic::Status;
 /// What is held for a request; it comes back when it is dropped.
 pub(crate) type Held = Arc<Mutex<Option<Permit>>>;
 
+/// Room that is waited for.
+type Taking = BoxFuture<'static, Result<Permit, Full>>;
+
 /// A body whose bytes wait until there is room for them.
 pub(crate) struct Counted<B> {
     body: Pin<Box<B>>,
@@ -23,7 +26,7 @@ pub(crate) struct Counted<B> {
     weight: u32,
     wait: Duration,
     held: Held,
-    waiting: Option<(Frame<Bytes>, BoxFuture<'static, Result<Permit, Full>>)>,
+    waiting: Option<(Frame<Bytes>, Taking)>,
 }
 
 impl<B> Counted<B> {

@@ -55,6 +55,9 @@ const TURNED_KIB: u32 = 2 << 10;
 /// Where the document is, open to all.
 pub(crate) const OPENAPI: &str = "/v1/openapi.json";
 
+/// What a path says, by the name of its variable.
+type Variables = Vec<(&'static str, String)>;
+
 /// Answers requests. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Gateway(Arc<Inner>);
@@ -161,7 +164,7 @@ impl Inner {
     }
 
     /// Which route a request is for, and what its path says.
-    fn find(&self, parts: &Parts) -> Result<(usize, Vec<(&'static str, String)>), Problem> {
+    fn find(&self, parts: &Parts) -> Result<(usize, Variables), Problem> {
         let (path, mut allowed) = (parts.uri.path(), Vec::new());
         for (place, (served, _)) in self.routes.iter().enumerate() {
             let Some(variables) = served.path.matched(path) else { continue };

@@ -19,7 +19,7 @@ async fn a_file_makes_an_administrator_where_the_role_had_been_emptied() -> anyh
     for file in fs::read_dir(config.directory_dir())? {
         fs::remove_file(file?.path())?;
     }
-    let store = store::embedded::Store::open(&config.data.dir.join("store"))?;
+    let store = store::embedded::Store::open(config.data.dir.join("store"))?;
     let n_changes = store.changes(1, 1_000).await?.len() as u64;
     let (id, category) = ("administrator".to_owned(), "operator".to_owned());
     let emptied = Role { id, category, permissions: vec![], may_grant: vec![] };
