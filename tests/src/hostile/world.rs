@@ -97,8 +97,14 @@ impl World {
         let issuer = DemoIssuer::open(&config.demo_dir())?;
         let registered = DeviceId::new(Uuid::nil());
         let mut world = Self { dir, binary: binary.to_owned(), issuer, registered };
-        let mut node =
-            world.start("prepared", None, &["writer.seal_every_seconds=1", "writer.seal_quiet_seconds=0"])?;
+        let settings = [
+            "writer.seal_every_seconds=1",
+            "writer.seal_quiet_seconds=0",
+            // a day comes at once
+            "quotas.device_readings_a_second=0",
+            "quotas.device_bytes_a_second=0",
+        ];
+        let mut node = world.start("prepared", None, &settings)?;
         node.child.ready().await?;
         let channel = Endpoint::from_shared(node.child.endpoint())?.connect().await?;
         world.registered = world.register(channel.clone()).await.context("what the registry should know")?;

@@ -19,6 +19,9 @@ const KEPT: Duration = Duration::from_secs(600);
 /// When somebody who was refused comes again.
 const AGAIN: Duration = Duration::from_millis(250);
 
+/// Those that are refused first hear why.
+const TOLD_AT_LEAST: u64 = 32;
+
 const OPENED: &str = "connections opened";
 const TOLD: &str = "refused with a reason (GOAWAY, 503)";
 const SILENT: &str = "refused without a word";
@@ -85,8 +88,8 @@ async fn idle_http1(target: &Target, number: usize) {
 
 pub(super) fn judge(counts: &Counts) -> Vec<String> {
     let (told, silent) = (of(counts, TOLD), of(counts, SILENT));
-    // who is refused while a reset is under way may not hear it; as a rule it is said
-    if silent > told {
+    // who is refused while a reset is under way may not hear it, and who comes again all the time is not told each time
+    if silent > told && told < TOLD_AT_LEAST {
         return vec![format!("{silent} connections refused without a word, {told} with a reason")];
     }
     Vec::new()
