@@ -32,8 +32,10 @@ async fn each_service_says_which_engine_is_away_and_when_it_is_back() -> anyhow:
     let bed = services.ward.beds[0];
     let token = (services.ward.tokens(bed.device))()?;
     let client = IngestServiceClient::new(node::client::channel(services.ingest.endpoint())?);
+    let measured_at = now();
     let send = async |sequence| {
-        let request = with_token(write(&bed, sequence, vec![pulse(60.0, now())]), &token)?;
+        // the same readings each time that it is sent
+        let request = with_token(write(&bed, sequence, vec![pulse(60.0 + sequence as f64, measured_at)]), &token)?;
         anyhow::Ok(client.clone().write_readings(request).await)
     };
     send(1).await??;
