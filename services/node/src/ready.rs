@@ -28,6 +28,8 @@ struct State {
     services: &'static [Service],
     /// Why it does not hold.
     failing: Option<String>,
+    /// Whether it ever did: that it does from the start need not be said.
+    has_held: bool,
 }
 
 impl Ready {
@@ -41,7 +43,7 @@ impl Ready {
     pub fn condition(&self, name: &'static str, services: &'static [Service]) -> Condition {
         self.0.conditions.send_if_modified(|conditions| {
             let is_new = !conditions.contains_key(name);
-            let failing = || State { services, failing: Some("not known yet".to_owned()) };
+            let failing = || State { services, failing: Some("not known yet".to_owned()), has_held: false };
             conditions.entry(name).or_insert_with(failing);
             is_new
         });
@@ -104,11 +106,12 @@ impl Ready {
             let Some(state) = conditions.get_mut(name) else { return false };
             match (&state.failing, &failing) {
                 (None, Some(why)) => tracing::warn!(condition = name, why, "a condition of readiness does not hold"),
-                (Some(_), None) => tracing::info!(condition = name, "a condition of readiness holds"),
+                (Some(_), None) if state.has_held => tracing::info!(condition = name, "a condition of readiness holds"),
                 _ => {}
             }
             let is_new = state.failing != failing;
             state.failing = failing;
+            state.has_held |= state.failing.is_none();
             is_new
         });
         metrics::gauge!("wardline_ready_condition", "condition" => name).set(f64::from(u8::from(holds)));
