@@ -52,6 +52,8 @@ use transcode::Answer;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// KiB of encoded answers that are turned into JSON at once: in between they take up to fifty times as much.
 const TURNED_KIB: u32 = 2 << 10;
+/// An encoded answer that is turned into JSON where it came: a millisecond's work.
+const TURNED_INLINE_BYTES: usize = 64 << 10;
 /// Where the document is, open to all.
 pub(crate) const OPENAPI: &str = "/v1/openapi.json";
 
@@ -64,7 +66,7 @@ pub(crate) struct Gateway(Arc<Inner>);
 
 struct Inner {
     rpcs: Routes,
-    routes: Vec<(Served, PathAndQuery)>,
+    routes: Vec<(Arc<Served>, PathAndQuery)>,
     openapi: Bytes,
     turned: Semaphore,
     bounds: Bounds,
@@ -84,7 +86,7 @@ impl Gateway {
     pub(crate) fn new(rpcs: Routes, bounds: Bounds) -> anyhow::Result<Self> {
         let routes = served()?.into_iter().map(|served| {
             let path = served.rpc().parse()?;
-            anyhow::Ok((served, path))
+            anyhow::Ok((Arc::new(served), path))
         });
         Ok(Self(Arc::new(Inner {
             rpcs,
@@ -184,7 +186,12 @@ impl Inner {
     }
 
     /// The answer as JSON, when there is room for it, and held until it is taken.
-    async fn answered(&self, served: &Served, caller: &InProcess, encoded: Bytes) -> Result<Response<Body>, Problem> {
+    async fn answered(
+        &self,
+        served: &Arc<Served>,
+        caller: &InProcess,
+        encoded: Bytes,
+    ) -> Result<Response<Body>, Problem> {
         let turned = self.turn(served, &encoded).await;
         drop(encoded);
         let Answer { json: text, etag } = turned.ok_or_else(|| {
@@ -202,10 +209,15 @@ impl Inner {
         Ok(response)
     }
 
-    async fn turn(&self, served: &Served, encoded: &[u8]) -> Option<Answer> {
+    /// A large one on a thread of its own: others are not to wait for it.
+    async fn turn(&self, served: &Arc<Served>, encoded: &Bytes) -> Option<Answer> {
         let kib = u32::try_from(encoded.len() >> 10).unwrap_or(u32::MAX).clamp(1, TURNED_KIB);
         let _room = self.turned.acquire_many(kib).await.ok()?;
-        served.answer(encoded)
+        if encoded.len() <= TURNED_INLINE_BYTES {
+            return served.answer(encoded);
+        }
+        let (served, encoded) = (Arc::clone(served), encoded.clone());
+        tokio::task::spawn_blocking(move || served.answer(&encoded)).await.ok()?
     }
 }
 
