@@ -44,9 +44,7 @@ pub fn invalid_fields(reason: &str, fields: &[(String, String)]) -> Status {
 
 /// UNAVAILABLE: try again after `retry_after`.
 pub fn unavailable(reason: &str, message: &str, retry_after: Duration) -> Status {
-    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
-    details.set_retry_info(Some(retry_after));
-    Status::with_error_details(Code::Unavailable, message, details)
+    retried(Code::Unavailable, reason, message, HashMap::new(), retry_after)
 }
 
 /// RESOURCE_EXHAUSTED: over a rate; try again after `retry_after`. `limit` is the setting that says how much `a_second` may be;
@@ -54,10 +52,8 @@ pub fn unavailable(reason: &str, message: &str, retry_after: Duration) -> Status
 pub fn rate_limited(limit: &str, a_second: u64, retry_after: Duration) -> Status {
     let metadata =
         HashMap::from([("limit".to_owned(), limit.to_owned()), ("limit_value".to_owned(), a_second.to_string())]);
-    let mut details = ErrorDetails::with_error_info("RATE_LIMITED", DOMAIN, metadata);
-    details.set_retry_info(Some(retry_after));
     let text = format!("more than {limit} ({a_second}) for too long; try again in {} ms", retry_after.as_millis() + 1);
-    Status::with_error_details(Code::ResourceExhausted, text, details)
+    retried(Code::ResourceExhausted, "RATE_LIMITED", &text, metadata, retry_after)
 }
 
 /// UNAVAILABLE: the disk is full. What is there can be read; what is sent is to be sent again.
@@ -68,9 +64,20 @@ pub fn no_space() -> Status {
 
 /// RESOURCE_EXHAUSTED: a limit of the caller's or of the node is used up; try again after `retry_after`.
 pub fn exhausted(reason: &str, message: &str, retry_after: Duration) -> Status {
-    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    retried(Code::ResourceExhausted, reason, message, HashMap::new(), retry_after)
+}
+
+/// An error that a client is to try again, after so long.
+fn retried(
+    code: Code,
+    reason: &str,
+    message: &str,
+    metadata: HashMap<String, String>,
+    retry_after: Duration,
+) -> Status {
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
     details.set_retry_info(Some(retry_after));
-    Status::with_error_details(Code::ResourceExhausted, message, details)
+    Status::with_error_details(code, message, details)
 }
 
 /// UNAVAILABLE: what cannot be written down in the audit log is neither shown nor done.
