@@ -63,9 +63,9 @@ impl HeldLog {
     }
 
     /// Loses the oldest `n` records.
-    pub fn fail(&self, n: usize) {
+    pub fn fail(&self, n: usize, why: fn() -> Error) {
         for receipt in self.take(n) {
-            let _ = receipt.send(Err(Error::Unavailable("the test says so".into())));
+            let _ = receipt.send(Err(why()));
         }
     }
 

@@ -25,7 +25,7 @@ impl Log {
         match config.log.kind {
             LogKind::Embedded => {
                 let dir = config.data.dir.join("log");
-                let log = embedded::Log::open(&dir, embedded_settings(config));
+                let log = embedded::Log::open(&dir, readings_log(config));
                 Ok(Self::Embedded(log.with_context(|| format!("embedded log in {}", dir.display()))?))
             }
             LogKind::Kafka => Ok(Self::Kafka(Box::new(kafka_settings(config)))),
@@ -47,7 +47,7 @@ impl Log {
         Ok(match self {
             Self::Embedded(_) => {
                 let dir = config.data.dir.join("notices");
-                let log = embedded::Log::open(&dir, notices_embedded(config));
+                let log = embedded::Log::open(&dir, notices_log(config));
                 Arc::new(log.with_context(|| format!("embedded log in {}", dir.display()))?)
             }
             Self::Kafka(settings) => {
@@ -75,7 +75,8 @@ impl Log {
     }
 }
 
-fn embedded_settings(config: &Config) -> embedded::Settings {
+/// How the embedded log of readings is opened.
+pub(crate) fn readings_log(config: &Config) -> embedded::Settings {
     let embedded = &config.log.embedded;
     embedded::Settings {
         partitions: embedded.partitions,
@@ -87,18 +88,9 @@ fn embedded_settings(config: &Config) -> embedded::Settings {
     }
 }
 
-fn notices_embedded(config: &Config) -> embedded::Settings {
+/// How the embedded log of notices is opened.
+pub(crate) fn notices_log(config: &Config) -> embedded::Settings {
     embedded::Settings { partitions: 1, reserve_bytes: config.data.reserve_mib << 20, ..Default::default() }
-}
-
-/// Lowers positions in the embedded logs that are behind their ends, after a repair; says which.
-pub(crate) fn forgive(config: &Config) -> anyhow::Result<Vec<String>> {
-    let mut said = embedded::Log::forgive(&config.data.dir.join("log"), &embedded_settings(config))?;
-    let notices = config.data.dir.join("notices");
-    if notices.exists() {
-        said.extend(embedded::Log::forgive(&notices, &notices_embedded(config))?);
-    }
-    Ok(said)
 }
 
 /// The store, by its ways in and out.

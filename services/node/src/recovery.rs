@@ -11,7 +11,7 @@ use crate::{
 use anyhow::{Context, bail, ensure};
 use bus::embedded::Log;
 use bytes::Bytes;
-use disk::Repair;
+use disk::{Damage, Manifest, Repair};
 use std::{
     collections::BTreeMap,
     fs,
@@ -89,8 +89,27 @@ pub async fn registry_is_whole(store: &Store) -> anyhow::Result<()> {
 struct Place {
     name: &'static str,
     dir: PathBuf,
-    /// The folder that the engine's own lies in, where that is another.
-    outer: Option<PathBuf>,
+    /// Of a log: the folder that the engine's own lies in, and how it is opened.
+    log: Option<(PathBuf, bus::embedded::Settings)>,
+}
+
+impl Place {
+    /// Opens what a repair mended, which may still lack what everything else hangs from; what had to be done for it.
+    ///
+    /// # Errors
+    /// Within: what is wrong with it. Outside: it could not be tried.
+    fn open(&self) -> anyhow::Result<Result<Vec<String>, String>> {
+        Ok(match &self.log {
+            Some((outer, settings)) => match Log::forgive(outer, settings) {
+                Err(bus::Error::Fatal(what)) => Err(what),
+                opened => Ok(opened?),
+            },
+            None => match Store::open(&self.dir) {
+                Err(store::Error::Corrupt(what)) => Err(what),
+                opened => opened.map(|_| Ok(Vec::new()))?,
+            },
+        })
+    }
 }
 
 /// Looks at the embedded engines' folders, and mends them if asked to.
@@ -99,16 +118,17 @@ struct Place {
 /// A node has them open, or something cannot be mended.
 pub async fn repair(config: &Config, options: Options, out: &mut impl Write) -> anyhow::Result<()> {
     let data = &config.data.dir;
-    let log = |name| {
+    let log = |name, settings| {
         let outer = data.join(name);
-        Place { name, dir: outer.join("log"), outer: Some(outer) }
+        Place { name, dir: outer.join("log"), log: Some((outer, settings)) }
     };
     let mut places = Vec::new();
     if config.log.kind == LogKind::Embedded {
-        places.extend([log("log"), log("notices")]);
+        places.push(log("log", engines::readings_log(config)));
+        places.push(log("notices", engines::notices_log(config)));
     }
     if config.store.kind == StoreKind::Embedded {
-        places.push(Place { name: "store", dir: data.join("store"), outer: None });
+        places.push(Place { name: "store", dir: data.join("store"), log: None });
     }
     let (mut lost, mut hopeless) = (Vec::new(), 0);
     for place in &places {
@@ -135,12 +155,11 @@ pub async fn repair(config: &Config, options: Options, out: &mut impl Write) -> 
 
 /// Mends one folder; in the answer nothing is hopeless that was set aside.
 fn mend(place: &Place, options: Options, out: &mut impl Write) -> anyhow::Result<Repair> {
-    let Place { name, dir, outer } = place;
+    let Place { name, dir, log } = place;
     let mut done =
         disk::repair(dir, LINK_KEYSPACE, options.write).with_context(|| format!("{name} is not looked at"))?;
-    let gone = outer.as_deref().filter(|outer| !dir.exists() && matches!(disk::Manifest::read(outer), Ok(Some(_))));
-    if let (Some(_), None) = (gone, &done.hopeless) {
-        done.hopeless = Some(disk::Damage { path: dir.clone(), offset: None, what: "the folder is missing".into() });
+    if let Some((outer, _)) = log {
+        outer_manifest(outer, dir, options, &mut done)?;
     }
     if done.steps.is_empty() && done.hopeless.is_none() {
         writeln!(out, "{name}: whole")?;
@@ -149,6 +168,12 @@ fn mend(place: &Place, options: Options, out: &mut impl Write) -> anyhow::Result
     for (damage, what) in &done.steps {
         writeln!(out, "{name}: {damage}\n    {verb}: {what}")?;
     }
+    if options.write && done.hopeless.is_none() && dir.exists() {
+        match place.open()? {
+            Ok(lines) => lines.iter().try_for_each(|line| writeln!(out, "{name}: {line}"))?,
+            Err(what) => done.hopeless = Some(Damage { path: dir.clone(), offset: None, what }),
+        }
+    }
     let Some(damage) = &done.hopeless else { return Ok(done) };
     writeln!(out, "{name}: {damage}\n    this cannot be mended")?;
     match *name {
@@ -156,10 +181,29 @@ fn mend(place: &Place, options: Options, out: &mut impl Write) -> anyhow::Result
         _ => writeln!(out, "    anew: records that were not written to the store are lost")?,
     }
     if options.write && options.begin_anew {
-        set_aside(dir, outer.as_deref(), out)?;
+        let outer = log.as_ref().map(|(outer, _)| outer.as_path());
+        set_aside(dir, outer, out)?;
         done = Repair { hopeless: None, has_gaps: true, ..done };
     }
     Ok(done)
+}
+
+/// Looks at the file that says that there was a log: nothing else is in it, so that it can be written anew.
+fn outer_manifest(outer: &Path, dir: &Path, options: Options, done: &mut Repair) -> anyhow::Result<()> {
+    let was_made = match Manifest::read(outer) {
+        Err(disk::Error::Damaged(damage)) => {
+            if options.write {
+                Manifest::default().write(outer)?;
+            }
+            done.steps.push((damage, "it is written anew".to_owned()));
+            true
+        }
+        read => read?.is_some(),
+    };
+    if was_made && !dir.exists() && done.hopeless.is_none() {
+        done.hopeless = Some(Damage { path: dir.to_owned(), offset: None, what: "the folder is missing".into() });
+    }
+    Ok(())
 }
 
 fn set_aside(dir: &Path, outer: Option<&Path>, out: &mut impl Write) -> anyhow::Result<()> {
@@ -172,9 +216,6 @@ fn set_aside(dir: &Path, outer: Option<&Path>, out: &mut impl Write) -> anyhow::
 
 /// Makes log and store agree again; `lost`: the store lacks rows.
 async fn together(config: &Config, store: &Store, lost: bool, out: &mut impl Write) -> anyhow::Result<()> {
-    for line in engines::forgive(config)? {
-        writeln!(out, "log: {line}")?;
-    }
     let engines::Log::Embedded(log) = engines::Log::open(config)? else { bail!("the log is not embedded") };
     let group = &config.writer.group;
     let mut standing = log.standing(group);

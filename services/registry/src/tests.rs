@@ -19,12 +19,16 @@ use model::{
 };
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use store::{AuditQuery, Auditor, Error, Found, Revision, Work};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
+use tonic_types::StatusExt;
 use uuid::Uuid;
 
 const NOW: fn() -> Nanos = || Nanos(1_700_000_000 * Nanos::SECOND);
@@ -37,6 +41,8 @@ struct Memory {
     profiles: Mutex<Vec<UserId>>,
     /// And what, by revision.
     kept: Mutex<HashMap<Revision, Bytes>>,
+    /// Whether its disk is full.
+    is_full: AtomicBool,
 }
 
 #[async_trait]
@@ -44,6 +50,9 @@ impl store::Registry for Memory {
     async fn put_change(&self, sequence: u64, change: &[u8]) -> Result<bool, Error> {
         // others come in between, as with a store elsewhere
         tokio::task::yield_now().await;
+        if self.is_full.load(Ordering::SeqCst) {
+            return Err(Error::NoSpace("the test says so".into()));
+        }
         let mut changes = self.changes.lock().unwrap();
         let free = changes.len() as u64 + 1 == sequence;
         if free {
@@ -243,6 +252,20 @@ async fn a_refused_change_leaves_nothing_of_the_person_behind() {
     assert_eq!(*store.profiles.lock().unwrap(), [7, 8].map(|id| UserId::new(Uuid::from_u128(id))));
     update(user(8, 3)).await.unwrap();
     assert_eq!(store.profiles.lock().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_what_was_refused_works_when_there_is_space() {
+    let store = Arc::new(Memory::default());
+    let registry = running(&store);
+    store.is_full.store(true, Ordering::SeqCst);
+    let refused = registry.create_device(&caller(), device("")).await.err().unwrap();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "NO_SPACE");
+    assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
+    store.is_full.store(false, Ordering::SeqCst);
+    registry.create_device(&caller(), device("")).await.unwrap();
+    assert_eq!(registry.directory.get().registry().devices(None).count(), 1);
 }
 
 #[tokio::test]

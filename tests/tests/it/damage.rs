@@ -118,6 +118,45 @@ async fn a_log_that_lost_what_the_store_has_is_refused() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_log_that_lost_what_everything_hangs_from_is_set_aside() -> anyhow::Result<()> {
+    for name in ["log", "notices"] {
+        let (mut sandbox, bed) = with_readings(3).await?;
+        let path = sandbox.dir.path().join(name).join("log/0.jnl");
+        let mut bytes = fs::read(&path)?;
+        // its first batch says how many partitions there are
+        bytes[0] ^= 0x40;
+        fs::write(&path, &bytes)?;
+        let said = refusal(&mut sandbox).await?;
+        assert!(said.contains(&format!("{name}/log/0.jnl at byte 0")), "{said}");
+        assert!(repair(&sandbox, Options { write: true, begin_anew: false }).await.is_err(), "{name} cannot be mended");
+        let said = repair(&sandbox, Options { write: true, begin_anew: true }).await?;
+        assert!(said.contains("this cannot be mended") && said.contains("set aside"), "{said}");
+        sandbox.run().await?;
+        sandbox.readable(&bed, 3).await?;
+        write(&sandbox, &bed, 4..=5).await?;
+        sandbox.readable(&bed, 5).await?;
+        sandbox.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_damaged_manifest_is_written_anew() -> anyhow::Result<()> {
+    let (mut sandbox, bed) = with_readings(3).await?;
+    for name in ["log.manifest", "log/log.manifest", "notices.manifest", "notices/log.manifest", "store.manifest"] {
+        fs::write(sandbox.dir.path().join(name), "wardline")?;
+        let said = refusal(&mut sandbox).await?;
+        assert!(said.contains(name), "{said}");
+        let said = repair(&sandbox, Options { write: true, begin_anew: false }).await?;
+        assert!(said.contains(name), "{said}");
+        sandbox.run().await?;
+        sandbox.readable(&bed, 3).await?;
+        sandbox.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_audit_log_without_what_was_signed_is_refused() -> anyhow::Result<()> {
     let (mut sandbox, bed) = with_readings(1).await?;
     sandbox.run().await?;

@@ -18,6 +18,14 @@ use tonic::Code;
 /// Long enough for an answer that must not come.
 const QUIET: Duration = Duration::from_millis(300);
 
+fn lost() -> bus::Error {
+    bus::Error::Unavailable("the test says so".into())
+}
+
+fn no_space() -> bus::Error {
+    bus::Error::NoSpace("the test says so".into())
+}
+
 struct Stage {
     dir: TempDir,
     log: Arc<HeldLog>,
@@ -97,20 +105,23 @@ async fn a_lost_single_batch_is_not_accepted_and_is_published_when_it_comes_agai
         let request = with_token(message, &stage.token());
         tokio::spawn(async move { anyhow::Ok(client.write_readings(request?).await) })
     };
-    let first = send();
-    stage.log.holds(1).await?;
-    stage.log.fail(1);
-    let problem = Problem::from(first.await??)?;
-    assert_eq!((problem.code, problem.reason.as_str()), (Code::Unavailable, "LOG_UNAVAILABLE"));
-    assert!(problem.retry_after.is_some());
-    let second = send();
-    stage.log.holds(2).await?;
+    let causes = [(lost as fn() -> _, "LOG_UNAVAILABLE"), (no_space, "NO_SPACE")];
+    for (n_sent, (why, reason)) in (1..).zip(causes) {
+        let sent = send();
+        stage.log.holds(n_sent).await?;
+        stage.log.fail(1, why);
+        let problem = Problem::from(sent.await??)?;
+        assert_eq!((problem.code, problem.reason.as_str()), (Code::Unavailable, reason));
+        assert!(problem.retry_after.is_some());
+    }
+    let last = send();
+    stage.log.holds(3).await?;
     stage.log.release(1);
-    let answer = second.await???.into_inner();
+    let answer = last.await???.into_inner();
     assert_eq!((answer.accepted_readings, answer.duplicate_readings), (1, 0));
     let records = stage.log.records();
     let identity = |n: usize| Record::decode(&records[n].payload).map(|record| record.identity);
-    assert_eq!(identity(0)?, identity(1)?, "sent twice it lands on itself");
+    assert_eq!(identity(0)?, identity(2)?, "sent again it lands on itself");
     Ok(())
 }
 
@@ -171,7 +182,7 @@ async fn a_lost_record_ends_the_stream_and_is_never_acknowledged() -> anyhow::Re
     stage.log.release(2);
     line.acked(2).await?;
     // the third is lost, those after it are durable
-    stage.log.fail(1);
+    stage.log.fail(1, lost);
     stage.log.release(2);
     let (acked, _, status) = line.until_end().await?;
     assert_eq!(acked.through, 0, "nothing after the lost batch may be acknowledged");

@@ -56,6 +56,19 @@ async fn ingest_without_its_log_is_not_ready_and_refuses_at_once() -> anyhow::Re
     sandbox.stop().await
 }
 
+#[tokio::test]
+async fn a_node_whose_audit_folder_is_away_is_not_ready_until_it_is_back() -> anyhow::Result<()> {
+    let mut sandbox = Sandbox::start(0).await?;
+    let (checkpoints, away) = (sandbox.config()?.audit_dir().join("checkpoints"), sandbox.dir.path().join("away"));
+    let ready = async || http::get(sandbox.http(), "/ready").await;
+    std::fs::rename(&checkpoints, &away)?;
+    let (_, text) = until("not ready", ready, |(status, _)| *status == 503).await?;
+    assert!(text.contains("not ready\naudit: "), "{text}");
+    std::fs::rename(&away, &checkpoints)?;
+    until("ready again", ready, |(status, _)| *status == 200).await?;
+    sandbox.stop().await
+}
+
 fn config(dir: &std::path::Path, http: std::net::SocketAddr, more: &[&str]) -> anyhow::Result<Config> {
     let mut flags = vec![
         "server.grpc_listen=127.0.0.1:0".to_owned(),
