@@ -14,6 +14,7 @@ const FILES: [&str; 6] = [
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=wardline");
+    println!("cargo::rerun-if-changed=google");
     let mut compiler = protox::Compiler::new(["."])?;
     compiler.include_source_info(true).include_imports(true).open_files(FILES)?;
     // encoded by the compiler: prost's own types have no room for our field options

@@ -10,6 +10,7 @@ pub mod convert;
 pub mod in_place;
 pub mod problem;
 pub mod resource;
+pub mod rpc;
 pub mod update;
 
 /// Devices' way in and readers' way out.
@@ -36,6 +37,22 @@ pub mod registry {
     #[allow(missing_docs, clippy::doc_lazy_continuation)]
     pub mod v1 {
         tonic::include_proto!("wardline.registry.v1");
+    }
+}
+
+/// Options of fields and methods.
+mod options {
+    #[allow(missing_docs, clippy::doc_lazy_continuation)]
+    pub mod v1 {
+        tonic::include_proto!("wardline.options.v1");
+    }
+}
+
+/// Google's option for HTTP.
+mod google {
+    #[allow(missing_docs, clippy::doc_lazy_continuation)]
+    pub mod api {
+        tonic::include_proto!("google.api");
     }
 }
 

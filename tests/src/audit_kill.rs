@@ -15,9 +15,9 @@ use crate::{
 };
 use anyhow::Context;
 use auth::demo_person;
+use guard::clock::now;
 use look::{Look, Looks, Person, look};
 use model::Nanos;
-use node::{cli::Audit, client, clock::now, simulate::DEFAULT_METRICS};
 use proto::{
     convert,
     operations::v1::{AuditRecord, SearchAuditLogRequest, audit_service_client::AuditServiceClient},
@@ -33,6 +33,7 @@ use std::{
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, transport::Channel};
+use wardline::{cli::Audit, simulate::DEFAULT_METRICS};
 
 const N_BEDS: u32 = 4;
 /// From the first answer of a life to its end.
@@ -149,7 +150,7 @@ async fn fill(ward: &Ward, node: &Child, looks: &Looks) -> anyhow::Result<()> {
     for bed in &ward.beds {
         let at = now().plus(-Nanos::SECOND);
         let readings = DEFAULT_METRICS.iter().map(|metric| reading(metric, "", 40.0, at)).collect();
-        let request = with_token(write(bed, 1, readings), &(ward.tokens(bed.device))()?)?;
+        let request = with_token(write(bed, 1, readings), &ward.token(bed.device)?)?;
         let answer = IngestServiceClient::new(channel.clone()).write_readings(request).await?.into_inner();
         anyhow::ensure!(answer.refused.is_empty(), "a reading is refused: {}", answer.refused[0].reason);
         // these looks are in the log as all others
@@ -281,7 +282,7 @@ impl Report {
     async fn verify(&mut self, ward: &Ward, node: &Child) -> anyhow::Result<()> {
         let what = Audit::Verify { checkpoints: None, public_keys: vec![] };
         let (auditor, mut out) = (ward.person("auditor")?, Vec::new());
-        match node::audit::run(&what, &node.endpoint(), &auditor, &ward.audit_dir, &mut out).await {
+        match wardline::audit::run(&what, &node.endpoint(), &auditor, &ward.audit_dir, &mut out).await {
             Ok(()) => self.verified += 1,
             Err(error) => {
                 self.violates(format!("audit verify: {error:#}\n{}", String::from_utf8_lossy(&out)));

@@ -127,7 +127,7 @@ async fn fill(ward: &Ward) -> anyhow::Result<Ledger> {
     node.ready().await?;
     let mut ledger = Ledger::new();
     let channel = Endpoint::from_shared(node.endpoint())?.connect().await?;
-    let start = node::clock::now().0 - 3 * 3_600 * Nanos::SECOND;
+    let start = guard::clock::now().0 - 3 * 3_600 * Nanos::SECOND;
     for sequence in 1..=N_BATCHES {
         for bed in &ward.beds {
             let reading = |n: u64| {
@@ -136,7 +136,7 @@ async fn fill(ward: &Ward) -> anyhow::Result<Ledger> {
             };
             let readings: Vec<_> = (0..N_READINGS).map(reading).collect();
             let sent = readings.iter().map(|(at, value)| builders::pulse(*value, *at)).collect();
-            let token = (ward.tokens(bed.device))()?;
+            let token = ward.token(bed.device)?;
             let request = with_token(builders::write(bed, sequence, sent), &token)?;
             IngestServiceClient::new(channel.clone()).write_readings(request).await?;
             let patient = bed.patient.uuid().to_string();

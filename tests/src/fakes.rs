@@ -126,7 +126,7 @@ pub fn ingest(
     drain: CancellationToken,
 ) -> anyhow::Result<Ingest> {
     let directory = auth::Shared::open(directory)?;
-    Ok(Ingest::new(log, directory, Arc::new(NoPositions), limits, node::clock::now, drain))
+    Ok(Ingest::new(log, directory, Arc::new(NoPositions), limits, guard::clock::now, drain))
 }
 
 /// The ingest service on a port of its own, in front of a log of the test's choice. The token is the device's id.

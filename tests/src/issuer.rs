@@ -152,7 +152,7 @@ impl TestIssuer {
     /// A token whose head and claims are changed before it is signed.
     pub fn token_with(&self, change: impl FnOnce(&mut Value, &mut Value)) -> String {
         let inner = self.inner();
-        let now = node::clock::now().0 / model::Nanos::SECOND;
+        let now = guard::clock::now().0 / model::Nanos::SECOND;
         let (kid, pair) = &inner.keys[inner.keys.len() - 1];
         let mut head = json!({"alg": "EdDSA", "typ": "at+jwt", "kid": kid});
         let mut claims = json!({"iss": inner.name, "aud": AUDIENCE, "iat": now, "nbf": now, "exp": now + 300});

@@ -23,7 +23,6 @@ use line::Line;
 use model::{DeviceId, PatientId, StreamId};
 use node::{
     config::{Config, Sources},
-    demo,
     run::{Node, Service},
 };
 use proto::telemetry::v1::{
@@ -39,6 +38,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use uuid::Uuid;
+use wardline::demo;
 
 /// The ward in which the demo's people work.
 const WARD: &str = "icu";
@@ -235,7 +235,7 @@ impl Sandbox {
         let suite = std::env::current_exe()?;
         let profile = suite.parent().and_then(|deps| deps.parent()).context("an odd place for a test")?;
         let binary = profile.join("wardline");
-        anyhow::ensure!(binary.exists(), "build it first: cargo build --bin wardline");
+        anyhow::ensure!(binary.exists(), "build it first: cargo test --workspace --no-run");
         Ok(binary)
     }
 }

@@ -26,7 +26,6 @@ use faults::{Faults, Tally};
 use judge::{Judge, Seen, Verdict, changed};
 use ledger::{Account, Ledger, Pen};
 use load::{Device, Load, Outcome, QUIET_LIMIT};
-use node::client;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -124,7 +123,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     let ward = Ward::new(plan.kind, plan.devices).await?;
     let mut node = ward.start("node", &[], GROUPS[0])?;
     node.ready().await?;
-    let content = Content::new(node::clock::now(), plan.batch);
+    let content = Content::new(guard::clock::now(), plan.batch);
     let devices = devices(&ward, &node.endpoint())?;
     let (ledger, pen) = Ledger::open(&ward.dir.path().join("ledger"))?;
     let load = Load {

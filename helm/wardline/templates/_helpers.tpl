@@ -12,12 +12,12 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* The services there are, and whether each serves gRPC. A new one is a line here and a key in values.yaml. */ -}}
+{{- /* The services there are. A new one is a line here and a key in values.yaml. */ -}}
 {{- define "wardline.services" -}}
-ingest: true
-query: true
-registry: true
-writer: false
+- ingest
+- query
+- registry
+- writer
 {{- end -}}
 
 {{- /* Argument of what follows: dict "root" $ "component" name. */ -}}

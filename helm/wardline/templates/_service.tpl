@@ -1,4 +1,4 @@
-{{- /* All objects of one service. Argument: dict "root" $ "component" name "grpc" true or false. */ -}}
+{{- /* All objects of one service. Argument: dict "root" $ "component" name. */ -}}
 {{- define "wardline.service" -}}
 {{- $values := index .root.Values.services .component -}}
 {{- $fullname := include "wardline.fullname" .root -}}
@@ -39,10 +39,8 @@ spec:
         - name: {{ .component }}
           {{- include "wardline.container" (dict "root" .root "component" .component "args" (list "run" "--service" .component) "resources" $values.resources) | nindent 10 }}
           ports:
-            {{- if .grpc }}
             - {name: grpc, containerPort: 50051}
             - {name: api, containerPort: 8080}
-            {{- end }}
             - {name: http, containerPort: 9464}
           startupProbe: # of the process only: Kafka and the store may come later, readiness tells
             httpGet: {path: /live, port: http}
@@ -77,12 +75,8 @@ spec:
   selector:
     {{- include "wardline.selector" . | nindent 4 }}
   ports:
-    {{- if .grpc }}
     {{- include "wardline.grpcPort" .root | nindent 4 }}
     - {name: api, port: 8080, targetPort: api, appProtocol: http}
-    {{- else }}
-    - {name: http, port: 9464, targetPort: http}
-    {{- end }}
 {{- if $values.headless }}
 ---
 apiVersion: v1
@@ -127,7 +121,6 @@ spec:
       {{- include "wardline.selector" $ | nindent 6 }}
   policyTypes: [Ingress]
   ingress:
-    {{- if $.grpc }}
     - ports: [{port: grpc}]
       {{- with .grpcFrom }}
       from:
@@ -138,7 +131,6 @@ spec:
       from:
         {{- toYaml . | nindent 8 }}
       {{- end }}
-    {{- end }}
     - ports: [{port: http}]
       {{- with .metricsFrom }}
       from:

@@ -1,13 +1,13 @@
 //! The second half of a stream: waits until batches are durable, in order, and says so.
 
 use crate::{
-    log_failed,
     refused::Refused,
     stream::{Answer, answer},
     streams::{Shared, lock},
     unary::Counts,
 };
 use futures::FutureExt;
+use guard::errors;
 use proto::{
     problem,
     telemetry::v1::{Ack, Refusal, stream_readings_response::Message as Out},
@@ -113,7 +113,7 @@ pub(crate) async fn acknowledge(
     let latency = metrics::histogram!("wardline_ingest_ack_seconds");
     let mut next = queue.recv().await;
     while let Some(mut pending) = next.take() {
-        pending.durable().await.map_err(|error| log_failed(&error))?;
+        pending.durable().await.map_err(|error| errors::log(&error))?;
         let mut ack = Ack { through: lock(&state).durable_through(), ..Default::default() };
         let mut room: Option<OwnedSemaphorePermit> = None;
         loop {
@@ -139,7 +139,7 @@ pub(crate) async fn acknowledge(
                     Some(Ok(())) => pending = follower,
                     Some(Err(error)) => {
                         answers.send(ack, room).await?;
-                        return Err(log_failed(&error));
+                        return Err(errors::log(&error));
                     }
                     None => {
                         next = Some(follower);

@@ -31,11 +31,11 @@ pub use rates::{Allowed, Rates};
 pub use refused::{NAMED_MAX, WAITING_BYTES};
 
 use async_trait::async_trait;
-use auth::NoDevice;
 use bus::Publish;
+use guard::device;
 use model::{
-    Clock, ClockTolerance, DeviceId, Identity, Nanos, PatientId, Record, StreamId,
-    access::{Denied, Principal, WritePermit, decide_write},
+    BatchId, Clock, ClockTolerance, DeviceId, Nanos, PatientId, Record, StreamId,
+    access::{Principal, WritePermit},
 };
 use proto::{
     in_place::{Received, ingest_service_server},
@@ -153,7 +153,7 @@ impl Ingest {
     /// Publishes a judged batch; one receipt for each patient it has readings of.
     async fn publish(
         &self,
-        identity: Identity,
+        identity: BatchId,
         judged: judge::Judged,
         clock: model::ClockQuality,
         acked_through: u64,
@@ -187,59 +187,17 @@ impl ingest_service_server::IngestService for Ingest {
     }
 }
 
-/// Whether a principal may send readings as a device that is named before its message is read: what [`Ingest`] would say
-/// of its message.
-pub fn admitted(principal: &Principal, device_id: &str, directory: &auth::Directory, now: Nanos) -> Result<(), Status> {
-    let permit = writer(principal, device_id, now)?;
-    registered(directory, permit.device(), permit.issued_at()).map(drop)
-}
-
 /// The device that sends: the request's principal must be it.
 fn device(ingest: &Ingest, extensions: &tonic::Extensions, device_id: &str) -> Result<WritePermit, Status> {
     let principal = extensions
         .get::<Principal>()
         .ok_or_else(|| problem::unauthenticated("NO_TOKEN", "send a device token as `authorization: Bearer ...`"))?;
-    writer(principal, device_id, (ingest.clock)())
-}
-
-fn writer(principal: &Principal, device_id: &str, now: Nanos) -> Result<WritePermit, Status> {
-    let device: DeviceId =
-        device_id.parse().map_err(|_| problem::invalid("INVALID_ID", "device_id", "must be the device's UUID"))?;
-    decide_write(principal, device, now).map_err(|denied| match denied {
-        Denied::NotItself => problem::status(
-            tonic::Code::PermissionDenied,
-            "WRONG_DEVICE",
-            "device_id: a device may write only as itself; use the id that the token was issued for",
-        ),
-        denied => problem::denied(denied),
-    })
+    device::permit(principal, device_id, (ingest.clock)())
 }
 
 /// Whose readings the device's are, from when to when.
 fn assigned(directory: &auth::Directory, device: DeviceId, issued_at: Nanos) -> Result<judge::Assigned, Status> {
-    registered(directory, device, issued_at).map(|held| judge::Assigned::new(held.to_vec()))
-}
-
-fn registered(directory: &auth::Directory, device: DeviceId, issued_at: Nanos) -> Result<&[auth::Assignment], Status> {
-    directory.assignments(device, issued_at).map_err(|no_device| {
-        let (reason, text) = match no_device {
-            NoDevice::Unknown => ("UNKNOWN_DEVICE", "the device is not registered; register and assign it first"),
-            NoDevice::Revoked => ("DEVICE_REVOKED", "the device's credentials were revoked; claim it with a new code"),
-        };
-        problem::status(tonic::Code::PermissionDenied, reason, format!("device_id: {text}"))
-    })
-}
-
-/// A log that fails is not the device's fault: everything not acknowledged is to be sent again.
-fn log_failed(error: &bus::Error) -> Status {
-    if let bus::Error::NoSpace(_) = error {
-        return problem::no_space();
-    }
-    problem::unavailable(
-        "LOG_UNAVAILABLE",
-        &format!("not acknowledged readings must be sent again: {error}"),
-        Duration::from_millis(500),
-    )
+    device::assignments(directory, device, issued_at).map(|held| judge::Assigned::new(held.to_vec()))
 }
 
 /// A patient's part of a batch, by hour.

@@ -9,14 +9,15 @@ use crate::{
     acknowledge::{Answers, Pending, acknowledge, not_read},
     assigned, device, digest,
     ending::{expired, idle, superseded, unreadable},
-    judge, log_failed,
+    judge,
     rates::{Meter, Over},
     refused::WAITING_BYTES,
     streams::{Shared, Turn, lock},
     unary::{clock_quality, in_range, number, stream_id},
 };
 use futures::future::OptionFuture;
-use model::{ClockQuality, DeviceId, Identity, Nanos, StreamId};
+use guard::errors;
+use model::{BatchId, ClockQuality, DeviceId, Nanos, StreamId};
 use proto::{
     convert,
     in_place::{Message, ReadingView, Received},
@@ -110,7 +111,7 @@ enum Step {
     /// Nothing is to be published.
     Done(Pending),
     /// This is.
-    Publish(Pending, Identity, judge::Judged),
+    Publish(Pending, BatchId, judge::Judged),
 }
 
 impl Reader {
@@ -287,7 +288,7 @@ impl Reader {
                 self.throttle().await;
                 let acked_through = lock(&self.state).proven();
                 let published = self.ingest.publish(identity, judged, self.clock, acked_through).await;
-                pending.receipts = published.map_err(|error| log_failed(&error))?;
+                pending.receipts = published.map_err(|error| errors::log(&error))?;
                 Ok(pending)
             }
         }
@@ -344,7 +345,7 @@ impl Reader {
             pending.duplicate = pending.accepted;
             return Ok(Step::Done(pending));
         }
-        let identity = Identity { device: self.device, stream: self.stream, sequence, digest };
+        let identity = BatchId { device: self.device, stream: self.stream, sequence, digest };
         Ok(Step::Publish(pending, identity, judged))
     }
 

@@ -1,12 +1,13 @@
 //! `WriteReadings`: one batch, one answer.
 
 use crate::{
-    Ingest, assigned, device, digest, log_failed,
+    Ingest, assigned, device, digest,
     rates::Over,
     refused::Refused,
     streams::{Shared, Turn, lock},
 };
-use model::{ClockQuality, Identity, StreamId};
+use guard::errors;
+use model::{BatchId, ClockQuality, StreamId};
 use proto::{
     in_place::ReadingView,
     problem,
@@ -30,7 +31,7 @@ pub(crate) async fn write(
     meter.take(request.readings.len(), proto::n_bytes(&request)).map_err(Over::status)?;
     let readings: Vec<_> = request.readings.iter().map(ReadingView::from).collect();
     let identity =
-        Identity { device: permit.device(), stream, sequence: request.sequence, digest: digest::digest(&readings) };
+        BatchId { device: permit.device(), stream, sequence: request.sequence, digest: digest::digest(&readings) };
     let state = ingest.streams.get(identity.device, stream);
     let turn = recall(ingest, &state, &identity).await;
     let judged = ingest.judge.judge(&readings, &mut assigned, (ingest.clock)());
@@ -53,7 +54,7 @@ pub(crate) async fn write(
                 Ok::<(), bus::Error>(())
             });
             let outcome = published.await.map_err(|_| problem::status(tonic::Code::Aborted, "ABORTED", "try again"))?;
-            outcome.map_err(|error| log_failed(&error))?;
+            outcome.map_err(|error| errors::log(&error))?;
             0
         }
         _ => {
@@ -71,8 +72,8 @@ pub(crate) async fn write(
 }
 
 /// What a single batch is, by memory and by what is stored.
-async fn recall(ingest: &Ingest, state: &Shared, identity: &Identity) -> Turn {
-    let Identity { device, stream, sequence, digest } = *identity;
+async fn recall(ingest: &Ingest, state: &Shared, identity: &BatchId) -> Turn {
+    let BatchId { device, stream, sequence, digest } = *identity;
     if lock(state).is_unseen() {
         let stored = ingest.positions.stored(device, stream).await;
         lock(state).look(stored);

@@ -1,4 +1,4 @@
-//! The door of a port: lets in as many as there is room for, encrypted when there is a certificate.
+//! The listener of a port: lets in as many as there is room for, encrypted when there is a certificate.
 //!
 //! What it promises: no connection waits for another's handshake; who has not done its part in time is closed, also who does
 //! not take what it is sent; who is over a limit is told so and closed, and costs little; all ports that share an
@@ -9,18 +9,17 @@ mod connection;
 mod farewell;
 pub(crate) mod head;
 mod lines;
-pub(crate) mod room;
 pub(crate) mod serving;
 
-pub use connection::{Caller, Connection};
+pub use connection::Connection;
 pub(crate) use farewell::AT_ONCE as FAREWELLS_AT_ONCE;
 
 use crate::{config::Config, tls::Tls};
 use connection::{Ending, Watch};
 use farewell::Farewells;
 use futures::future::OptionFuture;
+use guard::connection_limit::{self, ConnectionLimit, Slot};
 use metrics::{counter, gauge};
-use room::{Place, Room};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -32,7 +31,7 @@ use tokio_rustls::TlsAcceptor;
 /// How long nothing is accepted after the system had no file or memory for a connection.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What is spoken behind a door.
+/// What is spoken behind a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speaks {
     /// HTTP/2 alone: gRPC.
@@ -42,7 +41,7 @@ pub(crate) enum Speaks {
 }
 
 impl Speaks {
-    /// The first bytes that a client must have sent in time: until they are there, nothing behind the door looks at the clock.
+    /// The first bytes that a client must have sent in time: until they are there, nothing behind the listener looks at the clock.
     fn first_bytes(self) -> usize {
         match self {
             // the preface (RFC 9113, 3.4)
@@ -55,7 +54,7 @@ impl Speaks {
 /// Who is let in, and how patiently it is waited. Cheap to clone: ports with clones of one count together.
 #[derive(Clone)]
 pub(crate) struct Admission {
-    room: Arc<Room>,
+    room: Arc<ConnectionLimit>,
     farewells: Farewells,
     /// For each part of the beginning: the handshake, the first bytes.
     patience: Duration,
@@ -68,7 +67,7 @@ impl Admission {
     pub(crate) fn new(config: &Config, max_connections: usize) -> Self {
         let open = gauge!("wardline_connections_open");
         Self {
-            room: Room::new(max_connections, config.server.max_connections_per_address, open),
+            room: ConnectionLimit::new(max_connections, config.server.max_connections_per_address, open),
             farewells: Farewells::default(),
             patience: Duration::from_secs(config.tls.handshake_timeout_seconds),
             write_patience: Duration::from_secs(config.server.write_timeout_seconds),
@@ -77,12 +76,12 @@ impl Admission {
 
     /// The same patience, but so much room, and for itself.
     pub(crate) fn apart(&self, max_connections: usize) -> Self {
-        Self { room: Room::new(max_connections, 0, metrics::Gauge::noop()), ..self.clone() }
+        Self { room: ConnectionLimit::new(max_connections, 0, metrics::Gauge::noop()), ..self.clone() }
     }
 }
 
 /// Where connections come in.
-pub(crate) struct Door {
+pub(crate) struct Listener {
     listener: TcpListener,
     admission: Admission,
     tls: Option<Arc<Tls>>,
@@ -91,8 +90,8 @@ pub(crate) struct Door {
     closed_until: Option<Instant>,
 }
 
-impl Door {
-    /// A door to `listener`.
+impl Listener {
+    /// A listener to `listener`.
     pub(crate) fn new(listener: TcpListener, tls: Option<Arc<Tls>>, speaks: Speaks, admission: &Admission) -> Self {
         let admission = admission.clone();
         Self { listener, admission, tls, speaks, handshakes: JoinSet::new(), closed_until: None }
@@ -103,7 +102,7 @@ impl Door {
         self.speaks
     }
 
-    /// The next connection that is ready to be served. Dropping the door closes the port and ends handshakes under way.
+    /// The next connection that is ready to be served. Dropping the listener closes the port and ends handshakes under way.
     pub(crate) async fn next(&mut self) -> Connection {
         loop {
             let reopened = OptionFuture::from(self.closed_until.map(sleep_until));
@@ -139,8 +138,8 @@ impl Door {
                 let tls = self.tls.as_ref().map(|tls| tls.offer().config(self.speaks));
                 self.admission.farewells.say(socket, tls, self.speaks, full);
                 return refuse(match full {
-                    room::Full::All(_) => "limit",
-                    room::Full::Address(_) => "address_limit",
+                    connection_limit::Full::All(_) => "limit",
+                    connection_limit::Full::Address(_) => "address_limit",
                 });
             }
         };
@@ -160,7 +159,7 @@ impl Door {
 }
 
 /// One handshake.
-async fn shake(tls: Arc<Tls>, socket: TcpStream, place: Place, watch: Watch) -> Option<Connection> {
+async fn shake(tls: Arc<Tls>, socket: TcpStream, place: Slot, watch: Watch) -> Option<Connection> {
     let offer = tls.offer();
     let accepting = TlsAcceptor::from(offer.config(watch.speaks)).accept(socket);
     let stream = match timeout(watch.admission.patience, accepting).await {

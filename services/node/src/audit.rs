@@ -1,13 +1,9 @@
 //! The audit log of a node: its key, its checkpoints, and the work behind it.
 
-mod client;
-
-pub(crate) use client::public_key;
-pub use client::run;
-
-use crate::{clock, config::Config, engines::Store};
+use crate::{config::Config, engines::Store};
 use anyhow::{Context, bail, ensure};
 use auth::{AuditKey, audit_key};
+use guard::clock;
 use model::{WriterId, audit::Checkpoint};
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use store::{Auditor, Checkpoints, Error, FolderCheckpoints, Sign, Work};

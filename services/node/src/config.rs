@@ -1,7 +1,7 @@
 //! Configuration: defaults (the manual) < file < environment < flags. Unknown keys are refused, and every mistake is
 //! reported at once.
 
-use crate::{client::Remote, gateway::Listen, replay::Target};
+use crate::json::Listen;
 use anyhow::{Context, bail};
 use merge::{merge, put, set};
 use serde::Deserialize;
@@ -24,6 +24,7 @@ mod devices;
 pub mod issuer;
 mod limits;
 mod merge;
+mod rpcs;
 pub use issuer::Issuer;
 
 /// The defaults file, compiled in.
@@ -50,7 +51,7 @@ pub struct Sources {
 #[expect(missing_docs, reason = "node.default.toml is the manual")]
 pub struct Config {
     pub server: Server,
-    pub memory: Memory,
+    pub memory: guard::bounds::Settings,
     pub quotas: Quotas,
     pub tls: Tls,
     pub data: Data,
@@ -87,10 +88,6 @@ sections! {
         claims_a_second: u64, probes_a_second: u64, reads_a_second: u64, writes_a_second: u64, device_calls_a_second: u64,
         batches_a_second: u64, device_readings_a_second: u64, device_bytes_a_second: u64,
         organisation_readings_a_second: u64, organisation_bytes_a_second: u64,
-    }
-    Memory {
-        requests_mib: u32, requests_mib_per_address: u32, requests_mib_per_caller: u32, calls_mib: u32, calls_mib_per_caller: u32,
-        answers_mib: u32, answers_mib_per_caller: u32, wait_seconds: u64, stall_seconds: u64,
     }
     Tls {
         cert_file: PathBuf, key_file: PathBuf, api: bool, client_ca_file: PathBuf, client_auth: ClientAuth,
@@ -214,11 +211,6 @@ impl Config {
         }
         // of several nodes each would make its own
         (self.store.kind == StoreKind::Embedded).then(|| self.data.dir.join("study.key"))
-    }
-
-    /// Where the commands that are clients send to, and keep their notes.
-    pub fn target(&self, endpoint: Remote) -> Target {
-        Target { endpoint, demo_dir: self.demo_dir(), data_dir: self.data.dir.clone() }
     }
 
     /// Where the demo's authority for certificates is.

@@ -5,7 +5,7 @@
 
 use crate::{
     accept::{
-        Door,
+        Listener,
         head::Fault,
         serving::{self, Answers, Terms},
     },
@@ -31,14 +31,20 @@ pub(crate) const MAX_CONNECTIONS: usize = 64;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves until `stop`.
-pub(crate) async fn serve(door: Door, terms: Terms, metrics: PrometheusHandle, ready: Ready, stop: CancellationToken) {
+pub(crate) async fn serve(
+    listener: Listener,
+    terms: Terms,
+    metrics: PrometheusHandle,
+    ready: Ready,
+    stop: CancellationToken,
+) {
     let routes = Router::new()
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(is_ready))
         .route("/metrics", get(move || async move { metrics.render() }))
         .with_state(ready);
     let terms = Terms { head: TIMEOUT, ..terms };
-    serving::serve(door, terms, Internal(routes), stop).await;
+    serving::serve(listener, terms, Internal(routes), stop).await;
 }
 
 /// What the port serves.
@@ -83,9 +89,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let admission = Admission::new(&config, 1).apart(2);
-        let door = Door::new(listener, None, Speaks::Http, &admission);
+        let listener = Listener::new(listener, None, Speaks::Http, &admission);
         let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
-        tokio::spawn(serve(door, Terms::new(&config), metrics, Ready::new(&[]), stop.clone()));
+        tokio::spawn(serve(listener, Terms::new(&config), metrics, Ready::new(&[]), stop.clone()));
         (address, stop)
     }
 

@@ -1,35 +1,16 @@
-//! The composition root: configuration, sockets, signals, and the tools for operators and integrators.
+//! What a process runs: configuration, listeners, TLS, and the wiring of each service.
 
 mod accept;
-pub mod access;
 pub mod audit;
-pub mod bench;
-mod bounds;
-mod certificate;
-pub mod cli;
-pub mod client;
-pub mod clock;
-pub mod commands;
 pub mod config;
-pub mod demo;
 mod descriptors;
 pub mod engines;
-pub mod gate;
-pub mod gateway;
 pub mod http;
-mod methods;
-mod operator;
-pub mod people;
+mod json;
 mod probes;
-pub mod quarantine;
-mod quotas;
 pub mod ready;
 pub mod recovery;
-pub mod replay;
-mod rpcs;
 pub mod run;
-pub mod simulate;
+mod services;
 pub mod telemetry;
-pub mod timeline;
 mod tls;
-pub mod ward;

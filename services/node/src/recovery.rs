@@ -28,14 +28,12 @@ const LINK_KEYSPACE: &str = "meta";
 const TOPIC: &str = bus::READINGS;
 
 /// What `wardline repair` is asked to do.
-#[derive(Debug, Clone, Copy, Default, clap::Args)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
     /// Do it. Without this, the first fault of each folder is named, and what would be done about it.
-    #[arg(long)]
     pub write: bool,
     /// Set aside what cannot be mended, and begin anew: a store gets its readings from the log again, as far as that goes back,
     /// and loses its audit log and its registry.
-    #[arg(long)]
     pub begin_anew: bool,
 }
 
@@ -86,14 +84,14 @@ pub async fn registry_is_whole(store: &Store) -> anyhow::Result<()> {
 }
 
 /// A folder of an embedded engine.
-struct Place {
+struct EngineFolder {
     name: &'static str,
     dir: PathBuf,
     /// Of a log: the folder that the engine's own lies in, and how it is opened.
     log: Option<(PathBuf, bus::embedded::Settings)>,
 }
 
-impl Place {
+impl EngineFolder {
     /// Opens what a repair mended, which may still lack what everything else hangs from; what had to be done for it.
     ///
     /// # Errors
@@ -120,7 +118,7 @@ pub async fn repair(config: &Config, options: Options, out: &mut impl Write) -> 
     let data = &config.data.dir;
     let log = |name, settings| {
         let outer = data.join(name);
-        Place { name, dir: outer.join("log"), log: Some((outer, settings)) }
+        EngineFolder { name, dir: outer.join("log"), log: Some((outer, settings)) }
     };
     let mut places = Vec::new();
     if config.log.kind == LogKind::Embedded {
@@ -128,7 +126,7 @@ pub async fn repair(config: &Config, options: Options, out: &mut impl Write) -> 
         places.push(log("notices", engines::notices_log(config)));
     }
     if config.store.kind == StoreKind::Embedded {
-        places.push(Place { name: "store", dir: data.join("store"), log: None });
+        places.push(EngineFolder { name: "store", dir: data.join("store"), log: None });
     }
     let (mut lost, mut hopeless) = (Vec::new(), 0);
     for place in &places {
@@ -154,8 +152,8 @@ pub async fn repair(config: &Config, options: Options, out: &mut impl Write) -> 
 }
 
 /// Mends one folder; in the answer nothing is hopeless that was set aside.
-fn mend(place: &Place, options: Options, out: &mut impl Write) -> anyhow::Result<Repair> {
-    let Place { name, dir, log } = place;
+fn mend(place: &EngineFolder, options: Options, out: &mut impl Write) -> anyhow::Result<Repair> {
+    let EngineFolder { name, dir, log } = place;
     let mut done =
         disk::repair(dir, LINK_KEYSPACE, options.write).with_context(|| format!("{name} is not looked at"))?;
     if let Some((outer, _)) = log {

@@ -2,22 +2,18 @@
 
 use crate::{
     accept::{
-        Admission, Door, Speaks,
+        Admission, Listener, Speaks,
         head::Fault,
         serving::{self, Answers, Terms},
     },
     audit,
-    bounds::Bounds,
-    clock,
     config::Config,
     descriptors,
     engines::{Log, Store},
-    gate::Gate,
-    gateway::{self, Gateway},
-    http, probes,
+    http, json, probes,
     ready::{Condition, Ready, Steady},
     recovery,
-    rpcs::{self, Backends},
+    services::{Backends, Tasks, Wiring},
     telemetry,
     tls::Tls,
 };
@@ -25,13 +21,14 @@ use anyhow::{Context, anyhow};
 use auth::{DemoIssuer, Shared, Verifier};
 use bus::Publish;
 use futures::future::BoxFuture;
+use gateway::Gateway;
+use guard::{auth_layer::AuthLayer, bounds::Bounds};
 use hyper::{Request, Response, body::Incoming};
 use proto::problem;
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, body::Body, codegen::Service as _, service::Routes};
-use writer::{HourSealer, Writer};
 
 /// How often histograms are folded: until then each sample is kept, however seldom somebody asks for `/metrics`.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -64,7 +61,7 @@ pub struct Node {
     pub api: Option<SocketAddr>,
     /// Where `/metrics`, `/live` and `/ready` are served.
     pub http: SocketAddr,
-    tasks: JoinSet<anyhow::Result<()>>,
+    tasks: Tasks,
     stop: CancellationToken,
     drain: Duration,
     publisher: Option<Arc<dyn Publish>>,
@@ -98,113 +95,53 @@ impl Node {
         config: &Config,
         services: &[Service],
         stop: CancellationToken,
-        tasks: &mut JoinSet<anyhow::Result<()>>,
+        tasks: &mut Tasks,
     ) -> anyhow::Result<Self> {
         let metrics = telemetry::recorder()?;
-        let admission = Admission::new(config, descriptors::connections(config)?);
-        let grpc = TcpListener::bind(config.server.grpc_listen).await;
-        let grpc = grpc.with_context(|| format!("server.grpc_listen {}", config.server.grpc_listen))?;
-        let internal = TcpListener::bind(config.server.http_listen).await;
-        let internal = internal.with_context(|| format!("server.http_listen {}", config.server.http_listen))?;
-        let api = gateway::listen(config.server.api_listen).await?;
-        let (grpc_addr, http_addr) = (grpc.local_addr()?, internal.local_addr()?);
         let tls = Tls::open(&config.tls)?;
-        let door = Door::new(grpc, tls.clone(), Speaks::Http2, &admission);
-        let internal = Door::new(internal, None, Speaks::Http, &admission.apart(http::MAX_CONNECTIONS));
-        let api_addr = api.as_ref().map(TcpListener::local_addr).transpose()?;
-        let api_tls = tls.clone().filter(|_| config.api_is_encrypted());
-        let api_door = api.map(|api| Door::new(api, api_tls, Speaks::Http, &admission));
+        let listeners = Listeners::bind(config, tls.as_ref()).await?;
         let directory = Shared::open(&config.directory_dir()).context("directory")?;
         let verifier = Arc::new(verifier(config)?);
         let bounds = Bounds::new(&config.memory);
-        let gate = Gate::new(Arc::clone(&verifier), directory.clone(), bounds.clone());
-        let log = Log::open(config)?;
-        // who only reads needs no way into the log
-        let publishes = services.iter().any(|service| matches!(service, Service::Ingest | Service::Writer));
-        let publisher = if publishes { Some(log.publisher()?) } else { None };
-        let notices = services.contains(&Service::Registry).then(|| log.notices(config)).transpose()?;
+        let auth = AuthLayer::new(Arc::clone(&verifier), directory.clone(), bounds.clone());
         let (ready, terms) = (Ready::new(services), Terms::new(config));
         let running = ready.condition("running", &Service::ALL);
         running.fail("starting");
-        tasks.spawn(serve_http(internal, terms, metrics, ready.clone(), stop.clone()));
-        let store = watch(config, &directory, (publisher.clone(), notices.clone()), &ready, tasks, &stop).await?;
-        if let (Log::Embedded(log), Some(store)) = (&log, &store.embedded) {
-            recovery::compare(log, store, &config.writer.group).await?;
-        }
-        // who only takes readings shows nothing; before anything runs, for this may refuse the start
-        let shows = services.iter().any(|&service| service != Service::Ingest);
-        let (auditor, auditing) = match shows {
-            true => Some(audit::open(config, &store).await?).unzip(),
-            false => (None, None),
-        };
-        tasks.spawn({
-            let stop = stop.clone();
-            async move {
-                stop.run_until_cancelled(verifier.follow()).await;
-                Ok(())
-            }
-        });
+        tasks.spawn(serve_http(listeners.internal, terms, metrics, ready.clone(), stop.clone()));
+        let (backends, auditing) = backends(config, services, &directory, &ready, tasks, &stop).await?;
+        let (following, keeping) = (stop.clone(), bounds.clone().keep(stop.clone()));
+        spawn(tasks, async move { following.run_until_cancelled(verifier.follow()).await });
+        spawn(tasks, keeping);
         if let Some(tls) = tls {
             tasks.spawn(tls.follow(stop.clone()));
         }
-        if services.contains(&Service::Writer) {
-            let (append, quarantine) = (store.append.clone(), store.quarantine.clone());
-            let (positions, identities) = (store.positions.clone(), store.identities.clone());
-            let writer = Writer::new(append, quarantine, positions, identities, clock::now).of_topic(log.topic());
-            let subscriber = log.subscriber(&config.writer.group)?;
-            let stop = stop.clone();
-            let [every, quiet] = [config.writer.seal_every_seconds, config.writer.seal_quiet_seconds];
-            let sealer = HourSealer::new(store.seal.clone(), Duration::from_secs(every), Duration::from_secs(quiet));
-            let sealing = sealer.run(stop.clone());
-            tasks.spawn(async move {
-                sealing.await;
-                Ok(())
-            });
-            tasks.spawn(async move { writer.run(subscriber, stop).await.context("writer") });
-        }
-        if let Some(auditor) = auditor.clone() {
-            let written = ready.condition("audit", &[Service::Writer, Service::Query, Service::Registry]);
-            written.hold();
-            tasks.spawn(watch_audit(auditor, written, stop.clone()));
-        }
-        let backends = Backends { publisher: publisher.as_ref(), notices, store: &store, gate, auditor };
-        let routes = rpcs::routes(config, services, backends, &ready, &stop).await?;
-        let drain = Duration::from_secs(config.server.drain_seconds);
+        let routes = Wiring::new(config, &backends, &auth, tasks, &stop).routes(services, &ready).await?;
         // what is shown while the node drains is written down, too
         let served = CancellationToken::new();
         let no_more = Arc::new(served.clone().drop_guard());
-        if let Some(api_door) = api_door {
-            let gateway = Gateway::new(routes.clone(), bounds.clone()).context("JSON API")?;
-            tasks.spawn(gateway::run(api_door, gateway, terms, stop.clone(), Arc::clone(&no_more)));
+        let (grpc, api, http) = (listeners.grpc_at, listeners.api_at, listeners.http_at);
+        if let Some(listener) = listeners.api {
+            let gateway = Gateway::new(routes.clone(), bounds).context("JSON API")?;
+            tasks.spawn(json::run(listener, gateway, terms, stop.clone(), Arc::clone(&no_more)));
         }
-        tasks.spawn({
-            let keeping = bounds.keep(stop.clone());
-            async move {
-                keeping.await;
-                Ok(())
-            }
-        });
-        let serving = serving::serve(door, terms, Rpcs(routes), stop.clone());
-        tasks.spawn(async move {
+        let serving = serving::serve(listeners.grpc, terms, Rpcs(routes), stop.clone());
+        spawn(tasks, async move {
             serving.await;
             drop(no_more);
-            Ok(())
         });
         if let Some(auditing) = auditing {
             tasks.spawn(async move { auditing.run(served).await.context("audit log") });
         }
         running.hold();
-        tracing::info!(grpc = %grpc_addr, api = api_addr.map(tracing::field::display), http = %http_addr, ?services, "started");
-        tasks.spawn({
-            let stop = stop.clone();
-            async move {
-                stop.cancelled().await;
-                running.fail("draining");
-                Ok(())
-            }
+        tracing::info!(%grpc, api = api.map(tracing::field::display), %http, ?services, "started");
+        let draining = stop.clone();
+        spawn(tasks, async move {
+            draining.cancelled().await;
+            running.fail("draining");
         });
-        let tasks = JoinSet::new();
-        Ok(Self { grpc: grpc_addr, api: api_addr, http: http_addr, tasks, stop, drain, publisher, log })
+        let (tasks, drain) = (JoinSet::new(), Duration::from_secs(config.server.drain_seconds));
+        let Backends { publisher, log, .. } = backends;
+        Ok(Self { grpc, api, http, tasks, stop, drain, publisher, log })
     }
 
     /// Waits until all has stopped: because it was told to, or because something failed (then that is the error).
@@ -244,12 +181,82 @@ impl Node {
     }
 }
 
+/// Where a node is reached.
+struct Listeners {
+    grpc: Listener,
+    grpc_at: SocketAddr,
+    api: Option<Listener>,
+    api_at: Option<SocketAddr>,
+    internal: Listener,
+    http_at: SocketAddr,
+}
+
+impl Listeners {
+    async fn bind(config: &Config, tls: Option<&Arc<Tls>>) -> anyhow::Result<Self> {
+        let admission = Admission::new(config, descriptors::connections(config)?);
+        let grpc = TcpListener::bind(config.server.grpc_listen).await;
+        let grpc = grpc.with_context(|| format!("server.grpc_listen {}", config.server.grpc_listen))?;
+        let internal = TcpListener::bind(config.server.http_listen).await;
+        let internal = internal.with_context(|| format!("server.http_listen {}", config.server.http_listen))?;
+        let api = json::listen(config.server.api_listen).await?;
+        let api_tls = tls.filter(|_| config.api_is_encrypted());
+        Ok(Self {
+            grpc_at: grpc.local_addr()?,
+            api_at: api.as_ref().map(TcpListener::local_addr).transpose()?,
+            http_at: internal.local_addr()?,
+            grpc: Listener::new(grpc, tls.cloned(), Speaks::Http2, &admission),
+            api: api.map(|api| Listener::new(api, api_tls.cloned(), Speaks::Http, &admission)),
+            internal: Listener::new(internal, None, Speaks::Http, &admission.apart(http::MAX_CONNECTIONS)),
+        })
+    }
+}
+
+/// Opens log, store and audit log; the work of the last, which must run for as long as anything is shown.
+async fn backends(
+    config: &Config,
+    services: &[Service],
+    directory: &Shared,
+    ready: &Ready,
+    tasks: &mut Tasks,
+    stop: &CancellationToken,
+) -> anyhow::Result<(Backends, Option<store::Work>)> {
+    let log = Log::open(config)?;
+    // who only reads needs no way into the log
+    let publishes = services.iter().any(|service| matches!(service, Service::Ingest | Service::Writer));
+    let publisher = if publishes { Some(log.publisher()?) } else { None };
+    let notices = services.contains(&Service::Registry).then(|| log.notices(config)).transpose()?;
+    let store = watch(config, directory, (publisher.clone(), notices.clone()), ready, tasks, stop).await?;
+    if let (Log::Embedded(log), Some(store)) = (&log, &store.embedded) {
+        recovery::compare(log, store, &config.writer.group).await?;
+    }
+    // who only takes readings shows nothing; before anything runs, for this may refuse the start
+    let shows = services.iter().any(|&service| service != Service::Ingest);
+    let (auditor, auditing) = match shows {
+        true => Some(audit::open(config, &store).await?).unzip(),
+        false => (None, None),
+    };
+    if let Some(auditor) = auditor.clone() {
+        let written = ready.condition("audit", &[Service::Writer, Service::Query, Service::Registry]);
+        written.hold();
+        tasks.spawn(watch_audit(auditor, written, stop.clone()));
+    }
+    Ok((Backends { publisher, notices, log, store, auditor }, auditing))
+}
+
+/// Starts a task that cannot fail.
+fn spawn(tasks: &mut Tasks, task: impl Future<Output = impl Send> + Send + 'static) {
+    tasks.spawn(async move {
+        task.await;
+        Ok(())
+    });
+}
+
 fn flatten(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Result<()> {
     ended.unwrap_or_else(|panic| Err(anyhow::Error::new(panic).context("a task panicked")))
 }
 
 async fn serve_http(
-    door: Door,
+    listener: Listener,
     terms: Terms,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
     ready: Ready,
@@ -265,7 +272,7 @@ async fn serve_http(
         }
     };
     tokio::select! {
-        () = http::serve(door, terms, metrics, ready, stop) => Ok(()),
+        () = http::serve(listener, terms, metrics, ready, stop) => Ok(()),
         never = kept_up => never,
     }
 }
@@ -293,7 +300,7 @@ async fn watch(
     directory: &Shared,
     (publisher, notices): (Option<Publisher>, Option<Publisher>),
     ready: &Ready,
-    tasks: &mut JoinSet<anyhow::Result<()>>,
+    tasks: &mut Tasks,
     stop: &CancellationToken,
 ) -> anyhow::Result<Store> {
     use Service::{Ingest, Query, Registry, Writer};
@@ -313,6 +320,18 @@ async fn watch(
         tasks.spawn(probes::log(log, steady, stop.clone()));
     }
     Ok(store)
+}
+
+/// Serves rpcs on a listener of their own as a node does, but for whoever asks: for a benchmark, what gRPC alone can do.
+pub fn serve_alone(
+    listener: TcpListener,
+    routes: Routes,
+    config: &Config,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let admission = Admission::new(config, config.server.max_connections);
+    let listener = Listener::new(listener, None, Speaks::Http2, &admission);
+    serving::serve(listener, Terms::new(config), Rpcs(routes), stop)
 }
 
 /// The gRPC port: services as they are.

@@ -8,9 +8,10 @@
 mod files;
 mod settings;
 
-use crate::{accept::Speaks, clock, config};
+use crate::{accept::Speaks, config};
 use auth::Certificate;
 use files::{Contents, Material};
+use guard::clock;
 use metrics::{counter, gauge};
 use rustls::{
     ServerConfig,

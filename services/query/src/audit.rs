@@ -1,12 +1,12 @@
 //! What each request leaves in the audit log.
 
 use crate::Query;
+use guard::errors;
 use model::{
     PatientId, Permit,
     access::{Action, Denied, Principal},
     audit::Event,
 };
-use proto::problem;
 use tonic::{Response, Status};
 use uuid::Uuid;
 
@@ -56,8 +56,7 @@ impl Query {
     async fn record(&self, event: Event) -> Result<(), Status> {
         self.audit.record(event).await.map_err(|error| {
             metrics::counter!("wardline_query_failures_total").increment(1);
-            tracing::error!(error = &error as &dyn std::error::Error, "a look was not written down, and not answered");
-            problem::unaudited()
+            errors::unaudited(error)
         })
     }
 }

@@ -26,12 +26,12 @@ const CHAINED: usize = 1_000;
 const ACCESSES_NS: i64 = 30 * Nanos::DAY;
 
 /// Serves `AuditService`.
-pub struct AuditDesk {
+pub struct AuditRpcs {
     query: Arc<Query>,
     log: Arc<dyn Audit>,
 }
 
-impl AuditDesk {
+impl AuditRpcs {
     /// Reads `log`; decides and writes down as `query` does.
     pub fn new(query: Arc<Query>, log: Arc<dyn Audit>) -> Self {
         Self { query, log }
@@ -71,7 +71,7 @@ impl AuditDesk {
 }
 
 #[async_trait]
-impl AuditService for AuditDesk {
+impl AuditService for AuditRpcs {
     async fn search_audit_log(
         &self,
         request: Request<SearchAuditLogRequest>,

@@ -8,8 +8,8 @@
 use crate::{
     Query, failed,
     readings::{Found, Readings, Selection},
-    unreadable,
 };
+use guard::errors;
 use model::{ClockQuality, Hour, MetricId, Nanos, Permit, Range, age};
 use proto::{
     convert,
@@ -125,7 +125,7 @@ async fn add(
     let data = query.store.read(permit, std::slice::from_ref(entry)).await.map_err(failed)?;
     let selection = Selection { range, after: None, metrics, is_present: false };
     for hour in &data {
-        let readings = Readings::new(hour, selection, query.tolerance).map_err(|error| unreadable(&error))?;
+        let readings = Readings::new(hour, selection, query.tolerance).map_err(|error| errors::unreadable(&error))?;
         for (metric, newer) in readings.newest().filter(|(_, newer)| clocks(newer.clock)) {
             // a metric may have columns in several units, and a reading in several ranges
             if found.get(&metric).is_none_or(|held| held.recency < newer.recency) {

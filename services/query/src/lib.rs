@@ -13,10 +13,11 @@ mod study;
 mod timeline;
 mod trend;
 
-pub use desk::AuditDesk;
-pub use study::StudyDesk;
+pub use desk::AuditRpcs;
+pub use study::StudyRpcs;
 
 use async_trait::async_trait;
+use guard::errors;
 use model::{
     Clock, ClockTolerance, MetricId, Nanos, PatientId, Permit, Range,
     access::{Action, Principal, decide},
@@ -30,9 +31,9 @@ use proto::{
         timeline_service_server::{TimelineService, TimelineServiceServer},
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use store::{Auditor, HourEntry, Rollups};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 /// Hours read from the store in one go: a day at 1 Hz of five metrics is 432,000 readings, about 12 MB decoded.
 pub const HOURS_AT_ONCE: usize = 24;
@@ -167,19 +168,7 @@ fn wants(entry: &HourEntry, metrics: &[MetricId]) -> bool {
 
 fn failed(error: store::Error) -> Status {
     metrics::counter!("wardline_query_failures_total").increment(1);
-    match error {
-        store::Error::Unavailable(_) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the store did not answer");
-            problem::unavailable("STORE_UNAVAILABLE", "the store did not answer; try again", Duration::from_secs(1))
-        }
-        _ => unreadable(&error),
-    }
-}
-
-/// Stored bytes that nobody can read: never silently left out of an answer.
-fn unreadable(error: &(dyn std::error::Error + 'static)) -> Status {
-    tracing::error!(error, "stored rows cannot be read");
-    problem::status(Code::DataLoss, "STORED_ROWS_UNREADABLE", "stored readings cannot be read; tell the operators")
+    errors::store(error)
 }
 
 /// Key and canonical unit; a number that left the catalogue is shown as such.

@@ -2,7 +2,7 @@
 
 use crate::readings::Key;
 use auth::Sealer;
-use model::{DeviceId, Identity, Nanos, Range, StreamId, access::Principal, access::Subject};
+use model::{BatchId, DeviceId, Nanos, Range, StreamId, access::Principal, access::Subject};
 use proto::{problem, prost_types::Timestamp};
 use tonic::Status;
 
@@ -84,7 +84,7 @@ impl Cursor {
         let [sequence, digest] = numbers.map(u64::from_le_bytes);
         let mut index = [0; 4];
         index.copy_from_slice(next(4));
-        let identity = Identity {
+        let identity = BatchId {
             device: DeviceId::from_bytes(sixteen[0]),
             stream: StreamId::from_bytes(sixteen[1]),
             sequence,

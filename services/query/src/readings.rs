@@ -2,7 +2,7 @@
 
 use crate::named;
 use model::{
-    Batch, ClockQuality, ClockTolerance, Column, DeviceId, Hour, Identity, Malformed, MetricId, Nanos, Quality, Range,
+    Batch, BatchId, ClockQuality, ClockTolerance, Column, DeviceId, Hour, Malformed, MetricId, Nanos, Quality, Range,
     Recency, Sheet, SheetColumn, StreamId, Values, counts_from,
 };
 use proto::{
@@ -16,7 +16,7 @@ use store::HourData;
 pub(crate) struct Key {
     pub at: Nanos,
     pub received_at: Nanos,
-    pub identity: Identity,
+    pub identity: BatchId,
     pub index: u32,
 }
 
@@ -24,7 +24,7 @@ impl Key {
     /// A place after all readings of an hour.
     pub(crate) fn end_of(hour: Hour) -> Self {
         let (device, stream) = (DeviceId::from_bytes([u8::MAX; 16]), StreamId::from_bytes([u8::MAX; 16]));
-        let identity = Identity { device, stream, sequence: u64::MAX, digest: u64::MAX };
+        let identity = BatchId { device, stream, sequence: u64::MAX, digest: u64::MAX };
         Self { at: hour.end().plus(-1), received_at: Nanos::MAX, identity, index: u32::MAX }
     }
 }

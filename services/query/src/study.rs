@@ -31,12 +31,12 @@ use tonic::{Request, Response, Status};
 const PAGE_SUBJECTS: (usize, usize) = (1_000, 10_000);
 
 /// Serves `StudyService`.
-pub struct StudyDesk {
+pub struct StudyRpcs {
     query: Arc<Query>,
     names: Pseudonyms,
 }
 
-impl StudyDesk {
+impl StudyRpcs {
     /// Reads, decides and writes down as `query` does; subjects go by `names`.
     pub fn new(query: Arc<Query>, names: Pseudonyms) -> Self {
         Self { query, names }
@@ -131,7 +131,7 @@ fn user(principal: &Principal) -> Option<UserId> {
 }
 
 #[async_trait]
-impl StudyService for StudyDesk {
+impl StudyService for StudyRpcs {
     async fn list_subjects(
         &self,
         request: Request<ListSubjectsRequest>,

@@ -6,8 +6,9 @@ use crate::{
     page_size, range,
     readings::{Key, Readings, Selection},
     series::pack,
-    unreadable, wants,
+    wants,
 };
+use guard::errors;
 use model::{Hour, MetricId, Nanos, Permit, Range, access::Principal, age};
 use proto::{
     convert,
@@ -103,7 +104,7 @@ impl Page {
                 let (next, tail) = rest.split_at(self.hours_ahead(n_read).min(rest.len()));
                 for data in query.store.read(permit, next).await.map_err(failed)? {
                     let readings = Readings::new(&data, selection, query.tolerance);
-                    if self.add(readings.map_err(|error| unreadable(&error))?) {
+                    if self.add(readings.map_err(|error| errors::unreadable(&error))?) {
                         return Ok(true);
                     }
                 }

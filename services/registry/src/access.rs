@@ -91,9 +91,6 @@ impl Registry {
         // a request that names no purpose is for what the relation that opens it is for
         let opened = decided.ok().and(patient).and_then(|patient| self.decided(caller, action, patient).ok());
         let purpose = opened.map_or(event.purpose, |permit| permit.purpose());
-        self.audit.record(Event { detail: detail.into(), purpose, ..event }).await.map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "a call was not written down, and not answered");
-            problem::unaudited()
-        })
+        self.audit.record(Event { detail: detail.into(), purpose, ..event }).await.map_err(guard::errors::unaudited)
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     access::person,
     check, codes,
     pages::{self, page},
-    writing::{check_etag, etag, failed, not_found},
+    writing::{check_etag, etag, not_found},
 };
 use auth::registry::{self as kept, Change, DeviceStatus, Hashed, Kept};
 use model::{
@@ -196,7 +196,7 @@ impl Registry {
     /// Says of devices when they were heard.
     async fn add_last_seen(&self, devices: &mut [Device]) -> Result<(), Status> {
         let ids: Vec<DeviceId> = devices.iter().filter_map(|device| device.device_id.parse().ok()).collect();
-        let seen = self.positions.last_seen(&ids).await.map_err(failed)?;
+        let seen = self.positions.last_seen(&ids).await.map_err(guard::errors::store)?;
         for (device, at) in devices.iter_mut().zip(seen) {
             device.last_seen_at = at.map(convert::timestamp);
         }

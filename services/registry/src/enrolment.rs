@@ -168,10 +168,7 @@ impl Registry {
             detail: proof.name().into(),
             ..Event::of(&caller, Action::SendReadings, None, Ok(()), (self.clock)(), request)
         };
-        self.refusals.record(event).await.map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "a refused claim was not written down");
-            problem::unaudited()
-        })?;
+        self.refusals.record(event).await.map_err(guard::errors::unaudited)?;
         if let (Unusable::Spent, Proof::Refresh(shown)) = (unusable, proof) {
             self.put(None, |directory, now| {
                 let kept = directory.registry().device(&device.uuid()).map(|kept| &kept.value);

@@ -1,7 +1,8 @@
 //! What is known of a person, section by section: who may see it, how it is kept, what can be set.
 
-use crate::{Registry, check, writing::failed};
+use crate::{Registry, check};
 use bytes::Bytes;
+use guard::errors;
 use model::{
     Nanos, PatientId, UserId,
     access::{Action, Denied, Principal, Subject, decide_system},
@@ -144,7 +145,7 @@ fn unreadable() -> Status {
 impl Registry {
     /// What is kept of a person under a revision, as it is kept.
     pub(crate) async fn kept_profile(&self, user: UserId, revision: Uuid) -> Result<Bytes, Status> {
-        let stored = self.store.profile(user, revision.into_bytes()).await.map_err(failed)?;
+        let stored = self.store.profile(user, revision.into_bytes()).await.map_err(errors::store)?;
         stored.ok_or_else(unreadable)
     }
 
@@ -156,7 +157,7 @@ impl Registry {
     /// Keeps the sections of a person (an encoded `User`) under a revision of its own, which nothing names yet.
     pub(crate) async fn keep_profile(&self, user: UserId, revision: Uuid, profile: &[u8]) -> Result<(), Status> {
         let kept = resource::sections::<User>(profile)?;
-        self.store.put_profile(user, revision.into_bytes(), &kept).await.map_err(failed)
+        self.store.put_profile(user, revision.into_bytes(), &kept).await.map_err(errors::store)
     }
 
     /// The sections that the caller may see, or why none.

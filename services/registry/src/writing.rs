@@ -5,6 +5,7 @@ use auth::{
     Directory,
     registry::{self as kept, Change, Entry, Refused, State},
 };
+use guard::errors;
 use model::{
     Nanos, UserId,
     access::{Principal, Subject},
@@ -80,7 +81,7 @@ impl Registry {
             }
             let entry = Entry::new(now, by, changes).encode();
             let sequence = directory.registry().sequence() + 1;
-            if self.store.put_change(sequence, &entry).await.map_err(failed)? {
+            if self.store.put_change(sequence, &entry).await.map_err(errors::store)? {
                 self.directory.follow(&[(sequence, entry)]).map_err(|error| unreadable(&error))?;
                 metrics::counter!("wardline_registry_changes_total").increment(1);
                 return Ok(answer);
@@ -120,7 +121,7 @@ fn judged<T>(
 /// Why the registry cannot be changed now.
 fn behind(cause: Behind) -> Status {
     match cause {
-        Behind::Store(error) => failed(error),
+        Behind::Store(error) => errors::store(error),
         Behind::Change(error) => unreadable(&error),
     }
 }
@@ -128,14 +129,6 @@ fn behind(cause: Behind) -> Status {
 fn unreadable(error: &auth::Error) -> Status {
     tracing::error!(error = error as &dyn std::error::Error, "a change of the registry cannot be followed");
     problem::status(Code::DataLoss, "REGISTRY_UNREADABLE", "the registry cannot be read; tell the operators")
-}
-
-pub(crate) fn failed(error: store::Error) -> Status {
-    if let store::Error::NoSpace(_) = error {
-        return problem::no_space();
-    }
-    tracing::warn!(error = &error as &dyn std::error::Error, "the registry's store did not answer");
-    problem::unavailable("STORE_UNAVAILABLE", "the store did not answer; try again", Duration::from_secs(1))
 }
 
 /// What is against a change, on the wire.

@@ -10,7 +10,7 @@
 //! one time write the same sequence with two contents for two patients, whose records are in different partitions.
 
 use bus::{Delivery, NextOffset, Partition};
-use model::{DeviceId, Identity, Row, StreamId};
+use model::{BatchId, DeviceId, Row, StreamId};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -56,7 +56,7 @@ impl Used {
 
     /// Judges batches in the order of the log, each the rows of one record (of one identity). Changes nothing.
     pub(crate) async fn judge(&self, batches: &[Vec<Row>]) -> Result<Judged, store::Error> {
-        let stream = |identity: &Identity| (identity.device, identity.stream);
+        let stream = |identity: &BatchId| (identity.device, identity.stream);
         let identities = || batches.iter().map(|rows| rows.first().map(|row| row.identity));
         let unknown: HashSet<_> =
             identities().flatten().map(|i| stream(&i)).filter(|stream| !self.highest.contains_key(stream)).collect();
@@ -106,7 +106,7 @@ impl Used {
         let mut places: HashMap<(Stream, u64), usize> = HashMap::new();
         let mut sought: Vec<Sought> = Vec::new();
         for row in batches.iter().flatten() {
-            let Identity { device, stream, sequence, .. } = row.identity;
+            let BatchId { device, stream, sequence, .. } = row.identity;
             if sequence <= stored(&(device, stream)) {
                 let place = *places.entry(((device, stream), sequence)).or_insert_with(|| {
                     sought.push(Sought { device, stream, sequence, near: Vec::new() });

@@ -3,6 +3,7 @@
 use crate::SEQUENCE_REUSED;
 use async_trait::async_trait;
 use bus::{Outgoing, Publish};
+use guard::errors;
 use model::{
     Clock, Record,
     access::{Action, decide_system},
@@ -17,20 +18,20 @@ use proto::{
     },
     problem,
 };
-use std::{sync::Arc, time::Duration};
-use store::{Auditor, Place, Quarantine, Quarantined};
+use std::sync::Arc;
+use store::{Auditor, LogPosition, Quarantine, Quarantined};
 use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 
 /// Serves `QuarantineService`.
-pub struct QuarantineDesk {
+pub struct QuarantineRpcs {
     store: Arc<dyn Quarantine>,
     log: Arc<dyn Publish>,
     audit: Auditor,
     clock: Clock,
 }
 
-impl QuarantineDesk {
+impl QuarantineRpcs {
     /// Reads from `store`, publishes again to `log`; who looked is told to `audit`.
     pub fn new(store: Arc<dyn Quarantine>, log: Arc<dyn Publish>, audit: Auditor, clock: Clock) -> Self {
         Self { store, log, audit, clock }
@@ -48,12 +49,12 @@ impl QuarantineDesk {
         let decided = decide_system(principal, action, now);
         // whose it is stands in bytes that may be unreadable
         let event = Event::of(principal, action, None, decided, now, Uuid::new_v4().into_bytes());
-        self.audit.record(Event { detail: place.into(), ..event }).await.map_err(failed)?;
+        self.audit.record(Event { detail: place.into(), ..event }).await.map_err(errors::unaudited)?;
         decided.map_err(problem::denied)
     }
 
     async fn find(&self, place: &str) -> Result<Quarantined, Status> {
-        let all = self.store.quarantined().await.map_err(failed)?;
+        let all = self.store.quarantined().await.map_err(errors::store)?;
         let found = all.into_iter().find(|record| named(&record.place) == place);
         found.ok_or_else(|| {
             problem::status(Code::NotFound, "NOT_FOUND", "place: nothing was put aside there; list first")
@@ -62,13 +63,13 @@ impl QuarantineDesk {
 }
 
 #[async_trait]
-impl QuarantineService for QuarantineDesk {
+impl QuarantineService for QuarantineRpcs {
     async fn list_quarantined(
         &self,
         request: Request<ListQuarantinedRequest>,
     ) -> Result<Response<ListQuarantinedResponse>, Status> {
         self.permit(request.extensions(), Action::ListQuarantined, "").await?;
-        let all = self.store.quarantined().await.map_err(failed)?;
+        let all = self.store.quarantined().await.map_err(errors::store)?;
         Ok(Response::new(ListQuarantinedResponse { records: all.iter().map(outline).collect() }))
     }
 
@@ -101,16 +102,16 @@ impl QuarantineService for QuarantineDesk {
             problem::status(Code::FailedPrecondition, "STILL_UNREADABLE", text)
         })?;
         let payload = quarantined.payload.clone();
-        let receipt = self.log.publish(Outgoing { key, payload }).await.map_err(unpublished)?;
-        receipt.await.map_err(unpublished)?;
+        let receipt = self.log.publish(Outgoing { key, payload }).await.map_err(|error| errors::log(&error))?;
+        receipt.await.map_err(|error| errors::log(&error))?;
         let now = (self.clock)();
-        self.store.mark_replayed(&quarantined.place, now).await.map_err(failed)?;
+        self.store.mark_replayed(&quarantined.place, now).await.map_err(errors::store)?;
         quarantined.replayed_at = Some(now);
         Ok(Response::new(ReplayQuarantinedResponse { record: Some(outline(&quarantined)) }))
     }
 }
 
-fn named(place: &Place) -> String {
+fn named(place: &LogPosition) -> String {
     format!("{}/{}/{}", place.topic, place.partition, place.offset)
 }
 
@@ -122,20 +123,4 @@ fn outline(record: &Quarantined) -> QuarantinedRecord {
         bytes: record.payload.len() as u64,
         replayed_at: record.replayed_at.map(convert::timestamp),
     }
-}
-
-fn failed(error: store::Error) -> Status {
-    if let store::Error::NoSpace(_) = error {
-        return problem::no_space();
-    }
-    tracing::warn!(error = &error as &dyn std::error::Error, "quarantine");
-    problem::unavailable("STORE_UNAVAILABLE", "the store did not answer; try again", Duration::from_secs(1))
-}
-
-fn unpublished(error: bus::Error) -> Status {
-    if let bus::Error::NoSpace(_) = error {
-        return problem::no_space();
-    }
-    tracing::warn!(error = &error as &dyn std::error::Error, "quarantine");
-    problem::unavailable("LOG_UNAVAILABLE", "the log did not answer; try again", Duration::from_secs(1))
 }

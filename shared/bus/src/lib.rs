@@ -10,10 +10,12 @@
 //!   does not commit it sees again after a restart.
 //! - Memory is bounded: publishing waits for room (bytes in flight), subscribing reads no further than its limit.
 
+mod consume;
 pub mod embedded;
 pub mod kafka;
 mod position;
 
+pub use consume::{Handle, Pace, consume, until_done};
 pub use position::{Commits, NextOffset, Partition};
 
 use async_trait::async_trait;

@@ -27,7 +27,7 @@ pub use id::{DeviceId, PatientId, StreamId, UserId, WriterId};
 pub use newest::{ClockTolerance, Recency, age, counts_from};
 pub use rate::{Bucket, Rate};
 pub use reading::{ClockQuality, Quality, Waveform};
-pub use record::{Identity, Record, Row, Slice};
+pub use record::{BatchId, Record, Row, Slice};
 pub use rollup::{Rollup, Summary};
 pub use sheet::{Batch, Sheet, SheetColumn};
 pub use spread::{murmur2, spread};

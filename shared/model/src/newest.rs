@@ -8,7 +8,7 @@
 use crate::{
     block::{Column, Values},
     reading::{ClockQuality, Quality},
-    record::Identity,
+    record::BatchId,
     sheet::{Sheet, SheetColumn},
     time::Nanos,
 };
@@ -79,7 +79,7 @@ pub struct Recency {
     /// When it was received.
     pub received_at: Nanos,
     /// Its batch; of batches received in one instant.
-    pub identity: Identity,
+    pub identity: BatchId,
     /// Its place in the batch.
     pub index: u32,
 }

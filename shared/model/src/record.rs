@@ -21,7 +21,7 @@ const CHECKSUM: usize = 4;
 /// Which batch: sent twice it lands on itself. Two batches that share a sequence but not their content (a device
 /// that restarted its count) have different digests and both survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Identity {
+pub struct BatchId {
     /// The sender.
     pub device: DeviceId,
     /// The run of sequence numbers.
@@ -38,7 +38,7 @@ pub struct Record {
     /// Whom the readings are about.
     pub patient: PatientId,
     /// Which batch.
-    pub identity: Identity,
+    pub identity: BatchId,
     /// When the batch was accepted, by our clock.
     pub received_at: Nanos,
     /// What the device says of its clock.
@@ -68,7 +68,7 @@ pub struct Row {
     /// The hour in which they were measured.
     pub hour: Hour,
     /// Which batch.
-    pub identity: Identity,
+    pub identity: BatchId,
     /// When the batch was accepted: of two versions of one row the later stands.
     pub received_at: Nanos,
     /// What the device says of its clock.
@@ -114,7 +114,7 @@ impl Record {
             return Err(Malformed { at: body, what: "a checksum that matches" });
         }
         let patient = PatientId::from_bytes(input.array()?);
-        let identity = Identity {
+        let identity = BatchId {
             device: DeviceId::from_bytes(input.array()?),
             stream: StreamId::from_bytes(input.array()?),
             sequence: u64::from_le_bytes(input.array()?),
@@ -172,7 +172,7 @@ mod tests {
         let id = Uuid::from_u128(7);
         Record {
             patient: PatientId::new(id),
-            identity: Identity { device: DeviceId::new(id), stream: StreamId::new(id), sequence: 9, digest: 1 },
+            identity: BatchId { device: DeviceId::new(id), stream: StreamId::new(id), sequence: 9, digest: 1 },
             received_at: Nanos(5),
             clock: ClockQuality::Free,
             acked_through: 300,

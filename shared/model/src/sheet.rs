@@ -16,7 +16,7 @@ use crate::{
     catalog::MetricId,
     id::{DeviceId, StreamId},
     reading::{ClockQuality, Quality},
-    record::Identity,
+    record::BatchId,
     time::{Hour, Nanos},
 };
 
@@ -28,7 +28,7 @@ const MIN_BATCH_BYTES: usize = 12;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch {
     /// Which batch.
-    pub identity: Identity,
+    pub identity: BatchId,
     /// When it was accepted, by our clock.
     pub received_at: Nanos,
     /// What the device says of its clock.
@@ -293,7 +293,7 @@ fn decode_batches(input: &mut Reader<'_>) -> Result<Vec<Batch>, Malformed> {
         let digest = u64::from_le_bytes(input.array()?);
         received_at = received_at.wrapping_add(input.signed()?);
         let clock = ClockQuality::from_code(input.byte()?).ok_or_else(|| input.malformed("a clock quality"))?;
-        let identity = Identity { device, stream, sequence, digest };
+        let identity = BatchId { device, stream, sequence, digest };
         if batches.last().is_some_and(|last| last.identity >= identity) {
             return Err(input.malformed("batches in the order of their identity"));
         }

@@ -2,7 +2,7 @@
 //! later stands.
 
 use model::{
-    Batch, Block, ClockQuality, ClockTolerance, Column, DeviceId, Factor, Hour, Identity, MetricId, Nanos, Quality,
+    Batch, BatchId, Block, ClockQuality, ClockTolerance, Column, DeviceId, Factor, Hour, MetricId, Nanos, Quality,
     Rollup, Sheet, StreamId, Summary, Values, age, counts_from,
 };
 
@@ -25,7 +25,7 @@ fn row(stream: u8, sequence: u64, received_s: i64, unit: &str, readings: &[(i64,
     let mut bytes = Vec::new();
     Block { columns: vec![column] }.encode(HOUR, &mut bytes);
     let received_at = HOUR.start().plus(received_s * SECOND);
-    let identity = Identity { device, stream, sequence, digest: sequence };
+    let identity = BatchId { device, stream, sequence, digest: sequence };
     (Batch { identity, received_at, clock: ClockQuality::Free }, bytes)
 }
 

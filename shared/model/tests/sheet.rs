@@ -1,7 +1,7 @@
 //! A sheet holds exactly the readings of its rows, in order, and damage to its bytes is noticed.
 
 use model::{
-    Batch, Block, ClockQuality, ClockTolerance, Column, DeviceId, Factor, Hour, Identity, MetricId, Nanos, Quality,
+    Batch, BatchId, Block, ClockQuality, ClockTolerance, Column, DeviceId, Factor, Hour, MetricId, Nanos, Quality,
     Rollup, Sheet, StreamId, Values,
 };
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 const HOUR: Hour = Hour(446_000);
 
 /// One reading as plainly as it can be said: batch, metric, unit, time, index, quality, value.
-type Plain = (Identity, MetricId, String, Nanos, u32, u8, String);
+type Plain = (BatchId, MetricId, String, Nanos, u32, u8, String);
 
 fn plain_value(values: &Values, line: usize) -> String {
     match values {
@@ -20,7 +20,7 @@ fn plain_value(values: &Values, line: usize) -> String {
     }
 }
 
-fn of_column(identity: impl Fn(usize) -> Identity, column: &Column) -> Vec<Plain> {
+fn of_column(identity: impl Fn(usize) -> BatchId, column: &Column) -> Vec<Plain> {
     let plain = |line: usize| {
         let (at, index, quality) = (column.measured_at[line], column.index[line], column.quality[line].0);
         let value = plain_value(&column.values, line);
@@ -100,7 +100,7 @@ fn rows() -> impl Strategy<Value = Vec<(Batch, Block)>> {
     prop::collection::vec(row, 0..8).prop_map(|rows| {
         let row = |(columns, device, sequence, digest, received_at): (Vec<Column>, u8, u64, u64, i32)| {
             let (device, stream) = (DeviceId::from_bytes([device; 16]), StreamId::from_bytes([9; 16]));
-            let identity = Identity { device, stream, sequence, digest };
+            let identity = BatchId { device, stream, sequence, digest };
             let batch = Batch { identity, received_at: Nanos(received_at.into()), clock: ClockQuality::Free };
             (batch, Block { columns })
         };
@@ -198,7 +198,7 @@ fn an_hour_at_one_hertz_takes_three_bytes_a_reading() {
             values: Values::Number((0..10).map(|i| 70.0 + f64::from((i * 7 + n as i32) % 5)).collect()),
         };
         let (device, stream) = (DeviceId::from_bytes([1; 16]), StreamId::from_bytes([2; 16]));
-        let identity = Identity { device, stream, sequence: n + 1, digest: n.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
+        let identity = BatchId { device, stream, sequence: n + 1, digest: n.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
         let received_at = HOUR.start().plus(n as i64 * 10 * Nanos::SECOND);
         (
             Batch { identity, received_at, clock: ClockQuality::Synchronized },

@@ -8,7 +8,7 @@
 //! three metrics, with one reading or ten of each.
 
 use model::{
-    Block, ClockQuality, Column, DeviceId, Factor, Hour, HourRange, Identity, MetricId, Nanos, PatientId, Permit,
+    BatchId, Block, ClockQuality, Column, DeviceId, Factor, Hour, HourRange, MetricId, Nanos, PatientId, Permit,
     Quality, Row, StreamId, UserId, Values,
     access::{Action, Facts, Permission, Principal, Relation, RelationKind, Subject, decide},
 };
@@ -138,7 +138,7 @@ fn row(patient: u64, n: u64, first: Hour, readings: u32, random: &mut StdRng) ->
     Row {
         patient: PatientId::from_bytes(id(1, patient)),
         hour,
-        identity: Identity {
+        identity: BatchId {
             device: DeviceId::from_bytes(id(2, patient)),
             stream: StreamId::from_bytes(id(3, patient)),
             sequence: n + 1,

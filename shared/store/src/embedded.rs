@@ -31,7 +31,7 @@ mod seal;
 mod through;
 
 use crate::{
-    Append, Error, HourData, HourEntry, HourRollups, Order, Place, Quarantine, Quarantined, Rollups, Timeline,
+    Append, Error, HourData, HourEntry, HourRollups, LogPosition, Order, Quarantine, Quarantined, Rollups, Timeline,
     known::{Hours, Known, merge},
     payload, sheet,
     stretches::{Entry, Written},
@@ -203,7 +203,7 @@ impl Inner {
     /// Replaces a record put aside by what `change` makes of what is there.
     fn change(
         &self,
-        place: &Place,
+        place: &LogPosition,
         change: impl FnOnce(Option<Quarantined>) -> Option<Quarantined>,
     ) -> Result<(), Error> {
         let key = keys::place(place);
@@ -305,7 +305,7 @@ impl Quarantine for Store {
         .await
     }
 
-    async fn mark_replayed(&self, place: &Place, at: Nanos) -> Result<(), Error> {
+    async fn mark_replayed(&self, place: &LogPosition, at: Nanos) -> Result<(), Error> {
         let place = place.clone();
         self.blocking(move |inner| {
             inner.change(&place, |stored| Some(Quarantined { replayed_at: Some(at), ..stored? }))

@@ -129,7 +129,7 @@ pub trait Quarantine: Send + Sync {
     async fn quarantined(&self) -> Result<Vec<Quarantined>, Error>;
 
     /// Marks one as replayed (published again at the time given).
-    async fn mark_replayed(&self, place: &Place, at: Nanos) -> Result<(), Error>;
+    async fn mark_replayed(&self, place: &LogPosition, at: Nanos) -> Result<(), Error>;
 }
 
 /// Who looked at what; belongs to whoever answers for it.
@@ -294,7 +294,7 @@ pub struct StoredRow {
     /// The hour.
     pub hour: Hour,
     /// Which batch.
-    pub identity: model::Identity,
+    pub identity: model::BatchId,
     /// When the batch was accepted.
     pub received_at: Nanos,
     /// What the device says of its clock.
@@ -305,7 +305,7 @@ pub struct StoredRow {
 
 /// A place in the log.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct LogPosition {
     /// Topic.
     pub topic: String,
     /// Partition.
@@ -318,7 +318,7 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quarantined {
     /// Where it was read.
-    pub place: Place,
+    pub place: LogPosition,
     /// When it was put aside.
     pub at: Nanos,
     /// Why, in one line without patient data.

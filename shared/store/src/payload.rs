@@ -34,7 +34,7 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<(Nanos, ClockQuality, Bytes), Erro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{DeviceId, Hour, Identity, PatientId, StreamId};
+    use model::{BatchId, DeviceId, Hour, PatientId, StreamId};
 
     fn row(received_at: i64, block: &'static [u8]) -> Row {
         let id = [7; 16];
@@ -42,7 +42,7 @@ mod tests {
         Row {
             patient: PatientId::from_bytes(id),
             hour: Hour(0),
-            identity: Identity { device, stream, sequence: 1, digest: 1 },
+            identity: BatchId { device, stream, sequence: 1, digest: 1 },
             received_at: Nanos(received_at),
             clock: ClockQuality::Free,
             metrics: vec![],

@@ -3,7 +3,6 @@
 
 use crate::Bed;
 use model::Nanos;
-use node::simulate::DEFAULT_METRICS;
 use proto::{
     convert,
     telemetry::v1::{
@@ -17,6 +16,7 @@ use std::sync::{
 };
 use tonic::{Code, Request, Status, transport::Channel};
 use uuid::Uuid;
+use wardline::simulate::DEFAULT_METRICS;
 
 /// One look, before and after.
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ impl Looks {
     }
 
     fn end(&self, number: usize, n_rows: u64) {
-        self.lock()[number].answered = Some(node::clock::now());
+        self.lock()[number].answered = Some(guard::clock::now());
         self.n_answered.fetch_add(1, Ordering::Relaxed);
         self.n_rows.fetch_add(n_rows, Ordering::Relaxed);
     }
@@ -123,11 +123,11 @@ pub async fn look(
         action,
         refusal,
         detail: metrics(number).join(" "),
-        sent: node::clock::now(),
+        sent: guard::clock::now(),
         answered: None,
     });
     let (patient_id, metrics) = (patient, metrics(number));
-    let from = Some(convert::timestamp(node::clock::now().plus(-Nanos::DAY)));
+    let from = Some(convert::timestamp(guard::clock::now().plus(-Nanos::DAY)));
     let answer: Result<u64, Status> = match kind {
         0 => {
             let request = with(LatestReadingsRequest { patient_id, metrics }, person)?;

@@ -8,7 +8,7 @@
 use super::world::{World, looked_at, well_behaved};
 use crate::{Bed, builders, http, with_token};
 use anyhow::ensure;
-use node::clock;
+use guard::clock;
 use proto::telemetry::v1::{
     LatestReadingsRequest, ingest_service_client::IngestServiceClient, timeline_service_client::TimelineServiceClient,
 };

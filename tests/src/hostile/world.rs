@@ -10,13 +10,9 @@ use crate::{
 use anyhow::Context;
 use auth::{DemoIssuer, demo_person};
 use futures::{StreamExt, TryStreamExt, stream};
+use guard::clock;
 use model::{DeviceId, Nanos, PatientId, StreamId, UserId};
-use node::{
-    clock,
-    config::{Config, Sources},
-    demo,
-    simulate::DEFAULT_METRICS,
-};
+use node::config::{Config, Sources};
 use proto::{
     convert,
     registry::v1::{
@@ -37,6 +33,7 @@ use std::{
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
+use wardline::{demo, simulate::DEFAULT_METRICS};
 
 /// Beds: two of the well-behaved devices, that of the full day, the attacker's.
 const BEDS: u32 = 4;

@@ -14,7 +14,7 @@ use proto::{
     operations::v1::audit_service_server::AuditService,
     telemetry::v1::{study_service_server::StudyService, timeline_service_server::TimelineService},
 };
-use query::{AuditDesk, Query, StudyDesk};
+use query::{AuditRpcs, Query, StudyRpcs};
 use std::{
     cell::Cell,
     fs,
@@ -115,8 +115,8 @@ impl Audit for MemoryLog {
 /// A query service and its audit log, for one world.
 pub struct Desk {
     query: Arc<Query>,
-    audits: AuditDesk,
-    studies: StudyDesk,
+    audits: AuditRpcs,
+    studies: StudyRpcs,
     log: Arc<dyn Audit>,
     writer: WriterId,
     directory: Shared,
@@ -138,8 +138,8 @@ impl Desk {
         let writer = auditor.writer();
         let sealer = Sealer::random().context("a key for page tokens")?;
         let query = Arc::new(Query::new(store, directory.clone(), sealer, auditor, now));
-        let audits = AuditDesk::new(Arc::clone(&query), Arc::clone(&log));
-        let studies = StudyDesk::new(Arc::clone(&query), names());
+        let audits = AuditRpcs::new(Arc::clone(&query), Arc::clone(&log));
+        let studies = StudyRpcs::new(Arc::clone(&query), names());
         Ok(Self { query, audits, studies, log, writer, directory, folder, n_files: 0, n_entries: 0, stop, work })
     }
 

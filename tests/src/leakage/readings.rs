@@ -2,7 +2,7 @@
 
 use super::world::{HOUR, MIDDLE, World, id, one};
 use model::{
-    Block, ClockQuality, Column, DeviceId, Factor, Hour, Identity, Nanos, PatientId, Quality, Row, StreamId, Values,
+    BatchId, Block, ClockQuality, Column, DeviceId, Factor, Hour, Nanos, PatientId, Quality, Row, StreamId, Values,
     by_code,
 };
 use proto::telemetry::v1::{StoredReading, stored_reading::Value};
@@ -104,7 +104,7 @@ fn row(patient: PatientId, hour: Hour, batch: &[Reading]) -> Row {
         }
     }
     let first = &batch[0];
-    let identity = Identity {
+    let identity = BatchId {
         device: DeviceId::new(first.device),
         stream: StreamId::new(first.stream),
         sequence: first.sequence,

@@ -2,7 +2,7 @@
 
 use super::{content::Content, ledger::Pen, persistent::Persistent, repeat::Repeater};
 use crate::Bed;
-use node::client::{Sender, Stream, Tokens};
+use client::{Sender, Stream, Tokens};
 use proto::telemetry::v1::ClockQuality;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
@@ -72,7 +72,12 @@ pub struct Outcome {
 impl Device {
     /// Its stream, for a client that has heard of `resume_after`.
     pub fn stream(&self, resume_after: u64) -> Stream {
-        Stream { device: self.bed.device, stream: self.bed.stream, resume_after, clock: ClockQuality::Synchronized }
+        Stream {
+            device: self.bed.device.uuid(),
+            stream: self.bed.stream.uuid(),
+            resume_after,
+            clock: ClockQuality::Synchronized,
+        }
     }
 
     /// Sends until the load ends, then one last batch behind everything else, and waits until it is acknowledged.

@@ -10,7 +10,6 @@ use super::{
     load::{Device, Load},
     ward::Ward,
 };
-use node::client;
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
@@ -76,7 +75,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
         services.push(service);
     }
     let [ingest, writer, query] = &services[..] else { anyhow::bail!("three services") };
-    let content = Content::new(node::clock::now(), plan.batch);
+    let content = Content::new(guard::clock::now(), plan.batch);
     let (ledger, pen) = Ledger::open(&ward.dir.path().join("ledger"))?;
     let load = Load {
         content,

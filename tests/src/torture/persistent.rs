@@ -5,7 +5,7 @@ use super::{
     content::Content,
     load::{Device, QUIET_LIMIT},
 };
-use node::client::{Error, Progress, Sender};
+use client::{Error, Progress, Sender};
 use tokio::sync::watch;
 
 /// Sends one device's batches, in order.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{builders, with_token};
 use anyhow::Context;
-use node::client::Writer;
+use client::Writer;
 use proto::telemetry::v1::{
     StreamReadingsResponse, ingest_service_client::IngestServiceClient, stream_readings_response::Message,
 };
@@ -102,7 +102,7 @@ impl Repeater {
         let (device, number) = (&self.device, self.device.number);
         let batch = builders::batch(sequence, self.content.readings(number, sequence, false));
         let messages = tokio_stream::iter([builders::open(&device.bed, sequence - 1), batch]);
-        let request = with_token(messages, &(device.tokens)()?)?;
+        let request = with_token(messages, &(device.tokens)().map_err(anyhow::Error::from_boxed)?)?;
         let mut client = IngestServiceClient::new(device.channel.clone());
         let mut answers = client.stream_readings(request).await?.into_inner();
         // less than was claimed is the truth of a store that lags; the batch must be taken all the same, which is seen below

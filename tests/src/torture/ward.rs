@@ -8,15 +8,13 @@ use super::{
 use crate::Bed;
 use anyhow::Context;
 use auth::{DemoIssuer, demo_person};
+use client::Tokens;
 use model::{DeviceId, UserId};
-use node::{
-    client::Tokens,
-    config::{Config, Sources},
-    demo,
-};
+use node::config::{Config, Sources};
 use std::{fs, path::PathBuf, sync::Arc};
 use tempfile::TempDir;
 use tokio::process::Command;
+use wardline::demo;
 
 /// Beds, people, engines; processes are made from it.
 pub struct Ward {
@@ -104,6 +102,11 @@ impl Ward {
     pub fn tokens(&self, device: DeviceId) -> Tokens {
         let issuer = Arc::clone(&self.issuer);
         Arc::new(move || Ok(issuer.device_token(device)?))
+    }
+
+    /// A token for a device.
+    pub fn token(&self, device: DeviceId) -> anyhow::Result<String> {
+        Ok(self.issuer.device_token(device)?)
     }
 
     /// A token for anybody.

@@ -3,13 +3,13 @@
 use anyhow::Context;
 use auth::demo_person;
 use clap::Parser;
-use node::cli::{Cli, Command};
 use proto::operations::v1::{
     AuditRecord, ListAccessesRequest, SearchAuditLogRequest, audit_service_client::AuditServiceClient,
 };
 use std::path::Path;
 use tests::{Bed, Sandbox, builders, builders::pulse};
 use tonic::{Code, Status};
+use wardline::cli::{Cli, Command};
 
 async fn search(sandbox: &Sandbox, role: &str, patient_id: &str) -> anyhow::Result<Result<Vec<AuditRecord>, Status>> {
     let mut client = AuditServiceClient::new(sandbox.channel().await?);
@@ -38,7 +38,7 @@ async fn command(sandbox: &Sandbox, arguments: &[&str]) -> anyhow::Result<(Strin
     };
     let token = sandbox.issuer()?.user_token(demo_person("auditor").context("no auditor")?)?;
     let mut out = Vec::new();
-    let done = node::audit::run(&what, &sandbox.endpoint(), &token, &sandbox.config()?.audit_dir(), &mut out).await;
+    let done = wardline::audit::run(&what, &sandbox.endpoint(), &token, &sandbox.config()?.audit_dir(), &mut out).await;
     Ok((String::from_utf8(out)?, done.is_ok()))
 }
 
@@ -47,7 +47,7 @@ async fn every_look_and_every_refusal_is_written_down() -> anyhow::Result<()> {
     let mut sandbox = Sandbox::start(1).await?;
     let bed = Bed::numbered(0);
     let patient = bed.patient.uuid().to_string();
-    sandbox.write(&bed, 1, vec![pulse(60.0, node::clock::now())]).await?;
+    sandbox.write(&bed, 1, vec![pulse(60.0, guard::clock::now())]).await?;
     sandbox.readable(&bed, 1).await?;
     let before = search(&sandbox, "auditor", &patient).await??.len();
     let mut client = sandbox.timeline().await?;
@@ -93,7 +93,7 @@ async fn every_look_and_every_refusal_is_written_down() -> anyhow::Result<()> {
 async fn a_chain_whose_checkpoint_says_more_is_found() -> anyhow::Result<()> {
     let mut sandbox = Sandbox::start(1).await?;
     let bed = Bed::numbered(0);
-    sandbox.write(&bed, 1, vec![pulse(60.0, node::clock::now())]).await?;
+    sandbox.write(&bed, 1, vec![pulse(60.0, guard::clock::now())]).await?;
     sandbox.readable(&bed, 1).await?;
     sandbox.stop().await?;
     // the log is lost, what was signed is not
@@ -141,7 +141,7 @@ fn alter(dir: &Path, text: &[u8]) -> anyhow::Result<usize> {
 async fn an_entry_that_was_altered_in_the_stores_files_is_found() -> anyhow::Result<()> {
     let mut sandbox = Sandbox::start(1).await?;
     let bed = Bed::numbered(0);
-    sandbox.write(&bed, 1, vec![pulse(60.0, node::clock::now())]).await?;
+    sandbox.write(&bed, 1, vec![pulse(60.0, guard::clock::now())]).await?;
     sandbox.readable(&bed, 1).await?;
     sandbox.stop().await?;
     let store = sandbox.config()?.data.dir.join("store");

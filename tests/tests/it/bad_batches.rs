@@ -35,7 +35,7 @@ async fn refused(sandbox: &Sandbox, bed: &Bed, sequence: u64, readings: Vec<Read
 #[tokio::test]
 async fn a_stream_goes_on_after_batches_that_are_refused_whole() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     let (mut line, opened) = sandbox.line(&bed, 0).await?;
     assert_eq!(opened.limits.map(|limits| limits.max_readings), Some(4_096));
     line.batch(1, vec![pulse(1.0, now)]).await;
@@ -56,7 +56,7 @@ async fn a_stream_goes_on_after_batches_that_are_refused_whole() -> anyhow::Resu
 #[tokio::test]
 async fn the_largest_batch_is_taken_whole() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     assert_eq!(sandbox.write(&bed, 1, pulses(4_096, now)).await?.accepted_readings, 4_096);
     sandbox.readable(&bed, 4_096).await?;
     Ok(())
@@ -65,7 +65,7 @@ async fn the_largest_batch_is_taken_whole() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_gap_is_refused_until_it_is_closed() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     let (mut line, _) = sandbox.line(&bed, 0).await?;
     line.batch(1, vec![pulse(1.0, now)]).await;
     line.acked(1).await?;
@@ -84,7 +84,7 @@ async fn a_gap_is_refused_until_it_is_closed() -> anyhow::Result<()> {
 #[tokio::test]
 async fn sequences_that_no_stream_has_are_refused_and_move_nothing() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     let (mut line, _) = sandbox.line(&bed, 0).await?;
     for sequence in [0, 1 << 63, u64::MAX] {
         line.batch(sequence, vec![pulse(60.0, now)]).await;
@@ -104,7 +104,7 @@ async fn sequences_that_no_stream_has_are_refused_and_move_nothing() -> anyhow::
 #[tokio::test]
 async fn a_device_that_claims_an_impossible_position_is_told_so() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     for resume_after in [1 << 63, u64::MAX] {
         let token = sandbox.device_token(bed.device)?;
         let mut line = tests::line::Line::start(sandbox.ingest().await?, Some(&token)).await?;
@@ -122,7 +122,7 @@ async fn a_device_that_claims_an_impossible_position_is_told_so() -> anyhow::Res
 #[tokio::test]
 async fn a_sequence_used_again_for_other_readings_is_refused_and_the_first_stay() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(2).await?;
-    let now = node::clock::now();
+    let now = guard::clock::now();
     let bed = Bed::numbered(0);
     let (mut line, _) = sandbox.line(&bed, 0).await?;
     line.batch(1, vec![pulse(1.0, now)]).await;
@@ -156,7 +156,7 @@ async fn a_sequence_used_again_for_other_readings_is_refused_and_the_first_stay(
 #[tokio::test]
 async fn single_batches_that_cannot_be_taken_are_refused_with_their_field() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     let problem = refused(&sandbox, &bed, 1, vec![]).await?;
     assert_eq!(problem.parts(), (Code::InvalidArgument, "EMPTY_BATCH", "readings"));
     let problem = refused(&sandbox, &bed, 1, pulses(10_000, now)).await?;

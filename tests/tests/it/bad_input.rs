@@ -80,7 +80,7 @@ fn bad(at: Nanos) -> Vec<(&'static str, &'static str, Reading)> {
 #[tokio::test]
 async fn each_bad_reading_is_refused_by_itself_and_the_rest_is_kept() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(2).await?;
-    let now = node::clock::now();
+    let now = guard::clock::now();
     let bad = bad(now);
     // good, bad, good, bad, good ...: each good one by its value
     let mut readings = vec![pulse(0.0, now)];
@@ -118,7 +118,7 @@ async fn each_bad_reading_is_refused_by_itself_and_the_rest_is_kept() -> anyhow:
 #[tokio::test]
 async fn doubtful_readings_are_kept_and_marked_and_those_of_impossible_times_are_never_latest() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     let ancient = Nanos(Nanos::YEAR_1900.0 - 1);
     let readings = vec![
         pulse(400.0, now),
@@ -165,7 +165,7 @@ async fn doubtful_readings_are_kept_and_marked_and_those_of_impossible_times_are
 #[tokio::test]
 async fn a_number_that_does_not_survive_its_conversion_is_refused() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     // kPa to mm[Hg] multiplies by 7.5
     let written = sandbox.write(&bed, 1, vec![reading("8480-6", "kPa", f64::MAX, now), pulse(60.0, now)]).await?;
     assert_eq!(outlines(&written.refused), [(Some(0), "readings[0].number", "NOT_FINITE")]);
@@ -178,7 +178,7 @@ async fn a_number_that_does_not_survive_its_conversion_is_refused() -> anyhow::R
 async fn a_reading_that_was_refused_for_want_of_a_patient_is_taken_when_it_has_one() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
     // a device that is registered and assigned to nobody
-    let (bed, now) = (Bed { device: Bed::numbered(7).device, ..Bed::numbered(0) }, node::clock::now());
+    let (bed, now) = (Bed { device: Bed::numbered(7).device, ..Bed::numbered(0) }, guard::clock::now());
     let (device, patient) = (bed.device.uuid(), bed.patient.uuid());
     sandbox.write_directory("late", &format!("[[device]]\nid = \"{device}\"\nmodel = \"late\"\n"))?;
     let send = async || {

@@ -44,7 +44,7 @@ impl Caller {
 #[tokio::test]
 async fn broken_messages_are_the_callers_fault_and_the_server_goes_on() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     let mut caller = Caller::new(&sandbox, &bed).await?;
     let single = builders::write(&bed, 1, vec![pulse(1.0, now)]).encode_to_vec();
     let open = frame(0, &builders::open(&bed, 0).encode_to_vec());
@@ -81,7 +81,7 @@ async fn broken_messages_are_the_callers_fault_and_the_server_goes_on() -> anyho
 #[tokio::test]
 async fn compressed_batches_are_read_and_compressed_bombs_are_refused_at_little_cost() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     let token = sandbox.device_token(bed.device)?;
     let too_large = (Code::InvalidArgument, "MESSAGE_TOO_LARGE", "message");
     for (sequence, encoding) in [(1, CompressionEncoding::Gzip), (2, CompressionEncoding::Zstd)] {
@@ -112,7 +112,7 @@ async fn compressed_batches_are_read_and_compressed_bombs_are_refused_at_little_
 #[tokio::test]
 async fn a_stream_that_does_not_keep_the_order_of_messages_is_ended() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     let token = sandbox.device_token(bed.device)?;
     let ends_with = async |messages: Vec<StreamReadingsRequest>| {
         let line = Line::start(sandbox.ingest().await?, Some(&token)).await?;
@@ -150,7 +150,7 @@ async fn a_stream_that_does_not_keep_the_order_of_messages_is_ended() -> anyhow:
 #[tokio::test]
 async fn only_a_known_device_with_a_token_of_its_own_may_write() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(2).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     let (issuer, unknown) = (sandbox.issuer()?, Bed::numbered(99));
     let itself = |seconds| issuer.sign(format!("device:{}", bed.device.uuid()), seconds);
     let mut tampered = itself(60)?;

@@ -53,7 +53,7 @@ async fn head_only(sandbox: &Sandbox, method: &str, path: &str, token: Option<&s
 async fn without_a_token_or_a_permission_no_byte_of_a_body_is_waited_for() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(2).await?;
     let (mine, other) = (Bed::numbered(0), Bed::numbered(1));
-    let document: serde_json::Value = serde_json::from_str(&node::gateway::openapi::document()?)?;
+    let document: serde_json::Value = serde_json::from_str(&gateway::openapi::document()?)?;
     let (doctor, device) = (person(&sandbox, "doctor")?, sandbox.device_token(mine.device)?);
     let mut n_asked = 0;
     for (path, operations) in document["paths"].as_object().context("no paths")? {
@@ -133,7 +133,7 @@ async fn a_body_full_of_faults_is_answered_in_a_few_lines() -> anyhow::Result<()
 #[tokio::test]
 async fn of_many_refused_readings_a_hundred_are_named_and_all_are_counted() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     let mut readings = vec![reading("0000-0", "", 1.0, now); 300];
     readings.push(pulse(60.0, now));
     let written = sandbox.write(&bed, 1, readings.clone()).await?;
@@ -180,7 +180,7 @@ async fn a_device_that_reads_no_answers_is_soon_not_read_and_then_let_go_of() ->
     let answer = service.call(request).await?;
     sender.send(frame(0, &open(&bed, 0).encode_to_vec())).await?;
     // nothing is published, and nothing of the answer is read
-    let bad = vec![reading("0000-0", "", 1.0, node::clock::now()); 4_096];
+    let bad = vec![reading("0000-0", "", 1.0, guard::clock::now()); 4_096];
     let mut n_taken = 0;
     while sender.send(frame(0, &batch(n_taken + 1, bad.clone()).encode_to_vec())).await.is_ok() {
         n_taken += 1;

@@ -13,7 +13,7 @@ async fn with_readings(n_batches: u64) -> anyhow::Result<(Sandbox, Bed)> {
 }
 
 async fn write(sandbox: &Sandbox, bed: &Bed, sequences: impl IntoIterator<Item = u64>) -> anyhow::Result<()> {
-    let now = node::clock::now();
+    let now = guard::clock::now();
     for sequence in sequences {
         sandbox
             .write(bed, sequence, vec![pulse(60.0 + sequence as f64, now.plus(-1_000_000 * sequence as i64))])

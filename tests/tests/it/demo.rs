@@ -2,12 +2,8 @@
 
 use anyhow::Context;
 use auth::demo_person;
-use node::{
-    client::{Files, Remote},
-    demo, replay,
-    run::Service,
-    simulate::{self, Identity, Scenario},
-};
+use client::Remote;
+use node::run::Service;
 use proto::{
     registry::v1::{
         Assignment, Device, ListAssignmentsRequest, ListDevicesRequest, ListUsersRequest, User,
@@ -20,6 +16,10 @@ use tests::{Sandbox, line::Problem};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use uuid::{Uuid, uuid};
+use wardline::{
+    demo, replay,
+    simulate::{self, Scenario, SimulatedDevice},
+};
 
 const PATIENT: Uuid = uuid!("9fc9151b-a5c2-5138-abc7-db04232ac801");
 
@@ -31,7 +31,7 @@ async fn staffed(flags: &[&str]) -> anyhow::Result<(Sandbox, replay::Target)> {
     std::fs::remove_file(config.directory_dir().join("everybody.toml"))?;
     demo::administrator(&config.directory_dir())?;
     sandbox.run().await?;
-    let target = config.target(Remote::new(&sandbox.endpoint(), &Files::default())?);
+    let target = replay::Target::of(&config, Remote::from(sandbox.endpoint()));
     demo::staff(&config, &target.endpoint).await?;
     Ok((sandbox, target))
 }
@@ -126,7 +126,7 @@ async fn simulated_devices_are_registered_claimed_and_assigned_once() -> anyhow:
         let report = simulate::run(options(devices), target.clone()).await?;
         assert!(report.acknowledged == report.sent && report.sent > 0 && report.refused.is_empty(), "{report}");
     }
-    let wanted: BTreeSet<_> = (0..3).map(|number| Identity::new(7, number).device.uuid().to_string()).collect();
+    let wanted: BTreeSet<_> = (0..3).map(|number| SimulatedDevice::new(7, number).device.uuid().to_string()).collect();
     let found = devices(&sandbox).await?;
     assert_eq!(found.iter().map(|device| device.device_id.clone()).collect::<BTreeSet<_>>(), wanted);
     assert!(found.iter().all(|device| device.status == "active"));

@@ -63,7 +63,7 @@ async fn nothing_is_acknowledged_before_it_is_durable_and_acknowledgements_are_i
     let stage = Stage::new(64).await?;
     let (mut line, _) = stage.line(0).await?;
     for sequence in 1..=10 {
-        line.batch(sequence, vec![pulse(sequence as f64, node::clock::now())]).await;
+        line.batch(sequence, vec![pulse(sequence as f64, guard::clock::now())]).await;
     }
     stage.log.holds(10).await?;
     assert!(line.is_silent(QUIET).await, "acknowledged before the log had anything on disk");
@@ -87,7 +87,7 @@ async fn nothing_is_acknowledged_before_it_is_durable_and_acknowledgements_are_i
 async fn a_single_batch_is_answered_only_when_it_is_durable() -> anyhow::Result<()> {
     let stage = Stage::new(64).await?;
     let (mut client, bed) = (stage.front.client().await?, stage.bed);
-    let request = with_token(write(&bed, 1, vec![pulse(1.0, node::clock::now())]), &stage.token())?;
+    let request = with_token(write(&bed, 1, vec![pulse(1.0, guard::clock::now())]), &stage.token())?;
     let mut call = tokio::spawn(async move { client.write_readings(request).await });
     stage.log.holds(1).await?;
     assert!(tokio::time::timeout(QUIET, &mut call).await.is_err(), "answered before it was durable");
@@ -99,7 +99,7 @@ async fn a_single_batch_is_answered_only_when_it_is_durable() -> anyhow::Result<
 #[tokio::test]
 async fn a_lost_single_batch_is_not_accepted_and_is_published_when_it_comes_again() -> anyhow::Result<()> {
     let stage = Stage::new(64).await?;
-    let (client, now) = (stage.front.client().await?, node::clock::now());
+    let (client, now) = (stage.front.client().await?, guard::clock::now());
     let send = || {
         let (mut client, message) = (client.clone(), write(&stage.bed, 1, vec![pulse(1.0, now)]));
         let request = with_token(message, &stage.token());
@@ -130,7 +130,7 @@ async fn a_slow_log_stops_the_reading_of_the_stream() -> anyhow::Result<()> {
     let stage = Stage::new(4).await?;
     let (mut line, _) = stage.line(0).await?;
     for sequence in 1..=100 {
-        line.batch(sequence, vec![pulse(1.0, node::clock::now())]).await;
+        line.batch(sequence, vec![pulse(1.0, guard::clock::now())]).await;
     }
     stage.log.holds(4).await?;
     assert!(line.is_silent(QUIET).await);
@@ -153,14 +153,14 @@ async fn a_full_log_throttles_and_drops_nothing() -> anyhow::Result<()> {
     let stage = Stage::new(64).await?;
     let (mut line, _) = stage.line(0).await?;
     stage.log.crowd(true);
-    line.batch(1, vec![pulse(1.0, node::clock::now())]).await;
-    line.batch(2, vec![pulse(2.0, node::clock::now())]).await;
+    line.batch(1, vec![pulse(1.0, guard::clock::now())]).await;
+    line.batch(2, vec![pulse(2.0, guard::clock::now())]).await;
     let Some(Out::Throttle(throttle)) = line.next().await? else { anyhow::bail!("not throttled") };
     assert!(throttle.max_in_flight < 64 && throttle.retry_after.is_some_and(|wait| wait.nanos > 0));
     stage.log.holds(2).await?;
     assert!(line.is_silent(QUIET).await, "told once; and nothing is acknowledged for being full");
     stage.log.crowd(false);
-    line.batch(3, vec![pulse(3.0, node::clock::now())]).await;
+    line.batch(3, vec![pulse(3.0, guard::clock::now())]).await;
     let Some(Out::Throttle(throttle)) = line.next().await? else { anyhow::bail!("not lifted") };
     assert_eq!(throttle.max_in_flight, 64);
     stage.log.holds(3).await?;
@@ -208,7 +208,7 @@ async fn draining_waits_for_what_is_under_way() -> anyhow::Result<()> {
     let stage = Stage::new(64).await?;
     let (mut line, _) = stage.line(0).await?;
     for sequence in 1..=3 {
-        line.batch(sequence, vec![pulse(1.0, node::clock::now())]).await;
+        line.batch(sequence, vec![pulse(1.0, guard::clock::now())]).await;
     }
     stage.log.holds(3).await?;
     stage.front.drain.cancel();
@@ -228,7 +228,7 @@ async fn a_device_that_keeps_sending_is_told_of_the_drain_too() -> anyhow::Resul
     let (line, _) = stage.line(0).await?;
     stage.front.drain.cancel();
     for sequence in 1..=500 {
-        line.batch(sequence, vec![pulse(1.0, node::clock::now())]).await;
+        line.batch(sequence, vec![pulse(1.0, guard::clock::now())]).await;
     }
     let (acked, draining, status) = line.until_end().await?;
     assert!(draining && status.is_none());

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bus::{Commits, Delivery, Partition, Subscribe};
 use model::{
-    Block, ClockQuality, Column, Factor, Hour, Identity, Nanos, PatientId, Permit, Quality, Range, Record, Slice,
+    BatchId, Block, ClockQuality, Column, Factor, Hour, Nanos, PatientId, Permit, Quality, Range, Record, Slice,
     UserId, Values, access,
 };
 use std::{
@@ -143,7 +143,7 @@ fn record(partition: i32, offset: i64, patient: u32, sequence: u64, number: f64)
     Block { columns: vec![column] }.encode(hour, &mut block);
     let record = Record {
         patient: Bed::numbered(patient).patient,
-        identity: Identity { device: bed.device, stream: bed.stream, sequence, digest: number.to_bits() },
+        identity: BatchId { device: bed.device, stream: bed.stream, sequence, digest: number.to_bits() },
         received_at: hour.end().plus(offset),
         clock: ClockQuality::Synchronized,
         acked_through: 0,

@@ -1,4 +1,4 @@
-//! A small leakage test; the full count is `cargo run --release -p tests --example leakage`.
+//! A small leakage test; the full count is `cargo run --release -p tests --example trial -- leakage`.
 
 use tests::leakage::{Plan, Report, ask_all, run};
 

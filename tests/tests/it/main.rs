@@ -24,6 +24,7 @@ mod registry;
 mod round_trip;
 mod streams;
 mod study;
+mod tidy;
 mod timeline;
 mod timeline_pages;
 mod tls;

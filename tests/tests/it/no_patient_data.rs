@@ -91,7 +91,7 @@ async fn child() -> anyhow::Result<()> {
     put_garbage(&sandbox).await?;
     node::telemetry::logs(&sandbox.config()?.telemetry)?;
     sandbox.run().await?;
-    let (bed, now) = (bed(), node::clock::now());
+    let (bed, now) = (bed(), guard::clock::now());
     let coded = Reading { value: Some(Value::Code(CODE.into())), ..reading("67775-7", "", 0.0, now) };
     let readings = vec![
         pulse(NUMBER, now),

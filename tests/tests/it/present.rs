@@ -45,7 +45,7 @@ fn numbers(page: &ReadTimelineResponse) -> Vec<(f64, Vec<i32>)> {
 #[tokio::test]
 async fn a_reading_measured_ahead_of_its_receipt_is_kept_and_flagged_and_hides_nothing() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     sandbox.write(&bed, 1, vec![pulse(70.0, now.plus(-HOUR))]).await?;
     sandbox.write(&bed, 2, vec![pulse(190.0, now.plus(20 * HOUR)), pulse(191.0, now.plus(-HOUR + 1))]).await?;
     // within what clocks may differ
@@ -82,12 +82,12 @@ async fn a_reading_measured_ahead_of_its_receipt_is_kept_and_flagged_and_hides_n
 async fn a_reading_ahead_of_its_receipt_is_left_out_also_after_its_time_has_come() -> anyhow::Result<()> {
     let flags = ["ingest.max_clock_ahead_seconds=0"];
     let sandbox = Sandbox::with(1, &flags, &node::run::Service::ALL).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     sandbox.write(&bed, 1, vec![pulse(70.0, now.plus(-HOUR))]).await?;
     let soon = now.plus(2 * Nanos::SECOND);
     sandbox.write(&bed, 2, vec![pulse(190.0, soon)]).await?;
     sandbox.readable(&bed, 2).await?;
-    let come = || async { Ok(node::clock::now()) };
+    let come = || async { Ok(guard::clock::now()) };
     tests::wait::until("that time", come, |at| *at > soon.plus(1)).await?;
     assert_eq!(shown(&latest(&sandbox, &bed).await?), [(70.0, vec![], 60)]);
     // up to now, whatever the beginning; and up to a time that was given
@@ -107,7 +107,7 @@ async fn a_reading_ahead_of_its_receipt_is_left_out_also_after_its_time_has_come
 #[tokio::test]
 async fn where_the_clock_was_never_set_receipt_counts() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(2).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     sandbox.write(&bed, 1, vec![pulse(70.0, now.plus(-HOUR))]).await?;
     for (bed, at) in [(bed, Nanos(7 * Nanos::SECOND)), (Bed::numbered(1), now.plus(30 * 24 * HOUR))] {
         let mut batch = write(&bed, 2, vec![pulse(88.0, at)]);
@@ -125,7 +125,7 @@ async fn where_the_clock_was_never_set_receipt_counts() -> anyhow::Result<()> {
 async fn of_two_values_of_one_instant_the_one_received_later_is_the_latest_and_said_to_be_a_correction()
 -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, at) = (Bed::numbered(0), node::clock::now().plus(-HOUR));
+    let (bed, at) = (Bed::numbered(0), guard::clock::now().plus(-HOUR));
     let stream = |n: u128| Bed { stream: model::StreamId::new(uuid::Uuid::from_u128(n)), ..bed };
     // the stream's id says nothing: the later one is now the smaller, now the greater
     for (n, stream) in (1..).zip([5, 9, 1, 7].map(stream)) {

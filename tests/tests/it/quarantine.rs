@@ -2,14 +2,15 @@
 
 use bus::{Outgoing, Publish, embedded};
 use bytes::Bytes;
-use model::{Block, ClockQuality, Factor, Hour, Identity, Nanos, Quality, Record, Slice, Values};
-use node::{cli::Quarantine, quarantine::Desk, run::Service};
+use model::{BatchId, Block, ClockQuality, Factor, Hour, Nanos, Quality, Record, Slice, Values};
+use node::run::Service;
 use proto::operations::v1::{
     ListQuarantinedRequest, ReplayQuarantinedRequest, quarantine_service_client::QuarantineServiceClient,
 };
-use store::{Place, Quarantine as _, Quarantined, embedded::Store};
+use store::{LogPosition, Quarantine as _, Quarantined, embedded::Store};
 use tests::{Bed, Sandbox, line::Problem, wait::until};
 use tonic::{Code, Request};
+use wardline::{cli::Quarantine, quarantine::QuarantineClient};
 
 const AT: Nanos = Nanos(1_700_000_000 * Nanos::SECOND);
 
@@ -27,7 +28,7 @@ fn record(bed: &Bed, sequence: u64, number: f64) -> Bytes {
     let mut block = Vec::new();
     Block { columns: vec![column] }.encode(AT.hour(), &mut block);
     let slices = vec![Slice { hour: AT.hour(), block: block.into() }];
-    let identity = Identity { device: bed.device, stream: bed.stream, sequence, digest: sequence };
+    let identity = BatchId { device: bed.device, stream: bed.stream, sequence, digest: sequence };
     let clock = ClockQuality::Synchronized;
     Record { patient: bed.patient, identity, received_at: AT, clock, acked_through: 0, slices }.encode()
 }
@@ -35,7 +36,7 @@ fn record(bed: &Bed, sequence: u64, number: f64) -> Bytes {
 /// A record whose frame is right and whose block is not.
 fn record_with_bad_block(bed: &Bed) -> Bytes {
     let slices = vec![Slice { hour: Hour(1), block: Bytes::from_static(b"\x09nonsense") }];
-    let identity = Identity { device: bed.device, stream: bed.stream, sequence: 70, digest: 1 };
+    let identity = BatchId { device: bed.device, stream: bed.stream, sequence: 70, digest: 1 };
     let clock = ClockQuality::Unknown;
     Record { patient: bed.patient, identity, received_at: AT, clock, acked_through: 0, slices }.encode()
 }
@@ -49,9 +50,9 @@ async fn publish(sandbox: &Sandbox, bed: &Bed, records: &[Bytes]) -> anyhow::Res
     Ok(())
 }
 
-async fn desk(sandbox: &Sandbox) -> anyhow::Result<Desk> {
+async fn desk(sandbox: &Sandbox) -> anyhow::Result<QuarantineClient> {
     let token = sandbox.issuer()?.user_token(auth::DEMO_PEOPLE[2].2)?;
-    Desk::connect(&sandbox.endpoint(), &token).await
+    QuarantineClient::connect(&sandbox.endpoint(), &token).await
 }
 
 async fn act(sandbox: &Sandbox, action: Quarantine) -> (String, anyhow::Result<()>) {
@@ -129,7 +130,7 @@ async fn a_record_that_can_be_read_by_now_is_replayed_and_lands_on_itself() -> a
     // put aside by an older version that could not read it
     {
         let store = Store::open(sandbox.dir.path().join("store"))?;
-        let place = Place { topic: bus::READINGS.into(), partition: 3, offset: 7 };
+        let place = LogPosition { topic: bus::READINGS.into(), partition: 3, offset: 7 };
         let reason = "a version that this one does not know".to_owned();
         store
             .put_aside(&Quarantined { place, at: AT, reason, payload: record(&bed, 5, 55.0), replayed_at: None })
@@ -166,7 +167,7 @@ async fn a_batch_whose_sequence_was_used_is_not_replayed() -> anyhow::Result<()>
     let other = record(&bed, 2, 99.0);
     {
         let store = Store::open(sandbox.dir.path().join("store"))?;
-        let place = Place { topic: bus::READINGS.into(), partition: 3, offset: 7 };
+        let place = LogPosition { topic: bus::READINGS.into(), partition: 3, offset: 7 };
         let reason = format!("{}: and why", writer::SEQUENCE_REUSED);
         store.put_aside(&Quarantined { place, at: AT, reason, payload: other, replayed_at: None }).await?;
     }

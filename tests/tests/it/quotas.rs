@@ -1,11 +1,9 @@
 //! Who calls or sends too much is told which limit it was and when to come back; others notice nothing, and nothing is lost.
 
 use anyhow::Context;
+use client::{Error, Sender, Stream};
 use model::Nanos;
-use node::{
-    client::{self, Error, Sender, Stream},
-    run::Service,
-};
+use node::run::Service;
 use proto::{
     operations::v1::{AuditRecord, SearchAuditLogRequest, audit_service_client::AuditServiceClient},
     registry::v1::{
@@ -67,7 +65,7 @@ async fn a_flood_of_claims_ends_at_its_address_s_limit_and_accuses_nobody() -> a
     assert_eq!(limited.header("retry-after"), Some("1"), "{}", limited.body);
     assert!(limited.json()?["detail"].as_str().is_some_and(|text| text.contains("quotas.claims_a_second")));
     // whoever has a token, from the same address, is not concerned
-    sandbox.write(&Bed::numbered(0), 1, vec![pulse(60.0, node::clock::now())]).await?;
+    sandbox.write(&Bed::numbered(0), 1, vec![pulse(60.0, guard::clock::now())]).await?;
 
     let mut audit = AuditServiceClient::new(sandbox.channel().await?);
     let asked = sandbox.as_person("auditor", SearchAuditLogRequest::default())?;
@@ -107,7 +105,7 @@ async fn a_device_over_its_rate_is_slowed_down_and_loses_nothing() -> anyhow::Re
     // 200 at once: more than that is too much however slow the machine is
     let sandbox = Sandbox::with(2, &["quotas.device_readings_a_second=40"], &Service::ALL).await?;
     let (bed, other) = (Bed::numbered(0), Bed::numbered(1));
-    let began = node::clock::now();
+    let began = guard::clock::now();
     let readings = |n: i64| (0..n).map(|at| pulse(60.0, Nanos(began.0 - at * 1_000_000))).collect::<Vec<_>>();
     let (mut line, _) = sandbox.line(&bed, 0).await?;
     line.batch(1, readings(220)).await;
@@ -143,8 +141,12 @@ async fn of_two_clients_of_one_stream_one_stays_and_the_other_stops() -> anyhow:
     let issuer = Arc::new(sandbox.issuer()?);
     let open = async || {
         let issuer = Arc::clone(&issuer);
-        let stream =
-            Stream { device: bed.device, stream: bed.stream, resume_after: 0, clock: ClockQuality::Synchronized };
+        let stream = Stream {
+            device: bed.device.uuid(),
+            stream: bed.stream.uuid(),
+            resume_after: 0,
+            clock: ClockQuality::Synchronized,
+        };
         let tokens = Arc::new(move || Ok(issuer.device_token(bed.device)?));
         Sender::open(client::channel(sandbox.endpoint())?, tokens, stream).await.map_err(anyhow::Error::from)
     };

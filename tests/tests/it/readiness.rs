@@ -46,7 +46,7 @@ async fn ingest_without_its_log_is_not_ready_and_refuses_at_once() -> anyhow::Re
     }
     let bed = Bed::numbered(0);
     for sequence in [1, 2] {
-        let batch = write(&bed, sequence, vec![pulse(60.0, node::clock::now())]);
+        let batch = write(&bed, sequence, vec![pulse(60.0, guard::clock::now())]);
         let (request, began) = (sandbox.as_device(bed.device, batch)?, Instant::now());
         let refused = sandbox.ingest().await?.write_readings(request).await.err().context("taken without a log")?;
         assert_eq!(refused.code(), Code::Unavailable, "{refused}");

@@ -11,7 +11,7 @@ use tests::{
 #[tokio::test]
 async fn what_a_device_writes_a_doctor_reads_also_after_a_restart() -> anyhow::Result<()> {
     let mut sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     let readings = vec![pulse(72.0, now), reading("8310-5", "Deg. F", 98.6, now.plus(-Nanos::SECOND))];
     let request = sandbox.as_device(bed.device, write(&bed, 1, readings))?;
     let written = sandbox.ingest().await?.write_readings(request).await?.into_inner();

@@ -91,7 +91,7 @@ fn ties(barred: bool) -> anyhow::Result<String> {
 async fn a_study_shows_numbers_under_other_names_and_times() -> anyhow::Result<()> {
     let mut sandbox = Sandbox::with(3, &[&format!("study.max_days={MAX_DAYS}")], &node::run::Service::ALL).await?;
     let bed = Bed::numbered(0);
-    let now = node::clock::now().0 / Nanos::SECOND;
+    let now = guard::clock::now().0 / Nanos::SECOND;
     // old enough, and not yet
     let ages = [MAX_DAYS * 3, MAX_DAYS * 3 - 1, MAX_DAYS + 1, 0];
     let measured = |(age, number): (&i64, f64)| {

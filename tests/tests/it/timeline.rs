@@ -61,7 +61,7 @@ async fn a_range_has_its_first_instant_and_not_its_last() -> anyhow::Result<()> 
 #[tokio::test]
 async fn late_data_lands_in_its_own_day_and_latest_does_not_go_back() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     sandbox.write(&bed, 1, vec![pulse(80.0, now)]).await?;
     let late = now.plus(-3 * DAY);
     sandbox.write(&bed, 2, vec![pulse(50.0, late), number("8310-5", "Cel", 36.5, late)]).await?;
@@ -93,7 +93,7 @@ async fn late_data_lands_in_its_own_day_and_latest_does_not_go_back() -> anyhow:
 #[tokio::test]
 async fn coverage_says_how_much_of_the_range_has_data_and_how_old_it_is() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
-    let (bed, now) = (Bed::numbered(0), node::clock::now());
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
     let hour = 3_600 * Nanos::SECOND;
     let readings = [0, 1, 1, 5].map(|hours| pulse(60.0 + hours as f64, now.plus(-hours * hour)));
     sandbox.write(&bed, 1, readings.to_vec()).await?;

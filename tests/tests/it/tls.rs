@@ -3,12 +3,8 @@
 
 use anyhow::Context;
 use auth::{DemoCa, Issued};
+use guard::clock;
 use model::Nanos;
-use node::{
-    client::{Files, Remote},
-    clock,
-    quarantine::Desk,
-};
 use proto::telemetry::v1::{
     ingest_service_client::IngestServiceClient, timeline_service_client::TimelineServiceClient,
 };
@@ -32,6 +28,7 @@ use tokio_rustls::{
     rustls::{ClientConfig, pki_types::ServerName},
 };
 use tonic::{Code, Request, transport::Channel};
+use wardline::{cli::Files, quarantine::QuarantineClient};
 
 /// How soon a connection ends whose certificate was revoked.
 const EFFECT: Duration = Duration::from_secs(5);
@@ -281,15 +278,15 @@ async fn a_command_reaches_the_node_with_its_files_and_says_what_is_missing() ->
     let uri = secure.uri()?;
     let administrator = auth::demo_person("administrator").unwrap();
     let token = secure.sandbox.issuer()?.user_token(administrator)?;
-    let mut desk = Desk::connect(Remote::new(&uri, &files)?, &token).await?;
+    let mut desk = QuarantineClient::connect(files.remote(&uri)?, &token).await?;
     assert_eq!(desk.list().await?.len(), 0);
 
-    let missing = Remote::new(&uri, &Files::default()).unwrap_err().to_string();
+    let missing = Files::default().remote(&uri).unwrap_err().to_string();
     assert!(missing.contains("--ca"), "{missing}");
-    let useless = Remote::new(&secure.sandbox.endpoint(), &files).unwrap_err().to_string();
+    let useless = files.remote(&secure.sandbox.endpoint()).unwrap_err().to_string();
     assert!(useless.contains("https://"), "{useless}");
     let unreadable = Files { cert: Some(dir.path().join("none.pem")), ..files };
-    let unreadable = Remote::new(&uri, &unreadable).unwrap_err().to_string();
+    let unreadable = unreadable.remote(&uri).unwrap_err().to_string();
     assert!(unreadable.contains("--cert") && unreadable.contains("none.pem"), "{unreadable}");
     Ok(())
 }

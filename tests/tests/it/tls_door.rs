@@ -79,7 +79,7 @@ async fn in_the_clear_too_a_silent_connection_is_closed_and_one_that_works_is_no
     slow.write_all(b"PRI * HTTP/2.0").await?;
     closed(silent).await?;
     closed(slow).await?;
-    line.batch(1, vec![pulse(60.0, node::clock::now())]).await;
+    line.batch(1, vec![pulse(60.0, guard::clock::now())]).await;
     assert_eq!(line.acked(1).await?.accepted, 1);
     Ok(())
 }

@@ -23,7 +23,7 @@ async fn node(issuers: &[&TestIssuer], more: &[&str]) -> anyhow::Result<Sandbox>
     let believed = format!("auth.issuers=[{}]", believed.join(", "));
     let flags: Vec<&str> = ["auth.demo=on", &believed].into_iter().chain(more.iter().copied()).collect();
     let sandbox = Sandbox::with(1, &flags, &node::run::Service::ALL).await?;
-    sandbox.write(&Bed::numbered(0), 1, vec![pulse(60.0, node::clock::now())]).await?;
+    sandbox.write(&Bed::numbered(0), 1, vec![pulse(60.0, guard::clock::now())]).await?;
     sandbox.readable(&Bed::numbered(0), 1).await?;
     Ok(sandbox)
 }
@@ -73,7 +73,7 @@ async fn who_has_a_token_of_a_discovered_issuer_reads_and_writes() -> anyhow::Re
     }
     let bed = Bed::numbered(0);
     let token = issuer.token(&format!("device:{}", bed.device.uuid()));
-    let request = with_token(builders::write(&bed, 2, vec![pulse(61.0, node::clock::now())]), &token)?;
+    let request = with_token(builders::write(&bed, 2, vec![pulse(61.0, guard::clock::now())]), &token)?;
     sandbox.ingest().await?.write_readings(request).await?;
 
     let wrong = |name: &'static str, value: serde_json::Value| {

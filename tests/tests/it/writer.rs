@@ -3,13 +3,13 @@
 use async_trait::async_trait;
 use bus::{Commits, Delivery, Partition, Subscribe};
 use bytes::Bytes;
-use model::{Block, ClockQuality, DeviceId, Hour, Identity, Nanos, Record, Row, Slice, StreamId};
+use model::{BatchId, Block, ClockQuality, DeviceId, Hour, Nanos, Record, Row, Slice, StreamId};
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use store::{Append, Identities, Place, Positions, Quarantine, Quarantined, Sought};
+use store::{Append, Identities, LogPosition, Positions, Quarantine, Quarantined, Sought};
 use tests::{Bed, wait::until};
 use tokio::{sync::Notify, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -95,7 +95,7 @@ impl Quarantine for Play {
         Ok(Vec::new())
     }
 
-    async fn mark_replayed(&self, _: &Place, _: Nanos) -> Result<(), store::Error> {
+    async fn mark_replayed(&self, _: &LogPosition, _: Nanos) -> Result<(), store::Error> {
         Ok(())
     }
 }
@@ -158,7 +158,7 @@ fn good(partition: i32, offset: i64, sequence: u64) -> Delivery {
     Block::default().encode(Hour(7), &mut block);
     let record = Record {
         patient: bed.patient,
-        identity: Identity { device: bed.device, stream: bed.stream, sequence, digest: 1 },
+        identity: BatchId { device: bed.device, stream: bed.stream, sequence, digest: 1 },
         received_at: Nanos(1),
         clock: ClockQuality::Unknown,
         acked_through: sequence - 1,

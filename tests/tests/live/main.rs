@@ -1,7 +1,8 @@
-//! The live suite: services as processes of their own, on Kafka and a CQL server. It fails when they are not there
-//! (`deploy/engines/engines up`; elsewhere: `WARDLINE_KAFKA`, `WARDLINE_CQL`, `WARDLINE_ENGINES_DATA`).
+//! The suites of real processes. `torture` runs them on the embedded engines; everything else is the live suite, on Kafka,
+//! a CQL server and Keycloak, run with `--ignored`. It fails when they are not there (`deploy/engines/engines up`;
+//! elsewhere: `WARDLINE_KAFKA`, `WARDLINE_CQL`, `WARDLINE_ENGINES_DATA`).
 //!
-//! One test at a time: two of them kill the engines, or take all the machine has.
+//! One live test at a time: two of them kill the engines, or take all the machine has.
 
 mod faults;
 mod pages;
@@ -10,9 +11,10 @@ mod readiness;
 mod registry;
 mod round_trip;
 mod tokens;
+mod torture;
 
+use client::{Stream, Writer, channel};
 use model::Nanos;
-use node::client::{Stream, Writer, channel};
 use proto::telemetry::v1::{
     ClockQuality, ReadTimelineRequest, StoredReading, timeline_service_client::TimelineServiceClient,
 };
@@ -67,8 +69,12 @@ impl Services {
     }
 
     fn device(&self, bed: &Bed) -> anyhow::Result<Writer> {
-        let stream =
-            Stream { device: bed.device, stream: bed.stream, resume_after: 0, clock: ClockQuality::Synchronized };
+        let stream = Stream {
+            device: bed.device.uuid(),
+            stream: bed.stream.uuid(),
+            resume_after: 0,
+            clock: ClockQuality::Synchronized,
+        };
         Ok(Writer::new(channel(self.ingest.endpoint())?, self.ward.tokens(bed.device), stream))
     }
 
@@ -96,5 +102,5 @@ impl Services {
 }
 
 fn now() -> Nanos {
-    node::clock::now()
+    guard::clock::now()
 }

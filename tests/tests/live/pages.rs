@@ -18,6 +18,7 @@ fn at(reading: &StoredReading) -> Nanos {
 }
 
 #[tokio::test]
+#[ignore = "needs Kafka and a CQL server"]
 async fn pages_join_and_late_data_lands_in_its_day() -> anyhow::Result<()> {
     let mut services = Services::start(1).await?;
     let (bed, now) = (Bed::numbered(0), now());

@@ -5,12 +5,14 @@ use bus::{
     Outgoing, Publish,
     kafka::{KafkaPublisher, Settings},
 };
+use client::channel;
 use model::Nanos;
-use node::{client::channel, quarantine::Desk};
 use proto::operations::v1::{GetQuarantinedRequest, quarantine_service_client::QuarantineServiceClient};
 use tests::{Bed, builders::pulse, with_token};
+use wardline::quarantine::QuarantineClient;
 
 #[tokio::test]
+#[ignore = "needs Kafka and a CQL server"]
 async fn a_record_that_cannot_be_read_is_put_aside_once() -> anyhow::Result<()> {
     const POISON: &[u8] = b"not a record";
     let mut services = Services::start(1).await?;
@@ -32,7 +34,7 @@ async fn a_record_that_cannot_be_read_is_put_aside_once() -> anyhow::Result<()> 
     assert_eq!(services.all(&bed, 3).await?.len(), 3, "the partition goes on");
 
     let token = services.ward.person("administrator")?;
-    let records = Desk::connect(&services.writer.endpoint(), &token).await?.list().await?;
+    let records = QuarantineClient::connect(&services.writer.endpoint(), &token).await?.list().await?;
     let [record] = &records[..] else { anyhow::bail!("{} records in quarantine", records.len()) };
     assert_eq!((record.bytes, record.reason.is_empty()), (POISON.len() as u64, false));
     let mut client = QuarantineServiceClient::new(channel(services.writer.endpoint())?);
@@ -47,7 +49,7 @@ async fn a_record_that_cannot_be_read_is_put_aside_once() -> anyhow::Result<()> 
     services.writer.ready().await?;
     services.device(&bed)?.write(4, vec![pulse(71.0, at.plus(9 * Nanos::SECOND))], PATIENCE).await?;
     assert_eq!(services.all(&bed, 4).await?.len(), 4);
-    let again = Desk::connect(&services.writer.endpoint(), &token).await?.list().await?;
+    let again = QuarantineClient::connect(&services.writer.endpoint(), &token).await?.list().await?;
     assert_eq!((again.len(), &again[0].place), (1, &record.place));
     services.stop().await
 }

@@ -1,8 +1,8 @@
 //! Two registries on one store agree, and what they change counts in other processes within five seconds.
 
 use crate::Services;
+use client::channel;
 use model::UserId;
-use node::client::channel;
 use proto::{
     registry::v1::{
         CreateGrantRequest, CreateRelationRequest, CreateUserRequest, EndRelationRequest, Grant, ListUsersRequest,
@@ -35,6 +35,7 @@ impl Admin {
 }
 
 #[tokio::test]
+#[ignore = "needs Kafka and a CQL server"]
 async fn two_registries_agree_and_the_others_follow_within_seconds() -> anyhow::Result<()> {
     let mut services = Services::start(1).await?;
     let patient_id = services.ward.beds[0].patient.uuid().to_string();

@@ -4,14 +4,14 @@
 use super::{
     Admission, Speaks,
     lines::{Found, Lines},
-    room::{Place, counted},
 };
 use crate::tls::Watched;
 use auth::Certificate;
 use futures::task::AtomicWaker;
+use guard::{Caller, connection_limit::Slot};
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -26,25 +26,6 @@ use tokio::{
     time::{Sleep, sleep},
 };
 use tokio_rustls::server::TlsStream;
-
-/// Who is at the other end; with each request of the connection.
-#[derive(Clone)]
-pub struct Caller {
-    certificate: Option<Arc<Certificate>>,
-    address: IpAddr,
-}
-
-impl Caller {
-    /// The client's certificate, believed by an authority of the settings.
-    pub fn certificate(&self) -> Option<&Certificate> {
-        self.certificate.as_deref()
-    }
-
-    /// Where it comes from, as addresses are counted here: of IPv6 the network of 64 bits, the rest is zero.
-    pub fn address(&self) -> IpAddr {
-        self.address
-    }
-}
 
 /// What a connection is measured by from its beginning.
 pub(super) struct Watch {
@@ -63,7 +44,7 @@ pub struct Connection {
     lines: Option<Lines>,
     found: Found,
     _watched: Option<Watched>,
-    _place: Place,
+    _place: Slot,
 }
 
 enum Socket {
@@ -121,33 +102,33 @@ impl Ending {
 
 impl Connection {
     /// In the clear.
-    pub(super) fn plain(socket: TcpStream, place: Place, watch: &Watch) -> Self {
+    pub(super) fn plain(socket: TcpStream, place: Slot, watch: &Watch) -> Self {
         Self::new(Socket::Plain(socket), place, watch)
     }
 
     /// Encrypted, perhaps with a client's certificate, and how it is ended when that no longer holds.
     pub(super) fn encrypted(
         stream: TlsStream<TcpStream>,
-        place: Place,
+        place: Slot,
         watch: &Watch,
         client: Option<(Arc<Certificate>, Arc<Ending>, Watched)>,
     ) -> Self {
         let mut connection = Self::new(Socket::Encrypted(Box::new(stream)), place, watch);
         if let Some((certificate, ending, watched)) = client {
-            connection.caller.certificate = Some(certificate);
+            connection.caller = connection.caller.with(certificate);
             connection.ending = Some(ending);
             connection._watched = Some(watched);
         }
         connection
     }
 
-    fn new(socket: Socket, place: Place, watch: &Watch) -> Self {
+    fn new(socket: Socket, place: Slot, watch: &Watch) -> Self {
         let Watch { speaks, from, admission } = watch;
         let deadline = Box::pin(sleep(admission.patience));
         let found = Found::default();
         Self {
             socket,
-            caller: Caller { certificate: None, address: counted(from.ip()) },
+            caller: Caller::at(*from),
             ending: None,
             beginning: Some(Beginning { n_missing: speaks.first_bytes(), deadline }),
             stall: Stall { patience: admission.write_patience, deadline: None },

@@ -4,7 +4,7 @@
 //! What is bounded: [`AT_ONCE`] are told at a time and each within [`PATIENCE`]; a slot is free again [`EACH`] after it was
 //! taken, so that handshakes for the sake of saying no cannot take the processor. Whoever is beyond that is closed without a word.
 
-use super::{Speaks, room::Full};
+use super::{Speaks, connection_limit::Full};
 use serde_json::json;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{

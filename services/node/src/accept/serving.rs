@@ -6,11 +6,12 @@
 //! a head that will not do is refused before anything looks at it ([`head`](super::head)).
 
 use super::{
-    Connection, Door, Speaks,
+    Connection, Listener, Speaks,
     head::{self, Fault, MAX_READ_BYTES, MAX_READ_FIELDS},
 };
 use crate::config::Config;
 use bytes::Bytes;
+use guard::streams;
 use hyper::{
     Request, Response, Version,
     body::{Body, Incoming},
@@ -24,21 +25,15 @@ use hyper_util::{
 };
 use rand::Rng;
 use std::{
-    cell::Cell,
     convert::Infallible,
-    future::poll_fn,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Resets that a peer may cause before its connection ends (rapid reset): before its streams are taken, and by its errors.
@@ -51,12 +46,10 @@ const SEND_BYTES: usize = 64 << 10;
 const HTTP1_BYTES: usize = MAX_READ_BYTES / 2;
 /// How often a quiet connection is asked whether its peer is there, and how long the answer may take.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
-/// How long a client may take for an answer that is there; an HTTP/2 stream that lasts longer is reset.
-pub(crate) const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 /// How long a request's head may take, and until the next one.
 const HEAD: Duration = Duration::from_secs(30);
 
-/// What is served behind a door. Cheap to clone.
+/// What is served behind a listener. Cheap to clone.
 pub(crate) trait Answers: Clone + Send + Sync + 'static {
     /// Of the answers.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
@@ -96,9 +89,9 @@ impl Terms {
 }
 
 /// Serves until `stop`; then what is under way has its grace to end, and the rest is cut.
-pub(crate) async fn serve(mut door: Door, terms: Terms, answers: impl Answers, stop: CancellationToken) {
-    let builder = builder(door.speaks(), terms);
-    let speaks = door.speaks();
+pub(crate) async fn serve(mut listener: Listener, terms: Terms, answers: impl Answers, stop: CancellationToken) {
+    let builder = builder(listener.speaks(), terms);
+    let speaks = listener.speaks();
     let mut open = JoinSet::new();
     let mut n_cut = 0;
     loop {
@@ -108,13 +101,13 @@ pub(crate) async fn serve(mut door: Door, terms: Terms, answers: impl Answers, s
             Some(ended) = open.join_next() => {
                 was_cut(ended);
             }
-            connection = door.next() => {
+            connection = listener.next() => {
                 open.spawn(one(connection, builder.clone(), speaks, terms, answers.clone(), stop.clone()));
             }
         }
     }
     // nobody comes to a port that is being left
-    drop(door);
+    drop(listener);
     while let Some(ended) = open.join_next().await {
         n_cut += usize::from(was_cut(ended));
     }
@@ -177,7 +170,7 @@ async fn one(
         // behind chunks nobody follows the lines, and behind a refused head nobody knows what follows
         let is_last =
             version < Version::HTTP_2 && (fault.is_some() || request.headers().contains_key(TRANSFER_ENCODING));
-        // who is at the other end, for the gate and for what is counted
+        // who is at the other end, for the auth layer and for what is counted
         request.extensions_mut().insert(caller.clone());
         let answers = answers.clone();
         async move {
@@ -221,19 +214,7 @@ async fn one(
     }
 }
 
-tokio::task_local! {
-    /// When the stream of this task ends.
-    static END: Cell<Option<Instant>>;
-}
-
-/// The HTTP/2 stream whose task this is will be reset at `end`, whether its peer has taken the answer or not: one that never
-/// opens its window would keep what was sent for ever. On HTTP/1.1 nothing happens: there a peer's socket tells.
-pub(crate) fn end_stream_at(end: Instant) {
-    // outside such a task there is nothing to end
-    let _ = END.try_with(|at| at.set(Some(end)));
-}
-
-/// Runs the streams of HTTP/2, each in a task that ends at its [`END`].
+/// Runs the streams of HTTP/2, each in a task that ends in its time.
 #[derive(Clone)]
 struct Streams;
 
@@ -242,29 +223,8 @@ where
     F::Output: Send,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(END.scope(Cell::new(None), within_its_time(stream)));
+        tokio::spawn(streams::run(stream));
     }
-}
-
-async fn within_its_time(stream: impl Future<Output = ()>) {
-    let mut stream = pin!(stream);
-    let mut end = pin!(None);
-    poll_fn(|context| {
-        if stream.as_mut().poll(context).is_ready() {
-            return Poll::Ready(());
-        }
-        let Some(at) = END.with(Cell::get) else { return Poll::Pending };
-        if end.is_none() {
-            end.set(Some(sleep_until(at)));
-        }
-        let Some(due) = end.as_mut().as_pin_mut() else { return Poll::Pending };
-        let outcome = due.poll(context);
-        if outcome.is_ready() {
-            metrics::counter!("wardline_connections_ended_total", "reason" => "answer_not_taken").increment(1);
-        }
-        outcome
-    })
-    .await;
 }
 
 #[cfg(test)]
@@ -275,6 +235,7 @@ mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
+        time::Instant,
     };
 
     /// Answers with so many bytes.
@@ -297,8 +258,8 @@ mod tests {
         let config = Config::load(&Default::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let door = Door::new(listener, None, speaks, &Admission::new(&config, 9));
-        tokio::spawn(serve(door, terms, Large(n_bytes), CancellationToken::new()));
+        let listener = Listener::new(listener, None, speaks, &Admission::new(&config, 9));
+        tokio::spawn(serve(listener, terms, Large(n_bytes), CancellationToken::new()));
         TcpStream::connect(address).await.unwrap()
     }
 
@@ -343,7 +304,7 @@ mod tests {
         let gone = Gone(Some(tell));
         Streams.execute(async move {
             let _gone = gone;
-            end_stream_at(end);
+            streams::end_stream_at(end);
             std::future::pending::<()>().await;
         });
         assert_eq!(told.await.unwrap(), end);

@@ -1,6 +1,7 @@
 //! Bounds of the settings that are numbers.
 
-use super::{Config, Memory};
+use super::Config;
+use guard::bounds::Settings as Memory;
 
 /// Name, value, least and most of each setting.
 pub(super) fn of(config: &Config) -> [(&'static str, u64, u64, u64); 15] {

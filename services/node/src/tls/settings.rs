@@ -10,7 +10,7 @@ impl Tls {
     }
 
     /// Every mistake, with what to do.
-    pub(crate) fn contradictions(&self) -> Vec<String> {
+    pub fn contradictions(&self) -> Vec<String> {
         let (cert, key, ca) = (is_set(&self.cert_file), is_set(&self.key_file), is_set(&self.client_ca_file));
         let rules = [
             (cert && !key, "tls.key_file: name the key of tls.cert_file"),
@@ -32,17 +32,17 @@ impl Tls {
 
 impl Config {
     /// Where a client finds the gRPC port that listens at `at`.
-    pub(crate) fn uri(&self, at: SocketAddr) -> String {
+    pub fn uri(&self, at: SocketAddr) -> String {
         format!("{}://{at}", if self.tls.is_on() { "https" } else { "http" })
     }
 
     /// Whether the JSON API is.
-    pub(crate) fn api_is_encrypted(&self) -> bool {
+    pub fn api_is_encrypted(&self) -> bool {
         self.tls.is_on() && self.tls.api
     }
 
     /// Where a client finds the JSON API that listens at `at`.
-    pub(crate) fn api_uri(&self, at: SocketAddr) -> String {
+    pub fn api_uri(&self, at: SocketAddr) -> String {
         format!("{}://{at}", if self.api_is_encrypted() { "https" } else { "http" })
     }
 }

@@ -83,6 +83,7 @@ async fn until(readers: &mut [&mut KafkaConsumer], mut done: impl FnMut(&[&mut K
 }
 
 #[tokio::test]
+#[ignore = "needs Kafka"]
 async fn a_topic_is_made_once_and_its_partitions_are_never_changed() {
     let settings = settings();
     assert!(matches!(kafka::health(&settings, PATIENCE).await, Err(Error::Config(_))), "not there yet");
@@ -96,12 +97,14 @@ async fn a_topic_is_made_once_and_its_partitions_are_never_changed() {
 }
 
 #[tokio::test]
+#[ignore = "needs Kafka"]
 async fn a_topic_that_the_broker_refuses_is_a_mistake() {
     let greedy = Settings { replication_factor: 99, ..settings() };
     assert!(matches!(kafka::ensure_topic(&greedy).await, Err(Error::Config(_))));
 }
 
 #[tokio::test]
+#[ignore = "needs Kafka"]
 async fn nobody_there_is_unavailable() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut settings = Settings { brokers: closed.to_string(), ..settings() };
@@ -116,6 +119,7 @@ async fn nobody_there_is_unavailable() {
 }
 
 #[tokio::test]
+#[ignore = "needs Kafka"]
 async fn settings_that_librdkafka_refuses_are_a_mistake() {
     let mut settings = settings();
     settings.extra.insert("acks".into(), "1".into());
@@ -125,6 +129,7 @@ async fn settings_that_librdkafka_refuses_are_a_mistake() {
 }
 
 #[tokio::test]
+#[ignore = "needs Kafka"]
 async fn without_a_position_nothing_is_skipped() {
     let bench = Live::start(1 << 20).await;
     let strict = Settings { auto_offset_reset: OffsetReset::Error, ..bench.settings.clone() };
@@ -152,6 +157,7 @@ async fn without_a_position_nothing_is_skipped() {
 }
 
 #[tokio::test]
+#[ignore = "needs Kafka"]
 async fn a_first_start_gives_every_partition_a_position() {
     let bench = Live::start(1 << 20).await;
     let mut reader = consumer(&bench.settings, "writer");
@@ -165,6 +171,7 @@ async fn a_first_start_gives_every_partition_a_position() {
 }
 
 #[tokio::test]
+#[ignore = "needs Kafka"]
 async fn two_members_share_and_what_went_to_the_other_is_not_committed() {
     let bench = Live::start(4 << 20).await;
     publish_all(&bench.publisher, (0..200).map(|n| record(n, n.to_string()))).await;
@@ -199,6 +206,7 @@ async fn two_members_share_and_what_went_to_the_other_is_not_committed() {
 }
 
 #[tokio::test]
+#[ignore = "needs Kafka"]
 async fn a_reader_that_stays_away_is_paused_and_loses_nothing() {
     let bench = Live::start(4 << 20).await;
     let mut reader = consumer(&bench.settings, "writer");

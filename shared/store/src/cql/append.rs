@@ -209,7 +209,7 @@ pub(super) fn write_timestamp(at: Nanos) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::{ClockQuality, DeviceId, Identity, StreamId};
+    use model::{BatchId, ClockQuality, DeviceId, StreamId};
 
     fn row(patient: u8, hour: i32, bytes: usize) -> Row {
         let id = [patient; 16];
@@ -217,7 +217,7 @@ mod tests {
         Row {
             patient: PatientId::from_bytes(id),
             hour: Hour(hour),
-            identity: Identity { device, stream, sequence: 1, digest: 1 },
+            identity: BatchId { device, stream, sequence: 1, digest: 1 },
             received_at: Nanos(-1),
             clock: ClockQuality::Free,
             metrics: vec![],

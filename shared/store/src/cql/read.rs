@@ -13,7 +13,7 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future, stream};
-use model::{DeviceId, Hour, HourRange, Identity, MetricId, PatientId, Permit, StreamId};
+use model::{BatchId, DeviceId, Hour, HourRange, MetricId, PatientId, Permit, StreamId};
 use scylla::{
     deserialize::row::DeserializeRow,
     response::{PagingState, query_result::QueryRowsResult},
@@ -244,7 +244,7 @@ impl Inner {
             let each = |columns: Columns| {
                 let (hour, device, stream, sequence, digest, payload) = columns;
                 let (received_at, clock, block) = payload::decode(&payload)?;
-                let identity = Identity {
+                let identity = BatchId {
                     device: DeviceId::new(device),
                     stream: StreamId::new(stream),
                     sequence: sequence as u64,

@@ -1,7 +1,7 @@
 //! Positions of streams, and records put aside.
 
 use super::{Inner, Store, append::write_timestamp, connect::again};
-use crate::{Error, Place, Positions, Quarantine, Quarantined};
+use crate::{Error, LogPosition, Positions, Quarantine, Quarantined};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -56,7 +56,7 @@ impl Positions for Store {
 #[async_trait]
 impl Quarantine for Store {
     async fn put_aside(&self, record: &Quarantined) -> Result<(), Error> {
-        let Place { topic, partition, offset } = &record.place;
+        let LogPosition { topic, partition, offset } = &record.place;
         // of two reports of one record the later stands
         let timestamp = write_timestamp(record.at);
         let values = (topic, partition, offset, record.at.0, &record.reason, &record.payload, timestamp);
@@ -73,7 +73,7 @@ impl Quarantine for Store {
                 let (topic, partition, offset, at, reason, payload, replayed_at) = columns;
                 // marked as replayed without ever having been put aside
                 if let (Some(at), Some(reason), Some(payload)) = (at, reason, payload) {
-                    let place = Place { topic, partition, offset };
+                    let place = LogPosition { topic, partition, offset };
                     let replayed_at = replayed_at.map(Nanos);
                     records.push(Quarantined { place, at: Nanos(at), reason, payload, replayed_at });
                 }
@@ -84,8 +84,8 @@ impl Quarantine for Store {
         Ok(records)
     }
 
-    async fn mark_replayed(&self, place: &Place, at: Nanos) -> Result<(), Error> {
-        let Place { topic, partition, offset } = place;
+    async fn mark_replayed(&self, place: &LogPosition, at: Nanos) -> Result<(), Error> {
+        let LogPosition { topic, partition, offset } = place;
         let mut put_aside = false;
         let select = &self.inner.statements.select_put_at;
         self.inner

@@ -149,14 +149,7 @@ impl Statements {
         let (write, read) = (settings.write_timeout, settings.read_timeout);
         let batches = async |text: &str| {
             let statement = prepare(text, write).await?;
-            let batch = |n: usize| {
-                let rows = vec![BatchStatement::from(statement.clone()); n];
-                let mut batch = Batch::new_with_statements(BatchType::Unlogged, rows);
-                batch.set_is_idempotent(true);
-                batch.set_request_timeout(Some(write));
-                batch
-            };
-            Ok::<_, Error>((1..=MAX_BATCH_ROWS).map(batch).collect())
+            Ok::<_, Error>((1..=MAX_BATCH_ROWS).map(|n| batch(&statement, n, write)).collect())
         };
         let mut select_change = prepare(SELECT_CHANGE, read).await?;
         select_change.set_consistency(Consistency::LocalSerial);
@@ -209,6 +202,15 @@ impl Statements {
             select_profile: prepare(SELECT_PROFILE, read).await?,
         })
     }
+}
+
+/// So many rows of one statement at once.
+fn batch(statement: &PreparedStatement, n: usize, timeout: Duration) -> Batch {
+    let rows = vec![BatchStatement::from(statement.clone()); n];
+    let mut batch = Batch::new_with_statements(BatchType::Unlogged, rows);
+    batch.set_is_idempotent(true);
+    batch.set_request_timeout(Some(timeout));
+    batch
 }
 
 /// A statement in which `KS.` is replaced by the keyspace, whose name the settings have checked.

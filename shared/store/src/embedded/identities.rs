@@ -73,7 +73,7 @@ mod tests {
     use super::*;
     use crate::{Append, Positions};
     use bytes::Bytes;
-    use model::{ClockQuality, Identity, Nanos, Row};
+    use model::{BatchId, ClockQuality, Nanos, Row};
 
     #[tokio::test]
     async fn rows_from_before_the_index_are_found_where_a_batch_says_it_was_measured() {
@@ -84,7 +84,7 @@ mod tests {
         let row = |sequence| Row {
             patient,
             hour: Hour(sequence as i32),
-            identity: Identity { device, stream, sequence, digest: sequence + 1 },
+            identity: BatchId { device, stream, sequence, digest: sequence + 1 },
             received_at: Nanos(1),
             clock: ClockQuality::Free,
             metrics: Vec::new(),

@@ -1,8 +1,8 @@
 //! How keys and small values look on disk: big-endian, so that bytes sort as the things do.
 
-use crate::{Error, Place, Quarantined, Revision, stretches::Entry};
+use crate::{Error, LogPosition, Quarantined, Revision, stretches::Entry};
 use bytes::Bytes;
-use model::{DeviceId, Hour, Identity, MetricId, Nanos, PatientId, Row, StreamId, UserId, WriterId};
+use model::{BatchId, DeviceId, Hour, MetricId, Nanos, PatientId, Row, StreamId, UserId, WriterId};
 
 /// Length of a key in `blocks`.
 pub(super) const BLOCK: usize = 68;
@@ -26,11 +26,11 @@ pub(super) fn block(row: &Row) -> [u8; BLOCK] {
 }
 
 /// The hour and the identity in a key of `blocks`.
-pub(super) fn parse_block(key: &[u8]) -> Result<(Hour, Identity), Error> {
+pub(super) fn parse_block(key: &[u8]) -> Result<(Hour, BatchId), Error> {
     if key.len() != BLOCK {
         return Err(Error::Corrupt(format!("a block's key of {} bytes", key.len())));
     }
-    let identity = Identity {
+    let identity = BatchId {
         device: DeviceId::from_bytes(part(key, 20)),
         stream: StreamId::from_bytes(part(key, 36)),
         sequence: u64::from_be_bytes(part(key, 52)),
@@ -168,7 +168,7 @@ pub(super) fn parse_sighting(bytes: &[u8]) -> Result<Nanos, Error> {
 }
 
 /// `quarantine`: topic, a zero (no topic's name has one), partition (4, sign flipped), offset (8, sign flipped).
-pub(super) fn place(place: &Place) -> Vec<u8> {
+pub(super) fn place(place: &LogPosition) -> Vec<u8> {
     let mut key = Vec::with_capacity(place.topic.len() + 13);
     key.extend_from_slice(place.topic.as_bytes());
     key.push(0);
@@ -198,7 +198,7 @@ pub(super) fn parse_quarantined(key: &[u8], value: &[u8]) -> Result<Quarantined,
     let (reason, payload) = rest.split_at_checked(u32::from_be_bytes(part(head, 17)) as usize).ok_or_else(corrupt)?;
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| corrupt());
     Ok(Quarantined {
-        place: Place {
+        place: LogPosition {
             topic: text(topic)?,
             partition: (u32::from_be_bytes(part(&place, 1)) ^ SIGN) as i32,
             offset: (u64::from_be_bytes(part(&place, 5)) ^ (u64::from(SIGN) << 32)) as i64,

@@ -274,7 +274,7 @@ mod tests {
     use super::*;
     use crate::{Append, Rollups, Timeline};
     use model::{
-        Block, ClockQuality, Column, DeviceId, Factor, HourRange, Identity, MetricId, Permit, Quality, Rollup, Row,
+        BatchId, Block, ClockQuality, Column, DeviceId, Factor, HourRange, MetricId, Permit, Quality, Rollup, Row,
         StreamId, Summary, UserId, Values, access,
     };
 
@@ -302,7 +302,7 @@ mod tests {
         Row {
             patient,
             hour,
-            identity: Identity { device, stream, sequence: value as u64, digest: 1 },
+            identity: BatchId { device, stream, sequence: value as u64, digest: 1 },
             received_at: hour.start(),
             clock: ClockQuality::Free,
             metrics: vec![MetricId(3)],

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use model::{ClockQuality, DeviceId, HourRange, MetricId, Nanos, PatientId, Row, StreamId};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use std::collections::BTreeMap;
-use store::{Order, Place, Quarantined};
+use store::{LogPosition, Order, Quarantined};
 
 /// The hours that are named near 1970, each with its metrics.
 async fn named(store: &impl Store, patient: PatientId, order: Order, limit: usize) -> Vec<(i32, Vec<u16>)> {
@@ -324,7 +324,7 @@ pub async fn a_device_was_seen_at_its_latest_time(store: &impl Store) {
 
 fn aside(topic: &str, partition: i32, offset: i64) -> Quarantined {
     Quarantined {
-        place: Place { topic: topic.into(), partition, offset },
+        place: LogPosition { topic: topic.into(), partition, offset },
         at: Nanos(1_000_000),
         reason: "malformed at byte 0: a record".into(),
         payload: Bytes::from_static(&[0, 255, 7]),

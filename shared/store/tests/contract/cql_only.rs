@@ -66,6 +66,7 @@ fn complaint<T>(result: Result<T, Error>) -> String {
 }
 
 #[tokio::test]
+#[ignore = "needs a CQL server"]
 async fn migrators_at_once_apply_each_migration_once() {
     let fresh = Fresh::new().await;
     let results = futures::future::join_all((0..3).map(|_| migrate(&fresh.settings))).await;
@@ -82,6 +83,7 @@ async fn migrators_at_once_apply_each_migration_once() {
 }
 
 #[tokio::test]
+#[ignore = "needs a CQL server"]
 async fn a_schema_that_is_missing_old_changed_or_laid_out_otherwise_is_refused() {
     let fresh = Fresh::new().await;
     assert!(complaint(Store::connect(&fresh.settings).await).contains("run `wardline migrate`"));
@@ -109,6 +111,7 @@ async fn a_schema_that_is_missing_old_changed_or_laid_out_otherwise_is_refused()
 }
 
 #[tokio::test]
+#[ignore = "needs a CQL server"]
 async fn a_dead_migrators_lock_runs_out() {
     let fresh = Fresh::new().await;
     migrate(&fresh.settings).await.unwrap();
@@ -118,6 +121,7 @@ async fn a_dead_migrators_lock_runs_out() {
 }
 
 #[tokio::test]
+#[ignore = "needs a CQL server"]
 async fn deleted_ranges_and_full_last_pages_do_not_end_a_read() {
     let fresh = Fresh::new().await;
     migrate(&fresh.settings).await.unwrap();
@@ -139,6 +143,7 @@ async fn deleted_ranges_and_full_last_pages_do_not_end_a_read() {
 }
 
 #[tokio::test]
+#[ignore = "needs a CQL server"]
 async fn a_cluster_that_is_not_there_is_unavailable() {
     // bound and never answering, so that nobody else gets the port
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -208,6 +213,7 @@ async fn carried(from: &str, node: String) -> (String, tokio::task::JoinHandle<(
 }
 
 #[tokio::test]
+#[ignore = "needs a CQL server"]
 async fn all_works_over_tls() {
     let fresh = Fresh::new().await;
     round_trip(&Settings { tls: tls("ca.pem"), ..fresh.settings.clone() }).await;
@@ -215,12 +221,14 @@ async fn all_works_over_tls() {
 }
 
 #[tokio::test]
+#[ignore = "needs a CQL server"]
 async fn an_unknown_authority_is_refused() {
     let settings = Settings { nodes: vec![node()], tls: tls("stranger.pem"), ..Settings::default() };
     refused(&settings, "UnknownIssuer").await;
 }
 
 #[tokio::test]
+#[ignore = "needs a CQL server"]
 async fn a_certificate_of_another_address_is_refused() {
     let fresh = Fresh::new().await;
     for (from, is_named) in [("127.0.0.1", true), ("127.0.0.9", false)] {
@@ -262,6 +270,7 @@ impl Drop for Guarded {
 }
 
 #[tokio::test]
+#[ignore = "needs a CQL server"]
 async fn who_does_not_sign_in_is_refused() {
     let (_guarded, settings) = Guarded::start();
     // It makes its first user when it has started, in the background.

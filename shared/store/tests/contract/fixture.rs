@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use model::{
-    ClockQuality, DeviceId, Hour, HourRange, Identity, MetricId, Nanos, PatientId, Permit, Row, StreamId, UserId,
+    BatchId, ClockQuality, DeviceId, Hour, HourRange, MetricId, Nanos, PatientId, Permit, Row, StreamId, UserId,
     access::{Action, Facts, Permission, Principal, Relation, RelationKind, Subject, decide},
 };
 use store::{Append, Data, HourData, Identities, Order, Positions, Quarantine, Rollups, Seal, StoredRow, Timeline};
@@ -18,36 +18,30 @@ pub async fn embedded() -> (store::embedded::Store, tempfile::TempDir) {
 }
 
 /// A CQL store as it comes.
-#[cfg(feature = "live")]
 pub async fn cql() -> (store::cql::Store, ()) {
     connect(store::cql::Settings::default().page_rows).await
 }
 
 /// A CQL store that reads three rows at once.
-#[cfg(feature = "live")]
 pub async fn cql_small_pages() -> (store::cql::Store, ()) {
     connect(3).await
 }
 
 /// A CQL store as it comes, and that nobody else seals at the same time.
-#[cfg(feature = "live")]
 pub async fn cql_alone() -> (store::cql::Store, tokio::sync::MutexGuard<'static, ()>) {
     let alone = SEALING.lock().await;
     (cql().await.0, alone)
 }
 
 /// A CQL store that reads three rows at once, and that nobody else seals at the same time.
-#[cfg(feature = "live")]
 pub async fn cql_small_pages_alone() -> (store::cql::Store, tokio::sync::MutexGuard<'static, ()>) {
     let alone = SEALING.lock().await;
     (cql_small_pages().await.0, alone)
 }
 
 /// Held by the cases that seal the keyspace which all share.
-#[cfg(feature = "live")]
 static SEALING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-#[cfg(feature = "live")]
 async fn connect(page_rows: i32) -> (store::cql::Store, ()) {
     use store::cql::{Settings, Store, migrate};
     static MIGRATED: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
@@ -85,7 +79,7 @@ pub fn permit(patient: PatientId) -> Permit {
 /// A row of the patient's one device: sequence `n`, received then, two metrics.
 pub fn row(patient: PatientId, hour: i32, n: u64) -> Row {
     let device = DeviceId::from_bytes(*patient.as_bytes());
-    let identity = Identity { device, stream: StreamId::from_bytes([3; 16]), sequence: n, digest: n + 7 };
+    let identity = BatchId { device, stream: StreamId::from_bytes([3; 16]), sequence: n, digest: n + 7 };
     Row {
         patient,
         hour: Hour(hour),

@@ -1,7 +1,7 @@
 //! The cases of the store's contract about identities: what a sequence was used for is found from the rows.
 
 use crate::fixture::{Store, patient, row};
-use model::{DeviceId, Hour, Identity, PatientId, Row, StreamId};
+use model::{BatchId, DeviceId, Hour, PatientId, Row, StreamId};
 use store::Sought;
 
 fn device() -> DeviceId {
@@ -10,7 +10,7 @@ fn device() -> DeviceId {
 
 fn of(patient: PatientId, hour: i32, device: DeviceId, stream: u8, sequence: u64, digest: u64) -> Row {
     let stream = StreamId::from_bytes([stream; 16]);
-    Row { identity: Identity { device, stream, sequence, digest }, ..row(patient, hour, 1) }
+    Row { identity: BatchId { device, stream, sequence, digest }, ..row(patient, hour, 1) }
 }
 
 async fn digests(store: &impl Store, device: DeviceId, stream: u8, sequences: &[u64]) -> Vec<Vec<u64>> {

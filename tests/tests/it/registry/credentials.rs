@@ -52,7 +52,7 @@ fn bed(device_id: &str) -> anyhow::Result<Bed> {
 
 /// What comes of a batch of a device that nobody assigned, with nothing but its certificate.
 async fn sent(channel: Channel, device_id: &str, sequence: u64) -> anyhow::Result<String> {
-    let message = builders::write(&bed(device_id)?, sequence, vec![pulse(60.0, node::clock::now())]);
+    let message = builders::write(&bed(device_id)?, sequence, vec![pulse(60.0, guard::clock::now())]);
     Ok(match IngestServiceClient::new(channel).write_readings(Request::new(message)).await {
         Ok(answer) => answer.into_inner().refused[0].reason.clone(),
         Err(status) => Problem::of(&status).reason,
@@ -135,7 +135,7 @@ async fn a_node_without_an_authority_says_so_and_keeps_the_code() -> anyhow::Res
     other.write_directory("device", &format!("[[device]]\nid = \"{device_id}\"\nmodel = \"m\"\n"))?;
     for node in [&sandbox, &other] {
         let sent = async || {
-            let message = builders::write(&bed(&device_id)?, 1, vec![pulse(60.0, node::clock::now())]);
+            let message = builders::write(&bed(&device_id)?, 1, vec![pulse(60.0, guard::clock::now())]);
             let answer = node.ingest().await?.write_readings(with_token(message, &claimed.token)?).await;
             Ok(answer
                 .map_or_else(|status| Problem::of(&status).reason, |done| done.into_inner().refused[0].reason.clone()))
@@ -160,7 +160,7 @@ async fn it_is_known_when_a_device_was_heard_last() -> anyhow::Result<()> {
         Ok(device.last_seen_at.as_ref().and_then(convert::nanos))
     };
     assert_eq!(seen().await?, None);
-    let (bed, began) = (bed(&device_id)?, node::clock::now());
+    let (bed, began) = (bed(&device_id)?, guard::clock::now());
     let mut admin = Asking::demo(&sandbox, "administrator").await?;
     let patient = super::person(&mut admin, "Pat", true).await?;
     let assignment = proto::registry::v1::Assignment {
@@ -178,6 +178,6 @@ async fn it_is_known_when_a_device_was_heard_last() -> anyhow::Result<()> {
         1
     );
     let at = until("the device was seen", seen, Option::is_some).await?.context("a time")?;
-    assert!((began..=node::clock::now()).contains(&at), "{at:?}");
+    assert!((began..=guard::clock::now()).contains(&at), "{at:?}");
     Ok(())
 }

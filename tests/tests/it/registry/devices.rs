@@ -70,7 +70,7 @@ async fn write(
     bed: &Bed,
     sequence: u64,
 ) -> anyhow::Result<Result<WriteReadingsResponse, Status>> {
-    let request = with_token(builders::write(bed, sequence, vec![pulse(60.0, node::clock::now())]), token)?;
+    let request = with_token(builders::write(bed, sequence, vec![pulse(60.0, guard::clock::now())]), token)?;
     Ok(sandbox.ingest().await?.write_readings(request).await.map(Response::into_inner))
 }
 
@@ -109,7 +109,7 @@ async fn a_device_is_registered_claimed_assigned_and_revoked() -> anyhow::Result
         stream: StreamId::new(Uuid::new_v4()),
     };
     let mut nursing = Asking::user(&sandbox, nurse.user_id.parse()?).await?;
-    let now = node::clock::now().0 / model::Nanos::SECOND;
+    let now = guard::clock::now().0 / model::Nanos::SECOND;
     assert_eq!(write(&sandbox, &claimed.token, &bed, 1).await??.refused[0].reason, "NOT_ASSIGNED");
     // the bed's monitor changed patients an hour ago
     assign(&mut nursing, &device.device_id, first.patient_id(), (now - 7_200, now - 3_600)).await?;

@@ -279,7 +279,7 @@ async fn a_consent_is_its_patients_and_counts_until_its_end() -> anyhow::Result<
         tie(&mut admin, &nurse.user_id, "care-team", patient.patient_id()).await?;
         patients.push((Asking::user(&sandbox, patient.user_id.parse()?).await?, patient));
     }
-    let now = node::clock::now();
+    let now = guard::clock::now();
     let second = |seconds: i64| Some(proto::convert::timestamp(now.plus(seconds * model::Nanos::SECOND)));
     let mut ids = Vec::new();
     // one that is over, one that is not yet, one that is over soon

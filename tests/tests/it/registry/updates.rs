@@ -285,7 +285,7 @@ async fn as_json_only_what_is_in_the_body_changes() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn the_document_marks_what_is_the_servers() -> anyhow::Result<()> {
-    let document: Value = serde_json::from_str(&node::gateway::openapi::document()?)?;
+    let document: Value = serde_json::from_str(&gateway::openapi::document()?)?;
     let of = |schema: &str, field: &str| document["components"]["schemas"][schema]["properties"][field].clone();
     for (schema, field) in
         [("User", "updated_by"), ("User", "hidden"), ("Device", "status"), ("Assignment", "assigned_by")]

@@ -1,0 +1,127 @@
+//! What the descriptors say of each rpc: who may call it, how it is called over HTTP, within which bounds.
+
+use crate::{google::api::HttpRule, options::v1 as options};
+use prost_reflect::{DescriptorPool, MethodDescriptor};
+use std::{collections::HashMap, sync::LazyLock, time::Duration};
+
+pub use crate::{google::api::http_rule::Pattern, options::v1::Quota};
+
+/// An rpc of ours.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rpc {
+    /// `/package.Service/Method`.
+    pub path: String,
+    /// Whether its client, and whether its server sends more than one message.
+    pub streams: (bool, bool),
+    /// How it is called as plain HTTP; `None`: it is not.
+    pub http: Option<Http>,
+    /// Names of the actions for one of which its caller needs permission.
+    pub actions: Vec<String>,
+    /// Whether anybody may call it, without a token.
+    pub is_open: bool,
+    /// The limit of rate that it counts against.
+    pub quota: Quota,
+    /// Largest message of a request; `None`: `ingest.max_message_kib`.
+    pub max_bytes: Option<usize>,
+    /// Until when it is answered; `None`: a stream of readings.
+    pub answered_in: Option<Duration>,
+    /// What it takes to answer a call, at most.
+    pub memory_bytes: u32,
+}
+
+/// An HTTP request that is an rpc.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// In capitals.
+    pub method: &'static str,
+    /// With `{field}` for what fills the request.
+    pub path: String,
+    /// What the body holds.
+    pub body: Body,
+}
+
+/// What a request's body holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// No body: the request's other fields are query parameters.
+    Nothing,
+    /// The rpc's request, but for what the path says. Empty: an empty request.
+    Whole,
+    /// This field of the rpc's request; its other fields are query parameters.
+    Field(String),
+}
+
+/// Every rpc whose descriptor says what it is, ascending by path. One that does not say is not served: a test names it.
+static ALL: LazyLock<Vec<Rpc>> = LazyLock::new(|| {
+    let pool = DescriptorPool::decode(crate::DESCRIPTORS).ok();
+    let services = pool.iter().flat_map(DescriptorPool::services);
+    let mut all: Vec<_> = services
+        .flat_map(|service| service.methods().filter_map(|method| Rpc::of(&method)).collect::<Vec<_>>())
+        .collect();
+    all.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    all
+});
+
+/// Every rpc, ascending by path.
+pub fn all() -> &'static [Rpc] {
+    &ALL
+}
+
+/// The rpc at a path, `/package.Service/Method`.
+pub fn find(path: &str) -> Option<&'static Rpc> {
+    static BY_PATH: LazyLock<HashMap<&str, &Rpc>> =
+        LazyLock::new(|| ALL.iter().map(|rpc| (rpc.path.as_str(), rpc)).collect());
+    BY_PATH.get(path).copied()
+}
+
+impl Rpc {
+    /// `package.Service` and `Method`.
+    pub fn names(&self) -> (&str, &str) {
+        self.path[1..].split_once('/').unwrap_or_default()
+    }
+
+    fn of(method: &MethodDescriptor) -> Option<Self> {
+        let options: options::Rpc = option(method, "wardline.options.v1.rpc")?;
+        let quota = options.quota();
+        let options::Rpc { actions, open, max_kib, seconds, memory_kib, .. } = options;
+        Some(Self {
+            path: format!("/{}/{}", method.parent_service().full_name(), method.name()),
+            streams: (method.is_client_streaming(), method.is_server_streaming()),
+            http: option(method, "google.api.http").and_then(Http::of),
+            actions,
+            is_open: open,
+            quota,
+            max_bytes: (max_kib > 0).then_some(max_kib as usize * 1_024),
+            answered_in: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
+            memory_bytes: memory_kib * 1_024,
+        })
+    }
+}
+
+impl Http {
+    fn of(rule: HttpRule) -> Option<Self> {
+        let (method, path) = match rule.pattern? {
+            Pattern::Get(path) => ("GET", path),
+            Pattern::Put(path) => ("PUT", path),
+            Pattern::Post(path) => ("POST", path),
+            Pattern::Delete(path) => ("DELETE", path),
+            Pattern::Patch(path) => ("PATCH", path),
+        };
+        let body = match rule.body.as_str() {
+            "" => Body::Nothing,
+            "*" => Body::Whole,
+            field => Body::Field(field.to_owned()),
+        };
+        Some(Self { method, path, body })
+    }
+}
+
+/// An option of a method.
+fn option<M: prost::Message + Default>(method: &MethodDescriptor, name: &str) -> Option<M> {
+    let extension = method.parent_pool().get_extension_by_name(name)?;
+    let options = method.options();
+    if !options.has_extension(&extension) {
+        return None;
+    }
+    options.get_extension(&extension).as_message()?.transcode_to().ok()
+}

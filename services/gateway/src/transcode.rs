@@ -1,0 +1,283 @@
+//! A request of HTTP becomes the request of an rpc, and the answer of an rpc becomes JSON.
+
+use super::{
+    json::{self, At, Wrong, refuse},
+    problem::Problem,
+    routes::{Path, decoded, last},
+};
+use axum::http::StatusCode;
+use prost::Message;
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, SerializeOptions, Value,
+};
+use proto::{
+    resource::is_key,
+    rpc::{Body, Http, Rpc},
+};
+use serde_json::Value as Json;
+
+/// What makes an answer change its `ETag`, and what an update must name.
+const ETAG: &str = "etag";
+
+/// What an update changes.
+const MASK: &str = "update_mask";
+
+/// A route with all that is needed to serve it.
+pub(crate) struct Served {
+    rpc: &'static Rpc,
+    pub(crate) route: &'static Http,
+    pub(crate) path: Path,
+    pub(crate) method: MethodDescriptor,
+}
+
+/// What a caller sent, taken apart.
+pub(super) struct Asked<'a> {
+    /// The path's variables.
+    pub(super) variables: &'a [(&'static str, String)],
+    /// As it was sent.
+    pub(super) query: &'a str,
+    /// `If-Match`, as it was sent.
+    pub(super) if_match: Option<&'a str>,
+    /// Empty: none.
+    pub(super) body: &'a [u8],
+}
+
+/// What is answered.
+pub(super) struct Answer {
+    pub(super) json: Vec<u8>,
+    pub(super) etag: Option<String>,
+}
+
+impl Served {
+    /// Finds the descriptor of an rpc that has a route.
+    pub(crate) fn new(pool: &DescriptorPool, rpc: &'static Rpc, route: &'static Http) -> Option<Self> {
+        let (service, name) = rpc.names();
+        let method = pool.get_service_by_name(service)?.methods().find(|method| method.name() == name)?;
+        Some(Self { rpc, route, path: Path::new(&route.path), method })
+    }
+
+    /// What its descriptor says.
+    pub(crate) fn rpc(&self) -> &'static Rpc {
+        self.rpc
+    }
+
+    /// The fields of the rpc's request that are query parameters.
+    pub(crate) fn parameters(&self) -> Vec<FieldDescriptor> {
+        let body = match &self.route.body {
+            Body::Whole => return Vec::new(),
+            Body::Field(field) => Some(field.as_str()),
+            Body::Nothing => None,
+        };
+        let taken: Vec<_> = self.path.fields().chain(body).collect();
+        self.method.input().fields().filter(|field| !taken.contains(&field.name())).collect()
+    }
+
+    /// Where in the request an entity tag goes, if it has one: a dotted name.
+    pub(crate) fn etag(&self) -> Option<String> {
+        let input = self.method.input();
+        if let Body::Field(body) = &self.route.body {
+            let field = input.get_field_by_name(body)?;
+            field.kind().as_message()?.get_field_by_name(ETAG)?;
+            // a new one has none yet
+            return (self.route.method != "POST").then(|| format!("{body}.{ETAG}"));
+        }
+        input.get_field_by_name(ETAG).map(|field| field.name().to_owned())
+    }
+
+    /// The one field of the response that is answered in its place: who gets, creates or updates something is answered
+    /// with the thing itself.
+    pub(crate) fn unwrapped(&self) -> Option<FieldDescriptor> {
+        let output = self.method.output();
+        let mut fields = output.fields();
+        let (only, None) = (fields.next()?, fields.next()) else { return None };
+        let is_one = matches!(only.kind(), Kind::Message(_)) && !only.is_list();
+        (is_one && ["Get", "Create", "Update"].iter().any(|verb| self.method.name().starts_with(verb))).then_some(only)
+    }
+
+    /// What is answered.
+    pub(crate) fn answered(&self) -> MessageDescriptor {
+        let only = self.unwrapped().and_then(|field| field.kind().as_message().cloned());
+        only.unwrap_or_else(|| self.method.output())
+    }
+
+    /// The rpc's request, encoded.
+    pub(super) fn request(&self, asked: &Asked<'_>) -> Result<Vec<u8>, Problem> {
+        let mut wrong = Wrong::default();
+        let mut message = DynamicMessage::new(self.method.input());
+        self.take_body(&mut message, asked.body, &mut wrong)?;
+        for (field, text) in asked.variables {
+            let value = Value::String(text.clone());
+            match place(&mut message, field, value) {
+                Placed::Yes => {}
+                Placed::Differs => refuse(&mut wrong, last(field), "is another one in the path; leave it out here"),
+                Placed::No => refuse(&mut wrong, last(field), "does not belong into the path"),
+            }
+        }
+        self.take_query(&mut message, asked.query, &mut wrong);
+        if let Some(tag) = asked.if_match {
+            self.take_if_match(&mut message, tag, &mut wrong);
+        }
+        if wrong.is_empty() { Ok(message.encode_to_vec()) } else { Err(Problem::fields(wrong)) }
+    }
+
+    fn take_body(&self, message: &mut DynamicMessage, body: &[u8], wrong: &mut Wrong) -> Result<(), Problem> {
+        let parsed = || {
+            json::parse(body).map_err(|error| {
+                // serde_json's text names line and column, never a value
+                Problem::new(StatusCode::BAD_REQUEST, "MALFORMED_JSON", error.to_string())
+            })
+        };
+        match &self.route.body {
+            Body::Nothing if body.is_empty() => {}
+            Body::Nothing => refuse(wrong, At::Top, "nothing is read from a body here; leave it out"),
+            Body::Whole if body.is_empty() => {}
+            Body::Whole => json::fill(message, &parsed()?, At::Top, wrong),
+            Body::Field(name) => {
+                let field = message_field(&self.method.input(), name);
+                let Some((field, inner)) = field else { return Ok(()) };
+                let mut held = DynamicMessage::new(inner.clone());
+                match body {
+                    [] => refuse(wrong, At::Top, format!("must be the {name}, as JSON")),
+                    _ => {
+                        let json = parsed()?;
+                        json::fill(&mut held, &json, At::Top, wrong);
+                        let mut there = Vec::new();
+                        named_in(&json, &inner, "", &mut there);
+                        self.imply_mask(message, there);
+                    }
+                }
+                message.set_field(&field, Value::Message(held));
+            }
+        }
+        Ok(())
+    }
+
+    /// In JSON it is known what is there, also of what is empty: the mask says so, unless the query has one.
+    fn imply_mask(&self, message: &mut DynamicMessage, paths: Vec<Value>) {
+        if let Some((field, mask)) = message_field(&self.method.input(), MASK)
+            && !paths.is_empty()
+        {
+            let mut implied = DynamicMessage::new(mask);
+            implied.set_field_by_name("paths", Value::List(paths));
+            message.set_field(&field, Value::Message(implied));
+        }
+    }
+
+    fn take_query(&self, message: &mut DynamicMessage, query: &str, wrong: &mut Wrong) {
+        let parameters = self.parameters();
+        let mut lists: Vec<(FieldDescriptor, Vec<Json>)> = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, text) = pair.split_once('=').unwrap_or((pair, ""));
+            let (Some(name), Some(text)) = (decoded(name, true), decoded(text, true)) else {
+                refuse(wrong, "query", "has a % that begins no character of UTF-8");
+                continue;
+            };
+            let known = parameters.iter().find(|field| field.name() == name || field.json_name() == name);
+            let Some(field) = known else {
+                let names: Vec<_> = parameters.iter().map(FieldDescriptor::name).collect();
+                let text = match names.as_slice() {
+                    [] => "there are no query parameters here".to_owned(),
+                    names => format!("no such query parameter; there are {}", names.join(", ")),
+                };
+                refuse(wrong, name, text);
+                continue;
+            };
+            let value = match (field.kind(), text.as_str()) {
+                (Kind::Bool, "true") => Json::Bool(true),
+                (Kind::Bool, "false") => Json::Bool(false),
+                _ => Json::String(text),
+            };
+            match lists.iter_mut().find(|(held, _)| held == field) {
+                Some((_, values)) if field.is_list() => values.push(value),
+                Some(_) => refuse(wrong, name, "only once"),
+                None => lists.push((field.clone(), vec![value])),
+            }
+        }
+        for (field, mut values) in lists {
+            let json = if field.is_list() { Json::Array(values) } else { values.pop().unwrap_or_default() };
+            if let Some(value) = json::value(&field, &json, At::Field(&At::Top, field.name()), wrong) {
+                message.set_field(&field, value);
+            }
+        }
+    }
+
+    fn take_if_match(&self, message: &mut DynamicMessage, tag: &str, wrong: &mut Wrong) {
+        let mut refused = |description: &str| refuse(wrong, "If-Match", description);
+        let Some(field) = self.etag() else {
+            return refused("nothing here goes by an entity tag; leave it out");
+        };
+        // whatever is there
+        if tag.trim() == "*" {
+            return;
+        }
+        let inner = tag.trim().strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+        let Some(inner) = inner.filter(|inner| !inner.is_empty() && !inner.contains('"')) else {
+            return refused("must be one entity tag, as it came in ETag: \"...\"");
+        };
+        if let Placed::Differs = place(message, &field, Value::String(inner.to_owned())) {
+            refused("is not the etag that is given, too; give one of them");
+        }
+    }
+
+    /// The rpc's response as JSON; `None` when it is no such message.
+    pub(super) fn answer(&self, encoded: &[u8]) -> Option<Answer> {
+        let mut message = DynamicMessage::decode(self.method.output(), encoded).ok()?;
+        if let Some(only) = self.unwrapped()
+            && let Some(Value::Message(inner)) = message.take_field(&only)
+        {
+            message = inner;
+        }
+        let etag = message.get_field_by_name(ETAG).and_then(|etag| etag.as_str().map(str::to_owned));
+        let etag = etag.filter(|etag| !etag.is_empty());
+        let mut json = serde_json::Serializer::new(Vec::new());
+        // every field is there, whatever it holds: clients need not know defaults
+        let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
+        message.serialize_with_options(&mut json, &options).ok()?;
+        Some(Answer { json: json.into_inner(), etag })
+    }
+}
+
+/// The fields that an object sets, sections field by field, as a mask names them. `null` is as if it were not there.
+fn named_in(json: &Json, message: &MessageDescriptor, above: &str, found: &mut Vec<Value>) {
+    for (name, json) in json.as_object().into_iter().flatten().filter(|(_, json)| !json.is_null()) {
+        let Some(field) = json::named(message, name).filter(|field| !is_key(field)) else { continue };
+        let path = format!("{above}{}", field.name());
+        match field.kind() {
+            Kind::Message(inner) if !field.is_list() && !json::is_leaf(&inner) => {
+                named_in(json, &inner, &format!("{path}."), found);
+            }
+            _ => found.push(Value::String(path)),
+        }
+    }
+}
+
+fn message_field(message: &MessageDescriptor, name: &str) -> Option<(FieldDescriptor, MessageDescriptor)> {
+    let field = message.get_field_by_name(name)?;
+    let inner = field.kind().as_message()?.clone();
+    Some((field, inner))
+}
+
+enum Placed {
+    Yes,
+    /// Something else is there.
+    Differs,
+    /// There is no such field.
+    No,
+}
+
+/// Sets a field by its dotted name, unless it has another value.
+fn place(message: &mut DynamicMessage, path: &str, value: Value) -> Placed {
+    let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+    let Some(held) = message.get_field_by_name_mut(name) else { return Placed::No };
+    if let Some(rest) = rest {
+        return held.as_message_mut().map_or(Placed::No, |inner| place(inner, rest, value));
+    }
+    match held.as_str() {
+        Some("") => {}
+        Some(text) if value.as_str() == Some(text) => {}
+        Some(_) => return Placed::Differs,
+        None => return Placed::No,
+    }
+    *held = value;
+    Placed::Yes
+}

@@ -1,0 +1,77 @@
+//! The JSON API's port, and how requests come from there to the gateway.
+
+use crate::accept::{
+    Listener,
+    head::Fault,
+    serving::{self, Answers, Terms},
+};
+use anyhow::Context;
+use axum::{
+    body::Body,
+    http::{Request, Response, StatusCode},
+};
+use gateway::{Gateway, TIMEOUT};
+use guard::streams::{TAKEN_WITHIN, end_stream_at};
+use hyper::body::Incoming;
+use serde::Deserialize;
+use std::{
+    net::{AddrParseError, SocketAddr},
+    sync::Arc,
+};
+use tokio::{net::TcpListener, time::Instant};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Requests at once on one connection of HTTP/2.
+const MAX_STREAMS: u32 = 64;
+
+/// `server.api_listen`: an address, or an empty text for none.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Listen(pub Option<SocketAddr>);
+
+impl TryFrom<String> for Listen {
+    type Error = AddrParseError;
+
+    fn try_from(text: String) -> Result<Self, AddrParseError> {
+        Ok(Self(if text.is_empty() { None } else { Some(text.parse()?) }))
+    }
+}
+
+/// The API, until `stop` and what is under way then. `guard` is let go of at the very end.
+pub(crate) async fn run(
+    listener: Listener,
+    gateway: Gateway,
+    terms: Terms,
+    stop: CancellationToken,
+    guard: Arc<DropGuard>,
+) -> anyhow::Result<()> {
+    let terms = Terms { max_streams: terms.max_streams.min(MAX_STREAMS), ..terms };
+    serving::serve(listener, terms, gateway, stop).await;
+    drop(guard);
+    Ok(())
+}
+
+impl Answers for Gateway {
+    type Body = Body;
+
+    async fn answer(self, request: Request<Incoming>) -> Response<Body> {
+        // also what no rpc answers has to be taken in time
+        end_stream_at(Instant::now() + TIMEOUT + TAKEN_WITHIN);
+        Gateway::answer(&self, request).await
+    }
+
+    fn refuse(&self, fault: Fault) -> Response<Body> {
+        let status = match fault {
+            Fault::TooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        gateway::refusal(status, fault.reason(), fault.text())
+    }
+}
+
+/// Binds `server.api_listen`, when there is one.
+pub(crate) async fn listen(Listen(address): Listen) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
+    let listener = TcpListener::bind(address).await.with_context(|| format!("server.api_listen {address}"))?;
+    Ok(Some(listener))
+}

@@ -1,0 +1,37 @@
+//! Readings in: to the log.
+
+use super::Wiring;
+use crate::{config::Quotas, engines::KnownPositions, run::Service};
+use anyhow::Context;
+use guard::{clock, quotas::rate};
+use ingest::{Allowed, Ingest, Limits, Rates};
+use std::{sync::Arc, time::Duration};
+
+/// Readings are taken also while the audit log is not there: who only sends is not shown anything.
+pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
+    let (config, store, auth) = (wiring.config, &wiring.backends.store, wiring.auth.clone());
+    let publisher = wiring.backends.publisher.clone().context("ingest publishes, and has no log")?;
+    let limits = Limits {
+        max_in_flight: config.ingest.max_in_flight,
+        max_readings: config.ingest.max_readings,
+        max_message_bytes: config.ingest.max_message_kib * 1_024,
+        idle: Duration::from_secs(config.ingest.idle_seconds),
+        tolerance: config.tolerance(),
+        max_streams: config.ingest.max_streams_per_device,
+        stall: Duration::from_secs(config.memory.stall_seconds),
+    };
+    let positions = Arc::new(KnownPositions(store.positions.clone(), store.identities.clone()));
+    let ingest = Ingest::new(publisher, auth.directory().clone(), positions, limits, clock::now, wiring.stop.clone());
+    let ingest = ingest.with_rates(rates(&config.quotas));
+    wiring.serve(&auth, Service::Ingest, ingest.service());
+    Ok(())
+}
+
+/// What devices and organisations may send.
+fn rates(settings: &Quotas) -> Rates {
+    let allowed = |readings, bytes| Allowed { readings: rate(readings), bytes: rate(bytes) };
+    Rates {
+        device: allowed(settings.device_readings_a_second, settings.device_bytes_a_second),
+        organisation: allowed(settings.organisation_readings_a_second, settings.organisation_bytes_a_second),
+    }
+}

@@ -1,0 +1,28 @@
+//! Timelines, trends, latest values and studies out; and who looked.
+
+use super::Wiring;
+use crate::run::Service;
+use anyhow::Context;
+use auth::{Pseudonyms, Sealer};
+use guard::clock;
+use query::{AuditRpcs, Query, StudyRpcs};
+use std::sync::Arc;
+
+pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
+    let (config, store, auth) = (wiring.config, &wiring.backends.store, wiring.watched());
+    let auditor = wiring.backends.auditor.clone().context("readings are shown, and there is no audit log")?;
+    let sealer = match config.cursor_key() {
+        Some(key) => Sealer::new(&key),
+        None => Sealer::random(),
+    };
+    let sealer = sealer.context("query.cursor_key")?;
+    let query = Query::new(store.timeline.clone(), auth.directory().clone(), sealer, auditor, clock::now);
+    let query = Arc::new(query.with_tolerance(config.tolerance()));
+    wiring.serve(&auth, Service::Query, AuditRpcs::new(Arc::clone(&query), store.audit.clone()).service());
+    if let Some(key) = config.study_key_file() {
+        let pseudonyms = Pseudonyms::open(&key, config.study.max_days).context("study.key_file")?;
+        wiring.serve(&auth, Service::Query, StudyRpcs::new(Arc::clone(&query), pseudonyms).service());
+    }
+    wiring.serve(&auth, Service::Query, query.service());
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! `wardline audit`: search the log, export it, and prove that nobody changed it.
+
+use crate::{
+    cli::Audit,
+    operator::{Operator, plain, shown},
+    timeline::when,
+};
+use anyhow::{Context, bail};
+use auth::{AuditKey, audit_key};
+use client::Remote;
+use model::{
+    WriterId,
+    audit::{Checkpoint, Verifier},
+};
+use proto::{
+    convert,
+    operations::v1::{
+        AuditRecord, ListAuditWritersRequest, ReadAuditChainRequest, SearchAuditLogRequest,
+        audit_service_client::AuditServiceClient,
+    },
+};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, io::Write, path::Path};
+use store::{Checkpoints, FolderCheckpoints};
+use tonic::transport::Channel;
+
+/// Pages of entries are at most so large.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// The most that the server gives at once.
+const ENTRIES_A_PAGE: usize = 1_000;
+
+/// Does what the command line says, as the auditor whose token it is; `dir` is `audit.dir`.
+///
+/// # Errors
+/// The server cannot be reached or refuses; a log that was changed is an error, too.
+pub async fn run(
+    what: &Audit,
+    remote: impl Into<Remote>,
+    token: &str,
+    dir: &Path,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let (operator, channel) = Operator::connect(remote, token).await?;
+    let client = AuditServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let mut auditor = Auditor { client, operator };
+    match what {
+        Audit::Search { asked, json } => {
+            let records = auditor.search(asked).await?;
+            if *json {
+                let records: Vec<_> = records.iter().map(as_json).collect();
+                serde_json::to_writer_pretty(&mut *out, &records)?;
+                writeln!(out)?;
+                return Ok(());
+            }
+            for record in &records {
+                let outcome = if record.denied.is_empty() { "allowed" } else { &record.denied };
+                let AuditRecord { patient_id, action, purpose, detail, .. } = record;
+                let subject = match record.claimed_subject.as_str() {
+                    "" => record.subject.clone(),
+                    claimed => format!("{claimed}?"),
+                };
+                let at = shown(record.at).unwrap_or_default();
+                writeln!(out, "{at:<30} {subject:<44} {action:<17} {purpose:<7} {outcome:<11} {patient_id} {detail}")?;
+            }
+        }
+        Audit::Export { asked } => {
+            for record in auditor.search(asked).await? {
+                serde_json::to_writer(&mut *out, &fhir(&record))?;
+                writeln!(out)?;
+            }
+        }
+        Audit::Verify { checkpoints, public_keys } => {
+            let folder = checkpoints.clone().unwrap_or_else(|| dir.join("checkpoints"));
+            let keys = trusted(public_keys, dir)?;
+            auditor.verify(&folder, &keys, out).await?;
+        }
+        Audit::Key => bail!("needs no server"),
+    }
+    Ok(())
+}
+
+/// The public keys that are believed: those given, or that of `dir`.
+fn trusted(given: &[String], dir: &Path) -> anyhow::Result<Vec<[u8; 32]>> {
+    if given.is_empty() {
+        return Ok(vec![public_key(dir)?]);
+    }
+    let key = |text: &String| {
+        let wrong =
+            || format!("--public-key {text}: must be 64 hexadecimal digits, as `wardline audit key` prints them");
+        let byte = |at: usize| text.get(2 * at..2 * at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
+        let bytes = bytes.filter(|_| text.len() == 64).and_then(|bytes| bytes.try_into().ok());
+        bytes.with_context(wrong)
+    };
+    given.iter().map(key).collect()
+}
+
+/// The public half of the key in `dir`.
+pub(crate) fn public_key(dir: &Path) -> anyhow::Result<[u8; 32]> {
+    let path = dir.join("key.pk8");
+    anyhow::ensure!(path.exists(), "{}: there is no key; give --public-key", path.display());
+    Ok(AuditKey::open_or_create(&path)?.public_key())
+}
+
+struct Auditor {
+    client: AuditServiceClient<Channel>,
+    operator: Operator,
+}
+
+impl Auditor {
+    async fn search(&mut self, asked: &crate::cli::AuditSearch) -> anyhow::Result<Vec<AuditRecord>> {
+        let now = guard::clock::now();
+        let instant = |text: &Option<String>| {
+            let at = text.as_deref().map(|text| when::parse(text, now)).transpose()?;
+            anyhow::Ok(at.map(convert::timestamp))
+        };
+        let request = SearchAuditLogRequest {
+            patient_id: asked.patient.map(|patient| patient.to_string()).unwrap_or_default(),
+            from: instant(&asked.from)?,
+            to: instant(&asked.to)?,
+            limit: asked.limit,
+        };
+        let request = self.operator.request(request);
+        let found = self.client.search_audit_log(request).await.map_err(plain)?.into_inner();
+        if found.unreadable > 0 {
+            // beside what is asked for, which may go into a file
+            eprintln!("{} more entries cannot be read: `wardline audit verify` says what happened", found.unreadable);
+        }
+        Ok(found.records)
+    }
+
+    /// Reads every chain and says what is wrong with it.
+    async fn verify(&mut self, folder: &Path, keys: &[[u8; 32]], out: &mut impl Write) -> anyhow::Result<()> {
+        // before the entries: what was signed must be there
+        let kept = FolderCheckpoints::open(folder)?.kept().await?;
+        let request = self.operator.request(ListAuditWritersRequest {});
+        let listed = self.client.list_audit_writers(request).await.map_err(plain)?.into_inner().writer_ids;
+        let mut writers: BTreeSet<WriterId> = kept.iter().map(|checkpoint| checkpoint.writer).collect();
+        for id in &listed {
+            writers.insert(id.parse().with_context(|| format!("writer {id}"))?);
+        }
+        let signed = |checkpoint: &Checkpoint| {
+            let key = keys.iter().find(|key| audit_key::key_id(key) == checkpoint.key_id);
+            key.is_some_and(|key| audit_key::verify(key, &checkpoint.signed_bytes(), &checkpoint.signature))
+        };
+        let (mut n_entries, mut n_findings) = (0, 0);
+        for writer in writers {
+            let own: Vec<_> = kept.iter().filter(|checkpoint| checkpoint.writer == writer).cloned().collect();
+            let mut verifier = Verifier::new(writer, own, signed);
+            let n = self.read_chain(writer, &mut verifier).await?;
+            let covered = verifier.covered();
+            let findings = verifier.close();
+            let id = writer.uuid();
+            writeln!(out, "writer {id}: {n} entries, signed up to {covered}, {} findings", findings.len())?;
+            for finding in &findings {
+                writeln!(out, "  entry {} {}", finding.sequence, finding.fault)?;
+            }
+            n_entries += n;
+            n_findings += findings.len();
+        }
+        writeln!(out, "{n_entries} entries, {n_findings} findings")?;
+        if n_findings > 0 {
+            return Err(crate::commands::No("the audit log is not what was written".into()).into());
+        }
+        Ok(())
+    }
+
+    async fn read_chain(&mut self, writer: WriterId, verifier: &mut Verifier) -> anyhow::Result<u64> {
+        let (mut from_sequence, mut n) = (0, 0);
+        loop {
+            let writer_id = writer.uuid().to_string();
+            let request = ReadAuditChainRequest { writer_id, from_sequence, limit: ENTRIES_A_PAGE as i32 };
+            let request = self.operator.request(request);
+            let page = self.client.read_audit_chain(request).await.map_err(plain)?.into_inner().entries;
+            for entry in &page {
+                verifier.take(entry.sequence, &entry.entry);
+                n += 1;
+                from_sequence = entry.sequence.saturating_add(1);
+            }
+            // a page that is not full is the last: each call of ours adds an entry, so that the end is never reached
+            if page.len() < ENTRIES_A_PAGE {
+                return Ok(n);
+            }
+        }
+    }
+}
+
+fn as_json(record: &AuditRecord) -> Value {
+    json!({
+        "at": shown(record.at), "subject": record.subject, "claimed_subject": record.claimed_subject,
+        "patient_id": record.patient_id, "action": record.action,
+        "purpose": record.purpose, "denied": record.denied, "detail": record.detail,
+        "writer_id": record.writer_id, "sequence": record.sequence,
+    })
+}
+
+/// An entry as a FHIR R4 AuditEvent, after the read profiles of IHE BALP.
+fn fhir(record: &AuditRecord) -> Value {
+    let coding = |system: &str, code: &str| json!({"system": system, "code": code});
+    let who = match (record.subject.split_once(':'), record.claimed_subject.as_str()) {
+        (Some(("device", id)), _) => json!({"reference": format!("Device/{id}")}),
+        (Some((_, id)), _) => json!({"identifier": {"system": "urn:ietf:rfc:3986", "value": format!("urn:uuid:{id}")}}),
+        // no reference: nothing says that it was this one
+        (None, "") => json!({"display": "not known"}),
+        (None, claimed) => json!({"display": format!("claims to be {claimed}, not proven")}),
+    };
+    let mut event = json!({
+        "resourceType": "AuditEvent",
+        "id": format!("{}-{}", record.writer_id, record.sequence),
+        "type": coding("http://terminology.hl7.org/CodeSystem/audit-event-type", "rest"),
+        "subtype": [coding("http://hl7.org/fhir/restful-interaction", "read"),
+                    coding("urn:wardline:action", &record.action)],
+        "action": "R",
+        "recorded": shown(record.at),
+        // success, or serious failure
+        "outcome": if record.denied.is_empty() { "0" } else { "8" },
+        "purposeOfEvent": [{"coding": [coding("http://terminology.hl7.org/CodeSystem/v3-ActReason", &record.purpose)]}],
+        "agent": [{"who": who, "requestor": true}],
+        "source": {"observer": {"identifier": {"value": format!("urn:uuid:{}", record.writer_id)}}},
+    });
+    if !record.denied.is_empty() {
+        event["outcomeDesc"] = json!(record.denied);
+    }
+    if !record.patient_id.is_empty() {
+        event["entity"] = json!([{
+            "what": {"reference": format!("Patient/{}", record.patient_id)},
+            "type": coding("http://terminology.hl7.org/CodeSystem/audit-entity-type", "1"),
+            "role": coding("http://terminology.hl7.org/CodeSystem/object-role", "1"),
+        }]);
+    }
+    event
+}

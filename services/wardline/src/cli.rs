@@ -1,0 +1,273 @@
+//! The command line.
+
+use crate::{people::cli as people, replay, simulate, timeline};
+use anyhow::{Context, ensure};
+use clap::{Args, Parser, Subcommand};
+use client::{Remote, Tls};
+use node::run::Service;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Carries readings from monitoring devices to the people who act on them. Not a primary alarm system.
+///
+/// Without a command: everything on embedded engines, demo people, a replay of a real recording.
+#[derive(Debug, Parser)]
+#[command(name = "wardline", version)]
+pub struct Cli {
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: Settings,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Where settings come from; `wardline config --manual` shows all.
+#[derive(Debug, Args)]
+pub struct Settings {
+    /// A TOML file.
+    #[arg(long, global = true)]
+    pub config: Option<PathBuf>,
+    /// One setting, repeatable: section.key=value.
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Server for the commands that are clients [default: server.grpc_listen, over https when tls.cert_file is set].
+    #[arg(long, global = true)]
+    pub endpoint: Option<String>,
+    /// How they speak to it when it is https.
+    #[command(flatten)]
+    pub files: Files,
+}
+
+/// PEM files of a client.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Files {
+    /// Authorities to believe when the server is https:// (PEM).
+    #[arg(long = "ca", global = true, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Certificate to show to the server (PEM).
+    #[arg(long = "cert", global = true, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// Key of the certificate (PEM).
+    #[arg(long = "key", global = true, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+}
+
+impl Files {
+    /// A server at a URI; `https` with these files.
+    ///
+    /// # Errors
+    /// A file cannot be read, or files and URI do not go together.
+    pub fn remote(&self, uri: &str) -> anyhow::Result<Remote> {
+        if !uri.starts_with("https:") {
+            ensure!(self.ca.is_none() && self.cert.is_none(), "--ca and --cert are for https://, not for {uri}");
+            return Ok(Remote::from(uri));
+        }
+        let ca = self.ca.as_ref().with_context(|| format!("{uri} needs --ca FILE, the authorities to believe"))?;
+        let identity = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => Some((read("--cert", cert)?, read("--key", key)?)),
+            _ => None,
+        };
+        Ok(Remote::encrypted(uri, Tls { authorities: read("--ca", ca)?, identity }))
+    }
+}
+
+fn read(flag: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("{flag} {}", path.display()))
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run services: all of them, or those named.
+    Run {
+        /// Which, repeatable.
+        #[arg(long = "service", value_enum)]
+        services: Vec<Service>,
+    },
+    /// Bring topic, keyspace and tables up to date.
+    Migrate,
+    /// Print the settings in force, secrets hidden.
+    Config {
+        /// Print the defaults with their explanations instead.
+        #[arg(long)]
+        manual: bool,
+    },
+    /// Ask a node whether it serves; exit 1 when not.
+    Health,
+    /// Look whether the embedded log and store are whole, and mend them. The node must not run.
+    ///
+    /// A start refuses files that are not what was written, and names file and byte. This keeps what can still be read, says
+    /// what is lost, and has the store's readings written again from the log. What is replaced is kept in NAME.damaged.
+    Repair {
+        /// Do it. Without this, the first fault of each folder is named, and what would be done about it.
+        #[arg(long)]
+        write: bool,
+        /// Set aside what cannot be mended, and begin anew: a store gets its readings from the log again, as far as that goes back,
+        /// and loses its audit log and its registry.
+        #[arg(long)]
+        begin_anew: bool,
+    },
+    /// Records that could not be stored.
+    Quarantine {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: Quarantine,
+    },
+    /// Who looked at whom, and whether that record is whole.
+    Audit {
+        /// What to do.
+        #[command(subcommand)]
+        what: Audit,
+        /// Bearer token of an auditor [default: the demo's].
+        #[arg(long, global = true, env = "WARDLINE_TOKEN", hide_env_values = true)]
+        token: Option<String>,
+    },
+    /// People, devices, roles and what ties them.
+    #[command(flatten)]
+    Registry(people::Command),
+    /// Who may do what.
+    Access {
+        /// What to show.
+        #[command(subcommand)]
+        what: Access,
+    },
+    /// Print the JSON API as an OpenAPI 3.1 document.
+    Openapi,
+    /// Play a recording of real patients through the public API.
+    Replay(replay::Options),
+    /// Send made-up readings of made-up patients.
+    Simulate(simulate::Options),
+    /// Read a patient's readings: a plot, CSV or JSON.
+    Timeline(timeline::Options),
+    /// A demo token for a person or a device.
+    Token {
+        /// A role (doctor, nurse, patient, administrator, ...) or a device's UUID.
+        who: String,
+    },
+    /// Certificates of the demo's authority, and their revocation.
+    Certificate {
+        /// What to do.
+        #[command(subcommand)]
+        what: Certificate,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// Which.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What to do with certificates.
+#[derive(Debug, Subcommand)]
+pub enum Certificate {
+    /// A device's: with it the device needs no token. For 24 hours.
+    Device {
+        /// The device.
+        device: uuid::Uuid,
+        /// Folder for cert.pem, key.pem and ca.pem.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// A server's, for localhost and loopback. For 90 days.
+    Server {
+        /// Folder for cert.pem, key.pem and ca.pem.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// One that names no device, for commands that have a token where a certificate is required. For 90 days.
+    Client {
+        /// Folder for cert.pem, key.pem and ca.pem.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// A new key and a signing request: what a device makes for itself before it claims.
+    Request {
+        /// Folder for csr.pem and key.pem.
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Put a certificate on the list of what is revoked.
+    Revoke {
+        /// Its serial number, in hexadecimal.
+        serial: String,
+    },
+}
+
+/// What to do with the audit log.
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Entries, newest first.
+    Search {
+        /// Which.
+        #[command(flatten)]
+        asked: AuditSearch,
+        /// As one JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Entries as FHIR R4 AuditEvents, one JSON object a line, newest first.
+    Export {
+        /// Which.
+        #[command(flatten)]
+        asked: AuditSearch,
+    },
+    /// Read the whole log and say what is missing or was changed; exit 1 when anything is.
+    Verify {
+        /// Folder of checkpoints, as kept apart [default: checkpoints in audit.dir].
+        #[arg(long)]
+        checkpoints: Option<PathBuf>,
+        /// Public key that is believed, repeatable [default: that of the key in audit.dir].
+        #[arg(long = "public-key", value_name = "HEX")]
+        public_keys: Vec<String>,
+    },
+    /// Print the public key that goes with the key in audit.dir.
+    Key,
+}
+
+/// Which entries of the audit log.
+#[derive(Debug, Args)]
+pub struct AuditSearch {
+    /// About one patient only.
+    #[arg(long)]
+    pub patient: Option<uuid::Uuid>,
+    /// Start: RFC 3339, `now`, or before now (-24h, -30m, -7d) [default: 24 h before --to].
+    #[arg(long, allow_hyphen_values = true)]
+    pub from: Option<String>,
+    /// First instant after, in the same forms [default: now].
+    #[arg(long, allow_hyphen_values = true)]
+    pub to: Option<String>,
+    /// The most entries, to 10,000.
+    #[arg(long, default_value = "1000")]
+    pub limit: i32,
+}
+
+/// What to show of the policy.
+#[derive(Debug, Subcommand)]
+pub enum Access {
+    /// Roles, relations and purposes, and the rule of each rpc, as a table.
+    Matrix,
+}
+
+/// What to do with records that could not be stored.
+#[derive(Debug, Subcommand)]
+pub enum Quarantine {
+    /// All of them, without contents.
+    List {
+        /// As one JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// One of them; its bytes in hexadecimal.
+    Show {
+        /// topic/partition/offset, as listed.
+        place: String,
+    },
+    /// Publish again what can be read now.
+    Replay {
+        /// topic/partition/offset, as listed; none means all that were not replayed yet.
+        places: Vec<String>,
+    },
+}

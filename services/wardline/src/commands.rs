@@ -1,0 +1,176 @@
+//! Each command: settings in, work done, result on standard output.
+
+use crate::{
+    audit, certificate,
+    cli::{Access, Audit, Cli, Command, Files},
+    demo,
+    people::RegistryCli,
+    quarantine::QuarantineClient,
+    replay, simulate, timeline,
+};
+use anyhow::{Context, bail};
+use auth::{DEMO_PEOPLE, DemoIssuer, demo_person};
+use clap::CommandFactory;
+use client::Remote;
+use futures::future::LocalBoxFuture;
+use guard::access;
+use node::{
+    config::{Config, MANUAL, Sources},
+    engines, recovery,
+    run::{Node, Service},
+    telemetry,
+};
+use serde::Serialize;
+use std::{
+    fmt::Display,
+    io::{Write, stdout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// A question was answered with no: the process ends with 1, and nothing went wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct No(pub String);
+
+/// Reads the settings and does what the command line says.
+///
+/// Boxed, so that all of it is compiled with this crate and not once more with the binary.
+pub fn execute(cli: Cli, stop: CancellationToken) -> LocalBoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(dispatch(cli, stop))
+}
+
+async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
+    let file = cli.settings.config.clone();
+    let sources = Sources { file, environment: std::env::vars().collect(), flags: cli.settings.set.clone() };
+    if let Some(Command::Completions { shell }) = cli.command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "wardline", &mut script);
+        return Ok(stdout().write_all(&script)?);
+    }
+    if let Some(Command::Access { what: Access::Matrix }) = cli.command {
+        return say(access::matrix());
+    }
+    if let Some(Command::Openapi) = cli.command {
+        return say(gateway::openapi::document()?);
+    }
+    if let Some(Command::Config { manual: true }) = cli.command {
+        return say(MANUAL);
+    }
+    let config = Config::load(&sources)?;
+    telemetry::logs(&config.telemetry)?;
+    let files = cli.settings.files;
+    let uri = cli.settings.endpoint.unwrap_or_else(|| config.uri(config.server.grpc_listen));
+    // only commands that are clients need its files
+    let remote = || files.remote(&uri);
+    match cli.command {
+        None => demo::run(&config, &files, stop).await,
+        Some(Command::Run { services }) => run(&config, &files, &services, stop).await,
+        Some(Command::Migrate) => engines::migrate(&config).await?.iter().try_for_each(|line| say(format!("{line}\n"))),
+        Some(Command::Config { .. }) => say(config.shown()),
+        Some(Command::Repair { write, begin_anew }) => {
+            recovery::repair(&config, recovery::Options { write, begin_anew }, &mut stdout()).await
+        }
+        Some(Command::Health) => health(&remote()?).await,
+        Some(Command::Quarantine { action }) => {
+            let token = token(&config, "administrator")?;
+            QuarantineClient::connect(remote()?, &token).await?.act(&action, &mut stdout()).await
+        }
+        Some(Command::Audit { what: Audit::Key, .. }) => {
+            let key = audit::public_key(&config.audit_dir())?;
+            say(key.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n")
+        }
+        Some(Command::Audit { what, token: given }) => {
+            let token = given.map_or_else(|| token(&config, "auditor"), Ok)?;
+            audit::run(&what, remote()?, &token, &config.audit_dir(), &mut stdout()).await
+        }
+        Some(Command::Registry(command)) => {
+            let token = command.caller().token.clone().map_or_else(|| token(&config, "administrator"), Ok)?;
+            RegistryCli::connect(remote()?, &token, command.caller()).await?.act(&command, &mut stdout()).await
+        }
+        Some(Command::Replay(options)) => {
+            let json = options.json;
+            let mut report = replay::run(options, replay::Target::of(&config, remote()?)).await?;
+            report.quarantined = quarantined(&config, remote()?).await;
+            print(&report, json)
+        }
+        Some(Command::Simulate(options)) => {
+            let json = options.json;
+            let report = simulate::run(options, replay::Target::of(&config, remote()?)).await?;
+            print(&report, json)
+        }
+        Some(Command::Timeline(options)) => {
+            let token = options.token.clone().map_or_else(|| token(&config, "doctor"), Ok)?;
+            timeline::run(options, remote()?, &token).await
+        }
+        Some(Command::Token { who }) => say(token(&config, &who)? + "\n"),
+        Some(Command::Certificate { what }) => certificate::run(&what, &config, &mut stdout()),
+        Some(Command::Access { .. } | Command::Openapi | Command::Completions { .. }) => Ok(()),
+    }
+}
+
+async fn run(config: &Config, files: &Files, services: &[Service], stop: CancellationToken) -> anyhow::Result<()> {
+    let services = if services.is_empty() { &Service::ALL } else { services };
+    if config.demo() {
+        demo::administrator(&config.directory_dir())?;
+    }
+    let node = match Node::start(config, services, stop.clone()).await {
+        // it was still waiting for its store
+        Err(error) if stop.is_cancelled() => {
+            tracing::info!(error = error.as_ref() as &dyn std::error::Error, "ended before it had started");
+            return Ok(());
+        }
+        started => started?,
+    };
+    if config.demo() {
+        if services.contains(&Service::Registry) {
+            demo::staff(config, &files.remote(&config.uri(node.grpc))?).await?;
+        }
+        say(demo::banner(config, &node)? + "\n")?;
+    }
+    node.wait().await
+}
+
+/// A report as one JSON object, or for people.
+fn print(report: &(impl Serialize + Display), json: bool) -> anyhow::Result<()> {
+    say(if json { serde_json::to_string(report)? } else { report.to_string() } + "\n")
+}
+
+/// Prints; a reader that has gone is an error like any other.
+fn say(text: impl AsRef<str>) -> anyhow::Result<()> {
+    Ok(stdout().write_all(text.as_ref().as_bytes())?)
+}
+
+async fn health(remote: &Remote) -> anyhow::Result<()> {
+    use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+    let channel = remote.connect().await.map_err(|error| No(format!("{:#}", anyhow::Error::from(error))))?;
+    let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
+    match answer {
+        Ok(answer) if answer.get_ref().status == ServingStatus::Serving as i32 => say("serving\n"),
+        Ok(_) => Err(No(format!("{remote} does not serve")).into()),
+        Err(status) => Err(No(format!("{remote}: {} ({:?})", status.message(), status.code())).into()),
+    }
+}
+
+/// How many records lie in quarantine; `None` when that cannot be known from here.
+async fn quarantined(config: &Config, remote: Remote) -> Option<u64> {
+    let token = token(config, "administrator").ok()?;
+    let mut desk = QuarantineClient::connect(remote, &token).await.ok()?;
+    let waiting = desk.list().await.ok()?.iter().filter(|record| record.replayed_at.is_none()).count();
+    Some(waiting as u64)
+}
+
+/// A demo token for a role or a device.
+fn token(config: &Config, who: &str) -> anyhow::Result<String> {
+    if !config.demo() {
+        bail!("the demo issuer is off (auth.demo); give a token of your issuer with --token");
+    }
+    let issuer = DemoIssuer::open(&config.demo_dir())?;
+    if let Some(user) = demo_person(who) {
+        return Ok(issuer.user_token(user)?);
+    }
+    let device = who.parse().with_context(|| {
+        let roles: Vec<_> = DEMO_PEOPLE.iter().map(|(role, ..)| *role).collect();
+        format!("{who}: must be one of {}, or a device's UUID", roles.join(", "))
+    })?;
+    Ok(issuer.device_token(device)?)
+}

@@ -1,0 +1,141 @@
+//! The demo: people for each role, a replay of a real recording, and what to try next.
+
+use crate::{cli::Files, demo_ward, replay};
+use anyhow::Context;
+use auth::{DEMO_PEOPLE, DemoIssuer, Directory};
+use client::Remote;
+use model::PatientId;
+use node::{
+    config::Config,
+    run::{Node, Service},
+};
+use std::{fmt::Write as _, fs, path::Path};
+use tokio_util::sync::CancellationToken;
+use uuid::uuid;
+
+/// A few patients of the MIMIC-III demo; see deploy/demo/NOTICE.
+const RECORDING: &[u8] = include_bytes!("../../../deploy/demo/mimic3-sample.csv.zst");
+
+/// Those whose tokens are printed; `wardline token` prints the others'.
+const SHOWN: [&str; 4] = ["doctor", "nurse", "patient", "administrator"];
+
+/// Who the demo's patient is: the first one of the recording.
+const PATIENT: PatientId = PatientId::new(uuid!("9fc9151b-a5c2-5138-abc7-db04232ac801"));
+
+/// Writes the first administrator into the directory folder, as an installation's operator does.
+pub fn administrator(directory: &Path) -> anyhow::Result<()> {
+    write(directory, "demo", "# The demo's first administrator, who enters the others.\n", |role| {
+        role == "administrator"
+    })
+}
+
+/// Writes all of the demo's people into the directory folder: for trials and benchmarks, which have everybody in
+/// place before the node starts.
+pub fn people(directory: &Path) -> anyhow::Result<()> {
+    write(directory, "everybody", "# The demo's people.\n", |_| true)
+}
+
+/// A whole file at once: a running node reads the folder.
+fn write(directory: &Path, name: &str, heading: &str, is_in: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    let mut text = heading.to_owned();
+    for (role, name, id) in DEMO_PEOPLE.iter().filter(|(role, ..)| is_in(role)) {
+        let id = id.uuid();
+        writeln!(text, "\n[[user]]\nid = \"{id}\"\nname = \"{name}\"\nroles = [\"{role}\"]")?;
+        if demo_ward::STAFF.contains(role) {
+            writeln!(text, "\n[[care_team]]\nuser = \"{id}\"\nward = \"{}\"", demo_ward::NAME)?;
+        }
+    }
+    replay::replace(&directory.join(name).with_extension("toml"), text.as_bytes())
+}
+
+/// Enters the others through the registry of a node.
+pub async fn staff(config: &Config, remote: &Remote) -> anyhow::Result<()> {
+    let files = Directory::read(&config.directory_dir())?;
+    demo_ward::staff(remote, &config.demo_dir(), &files, PATIENT)
+        .await
+        .context("the demo's people could not be entered")
+}
+
+/// A banner and the demo people's tokens.
+pub fn banner(config: &Config, node: &Node) -> anyhow::Result<String> {
+    let issuer = DemoIssuer::open(&config.demo_dir())?;
+    let mut text = String::new();
+    writeln!(
+        text,
+        "\n  WARDLINE DEMO - loopback only, anyone with these tokens may read. Not a primary alarm system.\n"
+    )?;
+    writeln!(text, "  gRPC  {}     metrics, live, ready  http://{}", node.grpc, node.http)?;
+    if let Some(api) = node.api {
+        let api = config.api_uri(api);
+        writeln!(text, "  JSON  {api}/v1     described by  {api}/v1/openapi.json")?;
+    }
+    writeln!(text)?;
+    for (role, name, user) in DEMO_PEOPLE.iter().copied().filter(|(role, ..)| SHOWN.contains(role)) {
+        let variable = role.to_uppercase();
+        writeln!(text, "# {name}, {role}\nexport {variable}={}\n", issuer.user_token(user)?)?;
+    }
+    Ok(text)
+}
+
+/// What `cargo run --release` does: everything on embedded engines, the recording replayed, then what to try.
+///
+/// The replay speaks TLS with `files` when the port does.
+pub async fn run(config: &Config, files: &Files, stop: CancellationToken) -> anyhow::Result<()> {
+    administrator(&config.directory_dir())?;
+    let node = Node::start(config, &Service::ALL, stop.clone()).await?;
+    let remote = files.remote(&config.uri(node.grpc))?;
+    staff(config, &remote).await?;
+    let banner = banner(config, &node)?;
+    let recording = config.data.dir.join("demo/mimic3-sample.csv.zst");
+    fs::write(&recording, RECORDING).with_context(|| format!("recording {}", recording.display()))?;
+    let target = replay::Target::of(config, remote);
+    let replaying = async {
+        eprintln!("Replaying vital signs of real intensive-care patients (MIMIC-III demo, see deploy/demo/NOTICE) ...");
+        let report = replay::run(replay::Options::of(replay::Format::Mimic, recording.clone()), target).await?;
+        eprintln!("{report}");
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        replayed = replaying => replayed?,
+        () = stop.cancelled() => return node.wait().await,
+    }
+    println!("{banner}{}", next_steps(config, &node));
+    node.wait().await
+}
+
+/// Lines to paste.
+fn next_steps(config: &Config, node: &Node) -> String {
+    let (grpc, patient) = (node.grpc, PATIENT.uuid());
+    let service = "wardline.telemetry.v1.TimelineService";
+    let mut text = String::from("# Paste the `export` lines above into another terminal, then:\n");
+    let tls = if config.tls.is_on() { "-cacert ca.pem" } else { "-plaintext" };
+    let call = |rpc: &str, body: &str| {
+        format!("grpcurl {tls} -H \"authorization: Bearer $DOCTOR\" -d '{body}' {grpc} {service}/{rpc}\n")
+    };
+    text += "\n# the latest value of each of one patient's vital signs\n";
+    text += &call("LatestReadings", &format!(r#"{{"patient_id": "{patient}"}}"#));
+    text += "\n# the last day of the patient's heart rate, a page of five\n";
+    let body = format!(r#"{{"patient_id": "{patient}", "metrics": ["8867-4"], "page_size": 5}}"#);
+    text += &call("ReadTimeline", &body);
+    text += "\n# what each hour of the last month came to\n";
+    text += &call("ReadTrend", &format!(r#"{{"patient_id": "{patient}", "metrics": ["8867-4"]}}"#));
+    if let Some(api) = node.api {
+        text += "\n# the latest values once more, as JSON over HTTP\n";
+        let ca = if config.api_is_encrypted() { "--cacert ca.pem " } else { "" };
+        let api = config.api_uri(api);
+        text += &format!("curl {ca}-H \"authorization: Bearer $DOCTOR\" {api}/v1/patients/{patient}/latest\n");
+    }
+    let tls = if config.tls.is_on() { format!(" --endpoint https://{grpc} --ca ca.pem") } else { String::new() };
+    let wardline = format!("cargo run --release -- --set data.dir={}{tls}", config.data.dir.display());
+    text += "\n# the last day as a plot\n";
+    text += &format!("{wardline} timeline {patient} --metric 8867-4 --metric 59408-5\n");
+    text += "\n# more devices\n";
+    text += &format!("{wardline} simulate --devices 20 --rate 5 --batch 5 --seconds 30\n");
+    text += "\n# who there is, and which devices\n";
+    text += &format!("{wardline} users list\n{wardline} devices list\n");
+    text += "\n# who may do what, and the tokens of the demo's other people\n";
+    text += "cargo run --release -- access matrix\n";
+    text += &format!("{wardline} token ml-scientist\n");
+    text += "\nCtrl-C stops everything.\n";
+    text
+}

@@ -1,0 +1,265 @@
+//! The demo's ward: who works there, who lies there, and the devices at the beds.
+//!
+//! All of it comes into the registry by the rpcs that a hospital would use: the administrator enters people, the
+//! integrator registers devices, each device turns its claim code into a token, and the nurse assigns it to a patient.
+
+use crate::operator::{MESSAGE_BYTES_MAX, Operator, ask, ask_all, later, plain};
+use anyhow::{Context, bail};
+use auth::{DEMO_PEOPLE, DemoIssuer, Directory, demo_person};
+use client::Remote;
+use futures::{StreamExt, TryStreamExt, stream};
+use model::{DeviceId, Nanos, PatientId, UserId};
+use proto::{
+    convert,
+    registry::v1::{
+        Assignment, ClaimDeviceRequest, CreateAssignmentRequest, CreateGrantRequest, CreateRelationRequest,
+        CreateUserRequest, Device, Grant, ImportDevicesRequest, ImportUsersRequest, ListAssignmentsRequest,
+        ListDevicesRequest, ListUsersRequest, Person, RefusedRow, Relation, RotateDeviceRequest, User,
+        enrolment_service_client::EnrolmentServiceClient, registry_service_client::RegistryServiceClient,
+    },
+};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
+use tonic::{Code, Status, transport::Channel};
+use uuid::Uuid;
+
+/// Its name.
+pub(crate) const NAME: &str = "icu";
+/// Those who work there.
+pub(crate) const STAFF: [&str; 2] = ["doctor", "nurse"];
+/// The study of the demo's scientist.
+const STUDY: &str = "demo";
+/// People or devices in one import.
+const ROWS: usize = 1_000;
+/// Devices that are claimed and assigned at once.
+const AT_ONCE: usize = 16;
+
+/// A patient, and a device at the bed.
+#[derive(Debug, Clone)]
+pub struct Bed {
+    /// Who lies there.
+    pub patient: PatientId,
+    /// What the patient is called if nobody is yet.
+    pub patient_name: String,
+    /// The device.
+    pub device: DeviceId,
+    /// What it is called: 1 to 128 characters.
+    pub device_name: String,
+    /// Manufacturer's model.
+    pub model: String,
+    /// From when on its readings are the patient's.
+    pub from: Nanos,
+}
+
+/// Enters those of the demo's people whom no file of the directory folder names, each with the role, and ties them:
+/// doctor and nurse to the ward, the patient to `patient`, whom the scientist studies. Who is there is left alone.
+///
+/// # Errors
+/// The node does not answer, or refuses.
+pub async fn staff(remote: &Remote, demo_dir: &Path, files: &Directory, patient: PatientId) -> anyhow::Result<()> {
+    let missing: Vec<_> = DEMO_PEOPLE.iter().filter(|(.., id)| !files.knows(*id)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut admin = RegistryCaller::new(&connection(remote)?, &DemoIssuer::open(demo_dir)?, "administrator")?;
+    let entered = ask_all!(admin.list_users(ListUsersRequest { filter: String::new() }).users);
+    let entered: HashSet<_> = entered.into_iter().map(|user| user.user_id).collect();
+    for (role, name, id) in missing {
+        let user_id = id.uuid().to_string();
+        if !entered.contains(&user_id) {
+            admin.enter(role, name, *id, patient).await?;
+        }
+        let grant = Grant { user_id: user_id.clone(), role_id: (*role).to_owned(), ..Grant::default() };
+        let request = admin.operator.request(CreateGrantRequest { grant: Some(grant) });
+        once(admin.client.create_grant(request).await)?;
+        let relation_id = Uuid::new_v5(&id.uuid(), NAME.as_bytes()).to_string();
+        let tie = Relation { relation_id, user_id, ..Relation::default() };
+        let tie = match *role {
+            "ml-scientist" => Relation {
+                kind: "study".to_owned(),
+                study: STUDY.to_owned(),
+                patient_id: patient.uuid().to_string(),
+                ..tie
+            },
+            role if STAFF.contains(&role) => Relation { kind: "ward-staff".to_owned(), ward: NAME.to_owned(), ..tie },
+            _ => continue,
+        };
+        let request = admin.operator.request(CreateRelationRequest { relation: Some(tie) });
+        once(admin.client.create_relation(request).await)?;
+    }
+    Ok(())
+}
+
+/// Admits patients to the ward and puts their devices into service. What is there already stays as it is; a device that
+/// is the patient's later only is the patient's from `from` on.
+///
+/// # Errors
+/// The node does not answer, or refuses.
+pub async fn admit(remote: &Remote, demo_dir: &Path, beds: &[Bed]) -> anyhow::Result<()> {
+    let issuer = DemoIssuer::open(demo_dir).context("the demo's issuer")?;
+    let channel = connection(remote)?;
+    let mut admin = RegistryCaller::new(&channel, &issuer, "administrator")?;
+    let integrator = RegistryCaller::new(&channel, &issuer, "device-integrator")?;
+    let nurse = RegistryCaller::new(&channel, &issuer, "nurse")?;
+    let enrolment = EnrolmentServiceClient::new(channel);
+    admin.admit(beds).await.context("patients could not be entered")?;
+    let mut found = integrator.clone().register(beds).await.context("devices could not be registered")?;
+    let mut work = Vec::with_capacity(beds.len());
+    for bed in beds {
+        let found = found.remove(&bed.device).context("a device is there twice")?;
+        work.push(set_up(enrolment.clone(), integrator.clone(), nurse.clone(), bed.clone(), found));
+    }
+    stream::iter(work).buffer_unordered(AT_ONCE).try_collect::<()>().await
+}
+
+/// What the registry says of a device.
+enum Found {
+    /// It has just been registered, with this claim code.
+    New(String),
+    /// It was there, with this status.
+    Known(String),
+}
+
+/// Claims a device, and assigns it.
+async fn set_up(
+    mut enrolment: EnrolmentServiceClient<Channel>,
+    mut integrator: RegistryCaller,
+    mut nurse: RegistryCaller,
+    bed: Bed,
+    found: Found,
+) -> anyhow::Result<()> {
+    let device_id = bed.device.uuid().to_string();
+    let claim_code = match &found {
+        Found::New(code) => Some(code.clone()),
+        // whoever registered it did not come to the claim
+        Found::Known(status) if status == "registered" => {
+            Some(ask!(integrator.rotate_device(RotateDeviceRequest { device_id: device_id.clone() })).claim_code)
+        }
+        Found::Known(_) => None,
+    };
+    if let Some(claim_code) = claim_code {
+        let claim = ClaimDeviceRequest { device_id: device_id.clone(), claim_code, csr: String::new() };
+        let mut claimed = enrolment.claim_device(claim.clone()).await;
+        while let Some(wait) = later(&claimed) {
+            tokio::time::sleep(wait).await;
+            claimed = enrolment.claim_device(claim.clone()).await;
+        }
+        claimed.map_err(plain).context("a device could not be claimed")?;
+    }
+    let request = ListAssignmentsRequest { device_id: device_id.clone(), patient_id: String::new() };
+    let assignments = match found {
+        Found::New(_) => Vec::new(),
+        Found::Known(_) => ask!(integrator.list_assignments(request)).assignments,
+    };
+    let from = |assignment: &Assignment| assignment.from.as_ref().and_then(convert::nanos).unwrap_or(Nanos::MIN);
+    let to: Option<Nanos> = assignments.iter().map(from).min();
+    if to.is_some_and(|to| to <= bed.from) {
+        return Ok(());
+    }
+    let assignment = Assignment {
+        device_id,
+        patient_id: bed.patient.uuid().to_string(),
+        from: Some(convert::timestamp(bed.from)),
+        to: to.map(convert::timestamp),
+        ..Assignment::default()
+    };
+    ask!(nurse.create_assignment(CreateAssignmentRequest { assignment: Some(assignment) }));
+    Ok(())
+}
+
+fn connection(remote: &Remote) -> anyhow::Result<Channel> {
+    remote.channel().with_context(|| format!("{remote} is no address such as http://127.0.0.1:7300"))
+}
+
+/// One of the demo's people at the registry.
+#[derive(Clone)]
+struct RegistryCaller {
+    client: RegistryServiceClient<Channel>,
+    operator: Operator,
+}
+
+impl RegistryCaller {
+    fn new(channel: &Channel, issuer: &DemoIssuer, role: &str) -> anyhow::Result<Self> {
+        let user = demo_person(role).with_context(|| format!("nobody at the demo is {role}"))?;
+        let operator = Operator::new(&issuer.user_token(user)?)?;
+        let client = RegistryServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self { client, operator })
+    }
+
+    /// Enters one of the demo's people.
+    async fn enter(&mut self, role: &str, name: &str, id: UserId, patient: PatientId) -> anyhow::Result<()> {
+        let mut user = User {
+            user_id: id.uuid().to_string(),
+            person: Some(Person { name: Some(name.to_owned()), ..Person::default() }),
+            ..User::default()
+        };
+        if role == "patient" {
+            (user.patient_id, user.ward) = (Some(patient.uuid().to_string()), Some(NAME.to_owned()));
+        }
+        ask!(self.create_user(CreateUserRequest { user: Some(user) }));
+        Ok(())
+    }
+
+    /// Enters the patients who are not there.
+    async fn admit(&mut self, beds: &[Bed]) -> anyhow::Result<()> {
+        let known = ask_all!(self.list_users(ListUsersRequest { filter: "patient=true".to_owned() }).users);
+        let mut known: HashSet<_> = known.into_iter().filter_map(|user| user.patient_id).collect();
+        let mut rows = Vec::new();
+        for bed in beds {
+            let patient = bed.patient.uuid().to_string();
+            if known.insert(patient.clone()) {
+                rows.push([bed.patient_name.clone(), patient, NAME.to_owned()]);
+            }
+        }
+        for rows in rows.chunks(ROWS) {
+            let csv = csv(["name", "patient_id", "ward"], rows)?;
+            all_taken(&ask!(self.import_users(ImportUsersRequest { csv })).refused)?;
+        }
+        Ok(())
+    }
+
+    /// Registers the devices that are not there; says of all what is known of them.
+    async fn register(&mut self, beds: &[Bed]) -> anyhow::Result<HashMap<DeviceId, Found>> {
+        let known = ask_all!(self.list_devices(ListDevicesRequest { filter: String::new() }).devices);
+        let mut found = HashMap::new();
+        for Device { device_id, status, .. } in known {
+            found.insert(device_id.parse()?, Found::Known(status));
+        }
+        let rows = beds.iter().filter(|bed| !found.contains_key(&bed.device));
+        let rows: Vec<_> =
+            rows.map(|bed| [bed.device_name.clone(), bed.device.uuid().to_string(), bed.model.clone()]).collect();
+        for rows in rows.chunks(ROWS) {
+            let csv = csv(["name", "device_id", "model"], rows)?;
+            let done = ask!(self.import_devices(ImportDevicesRequest { csv }));
+            all_taken(&done.refused)?;
+            for code in done.claim_codes {
+                found.insert(code.device_id.parse()?, Found::New(code.claim_code));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What is there already was made before.
+fn once<T>(answer: Result<T, Status>) -> anyhow::Result<()> {
+    match answer {
+        Err(status) if status.code() != Code::AlreadyExists => Err(plain(status)),
+        _ => Ok(()),
+    }
+}
+
+fn all_taken(refused: &[RefusedRow]) -> anyhow::Result<()> {
+    let Some(RefusedRow { row, field, reason }) = refused.first() else { return Ok(()) };
+    bail!("{} rows were refused; row {row}, {field}: {reason}", refused.len())
+}
+
+fn csv<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> anyhow::Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(heading)?;
+    for row in rows {
+        writer.write_record(row)?;
+    }
+    Ok(String::from_utf8(writer.into_inner()?)?)
+}

@@ -1,0 +1,39 @@
+//! What a person types: running a node, and the tools for operators, integrators and clinicians.
+
+pub mod audit;
+mod certificate;
+pub mod cli;
+pub mod commands;
+pub mod demo;
+pub mod demo_ward;
+pub mod operator;
+pub mod people;
+pub mod quarantine;
+pub mod replay;
+pub mod simulate;
+pub mod timeline;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// `EX_SOFTWARE`: the platform should start it again.
+pub const FAILED: u8 = 70;
+
+/// The first signal drains, the second ends the process at once.
+pub async fn signals(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        eprintln!("wardline: signals cannot be watched; stop with SIGKILL, nothing acknowledged is lost");
+        return;
+    };
+    for n_signals in 1.. {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        if n_signals > 1 {
+            std::process::exit(i32::from(FAILED));
+        }
+        stop.cancel();
+    }
+}

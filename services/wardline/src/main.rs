@@ -1,0 +1,41 @@
+//! `wardline`: read the command line, do it, stop when told to.
+
+use clap::Parser;
+use std::process::ExitCode;
+use tokio_util::sync::CancellationToken;
+use wardline::{
+    FAILED,
+    cli::Cli,
+    commands::{self, No},
+    signals,
+};
+
+/// A batch is many small allocations, half of them freed by another thread: glibc's would take a third of the time.
+/// Its settings (few arenas, unused memory given back after a second) are built in: `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // whatever this process makes is for its user alone
+    disk::private::umask();
+    // one provider for the whole process: two in the dependencies would panic at the first handshake
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let cli = Cli::parse();
+    let stop = CancellationToken::new();
+    tokio::spawn(signals(stop.clone()));
+    match commands::execute(cli, stop).await {
+        Ok(()) => ExitCode::SUCCESS,
+        // `| head` has seen enough
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("wardline: {error:#}");
+            if error.is::<No>() { ExitCode::FAILURE } else { ExitCode::from(FAILED) }
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,240 @@
+//! `wardline users`, `devices`, `roles`, `grants` and what ties them: the registry from a shell.
+
+pub mod cli;
+mod relations;
+mod rows;
+
+use crate::operator::{MESSAGE_BYTES_MAX, Operator, ask, ask_all, shown};
+use anyhow::{Context, bail};
+use cli::{CallerArgs, Command, Devices, Format, Grants, Roles, Users};
+use client::Remote;
+use proto::registry::v1::{
+    Assignment, CreateAssignmentRequest, CreateDeviceRequest, CreateGrantRequest, CreateRoleRequest, CreateUserRequest,
+    DeleteGrantRequest, DeleteRoleRequest, DeleteUserRequest, Device, GetDeviceRequest, GetRoleRequest, GetUserRequest,
+    Grant, ImportDevicesRequest, ImportUsersRequest, ListDevicesRequest, ListGrantsRequest, ListRolesRequest,
+    ListUserVersionsRequest, ListUsersRequest, Person, RefusedRow, RevokeDeviceRequest, Role, RotateDeviceRequest,
+    UpdateUserRequest, User, registry_service_client::RegistryServiceClient,
+};
+use rows::Rows;
+use std::{fs, io::Write, path::Path};
+use tonic::transport::Channel;
+use uuid::Uuid;
+
+/// Speaks to the registry with one token, and prints what it says.
+pub struct RegistryCli {
+    client: RegistryServiceClient<Channel>,
+    operator: Operator,
+    format: Format,
+}
+
+impl RegistryCli {
+    /// Does what the command line says.
+    ///
+    /// # Errors
+    /// The registry refuses, or nobody reads what is printed.
+    pub async fn act(&mut self, command: &Command, out: &mut impl Write) -> anyhow::Result<()> {
+        match command {
+            Command::Users { what, .. } => self.users(what, out).await,
+            Command::Devices { what, .. } => self.devices(what, out).await,
+            Command::Roles { what, .. } => self.roles(what, out).await,
+            Command::Grants { what, .. } => self.grants(what, out).await,
+            Command::Relations { what, .. } => self.relations(what, out).await,
+            Command::Consents { what, .. } => self.consents(what, out).await,
+            Command::Emergencies { what, .. } => self.emergencies(what, out).await,
+            Command::Explain { why, .. } => self.explain(why, out).await,
+        }
+    }
+
+    /// Connects.
+    pub async fn connect(remote: impl Into<Remote>, token: &str, caller: &CallerArgs) -> anyhow::Result<Self> {
+        let (operator, channel) = Operator::connect(remote, token).await?;
+        let client = RegistryServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self { client, operator, format: caller.output })
+    }
+
+    /// `wardline users`.
+    pub async fn users(&mut self, what: &Users, out: &mut impl Write) -> anyhow::Result<()> {
+        let found = match what {
+            Users::List { filter } => ask_all!(self.list_users(ListUsersRequest { filter: filter.clone() }).users),
+            Users::Get { user } => vec![self.user(*user).await?],
+            Users::Versions { user } => {
+                ask!(self.list_user_versions(ListUserVersionsRequest { user_id: user.to_string() })).versions
+            }
+            Users::Create { name, birth_date, patient, ward } => {
+                let person = Some(Person { name: Some(name.clone()), birth_date: Some(birth_date.clone()) });
+                let patient_id = if patient == "new" { Uuid::new_v4().to_string() } else { patient.clone() };
+                let (patient_id, ward) = (Some(patient_id), Some(ward.clone()));
+                let user = User { person, patient_id, ward, ..User::default() };
+                ask!(self.create_user(CreateUserRequest { user: Some(user) })).user.into_iter().collect()
+            }
+            Users::Suspend { user } => vec![self.suspend(*user, true).await?],
+            Users::Resume { user } => vec![self.suspend(*user, false).await?],
+            Users::Delete { user } => {
+                ask!(self.delete_user(DeleteUserRequest { user_id: user.to_string(), etag: String::new() }));
+                vec![]
+            }
+            Users::Import { file } => {
+                let done = ask!(self.import_users(ImportUsersRequest { csv: read(file)? }));
+                let mut rows = Rows::new(&["user"]);
+                done.user_ids.iter().for_each(|id| rows.push([id]));
+                return self.imported(&rows, (&done.refused, done.refused_more), out);
+            }
+        };
+        let mut rows = Rows::new(&["user", "name", "birth_date", "patient", "ward", "suspended", "updated", "by"]);
+        for user in found {
+            let person = user.person.clone().unwrap_or_default();
+            let updated = shown(user.updated_at).unwrap_or_default();
+            rows.push([
+                &user.user_id,
+                person.name(),
+                person.birth_date(),
+                user.patient_id(),
+                user.ward(),
+                if user.suspended() { "yes" } else { "no" },
+                &updated,
+                &user.updated_by,
+            ]);
+        }
+        rows.print(self.format, out)
+    }
+
+    async fn user(&mut self, user: Uuid) -> anyhow::Result<User> {
+        ask!(self.get_user(GetUserRequest { user_id: user.to_string() })).user.context("an answer without a person")
+    }
+
+    /// Changes what was read, and nothing else.
+    async fn suspend(&mut self, user: Uuid, suspended: bool) -> anyhow::Result<User> {
+        let User { user_id, etag, .. } = self.user(user).await?;
+        let user = Some(User { user_id, etag, suspended: Some(suspended), ..User::default() });
+        ask!(self.update_user(UpdateUserRequest { user, update_mask: None })).user.context("an answer without a person")
+    }
+
+    /// `wardline devices`.
+    pub async fn devices(&mut self, what: &Devices, out: &mut impl Write) -> anyhow::Result<()> {
+        let (mut found, mut code) = (Vec::new(), String::new());
+        match what {
+            Devices::List { filter } => {
+                found = ask_all!(self.list_devices(ListDevicesRequest { filter: filter.clone() }).devices);
+            }
+            Devices::Get { device } => {
+                found.extend(ask!(self.get_device(GetDeviceRequest { device_id: device.to_string() })).device);
+            }
+            Devices::Create { name, mac, model, mdc_type } => {
+                let [name, mac, model, mdc_type] = [name, mac, model, mdc_type].map(|text| Some(text.clone()));
+                let device = Some(Device { name, mac, model, mdc_type, ..Device::default() });
+                let made = ask!(self.create_device(CreateDeviceRequest { device }));
+                code = made.claim_code;
+                found.extend(made.device);
+            }
+            Devices::Rotate { device } => {
+                code = ask!(self.rotate_device(RotateDeviceRequest { device_id: device.to_string() })).claim_code;
+                found.extend(ask!(self.get_device(GetDeviceRequest { device_id: device.to_string() })).device);
+            }
+            Devices::Revoke { device, retire } => {
+                let request = RevokeDeviceRequest { device_id: device.to_string(), retire: *retire };
+                found.extend(ask!(self.revoke_device(request)).device);
+            }
+            Devices::Assign { device, patient } => {
+                let (device_id, patient_id) = (device.to_string(), patient.to_string());
+                let assignment = Some(Assignment { device_id, patient_id, ..Assignment::default() });
+                let made = ask!(self.create_assignment(CreateAssignmentRequest { assignment })).assignment;
+                let made = made.context("an answer without an assignment")?;
+                let mut rows = Rows::new(&["assignment", "device", "patient", "from"]);
+                let from = shown(made.from).unwrap_or_default();
+                rows.push([&made.assignment_id, &made.device_id, &made.patient_id, &from]);
+                return rows.print(self.format, out);
+            }
+            Devices::Import { file } => {
+                let done = ask!(self.import_devices(ImportDevicesRequest { csv: read(file)? }));
+                let mut rows = Rows::new(&["device", "claim_code"]);
+                done.claim_codes.iter().for_each(|one| rows.push([&one.device_id, &one.claim_code]));
+                return self.imported(&rows, (&done.refused, done.refused_more), out);
+            }
+        }
+        let mut rows = Rows::new(&["device", "name", "mac", "model", "status", "firmware", "last_seen", "claim_code"]);
+        for device in found {
+            let seen = shown(device.last_seen_at).unwrap_or_default();
+            let Device { device_id, status, firmware_version, .. } = &device;
+            let [name, mac, model] = [device.name(), device.mac(), device.model()];
+            rows.push([device_id, name, mac, model, status, firmware_version, &seen, &code]);
+        }
+        rows.print(self.format, out)
+    }
+
+    /// `wardline roles`.
+    pub async fn roles(&mut self, what: &Roles, out: &mut impl Write) -> anyhow::Result<()> {
+        let found = match what {
+            Roles::List => ask!(self.list_roles(ListRolesRequest {})).roles,
+            Roles::Create { role, category, permissions, may_grant } => {
+                let (permissions, may_grant) = (permissions.clone(), may_grant.clone());
+                let role = Role {
+                    role_id: role.clone(),
+                    category: Some(category.clone()),
+                    permissions,
+                    may_grant,
+                    ..Role::default()
+                };
+                ask!(self.create_role(CreateRoleRequest { role: Some(role) })).role.into_iter().collect()
+            }
+            Roles::Delete { role } => {
+                let found = ask!(self.get_role(GetRoleRequest { role_id: role.clone() })).role;
+                let etag = found.unwrap_or_default().etag;
+                ask!(self.delete_role(DeleteRoleRequest { role_id: role.clone(), etag }));
+                vec![]
+            }
+        };
+        let mut rows = Rows::new(&["role", "category", "permissions", "may_grant"]);
+        for role in found {
+            rows.push([&role.role_id, role.category(), &role.permissions.join(" "), &role.may_grant.join(" ")]);
+        }
+        rows.print(self.format, out)
+    }
+
+    /// `wardline grants`.
+    pub async fn grants(&mut self, what: &Grants, out: &mut impl Write) -> anyhow::Result<()> {
+        let mut found = Vec::new();
+        match what {
+            Grants::List { user } => {
+                let user_id = user.map(|user| user.to_string()).unwrap_or_default();
+                found = ask_all!(self.list_grants(ListGrantsRequest { user_id: user_id.clone() }).grants);
+            }
+            Grants::Create { user, role, ward, study } => {
+                let (user_id, role_id) = (user.to_string(), role.clone());
+                let grant = Grant { user_id, role_id, ward: ward.clone(), study: study.clone(), ..Grant::default() };
+                found.extend(ask!(self.create_grant(CreateGrantRequest { grant: Some(grant) })).grant);
+            }
+            Grants::Delete { grant } => {
+                ask!(self.delete_grant(DeleteGrantRequest { grant_id: grant.to_string() }));
+            }
+        }
+        let mut rows = Rows::new(&["grant", "user", "role", "ward", "study"]);
+        for grant in found {
+            rows.push([&grant.grant_id, &grant.user_id, &grant.role_id, &grant.ward, &grant.study]);
+        }
+        rows.print(self.format, out)
+    }
+
+    /// Prints what an import took and, after it, what it did not.
+    fn imported(
+        &self,
+        taken: &Rows,
+        (refused, more): (&[RefusedRow], i32),
+        out: &mut impl Write,
+    ) -> anyhow::Result<()> {
+        taken.print(self.format, out)?;
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let line = |row: &RefusedRow| format!("row {}: {}: {}", row.row, row.field, row.reason);
+        let mut lines: Vec<_> = refused.iter().map(line).collect();
+        if more > 0 {
+            lines.push(format!("and {more} more: mend these and import what is left"));
+        }
+        let n = refused.len() as i64 + i64::from(more);
+        bail!("{n} rows were refused, the others are in force:\n  {}", lines.join("\n  "))
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(file).with_context(|| format!("{}: CSV in UTF-8", file.display()))
+}

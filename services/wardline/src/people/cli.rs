@@ -1,0 +1,396 @@
+//! The arguments of the commands that ask the registry.
+
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use uuid::Uuid;
+
+/// How a list is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns, for people.
+    Table,
+    /// One array of objects.
+    Json,
+    /// With a heading.
+    Csv,
+}
+
+/// Who asks, and how the answer is printed.
+#[derive(Debug, Args)]
+pub struct CallerArgs {
+    /// Bearer token [default: that of the demo's administrator].
+    #[arg(long, global = true, env = "WARDLINE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// How the answer is printed.
+    #[arg(long, short, global = true, value_enum, default_value = "table")]
+    pub output: Format,
+}
+
+/// A command that asks the registry.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// People: who there is.
+    Users {
+        /// What to do.
+        #[command(subcommand)]
+        what: Users,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Devices: registered, claimed, taken out.
+    Devices {
+        /// What to do.
+        #[command(subcommand)]
+        what: Devices,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Roles: what their holders may do.
+    Roles {
+        /// What to do.
+        #[command(subcommand)]
+        what: Roles,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Grants: who holds which role.
+    Grants {
+        /// What to do.
+        #[command(subcommand)]
+        what: Grants,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Relations: what ties people to patients.
+    Relations {
+        /// What to do.
+        #[command(subcommand)]
+        what: Relations,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Consents: what patients do not want.
+    Consents {
+        /// What to do.
+        #[command(subcommand)]
+        what: Consents,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Emergencies: accesses without a relation, and their review.
+    Emergencies {
+        /// What to do.
+        #[command(subcommand)]
+        what: Emergencies,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+    /// Why somebody can or cannot see a patient.
+    Explain {
+        /// Who, and whom.
+        #[command(flatten)]
+        why: Why,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
+}
+
+impl Command {
+    /// Who asks, and how the answer is printed.
+    pub fn caller(&self) -> &CallerArgs {
+        match self {
+            Self::Users { caller, .. }
+            | Self::Devices { caller, .. }
+            | Self::Roles { caller, .. }
+            | Self::Grants { caller, .. }
+            | Self::Relations { caller, .. }
+            | Self::Consents { caller, .. }
+            | Self::Emergencies { caller, .. }
+            | Self::Explain { caller, .. } => caller,
+        }
+    }
+}
+
+/// What to do with people.
+#[derive(Debug, Subcommand)]
+pub enum Users {
+    /// All, or those that fulfil conditions.
+    List {
+        /// Such as `ward="icu" AND role="nurse"`; keys are ward, role, patient, suspended.
+        #[arg(long, default_value = "")]
+        filter: String,
+    },
+    /// One of them.
+    Get {
+        /// UUID of the person.
+        user: Uuid,
+    },
+    /// What a person was like before, newest first.
+    Versions {
+        /// UUID of the person.
+        user: Uuid,
+    },
+    /// A new one.
+    Create {
+        /// Name.
+        name: String,
+        /// Date of birth, such as 1969-12-31.
+        #[arg(long, default_value = "")]
+        birth_date: String,
+        /// UUID under which the person's readings are kept, for a patient; `new`: a new one.
+        #[arg(long, default_value = "")]
+        patient: String,
+        /// The ward in which the patient is.
+        #[arg(long, default_value = "")]
+        ward: String,
+    },
+    /// No token of the person's opens anything until `resume`.
+    Suspend {
+        /// UUID of the person.
+        user: Uuid,
+    },
+    /// The end of a suspension.
+    Resume {
+        /// UUID of the person.
+        user: Uuid,
+    },
+    /// The person, and all that person held.
+    Delete {
+        /// UUID of the person.
+        user: Uuid,
+    },
+    /// From CSV: user_id,patient_id,ward,name,birth_date,role,address,phone,email. Exit 1 when a row was refused.
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// What to do with devices.
+#[derive(Debug, Subcommand)]
+pub enum Devices {
+    /// All that one may see, or those that fulfil conditions.
+    List {
+        /// Such as `status="active"`; keys are status, model, mac.
+        #[arg(long, default_value = "")]
+        filter: String,
+    },
+    /// One of them.
+    Get {
+        /// UUID of the device.
+        device: Uuid,
+    },
+    /// A new one; prints its claim code, which is shown once.
+    Create {
+        /// What people call it.
+        name: String,
+        /// MAC address.
+        #[arg(long, default_value = "")]
+        mac: String,
+        /// Manufacturer's model.
+        #[arg(long, default_value = "")]
+        model: String,
+        /// Code of MDC.
+        #[arg(long, default_value = "")]
+        mdc_type: String,
+    },
+    /// A new claim code; what the device has opens nothing more.
+    Rotate {
+        /// UUID of the device.
+        device: Uuid,
+    },
+    /// What the device has opens nothing more.
+    Revoke {
+        /// UUID of the device.
+        device: Uuid,
+        /// For good: its MAC address is free.
+        #[arg(long)]
+        retire: bool,
+    },
+    /// Assigns it to a patient, from now on.
+    Assign {
+        /// UUID of the device.
+        device: Uuid,
+        /// UUID of the patient.
+        patient: Uuid,
+    },
+    /// From CSV: device_id,name,mac,model,mdc_type. Prints the claim codes. Exit 1 when a row was refused.
+    Import {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+/// What to do with roles.
+#[derive(Debug, Subcommand)]
+pub enum Roles {
+    /// All of them.
+    List,
+    /// A new one.
+    Create {
+        /// Lower-case letters, digits and hyphens.
+        role: String,
+        /// What kind of people hold it.
+        #[arg(long, default_value = "")]
+        category: String,
+        /// What its holders may do, repeatable, such as readings.read.
+        #[arg(long = "permission")]
+        permissions: Vec<String>,
+        /// What its holders may let others do, repeatable.
+        #[arg(long = "may-grant")]
+        may_grant: Vec<String>,
+    },
+    /// One that nobody holds.
+    Delete {
+        /// Its id.
+        role: String,
+    },
+}
+
+/// What to do with grants.
+#[derive(Debug, Subcommand)]
+pub enum Grants {
+    /// All, or one person's.
+    List {
+        /// UUID of a person.
+        #[arg(long)]
+        user: Option<Uuid>,
+    },
+    /// Gives a role to a person, everywhere or for a ward or a study.
+    Create {
+        /// UUID of the person.
+        user: Uuid,
+        /// Which role.
+        role: String,
+        /// In this ward only.
+        #[arg(long, default_value = "")]
+        ward: String,
+        /// For this study's patients only.
+        #[arg(long, default_value = "", conflicts_with = "ward")]
+        study: String,
+    },
+    /// Takes it back.
+    Delete {
+        /// UUID of the grant.
+        grant: Uuid,
+    },
+}
+
+/// What to do with relations.
+#[derive(Debug, Subcommand)]
+pub enum Relations {
+    /// All, or one person's, or one patient's.
+    List {
+        /// UUID of a person.
+        #[arg(long)]
+        user: Option<Uuid>,
+        /// UUID of a patient.
+        #[arg(long)]
+        patient: Option<Uuid>,
+    },
+    /// Ties a person to a patient, or to a ward, from now on.
+    Create {
+        /// UUID of the person.
+        user: Uuid,
+        /// care-team, proxy, ward-staff or study.
+        kind: String,
+        /// UUID of the patient; not for ward-staff.
+        #[arg(long)]
+        patient: Option<Uuid>,
+        /// Which ward; for ward-staff.
+        #[arg(long, default_value = "")]
+        ward: String,
+        /// Which study; for study.
+        #[arg(long, default_value = "")]
+        study: String,
+    },
+    /// Ends it now.
+    End {
+        /// UUID of the relation.
+        relation: Uuid,
+    },
+}
+
+/// What to do with consents: as the patient, or who acts for the patient.
+#[derive(Debug, Subcommand)]
+pub enum Consents {
+    /// All of a patient's.
+    List {
+        /// UUID of the patient.
+        patient: Uuid,
+    },
+    /// Says what the patient does not want, from now on.
+    Create {
+        /// UUID of the patient.
+        patient: Uuid,
+        /// Who is barred: anyone, a person's UUID, or a kind of relation.
+        bars: String,
+        /// For what: a code of HL7 v3 PurposeOfUse; without it, for anything.
+        #[arg(long, default_value = "")]
+        purpose: String,
+    },
+    /// Takes it back.
+    Revoke {
+        /// UUID of the patient.
+        patient: Uuid,
+        /// UUID of the consent.
+        consent: Uuid,
+    },
+}
+
+/// What to do with emergencies.
+#[derive(Debug, Subcommand)]
+pub enum Emergencies {
+    /// All, newest first: for reviewers.
+    List {
+        /// Only those at which nobody has looked.
+        #[arg(long)]
+        unreviewed: bool,
+    },
+    /// Those of patients whom one treats, is, or acts for.
+    Notices,
+    /// Breaks the glass: one patient, for a reason, and somebody will look at it.
+    Open {
+        /// UUID of the patient.
+        patient: Uuid,
+        /// unconscious, life-threat, no-staff or other.
+        reason: String,
+        /// Why, in words: 10 to 500 characters.
+        text: String,
+        /// For how long.
+        #[arg(long, default_value_t = 60)]
+        minutes: u8,
+    },
+    /// Says what came of looking at it.
+    Review {
+        /// UUID of the emergency.
+        emergency: Uuid,
+        /// justified, unjustified or unclear.
+        outcome: String,
+        /// Why, in words.
+        text: String,
+    },
+}
+
+/// Whose access to explain.
+#[derive(Debug, Args)]
+pub struct Why {
+    /// UUID of the person.
+    pub user: Uuid,
+    /// UUID of the patient.
+    pub patient: Uuid,
+    /// What the person wants to do.
+    #[arg(default_value = "timeline.read")]
+    pub action: String,
+    /// What for: a code of HL7 v3 PurposeOfUse.
+    #[arg(long, default_value = "")]
+    pub purpose: String,
+}

@@ -1,0 +1,336 @@
+//! `wardline timeline`: a patient's readings through the public API, as a plot for people or as rows for programs.
+//!
+//! Reads all pages and keeps none: rows go out as they come, and a plot keeps two dots a character whatever the range.
+
+mod plot;
+mod rows;
+pub(crate) mod when;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use client::Remote;
+use model::{Nanos, PatientId, Quality, Range};
+use plot::Plot;
+use proto::{
+    convert::{nanos, timestamp},
+    telemetry::v1::{
+        LatestReading, LatestReadingsRequest, ReadTimelineRequest, ReadTimelineResponse, ReadingFlag, Series,
+        StoredReading, TimelineLayout, timeline_service_client::TimelineServiceClient,
+    },
+};
+use rows::{Format, Rows};
+use std::{
+    collections::BTreeMap,
+    env,
+    io::{self, BufWriter, ErrorKind, IsTerminal, Write},
+    process::{Command, Stdio},
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tonic::{Code, Request, Status, transport::Channel};
+
+/// A page of columns of 100,000 readings; waveforms make it large.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Columns of a terminal that does not say how wide it is.
+const WIDTH: usize = 100;
+
+/// Which readings, and how to show them.
+#[derive(Debug, Clone, Args)]
+pub struct Options {
+    /// UUID of the patient.
+    pub patient: uuid::Uuid,
+    /// Metric by LOINC code, repeatable; none means all.
+    #[arg(long = "metric", value_name = "LOINC")]
+    pub metrics: Vec<String>,
+    /// Start: RFC 3339 (2026-01-31T08:00:00Z), `now`, or before now (-24h, -30m, -7d) [default: 24 h before --to].
+    #[arg(long, allow_hyphen_values = true)]
+    pub from: Option<String>,
+    /// First instant after, in the same forms [default: just after the newest reading].
+    #[arg(long, allow_hyphen_values = true)]
+    pub to: Option<String>,
+    /// The newest reading of each metric only.
+    #[arg(long)]
+    pub latest: bool,
+    /// As one JSON array.
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// As CSV; the default when the output is not a terminal.
+    #[arg(long)]
+    pub csv: bool,
+    /// Bearer token of the reader [default: the demo's doctor].
+    #[arg(long, env = "WARDLINE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+}
+
+/// How readings are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// Plots of so many columns, or a table of the latest.
+    Terminal(usize),
+    /// Comma-separated.
+    Csv,
+    /// One array.
+    Json,
+}
+
+impl Options {
+    /// What was asked for; without a wish a plot on a terminal and CSV elsewhere.
+    fn view(&self) -> View {
+        match (self.json, self.csv || !io::stdout().is_terminal()) {
+            (true, _) => View::Json,
+            (_, true) => View::Csv,
+            _ => View::Terminal(width()),
+        }
+    }
+}
+
+/// Reads and prints. `token` is used as it is: the caller decides between [`Options::token`] and another.
+///
+/// # Errors
+/// The server cannot be reached or refuses, or standard output is gone (a closed pipe is no error).
+pub async fn run(options: Options, remote: impl Into<Remote>, token: &str) -> anyhow::Result<()> {
+    let view = options.view();
+    let mut out = BufWriter::new(io::stdout());
+    let written = match read(&options, view, remote, token, &mut out).await {
+        Ok(()) => out.flush().map_err(anyhow::Error::from),
+        Err(error) => Err(error),
+    };
+    match written {
+        Err(error) if is_closed_pipe(&error) => Ok(()),
+        written => written,
+    }
+}
+
+/// Like [`run`], with the view given and the output anywhere.
+///
+/// # Errors
+/// As [`run`].
+pub async fn read(
+    options: &Options,
+    view: View,
+    remote: impl Into<Remote>,
+    token: &str,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let now = now();
+    let mut reader = Reader::new(options, remote.into(), token)?;
+    let latest = reader.latest().await?;
+    if options.latest {
+        return match view {
+            View::Terminal(_) => Ok(write!(out, "{}", rows::table(&latest))?),
+            View::Csv | View::Json => {
+                let mut rows = Rows::new(format(view), out)?;
+                latest.iter().filter_map(|latest| latest.reading.as_ref()).try_for_each(|r| rows.write(r))?;
+                Ok(rows.end()?)
+            }
+        };
+    }
+    // of a clock that was never set, the time of measurement may lie ahead
+    let credible = latest.iter().filter_map(|latest| latest.reading.as_ref()).filter(|reading| !is_ahead(reading));
+    let newest = credible.filter_map(measured).max();
+    let range = range(options, newest, now)?;
+    let is_present = options.to.is_none();
+    match view {
+        View::Terminal(width) => {
+            let plots = plots(&mut reader, range, width, is_present).await?;
+            show(&plots, range, &latest, out)
+        }
+        View::Csv | View::Json => {
+            let mut rows = Rows::new(format(view), out)?;
+            let mut pages = Pages::new(range, TimelineLayout::Readings);
+            while let Some(page) = reader.page(&mut pages).await? {
+                let shown = page.readings.iter().filter(|reading| !(is_present && is_ahead(reading)));
+                for reading in shown {
+                    rows.write(reading)?;
+                }
+            }
+            Ok(rows.end()?)
+        }
+    }
+}
+
+fn format(view: View) -> Format {
+    if view == View::Json { Format::Json } else { Format::Csv }
+}
+
+/// Both ends: what was given, else up to the newest reading, and 24 hours.
+fn range(options: &Options, newest: Option<Nanos>, now: Nanos) -> anyhow::Result<Range> {
+    let parse = |text: &Option<String>| text.as_deref().map(|text| when::parse(text, now)).transpose();
+    let (from, to) = (parse(&options.from)?, parse(&options.to)?);
+    let default_to = if from.is_some() { now } else { newest.map_or(now, |newest| newest.plus(1)) };
+    let to = to.unwrap_or(default_to);
+    let from = from.unwrap_or(to.plus(-Nanos::DAY));
+    Range::new(from, to).context("--from lies after --to")
+}
+
+/// A plot of each metric; where the range is the present, without what was measured ahead of its receipt.
+async fn plots(
+    reader: &mut Reader,
+    range: Range,
+    width: usize,
+    is_present: bool,
+) -> anyhow::Result<BTreeMap<String, Plot>> {
+    let mut found = BTreeMap::<String, Plot>::new();
+    let mut pages = Pages::new(range, TimelineLayout::Columns);
+    while let Some(page) = reader.page(&mut pages).await? {
+        for series in page.series {
+            let plot = found.entry(series.metric.clone()).or_insert_with(|| Plot::new(range, width, &series.unit));
+            add(plot, &series, is_present);
+        }
+    }
+    Ok(found)
+}
+
+fn show(
+    found: &BTreeMap<String, Plot>,
+    range: Range,
+    latest: &[LatestReading],
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    writeln!(out, "{} to {} (UTC)", when::show(range.from()), when::show(range.to()))?;
+    if found.is_empty() {
+        writeln!(out, "no readings in this range")?;
+    }
+    for (metric, plot) in found {
+        let newest = latest.iter().find(|latest| latest.reading.as_ref().is_some_and(|r| r.metric == *metric));
+        writeln!(out, "\n{}", rows::heading(metric, plot.n_readings(), newest))?;
+        for line in plot.lines() {
+            writeln!(out, "{line}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a page's columns into a plot: numbers as they are, of a waveform its lowest and highest sample; codes have no
+/// place on an axis and are only counted.
+fn add(plot: &mut Plot, series: &Series, is_present: bool) {
+    let mut at = 0_i64;
+    for (i, delta) in series.measured_at_delta_ticks.iter().enumerate() {
+        at = at.wrapping_add(delta.wrapping_mul(series.tick_ns));
+        if is_present && series.flags.get(i).is_some_and(|flags| Quality(*flags).has(Quality::FUTURE)) {
+            continue;
+        }
+        if let Some(value) = series.numbers.get(i) {
+            plot.add(Nanos(at), *value);
+        } else if let Some(wave) = series.waveforms.get(i) {
+            let ends = wave.samples.iter().min().into_iter().chain(wave.samples.iter().max());
+            ends.for_each(|sample| plot.add(Nanos(at), wave.origin + f64::from(*sample) * wave.scale));
+        } else {
+            plot.count();
+        }
+    }
+}
+
+/// Calls the server for one patient.
+struct Reader {
+    client: TimelineServiceClient<Channel>,
+    token: String,
+    patient: PatientId,
+    metrics: Vec<String>,
+    remote: Remote,
+}
+
+/// Where in a range a reader is.
+struct Pages {
+    range: Range,
+    layout: TimelineLayout,
+    /// `None` after the last page.
+    token: Option<String>,
+}
+
+impl Pages {
+    fn new(range: Range, layout: TimelineLayout) -> Self {
+        Self { range, layout, token: Some(String::new()) }
+    }
+}
+
+impl Reader {
+    fn new(options: &Options, remote: Remote, token: &str) -> anyhow::Result<Self> {
+        let channel = remote.channel().with_context(|| format!("endpoint {remote}"))?;
+        Ok(Self {
+            client: TimelineServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            token: token.to_owned(),
+            patient: PatientId::new(options.patient),
+            metrics: options.metrics.clone(),
+            remote,
+        })
+    }
+
+    async fn latest(&mut self) -> anyhow::Result<Vec<LatestReading>> {
+        let request =
+            LatestReadingsRequest { patient_id: self.patient.uuid().to_string(), metrics: self.metrics.clone() };
+        let request = self.request(request)?;
+        let answer = self.client.latest_readings(request).await.map_err(|status| self.explain(status))?;
+        Ok(answer.into_inner().readings)
+    }
+
+    /// The next page; `None` after the last. An empty page is not the last one.
+    async fn page(&mut self, pages: &mut Pages) -> anyhow::Result<Option<ReadTimelineResponse>> {
+        let Some(page_token) = pages.token.take() else { return Ok(None) };
+        let request = self.request(ReadTimelineRequest {
+            patient_id: self.patient.uuid().to_string(),
+            metrics: self.metrics.clone(),
+            from: Some(timestamp(pages.range.from())),
+            to: Some(timestamp(pages.range.to())),
+            page_size: if pages.layout == TimelineLayout::Columns { 100_000 } else { 10_000 },
+            page_token: page_token.clone(),
+            layout: pages.layout.into(),
+        })?;
+        let page = self.client.read_timeline(request).await.map_err(|status| self.explain(status))?.into_inner();
+        if !page.next_page_token.is_empty() {
+            if page.next_page_token == page_token {
+                bail!("the server gives the same page again and again");
+            }
+            pages.token = Some(page.next_page_token.clone());
+        }
+        Ok(Some(page))
+    }
+
+    fn request<T>(&self, message: T) -> anyhow::Result<Request<T>> {
+        let mut request = Request::new(message);
+        let value = format!("Bearer {}", self.token).parse().context("the token has characters that cannot be sent")?;
+        request.metadata_mut().insert("authorization", value);
+        Ok(request)
+    }
+
+    fn explain(&self, status: Status) -> anyhow::Error {
+        let hint = match status.code() {
+            Code::NotFound => "no such patient, or none of yours".to_owned(),
+            Code::Unavailable => format!("no node answers at {}; start one with `wardline run`", self.remote),
+            Code::Unauthenticated => "the token is not accepted".to_owned(),
+            _ => "the node refuses".to_owned(),
+        };
+        anyhow::Error::new(status).context(hint)
+    }
+}
+
+/// Whether it was measured ahead of its receipt, which is no part of the present.
+fn is_ahead(reading: &StoredReading) -> bool {
+    reading.flags().any(|flag| flag == ReadingFlag::Future)
+}
+
+fn measured(reading: &StoredReading) -> Option<Nanos> {
+    nanos(reading.measured_at.as_ref()?)
+}
+
+fn now() -> Nanos {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// Columns of the terminal: what the shell exports, else what the terminal says through `stty` (caller it directly
+/// takes a system call that needs unsafe code).
+fn width() -> usize {
+    let from_shell = env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let ask = || {
+        let output = Command::new("stty").arg("size").stdin(Stdio::inherit()).stderr(Stdio::null()).output().ok()?;
+        String::from_utf8(output.stdout).ok()?.split_whitespace().nth(1)?.parse().ok()
+    };
+    from_shell.or_else(ask).filter(|width| *width > 0).unwrap_or(WIDTH)
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    })
+}

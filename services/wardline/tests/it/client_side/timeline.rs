@@ -1,0 +1,178 @@
+//! Reading back, from a server with pages.
+
+use clap::Parser;
+use proto::{
+    convert::{duration, timestamp},
+    telemetry::v1::{
+        LatestReading, LatestReadingsRequest, LatestReadingsResponse, Original, ReadTimelineRequest,
+        ReadTimelineResponse, ReadTrendRequest, ReadTrendResponse, ReadingFlag, Series, StoredReading, TimelineLayout,
+        Waveform,
+        stored_reading::Value,
+        timeline_service_server::{TimelineService, TimelineServiceServer},
+    },
+};
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, transport::Server};
+use wardline::timeline::{Options, View, read};
+
+const PATIENT: &str = "0191c3c8-7a00-7000-8000-00000000abcd";
+const SECOND: i64 = 1_000_000_000;
+/// 2026-01-01T12:00:00Z
+const NOON: i64 = 1_767_268_800;
+
+/// Three pages: one reading, none, one more.
+#[derive(Clone, Default)]
+struct Fake(Arc<Mutex<Vec<ReadTimelineRequest>>>);
+
+fn stored(metric: &str, seconds: i64, value: Value) -> StoredReading {
+    StoredReading {
+        metric: metric.into(),
+        measured_at: Some(timestamp(model::Nanos(seconds * SECOND))),
+        unit: model::by_code(metric).unwrap().unit.into(),
+        value: Some(value),
+        device_id: "d".into(),
+        ..Default::default()
+    }
+}
+
+fn temperature() -> StoredReading {
+    StoredReading {
+        original: Some(Original { number: 98.6, unit: "[degF]".into() }),
+        flags: vec![ReadingFlag::Questionable.into()],
+        ..stored("8310-5", NOON, Value::Number(37.0))
+    }
+}
+
+fn wave() -> StoredReading {
+    let wave = Waveform { origin: 0.0, period_ns: 4_000_000, scale: 0.005, width: 1, samples: vec![7, -1] };
+    stored("11524-6", NOON + 1, Value::Waveform(wave))
+}
+
+#[tonic::async_trait]
+impl TimelineService for Fake {
+    async fn read_trend(&self, _: Request<ReadTrendRequest>) -> Result<Response<ReadTrendResponse>, Status> {
+        Err(Status::unimplemented("nobody asks for it here"))
+    }
+
+    async fn read_timeline(
+        &self,
+        request: Request<ReadTimelineRequest>,
+    ) -> Result<Response<ReadTimelineResponse>, Status> {
+        assert_eq!(request.metadata().get("authorization").unwrap(), "Bearer secret");
+        let request = request.into_inner();
+        let mut page = ReadTimelineResponse::default();
+        let next = match (request.page_token.as_str(), request.layout()) {
+            ("", TimelineLayout::Columns) => {
+                page.series.push(Series {
+                    metric: "8867-4".into(),
+                    unit: "/min".into(),
+                    measured_at_delta_ticks: [NOON - 3_600].into_iter().chain([60; 59]).collect(),
+                    tick_ns: SECOND,
+                    numbers: (0..60).map(|minute| 60.0 + f64::from(minute)).collect(),
+                    ..Default::default()
+                });
+                ""
+            }
+            ("", _) => {
+                page.readings.push(temperature());
+                "2"
+            }
+            ("2", _) => "3",
+            _ => {
+                page.readings.push(wave());
+                ""
+            }
+        };
+        page.next_page_token = next.to_owned();
+        self.0.lock().unwrap().push(request);
+        Ok(Response::new(page))
+    }
+
+    async fn latest_readings(
+        &self,
+        request: Request<LatestReadingsRequest>,
+    ) -> Result<Response<LatestReadingsResponse>, Status> {
+        if request.get_ref().patient_id != PATIENT {
+            return Err(Status::not_found("no such patient"));
+        }
+        let reading = stored("8867-4", NOON, Value::Number(119.0));
+        let latest = LatestReading { reading: Some(reading), age: Some(duration(720 * SECOND)) };
+        Ok(Response::new(LatestReadingsResponse { readings: vec![latest] }))
+    }
+}
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+}
+
+async fn output(arguments: &[&str], view: View) -> (String, Vec<ReadTimelineRequest>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let fake = Fake::default();
+    let service = TimelineServiceServer::new(fake.clone());
+    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
+    let options = Cli::parse_from(["timeline"].iter().chain(arguments)).options;
+    let mut out = Vec::new();
+    match read(&options, view, &endpoint, "secret", &mut out).await {
+        Ok(()) => (String::from_utf8(out).unwrap(), fake.0.lock().unwrap().drain(..).collect()),
+        Err(error) => (format!("{error}"), Vec::new()),
+    }
+}
+
+#[tokio::test]
+async fn csv_has_all_pages() {
+    let (text, requests) = output(&[PATIENT, "--metric", "8310-5", "--metric", "11524-6"], View::Csv).await;
+    let expected = "time,metric,name,value,unit,original_value,original_unit,flags,device\n\
+        2026-01-01T12:00:00Z,8310-5,Body temperature,37,Cel,98.6,[degF],questionable,d\n\
+        2026-01-01T12:00:01Z,11524-6,ECG,0.035 -0.005,mV,,,,d\n";
+    assert_eq!(text, expected);
+    assert_eq!(requests.iter().map(|r| r.page_token.as_str()).collect::<Vec<_>>(), ["", "2", "3"]);
+    assert!(requests.iter().all(|r| r.metrics == ["8310-5", "11524-6"]));
+    let ends = (requests[0].from.as_ref().unwrap().seconds, requests[0].to.as_ref().unwrap().nanos);
+    assert_eq!(ends, (NOON - 86_400, 1), "the newest reading is in the range, and 24 hours before it");
+}
+
+#[tokio::test]
+async fn json_is_one_array() {
+    let arguments = [PATIENT, "--from", "2026-01-01T00:00:00Z", "--to", "2026-01-02T00:00:00Z"];
+    let (text, requests) = output(&arguments, View::Json).await;
+    let rows: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((rows[0]["value"].as_f64(), rows[0]["original_value"].as_f64()), (Some(37.0), Some(98.6)));
+    assert_eq!(rows[0]["flags"][0], "questionable");
+    assert_eq!((rows[1]["value"][0].as_f64(), rows[1]["period_ns"].as_i64()), (Some(0.035), Some(4_000_000)));
+    assert_eq!(requests[2].from.as_ref().unwrap().seconds, NOON - 43_200);
+}
+
+#[tokio::test]
+async fn a_terminal_gets_a_plot() {
+    let (text, _) = output(&[PATIENT], View::Terminal(80)).await;
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "2025-12-31T12:00:00.000000001Z to 2026-01-01T12:00:00.000000001Z (UTC)");
+    assert_eq!(lines[2], "Heart rate (8867-4), 60 readings; newest 119 /min, 12 min ago");
+    assert!(lines[3].starts_with("      119 ┤") && lines[8].starts_with("       60 ┤"), "{text}");
+    assert!(lines[10].trim_start().starts_with("12:00") && lines[10].ends_with("12:00"), "{text}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 80));
+}
+
+#[tokio::test]
+async fn the_latest_and_its_age() {
+    let (text, requests) = output(&[PATIENT, "--latest"], View::Terminal(80)).await;
+    assert!(text.lines().nth(1).unwrap().starts_with("8867-4  Heart rate  119 /min  2026-01-01T12:00:00Z  12 min"));
+    assert!(requests.is_empty());
+    let (text, _) = output(&[PATIENT, "--latest"], View::Csv).await;
+    assert_eq!(text.lines().count(), 2);
+}
+
+#[tokio::test]
+async fn mistakes_are_explained() {
+    let (text, _) = output(&["0191c3c8-7a00-7000-8000-000000000000"], View::Csv).await;
+    assert_eq!(text, "no such patient, or none of yours");
+    let (text, _) = output(&[PATIENT, "--from", "now", "--to", "-1h"], View::Csv).await;
+    assert_eq!(text, "--from lies after --to");
+    let (text, _) = output(&[PATIENT, "--from", "-1w"], View::Csv).await;
+    assert!(text.contains("give 2026-01-31T08:00:00Z, now, -24h"), "{text}");
+}

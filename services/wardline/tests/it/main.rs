@@ -1,0 +1,5 @@
+//! The tools, against servers that misbehave; and the binary as a process.
+
+mod binary;
+mod client_side;
+mod replay_suite;

@@ -1,0 +1,261 @@
+//! The loop that every consumer of the log runs: poll, hand over, commit what is dealt with, and again.
+//!
+//! The promise: a position is committed only when its handler has dealt with every record before it. While a handler works on
+//! one poll, the log commits those before and gives the next: two polls are held at most.
+
+use crate::{Commits, Delivery, Error, Subscribe};
+use async_trait::async_trait;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// First and longest wait before something is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+/// How long an idle poll waits.
+const POLL_WAIT: Duration = Duration::from_millis(250);
+
+/// What is done with what the log delivers.
+#[async_trait]
+pub trait Handle: Send {
+    /// Deals with all deliveries, each partition's in order, for as long as that takes ([`until_done`]); `false` when it was
+    /// stopped before that: they are read again.
+    async fn handle(&mut self, deliveries: &[Delivery], stop: &CancellationToken) -> bool;
+
+    /// Told how many records there are behind what is committed, now and then and at the end; `None` when that is not known.
+    async fn note(&mut self, lag_records: Option<u64>);
+}
+
+/// How much is read at once, and how often the handler is told of the lag.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Records of one poll.
+    pub records: usize,
+    /// Bytes of one poll, about.
+    pub bytes: usize,
+    /// Between two calls of [`Handle::note`].
+    pub note_every: Duration,
+}
+
+/// Runs until `stop`; what is dealt with by then is committed.
+///
+/// # Errors
+/// The log's client can never read again.
+pub async fn consume(
+    mut log: Box<dyn Subscribe>,
+    handler: &mut impl Handle,
+    pace: Pace,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let (mut wait, mut noted) = (RETRY.0, Instant::now());
+    // read and not yet dealt with; dealt with and not yet committed
+    let (mut held, mut done) = (Vec::new(), Commits::default());
+    while !stop.is_cancelled() {
+        let ahead = ahead(log.as_mut(), std::mem::take(&mut done), pace, &stop);
+        let (handled, polled) = tokio::join!(handler.handle(&held, &stop), ahead);
+        if !handled {
+            break;
+        }
+        held.iter().for_each(|delivery| done.add(delivery));
+        held.clear();
+        match polled {
+            Ok(deliveries) => {
+                held = deliveries;
+                wait = RETRY.0;
+            }
+            Err(error @ (Error::Fatal(_) | Error::Config(_))) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "the log cannot be read; trying again");
+                pause(&mut wait, &stop).await;
+            }
+        }
+        if held.is_empty() {
+            // nothing to do beside it
+            commit(log.as_mut(), &std::mem::take(&mut done)).await;
+        }
+        if noted.elapsed() >= pace.note_every {
+            noted = Instant::now();
+            note(log.as_mut(), handler).await;
+        }
+    }
+    commit(log.as_mut(), &done).await;
+    note(log.as_mut(), handler).await;
+    Ok(())
+}
+
+/// Asks until it is done; `None` when stopped. `what` did not answer is said, and counted.
+pub async fn until_done<T, E, F, O>(what: &'static str, stop: &CancellationToken, mut ask: F) -> Option<T>
+where
+    E: std::error::Error + 'static,
+    F: FnMut() -> O,
+    O: Future<Output = Result<T, E>>,
+{
+    let mut wait = RETRY.0;
+    loop {
+        let error = match ask().await {
+            Ok(done) => return Some(done),
+            Err(error) => error,
+        };
+        metrics::counter!("wardline_consumer_retries_total", "of" => what).increment(1);
+        tracing::warn!(error = &error as &dyn std::error::Error, what, "did not answer; trying again");
+        if stop.is_cancelled() {
+            return None;
+        }
+        pause(&mut wait, stop).await;
+    }
+}
+
+/// Commits what is dealt with, then reads on.
+async fn ahead(
+    log: &mut dyn Subscribe,
+    done: Commits,
+    pace: Pace,
+    stop: &CancellationToken,
+) -> Result<Vec<Delivery>, Error> {
+    commit(log, &done).await;
+    tokio::select! {
+        polled = log.poll(pace.records, pace.bytes, POLL_WAIT) => polled,
+        () = stop.cancelled() => Ok(Vec::new()),
+    }
+}
+
+async fn commit(log: &mut dyn Subscribe, done: &Commits) {
+    if done.is_empty() {
+        return;
+    }
+    if let Err(error) = log.commit(done).await {
+        // what is not committed is read again and lands on itself
+        tracing::warn!(%error, "positions were not committed");
+    }
+}
+
+async fn note(log: &mut dyn Subscribe, handler: &mut impl Handle) {
+    let lag = log.lag().await.inspect_err(|error| tracing::warn!(%error, "the lag is not known"));
+    handler.note(lag.ok()).await;
+}
+
+async fn pause(wait: &mut Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(*wait) => {}
+        () = stop.cancelled() => {}
+    }
+    *wait = (*wait * 2).min(RETRY.1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{NextOffset, Partition};
+    use bytes::Bytes;
+    use std::{
+        collections::VecDeque,
+        sync::{Arc, Mutex},
+    };
+
+    /// Offsets, or why there are none.
+    type Polled = Result<Vec<i64>, Error>;
+
+    /// What the log was asked to commit, and what it gives next.
+    #[derive(Clone, Default)]
+    struct Log {
+        committed: Arc<Mutex<Vec<i64>>>,
+        given: Arc<Mutex<VecDeque<Polled>>>,
+    }
+
+    #[async_trait]
+    impl Subscribe for Log {
+        async fn poll(&mut self, _: usize, _: usize, wait: Duration) -> Result<Vec<Delivery>, Error> {
+            let next = self.given.lock().unwrap().pop_front();
+            let Some(next) = next else {
+                tokio::time::sleep(wait).await;
+                return Ok(Vec::new());
+            };
+            let delivery = |offset| Delivery { partition: Partition(0), offset, payload: Bytes::new() };
+            next.map(|offsets| offsets.into_iter().map(delivery).collect())
+        }
+
+        async fn commit(&mut self, commits: &Commits) -> Result<(), Error> {
+            self.committed.lock().unwrap().extend(commits.iter().map(|(_, next)| NextOffset::get(next)));
+            Ok(())
+        }
+
+        async fn lag(&mut self) -> Result<u64, Error> {
+            Ok(7)
+        }
+    }
+
+    /// Stops at an offset, before or after it has dealt with it.
+    struct Handler {
+        stops_at: i64,
+        deals_with_it: bool,
+        seen: Vec<i64>,
+        lags: Vec<Option<u64>>,
+    }
+
+    #[async_trait]
+    impl Handle for Handler {
+        async fn handle(&mut self, deliveries: &[Delivery], stop: &CancellationToken) -> bool {
+            self.seen.extend(deliveries.iter().map(|delivery| delivery.offset));
+            if self.seen.contains(&self.stops_at) {
+                stop.cancel();
+                return self.deals_with_it;
+            }
+            true
+        }
+
+        async fn note(&mut self, lag_records: Option<u64>) {
+            self.lags.push(lag_records);
+        }
+    }
+
+    async fn run(given: Vec<Polled>, handler: &mut Handler) -> (Result<(), Error>, Vec<i64>) {
+        let log = Log { given: Arc::new(Mutex::new(given.into())), ..Log::default() };
+        let pace = Pace { records: 10, bytes: 1_000, note_every: Duration::from_secs(3_600) };
+        let ended = consume(Box::new(log.clone()), handler, pace, CancellationToken::new()).await;
+        let committed = log.committed.lock().unwrap().clone();
+        (ended, committed)
+    }
+
+    fn handler(stops_at: i64, deals_with_it: bool) -> Handler {
+        Handler { stops_at, deals_with_it, seen: Vec::new(), lags: Vec::new() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_dealt_with_is_committed_and_nothing_else() {
+        for (deals_with_it, last) in [(true, 5), (false, 3)] {
+            let mut handler = handler(4, deals_with_it);
+            let (ended, committed) =
+                run(vec![Ok(vec![0, 1]), Ok(vec![2]), Ok(vec![3, 4]), Ok(vec![5])], &mut handler).await;
+            ended.unwrap();
+            assert!(committed.is_sorted(), "{committed:?}");
+            assert_eq!(committed.last(), Some(&last), "{committed:?}");
+            assert_eq!(handler.seen, [0, 1, 2, 3, 4]);
+            assert_eq!(handler.lags, [Some(7)], "told at the end");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_does_not_answer_is_asked_again_and_one_that_failed_for_good_ends_it() {
+        let away = || Err(Error::Unavailable("away".into()));
+        let mut handler = handler(99, true);
+        let given = vec![Ok(vec![0]), away(), away(), Ok(vec![1]), Ok(vec![]), Err(Error::Fatal("gone".into()))];
+        let (ended, committed) = run(given, &mut handler).await;
+        assert!(matches!(ended, Err(Error::Fatal(_))));
+        assert_eq!((handler.seen, committed.last()), (vec![0, 1], Some(&2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_is_asked_again_until_it_is_done_or_stopped() {
+        let stop = CancellationToken::new();
+        let mut n = 0;
+        let mut ask = || {
+            n += 1;
+            std::future::ready(if n < 4 { Err(Error::Unavailable("away".into())) } else { Ok(n) })
+        };
+        assert_eq!(until_done("store", &stop, &mut ask).await, Some(4));
+        stop.cancel();
+        assert_eq!(
+            until_done("store", &stop, || std::future::ready(Err::<(), _>(Error::Fatal("x".into())))).await,
+            None
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! What callers may make a node hold in memory: their requests, what is worked on, and the answers that they do not take.
+//!
+//! Three budgets of bytes, each with a share for one caller, so that one who uses all of it does not stand in another's way:
+//! - **requests** (one for each port, with a share for each address): while a body is read and until its rpc is done;
+//! - **calls**: an estimate by rpc (`calls.rs`), from before it is decoded until its answer is encoded;
+//! - **answers**: an encoded answer, or its JSON, until the transport has written it ([`answer`]); some is set aside before the
+//!   call begins, so that a caller who takes no answers is the one who waits.
+//!
+//! Who finds no room waits, `memory.wait_seconds` at most, and then hears RESOURCE_EXHAUSTED, which limit it was and when to
+//! try again. An answer of which nothing is taken for `memory.stall_seconds` is let go of. Streams are bounded where
+//! they are served: `ingest` counts them and what waits in each.
+
+pub mod answer;
+pub mod budget;
+mod calls;
+pub mod request;
+
+pub use calls::{Bounded, InProcess};
+
+use answer::Untaken;
+use budget::{Budget, Shares};
+use serde::Deserialize;
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked for answers that nobody takes.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+const MIB: u32 = 1 << 20;
+
+/// What callers may make a node hold, in MiB (see the module); 0 for one address or one caller: as much as all.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the manual of a node explains each")]
+pub struct Settings {
+    pub requests_mib: u32,
+    pub requests_mib_per_address: u32,
+    pub requests_mib_per_caller: u32,
+    pub calls_mib: u32,
+    pub calls_mib_per_caller: u32,
+    pub answers_mib: u32,
+    pub answers_mib_per_caller: u32,
+    pub wait_seconds: u64,
+    pub stall_seconds: u64,
+}
+
+/// The budgets of a node. Clones are the same.
+#[derive(Clone)]
+pub struct Bounds(Arc<Inner>);
+
+/// See the module.
+pub struct Inner {
+    /// Of the gRPC port.
+    pub requests: Budget,
+    /// Of the JSON port: bodies as they come.
+    pub api_requests: Budget,
+    /// Of the JSON port: what bodies are while they are taken apart.
+    pub api_parsed: Budget,
+    /// Of calls that are worked on.
+    pub calls: Budget,
+    /// Of answers that are not yet written.
+    pub answers: Budget,
+    /// Answers that nobody takes.
+    pub untaken: Untaken,
+    /// How long who finds no room waits for it.
+    pub wait: Duration,
+    stall: Duration,
+}
+
+impl std::ops::Deref for Bounds {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl Bounds {
+    /// With the limits of the settings.
+    pub fn new(memory: &Settings) -> Self {
+        let shares = |node: u32, caller: u32, address: u32| Shares {
+            node: node * MIB,
+            caller: caller * MIB,
+            address: address * MIB,
+        };
+        let Settings { requests_mib, requests_mib_per_address, requests_mib_per_caller, .. } = *memory;
+        let requests =
+            || Budget::new("requests", shares(requests_mib, requests_mib_per_caller, requests_mib_per_address));
+        Self(Arc::new(Inner {
+            requests: requests(),
+            api_requests: requests(),
+            api_parsed: requests(),
+            calls: Budget::new("calls", shares(memory.calls_mib, memory.calls_mib_per_caller, 0)),
+            answers: Budget::new("answers", shares(memory.answers_mib, memory.answers_mib_per_caller, 0)),
+            untaken: Untaken::default(),
+            wait: Duration::from_secs(memory.wait_seconds),
+            stall: Duration::from_secs(memory.stall_seconds),
+        }))
+    }
+
+    /// Lets go of answers that nobody takes, until `stop`.
+    pub async fn keep(self, stop: CancellationToken) {
+        let mut due = tokio::time::interval(SWEEP_EVERY);
+        while stop.run_until_cancelled(due.tick()).await.is_some() {
+            self.untaken.sweep(self.stall);
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What an error of an engine is to a caller: one place for all services.
+
+use proto::problem;
+use std::{error::Error, time::Duration};
+use tonic::{Code, Status};
+
+/// When to try again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Of the store: UNAVAILABLE with `RetryInfo` while it does not answer or has no space, DATA_LOSS for what cannot be read,
+/// INTERNAL where its settings or tables are wrong.
+pub fn store(error: store::Error) -> Status {
+    match &error {
+        store::Error::Unavailable(_) => {
+            tracing::warn!(error = &error as &dyn Error, "the store did not answer");
+            problem::unavailable("STORE_UNAVAILABLE", "the store did not answer; try again", RETRY)
+        }
+        store::Error::NoSpace(_) => problem::no_space(),
+        store::Error::Corrupt(_) => unreadable(&error),
+        store::Error::Config(_) => {
+            tracing::error!(error = &error as &dyn Error, "the store cannot be used");
+            let text = "the store's settings or tables are wrong; tell the operators";
+            problem::status(Code::Internal, "STORE_MISCONFIGURED", text)
+        }
+    }
+}
+
+/// DATA_LOSS: stored bytes that nobody can read are never left out of an answer without a word.
+pub fn unreadable(error: &(dyn Error + 'static)) -> Status {
+    tracing::error!(error, "what is stored cannot be read");
+    problem::status(Code::DataLoss, "STORED_ROWS_UNREADABLE", "what is stored cannot be read; tell the operators")
+}
+
+/// Of the log: UNAVAILABLE with `RetryInfo`, but for a record that it never takes. What was not acknowledged is to be sent again.
+pub fn log(error: &bus::Error) -> Status {
+    match error {
+        bus::Error::NoSpace(_) => problem::no_space(),
+        bus::Error::TooLarge { .. } => problem::status(Code::ResourceExhausted, "RECORD_TOO_LARGE", error.to_string()),
+        bus::Error::Unavailable(_) | bus::Error::Fatal(_) | bus::Error::Config(_) => {
+            tracing::warn!(error = error as &dyn Error, "the log took nothing");
+            let text = format!("what was not acknowledged must be sent again: {error}");
+            problem::unavailable("LOG_UNAVAILABLE", &text, RETRY / 2)
+        }
+    }
+}
+
+/// Of the audit log: UNAVAILABLE, whatever it was, for nothing is shown or done that is not written down.
+pub fn unaudited(error: store::Error) -> Status {
+    tracing::error!(error = &error as &dyn Error, "nothing is shown: the audit log did not answer");
+    problem::unaudited()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic_types::StatusExt;
+
+    #[test]
+    fn what_may_work_later_says_when_and_what_never_will_does_not() {
+        let lost = || "away".into();
+        for (status, code, reason, retried) in [
+            (store(store::Error::Unavailable(lost())), Code::Unavailable, "STORE_UNAVAILABLE", true),
+            (store(store::Error::NoSpace("full".into())), Code::Unavailable, "NO_SPACE", true),
+            (store(store::Error::Corrupt("x".into())), Code::DataLoss, "STORED_ROWS_UNREADABLE", false),
+            (store(store::Error::Config("x".into())), Code::Internal, "STORE_MISCONFIGURED", false),
+            (log(&bus::Error::Unavailable(lost())), Code::Unavailable, "LOG_UNAVAILABLE", true),
+            (log(&bus::Error::NoSpace("full".into())), Code::Unavailable, "NO_SPACE", true),
+            (log(&bus::Error::TooLarge { bytes: 2, limit: 1 }), Code::ResourceExhausted, "RECORD_TOO_LARGE", false),
+            (unaudited(store::Error::Corrupt("x".into())), Code::Unavailable, "AUDIT_UNAVAILABLE", true),
+        ] {
+            assert_eq!((status.code(), &*status.get_details_error_info().unwrap().reason), (code, reason));
+            assert_eq!(status.get_details_retry_info().is_some(), retried, "{reason}");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The one way into an rpc: who asks, whether they may, within which bounds, and that it is written down.
+//!
+//! In the order in which a request meets them: [`methods`] (is there such an rpc, how long may its message and its answer take),
+//! [`auth_layer`] (who asks; may they call it at all; was it written down), [`quotas`] (how often), [`bounds`] (how much memory). What an
+//! rpc is stands in its descriptor ([`proto::rpc`]).
+
+pub mod access;
+pub mod auth_layer;
+pub mod bounds;
+mod caller;
+pub mod clock;
+pub mod connection_limit;
+pub mod device;
+pub mod errors;
+pub mod methods;
+pub mod quotas;
+pub mod streams;
+
+pub use caller::Caller;
