@@ -197,8 +197,8 @@ async fn records(ward: &Ward, node: &Child, from: Nanos, to: Nanos) -> anyhow::R
     let (mut to, mut known, mut all) = (to, BTreeSet::new(), Vec::new());
     loop {
         let request = SearchAuditLogRequest {
-            from: Some(convert::timestamp(from)),
-            to: Some(convert::timestamp(to)),
+            start_time: Some(convert::timestamp(from)),
+            end_time: Some(convert::timestamp(to)),
             limit: PAGE as i32,
             ..Default::default()
         };

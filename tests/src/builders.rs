@@ -57,8 +57,8 @@ pub fn write(bed: &Bed, sequence: u64, readings: Vec<Reading>) -> WriteReadingsR
 pub fn everything(bed: &Bed) -> ReadTimelineRequest {
     ReadTimelineRequest {
         patient_id: bed.patient.uuid().to_string(),
-        from: Some(convert::timestamp(Nanos(i64::MIN + Nanos::SECOND))),
-        to: Some(convert::timestamp(Nanos(i64::MAX - Nanos::SECOND))),
+        start_time: Some(convert::timestamp(Nanos(i64::MIN + Nanos::SECOND))),
+        end_time: Some(convert::timestamp(Nanos(i64::MAX - Nanos::SECOND))),
         page_size: 10_000,
         ..Default::default()
     }

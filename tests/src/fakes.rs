@@ -104,6 +104,28 @@ impl Publish for HeldLog {
     }
 }
 
+/// A log on a full disk.
+pub struct Full;
+
+#[async_trait]
+impl Publish for Full {
+    async fn publish(&self, _: Outgoing) -> Result<Receipt, Error> {
+        Ok(Box::pin(async { Err(Error::NoSpace("the test says so".into())) }))
+    }
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    async fn flush(&self, _: Duration) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn fatal(&self) -> Option<String> {
+        None
+    }
+}
+
 /// Knows nothing of earlier processes.
 struct NoPositions;
 

@@ -123,17 +123,16 @@ async fn a_query_is_fields_of_the_request() {
     let path = "/v1/patients/{patient_id}/timeline";
     let read =
         async |query: &str| ask::<ReadTimelineRequest>("GET", path, &[("patient_id", "p")], query, None, "").await;
-    let query =
-        "metrics=8867-4&metrics=59408-5&from=2026-01-01T00:00:00%2B01:00&pageSize=5&layout=TIMELINE_LAYOUT_COLUMNS";
+    let query = "metrics=8867-4&metrics=59408-5&start_time=2026-01-01T00:00:00%2B01:00&pageSize=5&layout=TIMELINE_LAYOUT_COLUMNS";
     let Ok(request) = read(query).await else { panic!() };
     assert_eq!((request.patient_id.as_str(), request.page_size, request.layout), ("p", 5, 2));
     assert_eq!(request.metrics, ["8867-4", "59408-5"]);
-    assert_eq!(request.from.unwrap().seconds, 1_767_222_000);
+    assert_eq!(request.start_time.unwrap().seconds, 1_767_222_000);
     for (query, field) in [
         ("page_size=5&page_size=6", "page_size"),
         ("page_size=many", "page_size"),
         ("page_size=9999999999", "page_size"),
-        ("from=2026-01-01T00:00:00+01:00", "from"),
+        ("start_time=2026-01-01T00:00:00+01:00", "start_time"),
         ("layout=SIDEWAYS", "layout"),
         ("patient_id=q", "patient_id"),
         ("metric=8867-4", "metric"),
@@ -351,4 +350,22 @@ async fn bodies_on_their_way_are_bounded_and_who_finds_no_room_is_told() {
     assert_eq!(bounds.api_requests.out(), 600 << 10, "who is refused holds nothing");
     assert_eq!(first.await.unwrap(), 504);
     assert_eq!((bounds.api_requests.out(), bounds.api_parsed.out(), bounds.answers.out()), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn an_answer_is_counted_until_it_is_taken() {
+    let person = Person { name: Some("n".repeat(100 << 10)), birth_date: None };
+    let message = GetUserResponse { user: Some(User { person: Some(person), ..User::default() }) }.encode_to_vec();
+    let frame = [&[0][..], &(message.len() as u32).to_be_bytes(), &message].concat();
+    let answering = move || {
+        let frame = frame.clone();
+        async move { ([("content-type", "application/grpc"), ("grpc-status", "0")], frame) }
+    };
+    let bounds = Bounds::new(&LIMITS);
+    let gateway = Gateway::new(Routes::from(Router::new().fallback(answering)), bounds.clone()).unwrap();
+    let answer = gateway.answer(Request::get("/v1/users/u").body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status().as_u16(), 200);
+    assert!(bounds.answers.out() > 100 << 10, "{}", bounds.answers.out());
+    assert!(axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap().len() > 100 << 10);
+    assert_eq!(bounds.answers.out(), 0);
 }

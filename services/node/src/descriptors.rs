@@ -81,6 +81,15 @@ mod tests {
         });
         assert_eq!(connections(&config.unwrap()).unwrap(), 100);
         assert_eq!(rlimit::Resource::NOFILE.get().unwrap(), (hard, hard));
+        // what the engines need is nobody's connection: embedded ones, and their journals
+        let hard = hard.min(8_192);
+        rlimit::setrlimit(rlimit::Resource::NOFILE, hard, hard).unwrap();
+        let with = |max_connections: u64| {
+            let flags = vec![format!("server.max_connections={max_connections}")];
+            connections(&Config::load(&crate::config::Sources { flags, ..Default::default() }).unwrap())
+        };
+        assert!(with(hard - 2_048).unwrap_err().to_string().contains("server.max_connections"));
+        assert_eq!(with(hard - 2_400).unwrap() as u64, hard - 2_400);
     }
 
     #[test]

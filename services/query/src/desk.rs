@@ -82,7 +82,7 @@ impl AuditService for AuditRpcs {
             id => Some(id.parse().map_err(|_| invalid_id("patient_id", "the patient's UUID, or empty for all"))?),
         };
         self.permit(&extensions, patient, "search").await?;
-        let range = range((request.from.as_ref(), request.to.as_ref()), Nanos::DAY, (self.query.clock)())?;
+        let range = range((request.start_time.as_ref(), request.end_time.as_ref()), Nanos::DAY, (self.query.clock)())?;
         let (records, unreadable) = self.search(patient, range, request.limit).await?;
         Ok(Response::new(SearchAuditLogResponse { records, unreadable }))
     }
@@ -94,7 +94,7 @@ impl AuditService for AuditRpcs {
         let (_, extensions, request) = request.into_parts();
         let principal = problem::principal(&extensions)?;
         let permit = self.query.permit(principal, Action::ReadAccesses, &request.patient_id).await?;
-        let range = range((request.from.as_ref(), request.to.as_ref()), ACCESSES_NS, (self.query.clock)())?;
+        let range = range((request.start_time.as_ref(), request.end_time.as_ref()), ACCESSES_NS, (self.query.clock)())?;
         let reading = async {
             let (records, unreadable) = self.search(Some(permit.patient()), range, request.limit).await?;
             Ok(ListAccessesResponse { records, unreadable })

@@ -156,9 +156,10 @@ fn range((from, to): (Option<&Timestamp>, Option<&Timestamp>), default_ns: i64, 
             problem::invalid("TIME_OUT_OF_RANGE", field, "must lie between 1678 and 2261, nanoseconds 0 to 999,999,999")
         }),
     };
-    let to = instant("to", to, now)?;
-    let from = instant("from", from, to.plus(-default_ns))?;
-    Range::new(from, to).ok_or_else(|| problem::invalid("RANGE_REVERSED", "from", "must not lie after `to`"))
+    let to = instant("end_time", to, now)?;
+    let from = instant("start_time", from, to.plus(-default_ns))?;
+    Range::new(from, to)
+        .ok_or_else(|| problem::invalid("RANGE_REVERSED", "start_time", "must not lie after `end_time`"))
 }
 
 /// Whether an hour has any of the metrics (ascending; empty: all).

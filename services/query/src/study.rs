@@ -87,7 +87,7 @@ impl StudyRpcs {
         let (query, now) = (&*self.query, (self.query.clock)());
         let moved_by = self.names.moved_by(&request.study, permit.patient());
         let metrics = metrics(&request.metrics)?;
-        let bounds = (request.from.as_ref(), request.to.as_ref());
+        let bounds = (request.start_time.as_ref(), request.end_time.as_ref());
         // a study's id has no slash
         let subject = format!("{}/{}", request.study, request.subject_id);
         let question = Question { of: "subject", patient_id: &subject, metrics: &request.metrics, bounds };
@@ -101,7 +101,7 @@ impl StudyRpcs {
             (cursor.range, Some(cursor.after))
         };
         let mut page = Page::new(size);
-        let selection = Selection { range, after, metrics: &metrics, is_present: request.to.is_none() };
+        let selection = Selection { range, after, metrics: &metrics, is_present: request.end_time.is_none() };
         let full = page.fill(query, permit, selection).await?;
         let mut response = ReadSubjectResponse { series: pack(&page.held), ..Default::default() };
         for series in &mut response.series {

@@ -33,7 +33,7 @@ pub(crate) async fn read(
     let now = (query.clock)();
     let metrics = metrics(&request.metrics)?;
     let columns = request.layout == TimelineLayout::Columns as i32;
-    let bounds = (request.from.as_ref(), request.to.as_ref());
+    let bounds = (request.start_time.as_ref(), request.end_time.as_ref());
     let question = Question {
         of: if columns { "columns" } else { "readings" },
         patient_id: &request.patient_id,
@@ -54,7 +54,7 @@ pub(crate) async fn read(
     }
     let mut page = Page::new(size);
     // who asks up to now asks for the present
-    let selection = Selection { range, after, metrics: &metrics, is_present: request.to.is_none() };
+    let selection = Selection { range, after, metrics: &metrics, is_present: request.end_time.is_none() };
     let full = page.fill(query, permit, selection).await?;
     match columns {
         true => response.series = pack(&page.held),

@@ -31,7 +31,7 @@ pub(crate) async fn read(
 ) -> Result<ReadTrendResponse, Status> {
     let now = (query.clock)();
     let metrics = metrics(&request.metrics)?;
-    let bounds = (request.from.as_ref(), request.to.as_ref());
+    let bounds = (request.start_time.as_ref(), request.end_time.as_ref());
     let question = Question { of: "trend", patient_id: &request.patient_id, metrics: &request.metrics, bounds };
     let context = question.context(principal);
     let size = page_size(request.page_size, PAGE)?;

@@ -60,13 +60,13 @@ impl Registry {
         let permit =
             self.permit(caller, Action::AssignDevice, PatientId::new(patient), &format!("assign {device}")).await?;
         let by = person(caller)?.uuid();
-        let to = check::instant("assignment.to", sent.to.as_ref(), Nanos::MAX)?.0;
+        let to = check::instant("assignment.end_time", sent.end_time.as_ref(), Nanos::MAX)?.0;
         self.change(caller, |directory, now| {
             if directory.registry().assignment(&id).is_some() {
                 let text = "there is such an assignment";
                 return Err(problem::field(Code::AlreadyExists, "EXISTS", "assignment.assignment_id", text));
             }
-            let from = check::instant("assignment.from", sent.from.as_ref(), now)?.0;
+            let from = check::instant("assignment.start_time", sent.start_time.as_ref(), now)?.0;
             let patient = permit.patient().uuid();
             Ok((vec![Change::Assignment(kept::Assignment { id, device, patient, from, to, by })], ()))
         })
@@ -109,8 +109,8 @@ fn wire(kept: &Kept<kept::Assignment>) -> Assignment {
         assignment_id: id.to_string(),
         device_id: device.to_string(),
         patient_id: patient.to_string(),
-        from: check::stamp(from),
-        to: check::stamp(to),
+        start_time: check::stamp(from),
+        end_time: check::stamp(to),
         assigned_by: by.to_string(),
         etag: etag(kept.sequence),
     }

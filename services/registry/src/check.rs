@@ -109,9 +109,13 @@ pub(crate) fn mac(text: &str) -> Result<Option<String>, Status> {
 
 /// From when to when, each of them perhaps open.
 pub(crate) fn span(from: Option<&Timestamp>, to: Option<&Timestamp>) -> Result<(i64, i64), Status> {
-    let from = instant("from", from, Nanos::MIN)?;
-    let to = instant("to", to, Nanos::MAX)?;
-    if from < to { Ok((from.0, to.0)) } else { Err(problem::invalid("TIMES_REVERSED", "to", "must lie after `from`")) }
+    let from = instant("start_time", from, Nanos::MIN)?;
+    let to = instant("end_time", to, Nanos::MAX)?;
+    if from < to {
+        Ok((from.0, to.0))
+    } else {
+        Err(problem::invalid("TIMES_REVERSED", "end_time", "must lie after `start_time`"))
+    }
 }
 
 /// An instant, or what is meant without one.

@@ -49,7 +49,7 @@ impl Registry {
                 return Err(check::bad("consent.purpose", format!("empty, or one of {codes}")));
             }
         };
-        let (from, to) = check::span(sent.from.as_ref(), sent.to.as_ref())?;
+        let (from, to) = check::span(sent.start_time.as_ref(), sent.end_time.as_ref())?;
         let bars = barring(&sent.bars)?;
         let consent = kept::Consent { id, patient: permit.patient().uuid(), bars, purpose, from, to };
         self.change(caller, |directory, _| {
@@ -112,8 +112,8 @@ fn wire(kept: &Kept<kept::Consent>) -> Consent {
             Barring::Kind(kind) => kind,
         },
         purpose: purpose.unwrap_or_default(),
-        from: check::stamp(from),
-        to: check::stamp(to),
+        start_time: check::stamp(from),
+        end_time: check::stamp(to),
         etag: etag(kept.sequence),
     }
 }

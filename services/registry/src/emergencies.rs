@@ -120,8 +120,8 @@ pub(crate) fn wire(emergency: &kept::BreakGlass) -> BreakGlass {
         patient_id: patient.to_string(),
         reason,
         text,
-        from: check::stamp(from),
-        to: check::stamp(to),
+        start_time: check::stamp(from),
+        end_time: check::stamp(to),
         notified_at: notified.and_then(check::stamp),
         ..BreakGlass::default()
     };

@@ -104,8 +104,8 @@ impl Registry {
             patient_id: emergency.patient.to_string(),
             user_id: emergency.user.to_string(),
             reason: emergency.reason.clone(),
-            from: check::stamp(emergency.from),
-            to: check::stamp(emergency.to),
+            start_time: check::stamp(emergency.from),
+            end_time: check::stamp(emergency.to),
             recipient_ids: team.iter().map(|user| user.uuid().to_string()).collect(),
         };
         let record = Outgoing { key: patient, payload: notice.encode_to_vec().into() };
@@ -127,7 +127,7 @@ impl Registry {
         request: ListNoticesRequest,
     ) -> Result<ListNoticesResponse, Status> {
         let now = (self.clock)();
-        let from = check::instant("from", request.from.as_ref(), now.plus(-LISTED_NS))?;
+        let from = check::instant("start_time", request.start_time.as_ref(), now.plus(-LISTED_NS))?;
         let patient = match request.patient_id.as_str() {
             "" => None,
             text => Some(check::patient(text)?),

@@ -121,7 +121,7 @@ fn read(sent: &Relation) -> Result<kept::Relation, Status> {
         "" => None,
         text => Some(check::id("relation.patient_id", text)?),
     };
-    let (from, to) = check::span(sent.from.as_ref(), sent.to.as_ref())?;
+    let (from, to) = check::span(sent.start_time.as_ref(), sent.end_time.as_ref())?;
     Ok(kept::Relation {
         id: check::id_or_new("relation.relation_id", &sent.relation_id)?,
         user: check::id("relation.user_id", &sent.user_id)?,
@@ -143,8 +143,8 @@ fn wire(kept: &Kept<kept::Relation>) -> Relation {
         patient_id: patient.map(|patient| patient.to_string()).unwrap_or_default(),
         ward: ward.unwrap_or_default(),
         study: study.unwrap_or_default(),
-        from: check::stamp(from),
-        to: check::stamp(to),
+        start_time: check::stamp(from),
+        end_time: check::stamp(to),
         etag: etag(kept.sequence),
     }
 }

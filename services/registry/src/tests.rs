@@ -255,20 +255,6 @@ async fn a_refused_change_leaves_nothing_of_the_person_behind() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_named_and_what_was_refused_works_when_there_is_space() {
-    let store = Arc::new(Memory::default());
-    let registry = running(&store);
-    store.is_full.store(true, Ordering::SeqCst);
-    let refused = registry.create_device(&caller(), device("")).await.err().unwrap();
-    assert_eq!(refused.code(), Code::Unavailable);
-    assert_eq!(refused.get_details_error_info().unwrap().reason, "NO_SPACE");
-    assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
-    store.is_full.store(false, Ordering::SeqCst);
-    registry.create_device(&caller(), device("")).await.unwrap();
-    assert_eq!(registry.directory.get().registry().devices(None).count(), 1);
-}
-
-#[tokio::test]
 async fn what_cannot_be_written_down_is_not_done() {
     let store = Arc::new(Memory::default());
     let (registry, work) = node(&store);
@@ -320,4 +306,20 @@ async fn a_claim_that_cannot_be_written_down_does_not_use_up_the_code() {
     assert_eq!(claim(&silent).await, Err(Code::Unavailable));
     assert_eq!(claim(&registry).await, Ok(()));
     assert_eq!(claim(&registry).await, Err(Code::Unauthenticated), "once");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_called_that_and_reading_goes_on() {
+    let store = Arc::new(Memory::default());
+    let registry = running(&store);
+    registry.create_device(&caller(), device("00:00:5e:00:53:01")).await.unwrap();
+    store.is_full.store(true, Ordering::SeqCst);
+    let refused = registry.create_device(&caller(), device("00:00:5e:00:53:02")).await.err().unwrap();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "NO_SPACE");
+    assert!(refused.get_details_retry_info().unwrap().retry_delay.is_some());
+    let listed = registry.list_devices(&caller(), ListDevicesRequest::default()).await.unwrap();
+    assert_eq!(listed.devices.len(), 1);
+    store.is_full.store(false, Ordering::SeqCst);
+    registry.create_device(&caller(), device("00:00:5e:00:53:02")).await.unwrap();
 }

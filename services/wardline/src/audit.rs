@@ -116,8 +116,8 @@ impl Auditor {
         };
         let request = SearchAuditLogRequest {
             patient_id: asked.patient.map(|patient| patient.to_string()).unwrap_or_default(),
-            from: instant(&asked.from)?,
-            to: instant(&asked.to)?,
+            start_time: instant(&asked.from)?,
+            end_time: instant(&asked.to)?,
             limit: asked.limit,
         };
         let request = self.operator.request(request);

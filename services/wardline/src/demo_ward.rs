@@ -153,7 +153,7 @@ async fn set_up(
         Found::New(_) => Vec::new(),
         Found::Known(_) => ask!(integrator.list_assignments(request)).assignments,
     };
-    let from = |assignment: &Assignment| assignment.from.as_ref().and_then(convert::nanos).unwrap_or(Nanos::MIN);
+    let from = |assignment: &Assignment| assignment.start_time.as_ref().and_then(convert::nanos).unwrap_or(Nanos::MIN);
     let to: Option<Nanos> = assignments.iter().map(from).min();
     if to.is_some_and(|to| to <= bed.from) {
         return Ok(());
@@ -161,8 +161,8 @@ async fn set_up(
     let assignment = Assignment {
         device_id,
         patient_id: bed.patient.uuid().to_string(),
-        from: Some(convert::timestamp(bed.from)),
-        to: to.map(convert::timestamp),
+        start_time: Some(convert::timestamp(bed.from)),
+        end_time: to.map(convert::timestamp),
         ..Assignment::default()
     };
     ask!(nurse.create_assignment(CreateAssignmentRequest { assignment: Some(assignment) }));

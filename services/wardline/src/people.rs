@@ -140,7 +140,7 @@ impl RegistryCli {
                 let made = ask!(self.create_assignment(CreateAssignmentRequest { assignment })).assignment;
                 let made = made.context("an answer without an assignment")?;
                 let mut rows = Rows::new(&["assignment", "device", "patient", "from"]);
-                let from = shown(made.from).unwrap_or_default();
+                let from = shown(made.start_time).unwrap_or_default();
                 rows.push([&made.assignment_id, &made.device_id, &made.patient_id, &from]);
                 return rows.print(self.format, out);
             }

@@ -269,8 +269,8 @@ impl Reader {
         let request = self.request(ReadTimelineRequest {
             patient_id: self.patient.uuid().to_string(),
             metrics: self.metrics.clone(),
-            from: Some(timestamp(pages.range.from())),
-            to: Some(timestamp(pages.range.to())),
+            start_time: Some(timestamp(pages.range.from())),
+            end_time: Some(timestamp(pages.range.to())),
             page_size: if pages.layout == TimelineLayout::Columns { 100_000 } else { 10_000 },
             page_token: page_token.clone(),
             layout: pages.layout.into(),

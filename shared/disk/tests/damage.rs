@@ -8,6 +8,9 @@ use std::{
 };
 use tempfile::TempDir;
 
+#[path = "damage/more.rs"]
+mod more;
+
 const N_BATCHES: u64 = 12;
 const LINKS: &str = "meta";
 

@@ -105,3 +105,35 @@ impl Bounds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::sleep;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_takes_is_let_go_of_without_being_asked() {
+        let mib = 8;
+        let bounds = Bounds::new(&Settings {
+            requests_mib: mib,
+            requests_mib_per_address: mib,
+            requests_mib_per_caller: mib,
+            calls_mib: mib,
+            calls_mib_per_caller: mib,
+            answers_mib: mib,
+            answers_mib_per_caller: mib,
+            wait_seconds: 5,
+            stall_seconds: 30,
+        });
+        let permit = bounds.answers.account(None, None).take_now(MIB).unwrap();
+        let answer = answer::Answer::new(vec![vec![7; MIB as usize].into()], None, permit, &bounds.untaken);
+        let stop = CancellationToken::new();
+        tokio::spawn(bounds.clone().keep(stop.clone()));
+        sleep(Duration::from_secs(29)).await;
+        assert_eq!(bounds.answers.out(), MIB as usize);
+        sleep(Duration::from_secs(3)).await;
+        assert_eq!(bounds.answers.out(), 0);
+        drop(answer);
+        stop.cancel();
+    }
+}

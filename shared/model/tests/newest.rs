@@ -101,3 +101,27 @@ fn a_clock_that_was_never_set_counts_by_receipt_and_no_age_is_negative() {
     }
     assert_eq!([age(Nanos(7), Nanos(10)), age(Nanos(10), Nanos(7)), age(Nanos::MIN, Nanos::MAX)], [3, 0, i64::MAX]);
 }
+
+#[test]
+fn two_devices_do_not_correct_each_other() {
+    let mut other = row(1, 1, 20, "", &[(5, 90.0)]);
+    other.0.identity.device = DeviceId::from_bytes([2; 16]);
+    let mut found = marked(sheet(&[row(9, 1, 10, "", &[(5, 80.0)]), other]));
+    found.sort_by(|a, b| a.0.total_cmp(&b.0));
+    assert_eq!(found, [(80.0, 0), (90.0, 0)]);
+}
+
+#[test]
+fn hours_that_were_sealed_before_receipt_counted_are_put_in_order_when_they_are_read() {
+    let rows = [row(9, 1, 10, "", &[(5, 80.0)]), row(1, 1, 20, "", &[(5, 90.0)])];
+    let mut old = sheet(&rows);
+    // by identity, as it was: the later one first
+    let column = &mut old.columns[0];
+    column.batch.reverse();
+    column.lines.index.reverse();
+    let Values::Number(numbers) = &mut column.lines.values else { panic!() };
+    numbers.reverse();
+    assert_eq!(numbers, &[90.0, 80.0]);
+    let read = Sheet::decode(HOUR, &old.encode().unwrap(), &[]).unwrap();
+    assert_eq!(marked(read), [(80.0, 0), (90.0, Quality::CORRECTION.0)]);
+}

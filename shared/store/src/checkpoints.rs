@@ -137,6 +137,7 @@ fn failed(path: &Path, cause: &io::Error) -> Error {
 mod tests {
     use super::*;
     use model::Nanos;
+    use std::os::unix::fs::PermissionsExt;
 
     fn checkpoint(writer: u8, sequence: u64) -> Checkpoint {
         let writer = WriterId::from_bytes([writer; 16]);
@@ -153,6 +154,8 @@ mod tests {
         }
         let all = [checkpoint(1, 3), checkpoint(2, 7), checkpoint(2, 900)];
         assert_eq!(folder.kept().await.unwrap(), all);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!([mode(&folder.dir), mode(&folder.path(all[0].writer))], [0o700, 0o600]);
 
         // cut anywhere, the last line is not read, and the next one stands in its place
         let path = folder.path(all[2].writer);

@@ -293,8 +293,8 @@ impl Reader {
         let instant = |seconds| Some(Timestamp { seconds, nanos: 0 });
         let mut request = ReadTimelineRequest {
             patient_id: patient.uuid().to_string(),
-            from: instant(from),
-            to: instant(to),
+            start_time: instant(from),
+            end_time: instant(to),
             layout: TimelineLayout::Columns.into(),
             page_size: i32::MAX,
             ..Default::default()

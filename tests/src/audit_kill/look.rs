@@ -134,11 +134,13 @@ pub async fn look(
             client.latest_readings(request).await.map(|answer| answer.get_ref().readings.len() as u64)
         }
         1 => {
-            let request = with(ReadTimelineRequest { patient_id, metrics, from, ..Default::default() }, person)?;
+            let request =
+                with(ReadTimelineRequest { patient_id, metrics, start_time: from, ..Default::default() }, person)?;
             client.read_timeline(request).await.map(|answer| answer.get_ref().readings.len() as u64)
         }
         _ => {
-            let request = with(ReadTrendRequest { patient_id, metrics, from, ..Default::default() }, person)?;
+            let request =
+                with(ReadTrendRequest { patient_id, metrics, start_time: from, ..Default::default() }, person)?;
             client.read_trend(request).await.map(|answer| answer.get_ref().trends.len() as u64)
         }
     };

@@ -107,6 +107,9 @@ impl Outcome {
         if let Some(bound) = bounds.rss_mib.filter(|bound| most >= *bound) {
             wrong.push(format!("{most:.0} MiB resident, where {bound:.0} are the limit"));
         }
+        if let Some(soft) = self.attack.soft_descriptors().filter(|soft| self.descriptors_max <= *soft as usize) {
+            wrong.push(format!("the soft limit of {soft} descriptors was not raised"));
+        }
         if self.descriptors[1] > self.descriptors_max.saturating_sub(RESERVE) {
             let (most, may) = (self.descriptors[1], self.descriptors_max);
             wrong.push(format!("{most} descriptors of {may}, where the engines need {RESERVE} more"));

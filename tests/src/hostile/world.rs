@@ -219,7 +219,7 @@ impl World {
         let seen = async || {
             let request = ReadTimelineRequest {
                 patient_id: bed.patient.uuid().to_string(),
-                from: Some(convert::timestamp(begins)),
+                start_time: Some(convert::timestamp(begins)),
                 page_size: 500_000,
                 layout: TimelineLayout::Columns.into(),
                 ..ReadTimelineRequest::default()

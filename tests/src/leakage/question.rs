@@ -169,13 +169,28 @@ impl Question {
         let columns = self.kind == Kind::Columns;
         let layout = if columns { TimelineLayout::Columns } else { TimelineLayout::Readings } as i32;
         let (patient_id, page_token) = (self.patient.to_string(), self.token.clone());
-        ReadTimelineRequest { patient_id, metrics: self.metrics(), from, to, page_size: self.size, page_token, layout }
+        ReadTimelineRequest {
+            patient_id,
+            metrics: self.metrics(),
+            start_time: from,
+            end_time: to,
+            page_size: self.size,
+            page_token,
+            layout,
+        }
     }
 
     pub fn trend(&self) -> ReadTrendRequest {
         let (from, to) = self.bounds();
         let (patient_id, page_token) = (self.patient.to_string(), self.token.clone());
-        ReadTrendRequest { patient_id, metrics: self.metrics(), from, to, page_size: self.size, page_token }
+        ReadTrendRequest {
+            patient_id,
+            metrics: self.metrics(),
+            start_time: from,
+            end_time: to,
+            page_size: self.size,
+            page_token,
+        }
     }
 
     pub fn latest(&self) -> LatestReadingsRequest {
@@ -185,12 +200,12 @@ impl Question {
     pub fn subject(&self, subject_id: String) -> ReadSubjectRequest {
         let ((from, to), page_token) = (self.bounds(), self.token.clone());
         let (study, metrics, page_size) = (self.study.to_owned(), self.metrics(), self.size);
-        ReadSubjectRequest { study, subject_id, metrics, from, to, page_size, page_token }
+        ReadSubjectRequest { study, subject_id, metrics, start_time: from, end_time: to, page_size, page_token }
     }
 
     pub fn accesses(&self) -> ListAccessesRequest {
         let (from, to) = self.bounds();
-        ListAccessesRequest { patient_id: self.patient.to_string(), from, to, limit: self.size }
+        ListAccessesRequest { patient_id: self.patient.to_string(), start_time: from, end_time: to, limit: self.size }
     }
 }
 

@@ -129,8 +129,8 @@ impl Judge {
 
     /// What each hour of a patient came to, read as trends.
     async fn trend(&self, bed: &Bed) -> anyhow::Result<Hours> {
-        let ReadTimelineRequest { patient_id, from, to, .. } = builders::everything(bed);
-        let mut request = ReadTrendRequest { patient_id, from, to, ..Default::default() };
+        let ReadTimelineRequest { patient_id, start_time: from, end_time: to, .. } = builders::everything(bed);
+        let mut request = ReadTrendRequest { patient_id, start_time: from, end_time: to, ..Default::default() };
         let mut hours = Hours::new();
         loop {
             let page = self.client.clone().read_trend(with_token(request.clone(), &self.token)?).await?.into_inner();

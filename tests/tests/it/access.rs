@@ -76,7 +76,9 @@ async fn a_patient_without_relation_answers_as_one_that_does_not_exist() -> anyh
         |request: &mut ReadTimelineRequest| request.page_token = "00".repeat(60),
         |request: &mut ReadTimelineRequest| request.metrics = vec!["0000-0".into()],
         |request: &mut ReadTimelineRequest| request.page_size = -1,
-        |request: &mut ReadTimelineRequest| (request.from, request.to) = (request.to, request.from),
+        |request: &mut ReadTimelineRequest| {
+            (request.start_time, request.end_time) = (request.end_time, request.start_time)
+        },
     ] {
         let mut statuses = Vec::new();
         for bed in [&theirs, &nobody] {

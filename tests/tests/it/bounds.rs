@@ -9,19 +9,20 @@ use model::access::{Permission, Principal, Subject};
 use prost::Message;
 use proto::operations::v1::{SearchAuditLogRequest, audit_service_client::AuditServiceClient};
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tests::{
     Bed, Sandbox,
     builders::{batch, open, pulse, reading},
-    fakes::{HeldLog, ingest},
+    fakes::{Full, HeldLog, ingest},
     line::{Line, Problem},
-    raw::frame,
+    raw::{call_unfinished, frame},
     wait::until,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::mpsc,
+    time::{sleep, timeout},
 };
 use tonic::{
     Code,
@@ -165,13 +166,59 @@ async fn a_device_has_a_few_streams_and_is_told_when_it_opens_one_more() -> anyh
 
 #[tokio::test]
 async fn a_device_that_reads_no_answers_is_soon_not_read_and_then_let_go_of() -> anyhow::Result<()> {
+    let (sender, answer) = unread(Arc::new(HeldLog::default()), ingest::Limits::default()).await?;
+    // nothing is published, and nothing of the answer is read
+    let bad = vec![reading("0000-0", "", 1.0, guard::clock::now()); 4_096];
+    let mut n_taken = 0;
+    let sending = async {
+        while sender.send(frame(0, &batch(n_taken + 1, bad.clone()).encode_to_vec())).await.is_ok() {
+            n_taken += 1;
+            assert!(n_taken < 32, "batches are read, though no answer is");
+        }
+    };
+    timeout(LET_GO, sending).await.context("it is kept")?;
+    // one on its way, one that waits for room, and before it what 64 KiB of refusals have room for
+    assert!((1..8).contains(&n_taken), "{n_taken}");
+    drop(answer);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_device_that_reads_no_acknowledgements_is_let_go_of() -> anyhow::Result<()> {
+    let log = Arc::new(HeldLog::default());
+    let (sender, answer) =
+        unread(Arc::clone(&log) as _, ingest::Limits { max_in_flight: 4, ..Default::default() }).await?;
+    let mut n_taken = 0;
+    let sending = async {
+        let good = vec![pulse(60.0, guard::clock::now())];
+        while sender.send(frame(0, &batch(n_taken + 1, good.clone()).encode_to_vec())).await.is_ok() {
+            n_taken += 1;
+            // one acknowledgement each
+            sleep(Duration::from_millis(5)).await;
+            log.release(usize::MAX);
+        }
+    };
+    timeout(LET_GO, sending).await.context("it is kept")?;
+    assert!(n_taken > ingest::ANSWERS_WAITING as u64, "{n_taken}");
+    drop(answer);
+    Ok(())
+}
+
+/// Within this a device of [`unread`] is let go of.
+const LET_GO: Duration = Duration::from_secs(20);
+
+/// A stream that is open and of whose answer nothing is read; what is sent goes into the first.
+async fn unread(
+    log: Arc<dyn bus::Publish>,
+    limits: ingest::Limits,
+) -> anyhow::Result<(mpsc::Sender<Vec<u8>>, http::Response<tonic::body::Body>)> {
     let (dir, bed) = (tempfile::tempdir()?, Bed::numbered(0));
     std::fs::write(dir.path().join("beds.toml"), tests::directory_of(&[bed]))?;
-    let limits = ingest::Limits { stall: Duration::from_secs(1), ..Default::default() };
+    let limits = ingest::Limits { stall: Duration::from_secs(1), ..limits };
     let stop = tokio_util::sync::CancellationToken::new();
-    let mut service = ingest(Arc::new(HeldLog::default()), dir.path(), limits, stop)?.service();
+    let mut service = ingest(log, dir.path(), limits, stop)?.service();
     let (sender, frames) = mpsc::channel::<Vec<u8>>(1);
-    let frames = tokio_stream::wrappers::ReceiverStream::new(frames).map(Ok::<_, std::io::Error>);
+    let frames = tokio_stream::wrappers::ReceiverStream::new(frames).map(Ok::<_, io::Error>);
     let mut request = http::Request::post("/wardline.telemetry.v1.IngestService/StreamReadings")
         .header("content-type", "application/grpc")
         .body(tonic::body::Body::new(axum::body::Body::from_stream(frames)))?;
@@ -179,15 +226,115 @@ async fn a_device_that_reads_no_answers_is_soon_not_read_and_then_let_go_of() ->
     request.extensions_mut().insert(Principal::everywhere(device, &[Permission::WriteReadings], model::Nanos::MAX));
     let answer = service.call(request).await?;
     sender.send(frame(0, &open(&bed, 0).encode_to_vec())).await?;
-    // nothing is published, and nothing of the answer is read
-    let bad = vec![reading("0000-0", "", 1.0, guard::clock::now()); 4_096];
-    let mut n_taken = 0;
-    while sender.send(frame(0, &batch(n_taken + 1, bad.clone()).encode_to_vec())).await.is_ok() {
-        n_taken += 1;
-        assert!(n_taken < 32, "batches are read, though no answer is");
+    Ok((sender, answer))
+}
+
+#[tokio::test]
+async fn a_device_is_told_that_the_disk_is_full() -> anyhow::Result<()> {
+    let (dir, bed) = (tempfile::tempdir()?, Bed::numbered(0));
+    std::fs::write(dir.path().join("beds.toml"), tests::directory_of(&[bed]))?;
+    let front = tests::fakes::Front::serve(Arc::new(Full), dir.path(), ingest::Limits::default()).await?;
+    let token = bed.device.uuid().to_string();
+    let readings = || vec![pulse(60.0, guard::clock::now())];
+    let written = tests::with_token(tests::builders::write(&bed, 1, readings()), &token)?;
+    let written = front.client().await?.write_readings(written).await.err().context("taken")?;
+    // its sequences are others
+    let bed = Bed { stream: model::StreamId::from_bytes([9; 16]), ..bed };
+    let (line, _) = Line::open(front.client().await?, &token, &bed, 0).await?;
+    line.batch(1, readings()).await;
+    let streamed = line.until_end().await?.2.context("taken")?;
+    for status in [written, streamed] {
+        let problem = Problem::of(&status);
+        assert_eq!((problem.code, problem.reason.as_str()), (Code::Unavailable, "NO_SPACE"));
+        assert!(problem.retry_after.is_some());
     }
-    // one on its way, one that waits for room, and before it what 64 KiB of refusals have room for
-    assert!((1..8).contains(&n_taken), "{n_taken}");
-    drop(answer);
+    Ok(())
+}
+
+/// Status and reason of a whole request of the JSON port, with a body of so many bytes, from an address.
+async fn whole(sandbox: &Sandbox, from: &str, bed: &Bed, n_bytes: usize) -> anyhow::Result<(u16, String)> {
+    let (mut stream, answer) = (begun(sandbox, from, bed, n_bytes, n_bytes).await?, &mut String::new());
+    stream.read_to_string(answer).await?;
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
+    let problem: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").context("no body")?.1)?;
+    Ok((status, problem["reason"].as_str().unwrap_or_default().to_owned()))
+}
+
+/// A request of the JSON port of which so much of the body has been sent.
+async fn begun(sandbox: &Sandbox, from: &str, bed: &Bed, n_bytes: usize, n_sent: usize) -> anyhow::Result<TcpStream> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind(format!("{from}:0").parse()?)?;
+    let mut stream = socket.connect(sandbox.api()?).await?;
+    let (device, token) = (bed.device.uuid(), sandbox.device_token(bed.device)?);
+    let head = format!("POST /v1/devices/{device}/readings HTTP/1.1\r\nhost: w\r\nconnection: close\r\n");
+    let body = format!("{{}}{}", " ".repeat(n_sent - 2));
+    let fields = format!("authorization: Bearer {token}\r\ncontent-type: application/json\r\n");
+    // who is refused early may not take all of it
+    let _ = stream.write_all(format!("{head}{fields}content-length: {n_bytes}\r\n\r\n{body}").as_bytes()).await;
+    Ok(stream)
+}
+
+#[tokio::test]
+async fn bytes_on_their_way_are_counted_for_each_caller_and_each_address_on_both_ports() -> anyhow::Result<()> {
+    const HERE: &str = "127.0.0.1";
+    const PART: usize = 600 << 10;
+    let (first, second) = (Bed::numbered(0), Bed::numbered(1));
+    for (share, reason, others_are_refused) in [
+        (["memory.requests_mib_per_caller=1", "memory.requests_mib_per_address=0"], "REQUESTS_OF_CALLER", false),
+        (["memory.requests_mib_per_caller=0", "memory.requests_mib_per_address=1"], "REQUESTS_OF_ADDRESS", true),
+    ] {
+        let flags = [&share[..], &["memory.wait_seconds=0"]].concat();
+        let sandbox = Sandbox::with(2, &flags, &[node::run::Service::Ingest]).await?;
+        let held = begun(&sandbox, HERE, &first, 1_000_000, PART).await?;
+        // until it has been read
+        let same = async || whole(&sandbox, HERE, &first, PART).await;
+        until(reason, same, |(status, found)| (*status, found.as_str()) == (429, reason)).await?;
+        let other = whole(&sandbox, HERE, &second, PART).await?;
+        assert_eq!(other.1 == reason, others_are_refused, "{other:?}");
+        let elsewhere = whole(&sandbox, "127.0.0.2", &second, PART).await?;
+        assert_eq!(elsewhere.0, 400, "its own fault: {elsewhere:?}");
+        drop(held);
+
+        let mut channel = sandbox.channel().await?;
+        let authorization = format!("Bearer {}", sandbox.device_token(first.device)?);
+        let unfinished = [&[0][..], &(200u32 << 10).to_be_bytes(), &[0; 100 << 10]].concat();
+        let held = tokio::spawn(async move {
+            let headers = [("authorization", authorization.as_str())];
+            call_unfinished(&mut channel, "/wardline.telemetry.v1.IngestService/WriteReadings", &headers, unfinished)
+                .await
+        });
+        let reasons = async |bed: &Bed| {
+            let written = sandbox.write(bed, 1, vec![pulse(60.0, model::Nanos(1_700_000_000_000_000_000))]).await;
+            let status = written.err().map(|error| error.downcast::<tonic::Status>()).transpose()?;
+            anyhow::Ok(status.map(|status| Problem::of(&status).reason))
+        };
+        until(reason, async || reasons(&first).await, |found| found.as_deref() == Some(reason)).await?;
+        assert_eq!(reasons(&second).await?.as_deref(), others_are_refused.then_some(reason));
+        held.abort();
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_caller_has_a_few_calls_at_once_on_a_whole_node() -> anyhow::Result<()> {
+    let flags = ["memory.wait_seconds=0", "memory.calls_mib_per_caller=16"];
+    let sandbox = Sandbox::with(1, &flags, &node::run::Service::ALL).await?;
+    let authorization = format!("Bearer {}", person(&sandbox, "doctor")?);
+    let mut channel = sandbox.channel().await?;
+    // a page of a timeline may take all of it, also while its request is on its way
+    let held = tokio::spawn(async move {
+        let headers = [("authorization", authorization.as_str())];
+        call_unfinished(&mut channel, "/wardline.telemetry.v1.TimelineService/ReadTimeline", &headers, vec![0]).await
+    });
+    let latest = async |role: &str| {
+        let patient_id = Bed::numbered(0).patient.uuid().to_string();
+        let request = proto::telemetry::v1::LatestReadingsRequest { patient_id, metrics: vec![] };
+        let answer = sandbox.timeline().await?.latest_readings(sandbox.as_person(role, request)?).await;
+        anyhow::Ok(answer.err().map(|status| Problem::of(&status).reason))
+    };
+    let refused = |found: &Option<String>| found.as_deref() == Some("CALLS_OF_CALLER");
+    until("a refusal", async || latest("doctor").await, refused).await?;
+    assert_eq!(latest("nurse").await?, None, "another caller has room");
+    held.abort();
     Ok(())
 }

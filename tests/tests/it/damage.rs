@@ -1,7 +1,9 @@
 //! Lost and damaged data folders: a start refuses them by name, and what the log still has is written again.
 
+use bus::{Commits, Publish, Subscribe, embedded::Log};
 use node::recovery::{self, Options};
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
+use store::Registry as _;
 use tests::{Bed, Sandbox, builders::pulse};
 
 async fn with_readings(n_batches: u64) -> anyhow::Result<(Sandbox, Bed)> {
@@ -174,4 +176,103 @@ async fn an_audit_log_without_what_was_signed_is_refused() -> anyhow::Result<()>
     fs::rename(&away, &key)?;
     sandbox.run().await?;
     sandbox.stop().await
+}
+
+#[tokio::test]
+async fn signatures_and_what_they_sign_must_be_there() -> anyhow::Result<()> {
+    let (mut sandbox, bed) = with_readings(1).await?;
+    let (dir, kept) = (sandbox.dir.path().to_owned(), tempfile::tempdir()?);
+    let store = ["store.mark", "store.manifest"];
+    let put = |from: &Path, to: &Path| {
+        if to.join("store").exists() {
+            fs::remove_dir_all(to.join("store"))?;
+        }
+        copy(&from.join("store"), &to.join("store"))?;
+        store.iter().try_for_each(|name| fs::copy(from.join(name), to.join(name)).map(drop))?;
+        anyhow::Ok(())
+    };
+    put(&dir, kept.path())?;
+    sandbox.run().await?;
+    sandbox.readable(&bed, 1).await?;
+    sandbox.stop().await?;
+    // the youngest: its writer began last
+    let checkpoints = sandbox.config()?.audit_dir().join("checkpoints");
+    let mut files: Vec<_> =
+        fs::read_dir(&checkpoints)?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
+    files.sort();
+    let path = files.pop().expect("it was signed");
+    let whole = fs::read(&path)?;
+    let mut flipped = whole.clone();
+    // a digit of the last signature
+    let at = whole.len() - 9;
+    flipped[at] = if whole[at] == b'0' { b'1' } else { b'0' };
+    fs::write(&path, &flipped)?;
+    let said = refusal(&mut sandbox).await?;
+    assert!(said.contains("the signature of entry"), "{said}");
+    fs::write(&path, "")?;
+    let said = refusal(&mut sandbox).await?;
+    assert!(said.contains("ends at entry 0"), "{said}");
+    fs::write(&path, &whole)?;
+    // an older store has not what was signed since
+    let newer = tempfile::tempdir()?;
+    put(&dir, newer.path())?;
+    put(kept.path(), &dir)?;
+    let said = refusal(&mut sandbox).await?;
+    assert!(said.contains("the audit log lacks entry"), "{said}");
+    put(newer.path(), &dir)?;
+    sandbox.run().await?;
+    sandbox.stop().await
+}
+
+#[tokio::test]
+async fn a_registry_with_a_gap_is_refused_and_what_follows_it_is_put_aside() -> anyhow::Result<()> {
+    let (mut sandbox, _) = with_readings(1).await?;
+    let open = || store::embedded::Store::open(sandbox.dir.path().join("store"));
+    let store = open()?;
+    let n_changes = store.changes(1, 1_000).await?.len() as u64;
+    assert!(store.put_change(n_changes + 2, b"later").await?);
+    drop(store);
+    let missing = n_changes + 1;
+    let said = refusal(&mut sandbox).await?;
+    assert!(said.contains(&format!("change {missing} of the registry is missing")), "{said}");
+    let said = repair(&sandbox, Options { write: true, begin_anew: false }).await?;
+    assert!(said.contains(&format!("change {missing} is lost; 1 after it")), "{said}");
+    let aside = sandbox.dir.path().join(format!("store.damaged/registry-changes-after-{missing}"));
+    assert_eq!(fs::read_to_string(aside)?, "6c61746572\n");
+    sandbox.run().await?;
+    sandbox.stop().await
+}
+
+#[tokio::test]
+async fn rows_that_neither_store_nor_log_has_refuse_the_start() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let settings = bus::embedded::Settings {
+        partitions: 1,
+        retention_bytes: 1,
+        retention_age: Duration::ZERO,
+        ..Default::default()
+    };
+    let log = Log::open(&dir.path().join("log"), settings)?;
+    let mut reader = log.subscribe("writer")?;
+    // until the log has let go of something
+    for _ in 0..1_000 {
+        if log.standing("writer")[0][0] > 0 {
+            break;
+        }
+        for _ in 0..4 {
+            let (key, payload) = (Bed::numbered(0).patient, vec![7; 256 << 10].into());
+            log.publish(bus::Outgoing { key, payload }).await?.await?;
+        }
+        let mut read = Commits::default();
+        reader.poll(100, 16 << 20, Duration::from_secs(1)).await?.iter().for_each(|delivery| read.add(delivery));
+        reader.commit(&read).await?;
+        log.trim()?;
+    }
+    assert!(log.standing("writer")[0][0] > 0, "{:?}", log.standing("writer"));
+    drop(reader);
+    let store = store::embedded::Store::open(dir.path().join("store"))?;
+    let refused = recovery::compare(&log, &store, "writer").await.err();
+    let said = refused.map(|error| error.to_string()).unwrap_or_default();
+    assert!(said.contains("the store lacks the rows of records 0 to"), "{said}");
+    Ok(())
 }

@@ -3,15 +3,15 @@
 use async_trait::async_trait;
 use bus::{Commits, Delivery, Partition, Subscribe};
 use model::{
-    BatchId, Block, ClockQuality, Column, Factor, Hour, Nanos, PatientId, Permit, Quality, Range, Record, Slice,
-    UserId, Values, access,
+    BatchId, Block, ClockQuality, Column, DeviceId, Factor, Hour, Nanos, PatientId, Permit, Quality, Range, Record,
+    Row, Slice, StreamId, UserId, Values, access,
 };
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use store::{Data, Order, Timeline, embedded::Store};
+use store::{Append, Data, Identities, Order, Sought, Timeline, embedded::Store};
 use tests::{
     Bed, Sandbox,
     builders::{pulse, write},
@@ -102,15 +102,21 @@ async fn a_device_is_told_what_is_proven_and_is_not_asked_for_what_it_has_droppe
     Ok(())
 }
 
-/// A log of the test's choice, once.
-struct Log(Mutex<VecDeque<Vec<Delivery>>>, Arc<Mutex<Vec<(i32, i64)>>>);
+/// A log of the test's choice, once; what was committed; and what is stored elsewhere before the last poll.
+struct Log(Mutex<VecDeque<Vec<Delivery>>>, Arc<Mutex<Vec<(i32, i64)>>>, Option<(Store, Vec<Row>)>);
 
 #[async_trait]
 impl Subscribe for Log {
     async fn poll(&mut self, _: usize, _: usize, max_wait: Duration) -> Result<Vec<Delivery>, bus::Error> {
-        let next = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let (next, is_last) = {
+            let mut polls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            (polls.pop_front(), polls.is_empty())
+        };
         if next.is_none() {
             tokio::time::sleep(max_wait).await;
+        }
+        if is_last && let Some((store, rows)) = self.2.take() {
+            store.append(&rows).await.expect("it is there");
         }
         Ok(next.unwrap_or_default())
     }
@@ -154,11 +160,22 @@ fn record(partition: i32, offset: i64, patient: u32, sequence: u64, number: f64)
 
 /// Lets a new writer, which remembers nothing, read a log; returns the places of what is in quarantine then.
 async fn written(store: &Store, polls: Vec<Vec<Delivery>>) -> anyhow::Result<Vec<(i32, i64)>> {
+    written_by(store, Arc::new(store.clone()), polls, None).await
+}
+
+/// The same with other identities, and with rows that another writer stores before the last poll.
+async fn written_by(
+    store: &Store,
+    identities: Arc<dyn Identities>,
+    polls: Vec<Vec<Delivery>>,
+    meanwhile: Option<Vec<Row>>,
+) -> anyhow::Result<Vec<(i32, i64)>> {
     let last: Vec<_> = polls.last().into_iter().flatten().map(|last| (last.partition.0, last.offset + 1)).collect();
     let (stop, committed) = (CancellationToken::new(), Arc::new(Mutex::new(Vec::new())));
     let part = || Arc::new(store.clone());
-    let writer = Writer::new(part(), part(), part(), part(), || Nanos(9));
-    let log = Box::new(Log(Mutex::new(polls.into()), Arc::clone(&committed)));
+    let writer = Writer::new(part(), part(), part(), identities, || Nanos(9));
+    let meanwhile = meanwhile.map(|rows| (store.clone(), rows));
+    let log = Box::new(Log(Mutex::new(polls.into()), Arc::clone(&committed), meanwhile));
     let running = tokio::spawn(writer.run(log, stop.clone()));
     let come = async || Ok(committed.lock().unwrap_or_else(PoisonError::into_inner).clone());
     until("the last commit", come, |committed| last.iter().any(|last| committed.contains(last))).await?;
@@ -231,9 +248,36 @@ async fn of_two_batches_of_one_identity_one_is_stored_and_the_other_put_aside_in
 async fn a_writer_whose_partition_was_elsewhere_meanwhile_asks_again() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let store = Store::open(dir.path())?;
-    written(&store, vec![vec![record(0, 5, 0, 5, 1.0)]]).await?;
-    // between the two polls of this writer another one has written sequence 2
-    let polls = vec![vec![record(0, 0, 0, 1, 60.0)], vec![record(0, 9, 0, 5, 99.0)]];
-    assert_eq!(written(&store, polls).await?, [(0, 9)]);
+    // what the first poll taught is that nothing above sequence 1 was ever used; the poll between lets it be stored
+    let polls = vec![vec![record(0, 0, 0, 1, 60.0)], vec![], vec![record(0, 9, 0, 5, 99.0)]];
+    let other = Record::decode(&record(0, 5, 0, 5, 1.0).payload)?.rows()?;
+    assert_eq!(written_by(&store, Arc::new(store.clone()), polls, Some(other)).await?, [(0, 9)]);
+    assert_eq!(rows(&store, 0).await?, [(1, 60.0), (5, 1.0)]);
+    Ok(())
+}
+
+/// A store with rows from before sequences were indexed: it finds what it is told where to look for, and nothing else.
+struct Unindexed;
+
+#[async_trait]
+impl Identities for Unindexed {
+    async fn highest(&self, streams: &[(DeviceId, StreamId)]) -> Result<Vec<Option<u64>>, store::Error> {
+        Ok(vec![Some(9); streams.len()])
+    }
+
+    async fn digests(&self, sought: &[Sought]) -> Result<Vec<Vec<u64>>, store::Error> {
+        let place = (Bed::numbered(0).patient, Hour(470_000));
+        let found = |sought: &Sought| if sought.near.contains(&place) { vec![60.0f64.to_bits()] } else { vec![] };
+        Ok(sought.iter().map(found).collect())
+    }
+}
+
+#[tokio::test]
+async fn rows_from_before_the_index_are_looked_for_where_a_batch_was_measured() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let store = Store::open(dir.path())?;
+    let polls = vec![vec![record(0, 0, 0, 1, 99.0), record(0, 1, 0, 2, 60.0)]];
+    assert_eq!(written_by(&store, Arc::new(Unindexed), polls, None).await?, [(0, 0)]);
+    assert_eq!(rows(&store, 0).await?, [(2, 60.0)]);
     Ok(())
 }

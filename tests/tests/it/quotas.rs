@@ -169,3 +169,35 @@ async fn of_two_clients_of_one_stream_one_stays_and_the_other_stops() -> anyhow:
     sandbox.readable(&bed, 3).await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn of_a_flood_of_refused_claims_some_are_written_and_the_rest_counted() -> anyhow::Result<()> {
+    const N_CLAIMS: usize = 400;
+    let sandbox = Sandbox::with(0, &["quotas.claims_a_second=0"], &Service::ALL).await?;
+    let client = EnrolmentServiceClient::new(sandbox.channel().await?);
+    let mut claims = tokio::task::JoinSet::new();
+    for _ in 0..N_CLAIMS {
+        let mut client = client.clone();
+        let device_id = Uuid::new_v4().to_string();
+        claims.spawn(async move {
+            client.claim_device(ClaimDeviceRequest { device_id, claim_code: "X".into(), csr: String::new() }).await
+        });
+    }
+    for refused in claims.join_all().await {
+        assert_eq!(refused.err().map(|status| status.code()), Some(Code::Unauthenticated));
+    }
+    let audit = AuditServiceClient::new(sandbox.channel().await?);
+    // why, what, and under whose name
+    let records = async || {
+        let asked = sandbox.as_person("auditor", SearchAuditLogRequest { limit: 1_000, ..Default::default() })?;
+        let records = audit.clone().search_audit_log(asked).await?.into_inner().records;
+        Ok(records.into_iter().map(|one| (one.denied, one.detail, one.claimed_subject)).collect::<Vec<_>>())
+    };
+    let is_flood = |one: &(String, String, String)| one.0 == "FLOOD";
+    let records = tests::wait::until("the flood is counted", records, |all| all.iter().any(is_flood)).await?;
+    let flood = records.iter().find(|one| is_flood(one)).context("a record")?;
+    assert!(flood.1.ends_with(" more were refused") && flood.2.is_empty(), "{flood:?}");
+    let n_written = records.iter().filter(|one| one.1 == "claim").count();
+    assert!((100..N_CLAIMS).contains(&n_written), "{n_written}");
+    Ok(())
+}

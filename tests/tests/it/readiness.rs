@@ -5,8 +5,15 @@ use node::{
     config::{Config, Sources},
     run::{Node, Service},
 };
+use proto::telemetry::v1::{Reading, SampleWidth, Waveform, reading::Value};
 use std::time::Duration;
-use tests::{Bed, Sandbox, builders::pulse, builders::write, http, torture::child::free_address, wait::until};
+use tests::{
+    Bed, Sandbox,
+    builders::{pulse, reading, write},
+    http,
+    torture::child::free_address,
+    wait::until,
+};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
@@ -100,5 +107,45 @@ async fn query_waits_for_its_store_is_alive_and_not_ready() -> anyhow::Result<()
     let wrong = config(dir.path(), free_address()?, &[&CQL[..], &["store.cql.keyspace=No-Keyspace"]].concat())?;
     let started = timeout(SOON, Node::start(&wrong, &[Service::Query], CancellationToken::new())).await?;
     assert!(started.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_node_whose_audit_log_cannot_be_signed_is_not_ready_and_says_so() -> anyhow::Result<()> {
+    let mut sandbox = Sandbox::start(0).await?;
+    let (checkpoints, away) = (sandbox.config()?.audit_dir().join("checkpoints"), sandbox.dir.path().join("away"));
+    // as good as a full disk, and nobody need be asked for one
+    std::fs::rename(&checkpoints, &away)?;
+    let said = async || http::get(sandbox.http(), "/ready").await;
+    until("trouble", said, |(status, text)| *status == 503 && text.contains("\naudit: ")).await?;
+    assert!(!serves(&sandbox, "wardline.telemetry.v1.TimelineService").await?);
+    assert!(serves(&sandbox, "wardline.telemetry.v1.IngestService").await?, "who only takes readings shows nothing");
+    std::fs::rename(&away, &checkpoints)?;
+    until("no trouble", said, |(status, _)| *status == 200).await?;
+    sandbox.stop().await
+}
+
+#[tokio::test]
+async fn a_store_that_failed_for_good_ends_the_node() -> anyhow::Result<()> {
+    let mut sandbox = Sandbox::start(1).await?;
+    let (bed, http, at) = (Bed::numbered(0), sandbox.http(), guard::clock::now());
+    // its tables cannot be written any more: noticed when what is in memory goes there
+    std::fs::remove_dir_all(sandbox.dir.path().join("store/keyspaces"))?;
+    let samples: Vec<_> = (0..60_000).map(|n: i32| n.wrapping_mul(1_103_515_245)).collect();
+    let wave = Waveform { origin: 0.0, period_ns: 1_000_000, scale: 0.001, width: SampleWidth::Int32 as i32, samples };
+    let ended = async || {
+        for sequence in 1..=200 {
+            let at = at.plus(-(sequence as i64) * 60 * 1_000_000_000);
+            let reading = Reading { value: Some(Value::Waveform(wave.clone())), ..reading("11524-6", "mV", 0.0, at) };
+            // taken by the log, until the node has gone
+            if sandbox.write(&bed, sequence, vec![reading]).await.is_err() {
+                break;
+            }
+        }
+        Ok(http::get(&http, "/live").await.is_err())
+    };
+    until("its end", ended, |ended| *ended).await?;
+    let said = format!("{:#}", sandbox.stop().await.err().context("it ended well")?);
+    assert!(said.contains("the store failed for good"), "{said}");
     Ok(())
 }

@@ -50,7 +50,7 @@ fn everything(study: &str, subject_id: &str) -> ReadSubjectRequest {
     ReadSubjectRequest {
         study: study.into(),
         subject_id: subject_id.into(),
-        from: Some(convert::timestamp(Nanos(0))),
+        start_time: Some(convert::timestamp(Nanos(0))),
         ..Default::default()
     }
 }

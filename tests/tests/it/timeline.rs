@@ -25,7 +25,7 @@ async fn numbers(sandbox: &Sandbox, request: ReadTimelineRequest) -> anyhow::Res
 
 fn between(bed: &Bed, from: Nanos, to: Nanos) -> ReadTimelineRequest {
     let (from, to) = (Some(convert::timestamp(from)), Some(convert::timestamp(to)));
-    ReadTimelineRequest { from, to, ..everything(bed) }
+    ReadTimelineRequest { start_time: from, end_time: to, ..everything(bed) }
 }
 
 #[tokio::test]
@@ -70,7 +70,10 @@ async fn late_data_lands_in_its_own_day_and_latest_does_not_go_back() -> anyhow:
     sandbox.readable(&bed, 4).await?;
     assert_eq!(numbers(&sandbox, between(&bed, late, late.plus(1))).await?, [50.0, 36.5]);
     // no range: the last 24 hours
-    assert_eq!(numbers(&sandbox, ReadTimelineRequest { from: None, to: None, ..everything(&bed) }).await?, [80.0]);
+    assert_eq!(
+        numbers(&sandbox, ReadTimelineRequest { start_time: None, end_time: None, ..everything(&bed) }).await?,
+        [80.0]
+    );
     let mut client = sandbox.timeline().await?;
     let mut latest = async |metrics: &[&str]| {
         let metrics = metrics.iter().map(|&metric| metric.to_owned()).collect();

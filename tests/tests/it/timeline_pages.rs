@@ -188,8 +188,8 @@ async fn a_page_token_serves_only_its_caller_and_its_question() -> anyhow::Resul
     let bad = [
         ("nurse", next.clone()),
         ("doctor", ReadTimelineRequest { metrics: vec!["8310-5".into()], ..next.clone() }),
-        ("doctor", ReadTimelineRequest { from: Some(convert::timestamp(START)), ..next.clone() }),
-        ("doctor", ReadTimelineRequest { to: Some(convert::timestamp(START)), ..next.clone() }),
+        ("doctor", ReadTimelineRequest { start_time: Some(convert::timestamp(START)), ..next.clone() }),
+        ("doctor", ReadTimelineRequest { end_time: Some(convert::timestamp(START)), ..next.clone() }),
         ("doctor", ReadTimelineRequest { layout: TimelineLayout::Columns as i32, ..next.clone() }),
         ("doctor", ReadTimelineRequest { page_token: String::from_utf8(flipped)?, ..next.clone() }),
         ("doctor", ReadTimelineRequest { page_token: token[..token.len() - 2].to_owned(), ..next.clone() }),
@@ -208,7 +208,11 @@ async fn a_question_without_an_answer_is_refused_with_its_field() -> anyhow::Res
     let bed = Bed::numbered(0);
     let good = everything(&bed);
     let bad = [
-        ("RANGE_REVERSED", "from", ReadTimelineRequest { from: good.to, to: good.from, ..good.clone() }),
+        (
+            "RANGE_REVERSED",
+            "start_time",
+            ReadTimelineRequest { start_time: good.end_time, end_time: good.start_time, ..good.clone() },
+        ),
         (
             "UNKNOWN_METRIC",
             "metrics[1]",
@@ -217,9 +221,9 @@ async fn a_question_without_an_answer_is_refused_with_its_field() -> anyhow::Res
         ("INVALID_PAGE_SIZE", "page_size", ReadTimelineRequest { page_size: -1, ..good.clone() }),
         (
             "TIME_OUT_OF_RANGE",
-            "to",
+            "end_time",
             ReadTimelineRequest {
-                to: Some(proto::prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
+                end_time: Some(proto::prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
                 ..good.clone()
             },
         ),
@@ -228,7 +232,7 @@ async fn a_question_without_an_answer_is_refused_with_its_field() -> anyhow::Res
         let problem = Problem::from(ask(&sandbox, "doctor", &request).await)?;
         assert_eq!(problem.parts(), (Code::InvalidArgument, reason, field));
     }
-    let empty = ReadTimelineRequest { from: good.from, to: good.from, ..good };
+    let empty = ReadTimelineRequest { start_time: good.start_time, end_time: good.start_time, ..good };
     assert_eq!(ask(&sandbox, "doctor", &empty).await?.readings.len(), 0);
     Ok(())
 }

@@ -18,8 +18,8 @@ use tonic::{Code, Status};
 const START: Nanos = Nanos(1_700_000_000 * Nanos::SECOND);
 
 fn question(bed: &Bed) -> ReadTrendRequest {
-    let ReadTimelineRequest { patient_id, from, to, .. } = everything(bed);
-    ReadTrendRequest { patient_id, from, to, ..Default::default() }
+    let ReadTimelineRequest { patient_id, start_time: from, end_time: to, .. } = everything(bed);
+    ReadTrendRequest { patient_id, start_time: from, end_time: to, ..Default::default() }
 }
 
 async fn ask(sandbox: &Sandbox, role: &str, request: &ReadTrendRequest) -> Result<ReadTrendResponse, Status> {
@@ -118,7 +118,7 @@ async fn a_trend_says_what_the_readings_say() -> anyhow::Result<()> {
     // an hour that the range touches counts whole
     let from = Some(convert::timestamp(at(2)));
     let to = Some(convert::timestamp(at(2).plus(1)));
-    let touched = ReadTrendRequest { from, to, ..one };
+    let touched = ReadTrendRequest { start_time: from, end_time: to, ..one };
     assert!(ask(&sandbox, "doctor", &touched).await?.trends == trends);
     Ok(())
 }
@@ -138,15 +138,15 @@ async fn a_trend_is_not_for_everybody_and_its_pages_for_no_other_question() -> a
     let timeline = client.read_timeline(sandbox.as_person("doctor", timeline)?).await;
     for problem in [
         Problem::from(ask(&sandbox, "nurse", &next).await)?,
-        Problem::from(ask(&sandbox, "doctor", &ReadTrendRequest { from: None, ..next }).await)?,
+        Problem::from(ask(&sandbox, "doctor", &ReadTrendRequest { start_time: None, ..next }).await)?,
         Problem::from(timeline)?,
     ] {
         assert_eq!(problem.parts(), (Code::InvalidArgument, "INVALID_PAGE_TOKEN", "page_token"));
     }
     let stranger = ask(&sandbox, "doctor", &question(&Bed::numbered(99))).await.map(|_| ()).expect_err("a stranger");
     assert_eq!((stranger.code(), stranger.message()), (Code::NotFound, "no such patient"));
-    let reversed = ReadTrendRequest { from: first.to, to: first.from, ..first };
+    let reversed = ReadTrendRequest { start_time: first.end_time, end_time: first.start_time, ..first };
     let problem = Problem::from(ask(&sandbox, "doctor", &reversed).await)?;
-    assert_eq!(problem.parts(), (Code::InvalidArgument, "RANGE_REVERSED", "from"));
+    assert_eq!(problem.parts(), (Code::InvalidArgument, "RANGE_REVERSED", "start_time"));
     Ok(())
 }

@@ -43,8 +43,8 @@ async fn pages_join_and_late_data_lands_in_its_day() -> anyhow::Result<()> {
     }
     let (from, to) = (times[10], times[30]);
     let range = ReadTimelineRequest {
-        from: Some(convert::timestamp(from)),
-        to: Some(convert::timestamp(to)),
+        start_time: Some(convert::timestamp(from)),
+        end_time: Some(convert::timestamp(to)),
         page_size: 3,
         ..everything(&bed)
     };

@@ -109,11 +109,17 @@ async fn an_engine_that_is_silent_is_known_within_ten_seconds_and_so_is_its_answ
     let engines = [Arc::new(Engine::default()), Arc::new(Engine::default())];
     let steady = |name, services: &'static [Service]| Steady::new(ready.condition(name, services));
     let log = tokio::spawn(probes::log(engines[0].clone(), steady("log", &[Service::Ingest]), stop.clone()));
-    let followed = (steady("directory", &[Service::Query]), steady("store", &[Service::Query]));
+    // whoever only writes follows no directory
+    let followed = (steady("directory", &[Service::Query]), steady("store", &[Service::Writer, Service::Query]));
     let directory = Shared::open(dir.path()).unwrap();
     tokio::spawn(probes::directory(directory, engines[1].clone(), followed, stop.clone()));
     let reporter = HealthReporter::new();
-    let names = vec![("", None), ("ingest", Some(Service::Ingest)), ("query", Some(Service::Query))];
+    let names = vec![
+        ("", None),
+        ("ingest", Some(Service::Ingest)),
+        ("query", Some(Service::Query)),
+        ("writer", Some(Service::Writer)),
+    ];
     let service = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
     tokio::spawn(ready.clone().keep_reporting(reporter, names, stop.clone()));
     let told = async |name: &str| {
@@ -129,6 +135,7 @@ async fn an_engine_that_is_silent_is_known_within_ten_seconds_and_so_is_its_answ
         // both conditions of the store come together
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!([told("").await, told("ingest").await, told("query").await], [false, ingests, reads]);
+        assert_eq!(told("writer").await, reads, "its engine is the store");
         engine.away.store(false, Ordering::SeqCst);
         let known = until(&ready, true).await;
         assert!(known <= Duration::from_secs(10), "{known:?}");

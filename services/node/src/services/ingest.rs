@@ -35,3 +35,26 @@ fn rates(settings: &Quotas) -> Rates {
         organisation: allowed(settings.organisation_readings_a_second, settings.organisation_bytes_a_second),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Sources};
+
+    #[test]
+    fn what_may_be_sent_is_as_the_settings_say() {
+        let of = |name: &str| {
+            let flag = format!("quotas.{name}_a_second=7");
+            let none = ["device_readings", "device_bytes", "organisation_readings", "organisation_bytes"];
+            let flags = none.iter().map(|none| format!("quotas.{none}_a_second=0")).chain([flag]).collect();
+            let Rates { device, organisation } =
+                rates(&Config::load(&Sources { flags, ..Sources::default() }).unwrap().quotas);
+            [device.readings, device.bytes, organisation.readings, organisation.bytes]
+                .map(|rate| rate.map(|rate| rate.a_second()))
+        };
+        assert_eq!(of("device_readings"), [Some(7), None, None, None]);
+        assert_eq!(of("device_bytes"), [None, Some(7), None, None]);
+        assert_eq!(of("organisation_readings"), [None, None, Some(7), None]);
+        assert_eq!(of("organisation_bytes"), [None, None, None, Some(7)]);
+    }
+}

@@ -5,7 +5,10 @@ use crate::{
     Credentials, Registry,
     wire::{enrolment_service_server::EnrolmentService, *},
 };
-use auth::{DemoIssuer, NoDevice, Shared, Verifier, registry::DeviceStatus};
+use auth::{
+    DemoIssuer, NoDevice, Shared, Verifier,
+    registry::{Change, DeviceStatus, Entry},
+};
 use model::{
     DeviceId, Nanos,
     access::{Permission, Principal, Subject},
@@ -15,7 +18,7 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use store::Auditor;
+use store::{Auditor, Registry as _};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
@@ -203,4 +206,37 @@ async fn a_person_who_is_set_to_what_is_known_gets_no_new_version() {
     assert_eq!((update("", "contact.phone").await, n_versions()), (etag.clone(), 1));
     assert_ne!(update("Nina", "person.name").await, etag);
     assert_eq!((n_versions(), store.profiles.lock().unwrap().len()), (2, 2), "nothing was kept for the others");
+}
+
+#[tokio::test]
+async fn a_refresh_token_opens_its_own_device_alone() {
+    let mut stage = Stage::new().await;
+    let other = stage.registry.create_device(&caller(), device("")).await.unwrap();
+    let own = stage.claim(&stage.claim_code).await.unwrap();
+    let own_id = std::mem::replace(&mut stage.id, other.device.unwrap().device_id.parse().unwrap());
+    let theirs = stage.claim(&other.claim_code).await.unwrap();
+    assert_eq!(stage.refresh(&own.refresh_token).await.err(), Some(Code::Unauthenticated));
+    assert_eq!((stage.status(), stage.counts(&theirs.token)), (DeviceStatus::Active, Ok(())), "nobody's was copied");
+    assert!(stage.refresh(&theirs.refresh_token).await.is_ok());
+    stage.id = own_id;
+    assert!(stage.refresh(&own.refresh_token).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_device_from_before_there_were_refresh_tokens_gets_one_when_it_renews() {
+    let stage = Stage::new().await;
+    stage.claim(&stage.claim_code).await.unwrap();
+    // as an older version has left it
+    let claimed = stage.registry.directory.get().registry().device(&stage.id).unwrap().value.clone();
+    let change = Change::Device(auth::registry::Device { refresh: None, ..claimed });
+    let entry = Entry::new(clock(), None, vec![change]).encode();
+    assert!(stage.store.put_change(stage.n_changes() as u64 + 1, &entry).await.unwrap());
+    crate::follow(&stage.registry.directory, stage.store.as_ref()).await.unwrap();
+    let renew = async || {
+        let (itself, request) = (stage.itself(), RenewDeviceTokenRequest::default());
+        stage.registry.renew_device_token(&itself, request).await.unwrap().refresh_token
+    };
+    let first = renew().await;
+    assert_eq!((first.len(), renew().await), (64, String::new()), "once");
+    assert!(stage.refresh(&first).await.is_ok());
 }

@@ -50,7 +50,7 @@ impl RegistryCli {
         };
         let mut rows = Rows::new(&["relation", "user", "kind", "patient", "ward", "study", "from", "to"]);
         for one in found {
-            let [from, to] = [one.from, one.to].map(|at| shown(at).unwrap_or_default());
+            let [from, to] = [one.start_time, one.end_time].map(|at| shown(at).unwrap_or_default());
             rows.push([&one.relation_id, &one.user_id, &one.kind, &one.patient_id, &one.ward, &one.study, &from, &to]);
         }
         rows.print(self.format, out)
@@ -75,7 +75,7 @@ impl RegistryCli {
         };
         let mut rows = Rows::new(&["consent", "patient", "bars", "purpose", "from", "to"]);
         for one in found {
-            let [from, to] = [one.from, one.to].map(|at| shown(at).unwrap_or_default());
+            let [from, to] = [one.start_time, one.end_time].map(|at| shown(at).unwrap_or_default());
             rows.push([&one.consent_id, &one.patient_id, &one.bars, &one.purpose, &from, &to]);
         }
         rows.print(self.format, out)
@@ -103,7 +103,8 @@ impl RegistryCli {
         let columns = &["emergency", "user", "patient", "reason", "text", "from", "to", "told", "outcome", "reviewer"];
         let mut rows = Rows::new(columns);
         for one in found {
-            let [from, to, told] = [one.from, one.to, one.notified_at].map(|at| shown(at).unwrap_or_default());
+            let [from, to, told] =
+                [one.start_time, one.end_time, one.notified_at].map(|at| shown(at).unwrap_or_default());
             rows.push([
                 &one.break_glass_id,
                 &one.user_id,

@@ -348,7 +348,7 @@ impl State {
 
     fn apply_assignment(&mut self, assignment: &Assignment, entry: &Entry) -> Result<(), Refused> {
         let Some(span) = Span::new(assignment.from, assignment.to) else {
-            return Err(Refused::new("TIMES_REVERSED", "to", "must lie after `from`"));
+            return Err(Refused::new("TIMES_REVERSED", "end_time", "must lie after `start_time`"));
         };
         let device = DeviceId::new(assignment.device);
         if !self.links.devices.contains_key(&device) {
@@ -373,7 +373,7 @@ impl State {
 
     fn apply_break_glass(&mut self, emergency: &BreakGlass, entry: &Entry) -> Result<(), Refused> {
         let Some(span) = Span::new(emergency.from, emergency.to) else {
-            return Err(Refused::new("TIMES_REVERSED", "to", "must lie after `from`"));
+            return Err(Refused::new("TIMES_REVERSED", "end_time", "must lie after `start_time`"));
         };
         if !self.break_glass.contains_key(&emergency.id) {
             let (user, relation) = (UserId::new(emergency.user), span.relation(RelationKind::Emergency));
@@ -390,5 +390,5 @@ fn no_such_role() -> Refused {
 
 fn overlapping() -> Refused {
     let text = "the device has another patient in that time; end that assignment first";
-    Refused::new("ASSIGNMENT_OVERLAPS", "from", text)
+    Refused::new("ASSIGNMENT_OVERLAPS", "start_time", text)
 }

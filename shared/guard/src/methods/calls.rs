@@ -201,4 +201,30 @@ mod tests {
             assert_eq!(wanted(&headers), None, "{wrong:?}");
         }
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_of_answers_ends_in_time() {
+        use hyper::body::Body as _;
+        let settings = settings();
+        // its head at once, and then nothing
+        let silent = Routes::from(
+            Router::new()
+                .fallback(async || Response::new(Body::from_stream(stream::pending::<Result<Vec<u8>, Infallible>>()))),
+        );
+        let routes = Methods::new(&settings, CancellationToken::new()).before(silent);
+        let mut n_found = 0;
+        for (path, of) in bounds(&settings) {
+            let Some(lifetime) = of.lifetime else { continue };
+            let began = Instant::now();
+            let request = Request::post(&path).body(Body::empty()).unwrap();
+            let mut body = routes.clone().call(request).await.unwrap().into_body();
+            let last = std::future::poll_fn(|context| std::pin::Pin::new(&mut body).poll_frame(context));
+            let last = timeout(Duration::from_secs(86_400), last).await.expect("it has no end").unwrap().unwrap();
+            let trailers = last.into_trailers().unwrap();
+            assert_eq!(Status::from_header_map(&trailers).unwrap().code(), Code::DeadlineExceeded, "{path}");
+            assert_eq!(began.elapsed(), lifetime, "{path}");
+            n_found += 1;
+        }
+        assert_eq!(n_found, 3);
+    }
 }

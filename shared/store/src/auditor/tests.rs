@@ -126,6 +126,13 @@ impl Checkpoints for Desk {
     async fn kept(&self) -> Result<Vec<Checkpoint>, Error> {
         Ok(self.kept.lock().unwrap().clone())
     }
+
+    async fn try_keeping(&self) -> Result<(), Error> {
+        match *self.is_closed.lock().unwrap() {
+            true => Err(Error::Unavailable("as planned".into())),
+            false => Ok(()),
+        }
+    }
 }
 
 /// An auditor at work.
@@ -368,4 +375,26 @@ async fn of_a_flood_of_refusals_some_are_written_and_the_rest_counted() {
     assert_eq!(events().pop(), Some(refused), "and what comes later is written again");
     running.stop().await.unwrap();
     running.expect_whole(102);
+}
+
+#[tokio::test(start_paused = true)]
+async fn trouble_is_known_before_a_checkpoint_is_due_and_gone_when_its_cause_is() {
+    let mut running = start(Fake::new(|| Fate::Works));
+    let trouble = || running.auditor.trouble();
+    sleep(TRY_EVERY).await;
+    assert_eq!(trouble(), None);
+    running.desk.close(true);
+    sleep(TRY_EVERY + Duration::from_millis(1)).await;
+    assert_eq!(trouble().as_deref(), Some("as planned"));
+    running.desk.close(false);
+    sleep(TRY_EVERY).await;
+    assert_eq!(trouble(), None);
+    running.store.set(Fate::Fails);
+    let waits = running.record(1);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(trouble().as_deref(), Some("as planned"));
+    running.store.set(Fate::Works);
+    waits.await.unwrap().unwrap();
+    assert_eq!(trouble(), None);
+    running.stop().await.unwrap();
 }

@@ -166,7 +166,7 @@ async fn it_is_known_when_a_device_was_heard_last() -> anyhow::Result<()> {
     let assignment = proto::registry::v1::Assignment {
         device_id: device_id.clone(),
         patient_id: patient.patient_id().to_owned(),
-        from: Some(convert::timestamp(Nanos(began.0 - 3_600 * Nanos::SECOND))),
+        start_time: Some(convert::timestamp(Nanos(began.0 - 3_600 * Nanos::SECOND))),
         ..Default::default()
     };
     let mut nursing = Asking::demo(&sandbox, "nurse").await?;

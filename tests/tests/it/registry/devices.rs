@@ -59,7 +59,8 @@ async fn assign(
     let instant = |seconds: i64| Some(convert::timestamp(model::Nanos(seconds * model::Nanos::SECOND)));
     let (device_id, patient_id) = (device_id.to_owned(), patient_id.to_owned());
     let to = if from_to.1 == 0 { None } else { instant(from_to.1) };
-    let assignment = Assignment { device_id, patient_id, from: instant(from_to.0), to, ..Assignment::default() };
+    let assignment =
+        Assignment { device_id, patient_id, start_time: instant(from_to.0), end_time: to, ..Assignment::default() };
     let request = asking.request(CreateAssignmentRequest { assignment: Some(assignment) });
     Ok(asking.client.create_assignment(request).await?.into_inner().assignment.unwrap_or_default())
 }

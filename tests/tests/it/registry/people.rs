@@ -286,7 +286,8 @@ async fn a_consent_is_its_patients_and_counts_until_its_end() -> anyhow::Result<
     for (from, to) in [(-20, -10), (3_600, 7_200), (-20, 3)] {
         let (asking, patient) = &mut patients[0];
         let (patient_id, bars) = (patient.patient_id().to_owned(), "anyone".into());
-        let consent = Consent { patient_id, bars, from: second(from), to: second(to), ..Consent::default() };
+        let consent =
+            Consent { patient_id, bars, start_time: second(from), end_time: second(to), ..Consent::default() };
         let request = asking.request(CreateConsentRequest { consent: Some(consent) });
         let made = asking.client.create_consent(request).await?.into_inner().consent.context("a consent")?;
         let reads = reads(&sandbox, &nurse.user_id, patients[0].1.patient_id(), None).await?;
@@ -328,7 +329,7 @@ async fn an_emergency_ends_and_is_reviewed_by_another_who_may() -> anyhow::Resul
         let opened = nursing.client.open_break_glass(request).await?.into_inner().break_glass.context("one")?;
         let seconds =
             |stamp: Option<proto::prost_types::Timestamp>| stamp.map(|stamp| stamp.seconds).unwrap_or_default();
-        assert_eq!(seconds(opened.to) - seconds(opened.from), minutes * 60);
+        assert_eq!(seconds(opened.end_time) - seconds(opened.start_time), minutes * 60);
         let (break_glass_id, outcome) = (opened.break_glass_id, "justified".to_owned());
         let review = ReviewBreakGlassRequest { break_glass_id, outcome, text: String::new() };
         let request = nursing.request(review.clone());

@@ -5,9 +5,9 @@ use anyhow::Context;
 use proto::{
     prost_types::FieldMask,
     registry::v1::{
-        Billing, Contact, ContactPerson, CreateDeviceRequest, CreateRoleRequest, CreateUserRequest, Device,
-        GetDeviceRequest, GetRoleRequest, GetUserRequest, Medical, Person, Role, UpdateDeviceRequest,
-        UpdateRoleRequest, UpdateUserRequest, User,
+        Assignment, Billing, Contact, ContactPerson, CreateAssignmentRequest, CreateDeviceRequest, CreateRoleRequest,
+        CreateUserRequest, Device, GetDeviceRequest, GetRoleRequest, GetUserRequest, Medical, Person, Role,
+        UpdateDeviceRequest, UpdateRoleRequest, UpdateUserRequest, User,
     },
     resource::{self, Resource},
     update::Update,
@@ -307,5 +307,23 @@ async fn who_manages_people_is_told_that_illness_is_not_theirs_to_enter() -> any
     let request = admin.request(CreateUserRequest { user: Some(full("x", 50.0)) });
     let answer = admin.client.create_user(request).await.map(Response::into_inner).map(Response::new);
     assert_eq!(refused!(answer, PermissionDenied, "NOT_PERMITTED"), "user.medical");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_server_sets_is_refused_also_of_what_is_new() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let mut admin = Asking::demo(&sandbox, "administrator").await?;
+    let user = User { hidden: vec!["medical".into()], ..User::default() };
+    let request = admin.request(CreateUserRequest { user: Some(user) });
+    assert_eq!(refused!(admin.client.create_user(request).await, InvalidArgument, "OUTPUT_ONLY"), "user.hidden");
+    let id = || Uuid::new_v4().to_string();
+    let assignment = Assignment { device_id: id(), patient_id: id(), assigned_by: id(), ..Assignment::default() };
+    let request = admin.request(CreateAssignmentRequest { assignment: Some(assignment) });
+    let field = refused!(admin.client.create_assignment(request).await, InvalidArgument, "OUTPUT_ONLY");
+    assert_eq!(field, "assignment.assigned_by");
+    let device = Device { status: "active".into(), ..Device::default() };
+    let request = admin.request(CreateDeviceRequest { device: Some(device) });
+    assert_eq!(refused!(admin.client.create_device(request).await, InvalidArgument, "OUTPUT_ONLY"), "device.status");
     Ok(())
 }

@@ -50,6 +50,12 @@ fn wave() -> StoredReading {
     stored("11524-6", NOON + 1, Value::Waveform(wave))
 }
 
+/// By a clock that is ten days ahead.
+fn ahead() -> StoredReading {
+    let flags = vec![ReadingFlag::Future.into()];
+    StoredReading { flags, ..stored("8867-4", NOON + 10 * 86_400, Value::Number(98.0)) }
+}
+
 #[tonic::async_trait]
 impl TimelineService for Fake {
     async fn read_trend(&self, _: Request<ReadTrendRequest>) -> Result<Response<ReadTrendResponse>, Status> {
@@ -68,9 +74,11 @@ impl TimelineService for Fake {
                 page.series.push(Series {
                     metric: "8867-4".into(),
                     unit: "/min".into(),
-                    measured_at_delta_ticks: [NOON - 3_600].into_iter().chain([60; 59]).collect(),
+                    measured_at_delta_ticks: [NOON - 3_600].into_iter().chain([60; 60]).collect(),
                     tick_ns: SECOND,
-                    numbers: (0..60).map(|minute| 60.0 + f64::from(minute)).collect(),
+                    // the last one is ahead
+                    numbers: (0..61).map(|minute| 60.0 + f64::from(minute)).collect(),
+                    flags: [vec![0; 60], vec![model::Quality::FUTURE.0]].concat(),
                     ..Default::default()
                 });
                 ""
@@ -81,7 +89,7 @@ impl TimelineService for Fake {
             }
             ("2", _) => "3",
             _ => {
-                page.readings.push(wave());
+                page.readings.extend([wave(), ahead()]);
                 ""
             }
         };
@@ -99,7 +107,9 @@ impl TimelineService for Fake {
         }
         let reading = stored("8867-4", NOON, Value::Number(119.0));
         let latest = LatestReading { reading: Some(reading), age: Some(duration(720 * SECOND)) };
-        Ok(Response::new(LatestReadingsResponse { readings: vec![latest] }))
+        // of a clock that was never set
+        let unset = LatestReading { reading: Some(ahead()), age: Some(duration(720 * SECOND)) };
+        Ok(Response::new(LatestReadingsResponse { readings: vec![latest, unset] }))
     }
 }
 
@@ -132,7 +142,7 @@ async fn csv_has_all_pages() {
     assert_eq!(text, expected);
     assert_eq!(requests.iter().map(|r| r.page_token.as_str()).collect::<Vec<_>>(), ["", "2", "3"]);
     assert!(requests.iter().all(|r| r.metrics == ["8310-5", "11524-6"]));
-    let ends = (requests[0].from.as_ref().unwrap().seconds, requests[0].to.as_ref().unwrap().nanos);
+    let ends = (requests[0].start_time.as_ref().unwrap().seconds, requests[0].end_time.as_ref().unwrap().nanos);
     assert_eq!(ends, (NOON - 86_400, 1), "the newest reading is in the range, and 24 hours before it");
 }
 
@@ -144,7 +154,8 @@ async fn json_is_one_array() {
     assert_eq!((rows[0]["value"].as_f64(), rows[0]["original_value"].as_f64()), (Some(37.0), Some(98.6)));
     assert_eq!(rows[0]["flags"][0], "questionable");
     assert_eq!((rows[1]["value"][0].as_f64(), rows[1]["period_ns"].as_i64()), (Some(0.035), Some(4_000_000)));
-    assert_eq!(requests[2].from.as_ref().unwrap().seconds, NOON - 43_200);
+    assert_eq!(rows[2]["flags"][0], "future", "up to a time that was given, it is shown");
+    assert_eq!(requests[2].start_time.as_ref().unwrap().seconds, NOON - 43_200);
 }
 
 #[tokio::test]
@@ -164,7 +175,7 @@ async fn the_latest_and_its_age() {
     assert!(text.lines().nth(1).unwrap().starts_with("8867-4  Heart rate  119 /min  2026-01-01T12:00:00Z  12 min"));
     assert!(requests.is_empty());
     let (text, _) = output(&[PATIENT, "--latest"], View::Csv).await;
-    assert_eq!(text.lines().count(), 2);
+    assert_eq!(text.lines().count(), 3);
 }
 
 #[tokio::test]
