@@ -56,7 +56,6 @@ impl Workspace {
             // measured for minutes: no connection ends of itself, none is over the limit
             "server.connection_age_minutes=0".to_owned(),
             "server.max_streams=2048".to_owned(),
-            "server.max_connections=1000000".to_owned(),
             "server.max_connections_per_address=0".to_owned(),
         ];
         // a few devices and readers do what thousands would
