@@ -216,7 +216,7 @@ async fn the_document_is_open_and_says_which_routes_there_are() -> anyhow::Resul
 #[tokio::test]
 async fn a_connection_is_kept_and_a_stop_ends_it() -> anyhow::Result<()> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut sandbox = Sandbox::with(1, &["server.drain_seconds=4"], &node::run::Service::ALL).await?;
+    let mut sandbox = Sandbox::with(1, &["server.drain_seconds=8"], &node::run::Service::ALL).await?;
     let mut stream = tokio::net::TcpStream::connect(sandbox.api()?).await?;
     let mut buffer = vec![0; 64 << 10];
     for _ in 0..2 {
