@@ -5,6 +5,9 @@
 
 pub use prost_types;
 
+use prost_reflect::DescriptorPool;
+use std::sync::LazyLock;
+
 pub mod codec;
 pub mod convert;
 pub mod in_place;
@@ -58,6 +61,12 @@ mod google {
 
 /// Descriptors of all services, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// [`DESCRIPTORS`], decoded once; `None` never, which a test holds.
+pub fn pool() -> Option<&'static DescriptorPool> {
+    static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).ok());
+    POOL.as_ref()
+}
 
 /// Descriptors of `google.rpc` error details, for reflection.
 pub const ERROR_DESCRIPTORS: &[u8] = tonic_types::pb::FILE_DESCRIPTOR_SET;

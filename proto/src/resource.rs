@@ -4,15 +4,11 @@
 
 use crate::{problem, registry::v1 as registry};
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value};
-use std::sync::LazyLock;
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value};
 use tonic::{Code, Status};
 
 /// The field that names a version.
 const ETAG: &str = "etag";
-
-/// Every message of the API.
-static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(crate::DESCRIPTORS).ok());
 
 /// A message that is created, shown and updated.
 pub trait Resource: Message + Default {
@@ -58,7 +54,7 @@ fn has_option(field: &FieldDescriptor, name: &str) -> bool {
 
 /// The descriptor of a resource.
 pub(crate) fn descriptor<R: Resource>() -> Result<MessageDescriptor, Status> {
-    let found = POOL.as_ref().and_then(|pool| pool.get_message_by_name(R::NAME));
+    let found = crate::pool().and_then(|pool| pool.get_message_by_name(R::NAME));
     found.ok_or_else(|| problem::status(Code::Internal, "INTERNAL", format!("{} has no descriptor", R::NAME)))
 }
 

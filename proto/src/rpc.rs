@@ -1,10 +1,13 @@
 //! What the descriptors say of each rpc: who may call it, how it is called over HTTP, within which bounds.
 
-use crate::{google::api::HttpRule, options::v1 as options};
+use crate::{
+    google::api::{HttpRule, http_rule::Pattern},
+    options::v1 as options,
+};
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
-pub use crate::{google::api::http_rule::Pattern, options::v1::Quota};
+pub use crate::options::v1::Quota;
 
 /// An rpc of ours.
 #[derive(Clone, PartialEq, Eq)]
@@ -53,8 +56,7 @@ pub enum Body {
 
 /// Every rpc whose descriptor says what it is, ascending by path. One that does not say is not served: a test names it.
 static ALL: LazyLock<Vec<Rpc>> = LazyLock::new(|| {
-    let pool = DescriptorPool::decode(crate::DESCRIPTORS).ok();
-    let services = pool.iter().flat_map(DescriptorPool::services);
+    let services = crate::pool().into_iter().flat_map(DescriptorPool::services);
     let mut all: Vec<_> = services
         .flat_map(|service| service.methods().filter_map(|method| Rpc::of(&method)).collect::<Vec<_>>())
         .collect();

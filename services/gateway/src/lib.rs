@@ -38,7 +38,6 @@ use guard::{
 use intake::{Intake, Sent, refused};
 use metrics::histogram;
 use problem::Problem;
-use prost_reflect::DescriptorPool;
 use proto::rpc::{self, Body as Holds};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
@@ -69,10 +68,10 @@ struct Inner {
 
 /// Every rpc that has a route.
 pub(crate) fn served() -> anyhow::Result<Vec<Served>> {
-    let pool = DescriptorPool::decode(proto::DESCRIPTORS).context("the descriptors")?;
+    let pool = proto::pool().context("the descriptors")?;
     let routed = rpc::all().iter().filter_map(|rpc| Some((rpc, rpc.http.as_ref()?)));
     routed
-        .map(|(rpc, route)| Served::new(&pool, rpc, route).with_context(|| format!("{} has no descriptor", rpc.path)))
+        .map(|(rpc, route)| Served::new(pool, rpc, route).with_context(|| format!("{} has no descriptor", rpc.path)))
         .collect()
 }
 

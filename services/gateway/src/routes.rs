@@ -1,7 +1,8 @@
 //! Whether the path of an HTTP request is that of an rpc, and what it says.
 //!
-//! Paths stand in the rpcs' descriptors and follow Google's AIPs: resources below `/v1`, and `:verb` for what is no plain create, read, update or delete. A
-//! variable names the field of the rpc's request that it fills; `{name=**}` reaches to the end of the path.
+//! Paths stand in the rpcs' descriptors and follow Google's AIPs: resources below `/v1`, and `:verb` for what is no plain create,
+//! read, update or delete. A variable names the field of the rpc's request that it fills; `{name=**}` reaches to the end of the
+//! path.
 
 /// A part of a path, between slashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,12 +16,12 @@ enum Segment {
     },
 }
 
-/// A path of the table, taken apart.
+/// A path of a descriptor, taken apart.
 #[derive(Debug, Clone)]
 pub(crate) struct Path(Vec<Segment>);
 
 impl Path {
-    /// Takes a path of the table apart.
+    /// Takes a path of a descriptor apart.
     pub(crate) fn new(path: &'static str) -> Self {
         let segment = |text: &'static str| {
             let variable = text.strip_prefix('{').and_then(|text| text.split_once('}'));

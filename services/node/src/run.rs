@@ -13,7 +13,7 @@ use crate::{
     http, json, probes,
     ready::{Condition, Ready, Steady},
     recovery,
-    services::{Backends, Tasks, Wiring},
+    services::{Backends, Tasks, Wiring, spawn},
     telemetry,
     tls::Tls,
 };
@@ -241,14 +241,6 @@ async fn backends(
         tasks.spawn(watch_audit(auditor, written, stop.clone()));
     }
     Ok((Backends { publisher, notices, log, store, auditor }, auditing))
-}
-
-/// Starts a task that cannot fail.
-fn spawn(tasks: &mut Tasks, task: impl Future<Output = impl Send> + Send + 'static) {
-    tasks.spawn(async move {
-        task.await;
-        Ok(())
-    });
 }
 
 fn flatten(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow::Result<()> {

@@ -12,6 +12,7 @@ use crate::{
     ready::Ready,
     run::Service,
 };
+use anyhow::Context;
 use bus::Publish;
 use guard::{
     auth_layer::{AuthLayer, Logins},
@@ -45,6 +46,14 @@ pub(crate) struct Backends {
 
 /// Tasks of a node: when one ends before it is told to, the node ends.
 pub(crate) type Tasks = JoinSet<anyhow::Result<()>>;
+
+/// Starts a task that cannot fail.
+pub(crate) fn spawn(tasks: &mut Tasks, task: impl Future<Output = impl Send> + Send + 'static) {
+    tasks.spawn(async move {
+        task.await;
+        Ok(())
+    });
+}
 
 /// A node while its services are put together.
 pub(crate) struct Wiring<'a> {
@@ -97,28 +106,18 @@ impl<'a> Wiring<'a> {
         self.routes.add_service(self.quotas.before(descriptors().build_v1alpha()?));
         ready.report(&health, &self.names).await;
         let reporting = ready.clone().keep_reporting(health, self.names, self.stop.clone());
-        self.tasks.spawn(async move {
-            reporting.await;
-            Ok(())
-        });
+        spawn(self.tasks, reporting);
         Ok(Methods::new(&self.config.methods(), self.stop.clone()).before(self.routes.routes()))
     }
 
-    /// Starts a task that ends when it is told to.
-    fn spawn(&mut self, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        self.tasks.spawn(task);
+    /// Where something is shown: the way in, which writes a login down, and the audit log.
+    fn audited(&self) -> anyhow::Result<(AuthLayer, Auditor)> {
+        let auditor = self.backends.auditor.clone().context("something is shown, and there is no audit log")?;
+        Ok((self.auth.clone().watched(Logins::new(auditor.clone())), auditor))
     }
 
-    /// The way in for whoever is shown something: a login is written down.
-    fn watched(&self) -> AuthLayer {
-        match &self.backends.auditor {
-            Some(auditor) => self.auth.clone().watched(Logins::new(auditor.clone())),
-            None => self.auth.clone(),
-        }
-    }
-
-    /// Serves rpcs behind a way in.
-    fn serve<S>(&mut self, auth: &AuthLayer, of: Service, service: S)
+    /// Serves rpcs, which are behind a way in already.
+    fn serve<S>(&mut self, of: Service, service: S)
     where
         S: Answers<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
             + NamedService
@@ -129,10 +128,6 @@ impl<'a> Wiring<'a> {
         S::Future: Send + 'static,
     {
         self.names.push((S::NAME, Some(of)));
-        self.routes.add_service(auth.before(service));
+        self.routes.add_service(service);
     }
-}
-
-fn name<S: NamedService>(_: &S) -> &'static str {
-    S::NAME
 }

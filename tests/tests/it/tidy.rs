@@ -91,23 +91,26 @@ fn every_dependency_says_why() {
     assert!(silent.is_empty(), "no reason given for {silent:#?}");
 }
 
-fn rust_files(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("target") {
-            rust_files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
+/// Every Rust file below folders of the repository.
+fn rust_files(dirs: impl IntoIterator<Item = impl AsRef<Path>>) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut left: Vec<_> = dirs.into_iter().map(|dir| root().join(dir)).collect();
+    while let Some(dir) = left.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("target") {
+                left.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
         }
     }
+    found
 }
 
 #[test]
 fn every_file_says_what_it_is_for_and_is_short() {
-    let mut files = Vec::new();
-    for dir in ["proto", "shared", "services", "tests"] {
-        rust_files(&root().join(dir), &mut files);
-    }
+    let files = rust_files(["proto", "shared", "services", "tests"]);
     assert!(files.len() > 50, "found only {} files", files.len());
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
@@ -151,10 +154,7 @@ const STORIES: [&str; 6] = [
 
 #[test]
 fn functions_are_short() {
-    let mut files = Vec::new();
-    for dir in ["proto", "shared", "services", "tests"] {
-        rust_files(&root().join(dir), &mut files);
-    }
+    let files = rust_files(["proto", "shared", "services", "tests"]);
     let (mut n_functions, mut stories) = (0, BTreeSet::new());
     for path in files {
         for (name, lines) in functions(&fs::read_to_string(&path).unwrap()) {
@@ -174,8 +174,7 @@ fn no_dependency_is_there_for_nothing() {
     // of the generated code
     let unseen = [("proto", "tonic-prost")];
     for (name, dir) in crates() {
-        let mut files = Vec::new();
-        rust_files(&dir, &mut files);
+        let mut files = rust_files([&dir]);
         // the benchmarks lie within the tests
         files.retain(|path| name == "bench" || !path.starts_with(root().join("tests/bench")));
         let text: String = files.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
@@ -201,10 +200,7 @@ const WALL_CLOCK: [&str; 7] = [
 /// nanoseconds, so that a wait that is the difference of two of them is a `Duration` made of nanoseconds.
 #[test]
 fn nothing_waits_for_the_wall_clock() {
-    let mut files = Vec::new();
-    for dir in ["shared", "services"] {
-        rust_files(&root().join(dir), &mut files);
-    }
+    let files = rust_files(["shared", "services"]);
     let is_test = |path: &str| path.contains("/tests") || path.contains("/examples/");
     let (mut reads, mut waits) = (BTreeSet::new(), BTreeSet::new());
     for path in files {
@@ -228,8 +224,8 @@ fn nothing_waits_for_the_wall_clock() {
 /// A task outside of it could panic, and the node would go on without what the task is for.
 #[test]
 fn what_a_service_starts_is_in_the_nodes_set_of_tasks() {
-    let mut files = vec![root().join("services/node/src/run.rs"), root().join("services/node/src/services.rs")];
-    rust_files(&root().join("services/node/src/services"), &mut files);
+    let mut files = rust_files(["services/node/src/services"]);
+    files.extend(["services/node/src/run.rs", "services/node/src/services.rs"].map(|path| root().join(path)));
     assert!(files.len() > 5, "{files:?}");
     for path in files {
         let text = fs::read_to_string(&path).unwrap();

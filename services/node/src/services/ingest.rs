@@ -23,7 +23,7 @@ pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let positions = Arc::new(KnownPositions(store.positions.clone(), store.identities.clone()));
     let ingest = Ingest::new(publisher, auth.directory().clone(), positions, limits, clock::now, wiring.stop.clone());
     let ingest = ingest.with_rates(rates(&config.quotas));
-    wiring.serve(&auth, Service::Ingest, ingest.service());
+    wiring.serve(Service::Ingest, auth.before(ingest.service()));
     Ok(())
 }
 

@@ -9,8 +9,7 @@ use query::{AuditRpcs, Query, StudyRpcs};
 use std::sync::Arc;
 
 pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
-    let (config, store, auth) = (wiring.config, &wiring.backends.store, wiring.watched());
-    let auditor = wiring.backends.auditor.clone().context("readings are shown, and there is no audit log")?;
+    let (config, store, (auth, auditor)) = (wiring.config, &wiring.backends.store, wiring.audited()?);
     let sealer = match config.cursor_key() {
         Some(key) => Sealer::new(&key),
         None => Sealer::random(),
@@ -18,11 +17,13 @@ pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let sealer = sealer.context("query.cursor_key")?;
     let query = Query::new(store.timeline.clone(), auth.directory().clone(), sealer, auditor, clock::now);
     let query = Arc::new(query.with_tolerance(config.tolerance()));
-    wiring.serve(&auth, Service::Query, AuditRpcs::new(Arc::clone(&query), store.audit.clone()).service());
+    let audit = AuditRpcs::new(Arc::clone(&query), store.audit.clone());
+    wiring.serve(Service::Query, auth.before(audit.service()));
     if let Some(key) = config.study_key_file() {
         let pseudonyms = Pseudonyms::open(&key, config.study.max_days).context("study.key_file")?;
-        wiring.serve(&auth, Service::Query, StudyRpcs::new(Arc::clone(&query), pseudonyms).service());
+        let studies = StudyRpcs::new(Arc::clone(&query), pseudonyms);
+        wiring.serve(Service::Query, auth.before(studies.service()));
     }
-    wiring.serve(&auth, Service::Query, query.service());
+    wiring.serve(Service::Query, auth.before(query.service()));
     Ok(())
 }

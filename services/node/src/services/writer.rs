@@ -1,6 +1,6 @@
 //! From the log to the store; seals and rollups; and the quarantine, for operators.
 
-use super::Wiring;
+use super::{Wiring, spawn};
 use crate::run::Service;
 use anyhow::Context;
 use guard::clock;
@@ -16,15 +16,12 @@ pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let seconds = Duration::from_secs;
     let sealer =
         HourSealer::new(store.seal.clone(), seconds(config.seal_every_seconds), seconds(config.seal_quiet_seconds));
-    let (sealing, stop) = (sealer.run(wiring.stop.clone()), wiring.stop.clone());
-    wiring.spawn(async move {
-        sealing.await;
-        Ok(())
-    });
-    wiring.spawn(async move { writer.run(subscriber, stop).await.context("writer") });
+    spawn(wiring.tasks, sealer.run(wiring.stop.clone()));
+    let stop = wiring.stop.clone();
+    wiring.tasks.spawn(async move { writer.run(subscriber, stop).await.context("writer") });
     let publisher = wiring.backends.publisher.clone().context("the writer publishes again, and has no log")?;
-    let auditor = wiring.backends.auditor.clone().context("the quarantine is shown, and there is no audit log")?;
-    let desk = QuarantineRpcs::new(quarantine, publisher, auditor, clock::now);
-    wiring.serve(&wiring.watched(), Service::Writer, desk.service());
+    let (auth, auditor) = wiring.audited()?;
+    let quarantine = QuarantineRpcs::new(quarantine, publisher, auditor, clock::now);
+    wiring.serve(Service::Writer, auth.before(quarantine.service()));
     Ok(())
 }
