@@ -1,7 +1,7 @@
 //! Everything that is written carries a number, so that nothing of it can be missing unnoticed.
 
 use crate::{
-    Damage, Error, Manifest, Mark, Need, Space,
+    Error, Manifest, Mark, Need, Space,
     check::{Found, journal_files},
     manifest::{MarkFile, beside},
 };
@@ -96,7 +96,7 @@ impl Chain {
             let what = format!("it ends with batch {count}, and batch {} was durable", before.count);
             return Err(Error::damaged(dir, None, what));
         }
-        journals_may_be_gone(dir, &keyspace, before, found)?;
+        tables_go_on(dir, &keyspace, found)?;
         // what was read back may still be on its way to the disk
         database.persist(PersistMode::SyncAll)?;
         let mut mark = Mark { count, ..before };
@@ -206,13 +206,12 @@ pub(crate) fn last_link(keyspace: &Keyspace) -> Result<Option<Link>, Error> {
     }
 }
 
-/// Journals that were there when the mark was written may be gone because the engine has all of them in its tables; the
-/// keyspace of the links has a part in each of them.
-fn journals_may_be_gone(dir: &Path, keyspace: &Keyspace, mark: Mark, found: &Found) -> Result<(), Error> {
-    let (Some(oldest), Some(first)) = (found.oldest_journal, found.first) else { return Ok(()) };
-    if oldest <= mark.oldest_journal || found.mark.is_none() {
+/// What comes before the first batch in the journals may be gone from them because the engine has it in its tables; the
+/// keyspace of the links has a part in each batch.
+pub(crate) fn tables_go_on(dir: &Path, keyspace: &Keyspace, found: &Found) -> Result<(), Error> {
+    let (Some(mark), Some(oldest), Some((path, first))) = (found.mark, found.oldest_journal, &found.first) else {
         return Ok(());
-    }
+    };
     let Some(link) = first.link else { return Ok(()) };
     let tables = keyspace.tree.get_highest_persisted_seqno();
     let before = keyspace.tree.get(LINK_KEY, first.seqno).map_err(fjall::Error::from)?;
@@ -222,9 +221,12 @@ fn journals_may_be_gone(dir: &Path, keyspace: &Keyspace, mark: Mark, found: &Fou
     if follows || link.count == 1 || tables.is_some_and(|seqno| seqno >= first.seqno) {
         return Ok(());
     }
-    let path = dir.join(format!("{}.jnl", oldest - 1));
-    let what = "it is missing, and what was in it is not in the tables".to_owned();
-    Err(Error::Damaged(Damage { path, offset: None, what }))
+    if oldest > mark.oldest_journal {
+        let what = "it is missing, and what was in it is not in the tables";
+        return Err(Error::damaged(&dir.join(format!("{}.jnl", oldest - 1)), None, what));
+    }
+    let what = format!("the batches before number {} are missing, and are not in the tables", link.count);
+    Err(Error::damaged(path, first.offset, what))
 }
 
 /// Notes which journals there are.

@@ -27,8 +27,8 @@ pub struct Found {
     pub mark: Option<Mark>,
     /// Number of the oldest journal.
     pub oldest_journal: Option<u64>,
-    /// The first batch in its journals: its sequence number, and which of ours it is.
-    pub(crate) first: Option<Batch>,
+    /// The first batch in its journals that has a number, and its journal.
+    pub(crate) first: Option<(PathBuf, Batch)>,
 }
 
 /// Reads all journals, versions and small tables of the folder `dir`, which the engine is about to open, and the tables of
@@ -77,7 +77,7 @@ pub fn check(dir: &Path, whole: bool) -> Result<Found, Error> {
         manifest,
         mark,
         oldest_journal: journals.first().map(|journal| journal.id),
-        first: journals.iter().find_map(|journal| journal.first),
+        first: journals.iter().find_map(|journal| Some((journal.path.clone(), journal.first?))),
     })
 }
 

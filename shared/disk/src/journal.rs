@@ -185,6 +185,7 @@ pub(crate) struct Journal {
     pub end: u64,
     /// Behind the last byte that is not zero, where that is further.
     pub used: u64,
+    /// The first one of those that have a link.
     pub first: Option<Batch>,
     pub last: Option<Batch>,
     /// The last one of those that have a link.
@@ -223,7 +224,7 @@ impl Journal {
             }
             last_seqno = Some(batch.seqno);
             journal.end = batch.end;
-            journal.first.get_or_insert(batch);
+            journal.first = journal.first.or(batch.link.and(Some(batch)));
             journal.last = Some(batch);
             journal.last_link = batch.link.or(journal.last_link);
         };

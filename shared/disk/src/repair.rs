@@ -4,8 +4,8 @@
 
 use crate::{
     Damage, Error, Manifest, Mark,
-    chain::last_link,
-    check::{VERSION, check, journal_files, lock},
+    chain::{last_link, tables_go_on},
+    check::{Found, VERSION, check, journal_files, lock},
     journal::{Journal, batches_within},
     manifest::{MarkFile, beside, replace},
     private, tree,
@@ -47,7 +47,7 @@ enum Remedy {
 pub fn repair(dir: &Path, link_keyspace: &str, write: bool) -> Result<Repair, Error> {
     let mut done = Repair::default();
     for _ in 0..MAX_STEPS {
-        let damage = match check(dir, true).and_then(|found| ends(dir, link_keyspace, found.mark)) {
+        let damage = match check(dir, true).and_then(|found| tables(dir, link_keyspace, &found)) {
             Ok(()) => return Ok(done),
             Err(Error::Damaged(damage)) => damage,
             Err(error) => return Err(error),
@@ -91,9 +91,9 @@ impl Repair {
     }
 }
 
-/// Whether it ends where it should, when its journals alone do not tell.
-fn ends(dir: &Path, link_keyspace: &str, mark: Option<Mark>) -> Result<(), Error> {
-    let Some(mark) = mark.filter(|mark| mark.count > 0) else { return Ok(()) };
+/// Whether journals and tables go together: it ends where it should, and nothing is missing between them.
+fn tables(dir: &Path, link_keyspace: &str, found: &Found) -> Result<(), Error> {
+    let Some(mark) = found.mark.filter(|mark| mark.count > 0) else { return Ok(()) };
     let database = Database::builder(dir).worker_threads(1).open()?;
     let keyspace = database.keyspace(link_keyspace, KeyspaceCreateOptions::default)?;
     let count = last_link(&keyspace)?.map_or(0, |link| link.count);
@@ -101,7 +101,7 @@ fn ends(dir: &Path, link_keyspace: &str, mark: Option<Mark>) -> Result<(), Error
         let what = format!("it ends with batch {count}, and batch {} was durable", mark.count);
         return Err(Error::damaged(dir, None, what));
     }
-    Ok(())
+    tables_go_on(dir, &keyspace, found)
 }
 
 /// What can be done, in words, and whether batches are lost by it; `None`: nothing.

@@ -15,7 +15,7 @@ fn a_whole_batch_that_is_gone_or_stands_elsewhere_is_found() {
     let whole = fs::read(&path).unwrap();
     let starts = starts(&whole);
     assert_eq!(starts.len() as u64, N_BATCHES);
-    // before the first of the oldest journal others may have gone, into the tables: from the second on
+    // what is before the first one only the tables tell
     for pair in starts[1..].windows(3) {
         let [at, next, end] = pair.try_into().unwrap();
         // each batch by itself is as it was written
@@ -27,6 +27,24 @@ fn a_whole_batch_that_is_gone_or_stands_elsewhere_is_found() {
             let found = damage(check(&engine, false), &format!("{what} at {at}"));
             assert_eq!(found.path, path, "{what} at {at}");
         }
+    }
+}
+
+#[test]
+fn a_first_batch_that_is_in_no_table_is_missed_and_given_up_by_a_repair() {
+    let (_dir, engine) = made();
+    let path = engine.join("0.jnl");
+    let whole = fs::read(&path).unwrap();
+    for n_gone in [1, 2] {
+        fs::write(&path, &whole[starts(&whole)[n_gone]..]).unwrap();
+        match Engine::open(&engine).map(drop) {
+            Err(Error::Damaged(damage)) => assert_eq!((damage.path, damage.offset), (path.clone(), Some(0))),
+            other => panic!("{n_gone}: {other:?}"),
+        }
+        let repaired = repair(&engine, LINKS, true).unwrap();
+        assert!(repaired.has_gaps && repaired.hopeless.is_none(), "{repaired:?}");
+        let opened = Engine::open(&engine).unwrap();
+        assert_eq!(opened.rows(), (n_gone as u64..N_BATCHES).collect::<Vec<_>>());
     }
 }
 
@@ -138,6 +156,9 @@ fn a_journal_that_is_missing_is_found_whichever_it_is() {
         Err(Error::Damaged(damage)) => assert_eq!(damage.path, first),
         other => panic!("the oldest: {other:?}"),
     }
+    let repaired = repair(&engine, LINKS, true).unwrap();
+    assert!(repaired.has_gaps && repaired.hopeless.is_none(), "{repaired:?}");
+    assert!(!Engine::open(&engine).unwrap().rows.is_empty().unwrap(), "what came after it is kept");
 }
 
 #[test]
