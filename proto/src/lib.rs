@@ -9,7 +9,6 @@ use prost_reflect::DescriptorPool;
 use std::sync::LazyLock;
 
 pub mod codec;
-pub mod convert;
 pub mod in_place;
 pub mod problem;
 pub mod resource;

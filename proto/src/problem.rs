@@ -3,10 +3,6 @@
 //! Retry UNAVAILABLE, ABORTED, DEADLINE_EXCEEDED and CANCELLED, and RESOURCE_EXHAUSTED when it carries `RetryInfo`;
 //! nothing else (the contract that OTLP publishes).
 
-use model::{
-    Nanos,
-    access::{Action, Denied, Facts, Principal, decide_system, why},
-};
 use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -107,41 +103,6 @@ pub fn unreadable(status: Status, max_message_bytes: usize) -> Option<Status> {
 pub fn bearer(metadata: &tonic::metadata::MetadataMap) -> Option<&str> {
     let (scheme, token) = metadata.get("authorization")?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// Who sent a request, as the gate left it there.
-pub fn principal(extensions: &tonic::Extensions) -> Result<&Principal, Status> {
-    let missing = || unauthenticated("NO_TOKEN", "send a token as `authorization: Bearer ...`");
-    extensions.get::<Principal>().ok_or_else(missing)
-}
-
-/// A refusal of the policy. What must be hidden answers as a patient who does not exist.
-pub fn denied(denied: Denied) -> Status {
-    match denied {
-        Denied::Expired => unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
-        denied if denied.hides() => status(Code::NotFound, "NOT_FOUND", "no such patient"),
-        denied => status(Code::PermissionDenied, "NOT_PERMITTED", denied.to_string()),
-    }
-}
-
-/// A refusal of an action on a patient. Code and text are those of [`denied`]; who may ask why is told, too: in
-/// `ErrorInfo.metadata`, what the policy found (`denied`) and looked at (`why`).
-pub fn refused(principal: &Principal, action: Action, facts: &Facts, denied: Denied, now: Nanos) -> Status {
-    let plain = self::denied(denied);
-    if decide_system(principal, Action::ExplainAccess, now).is_err() {
-        return plain;
-    }
-    let reason = if denied.hides() { "NOT_FOUND" } else { "NOT_PERMITTED" };
-    let why = shortened(&why(principal, action, facts, now).join("; "));
-    let metadata = HashMap::from([("denied".to_owned(), denied.code().to_owned()), ("why".to_owned(), why)]);
-    let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
-    Status::with_error_details(plain.code(), plain.message(), details)
-}
-
-/// What is sent beside a refusal must fit into a header.
-fn shortened(text: &str) -> String {
-    const MAX: usize = 1_500;
-    if text.chars().count() <= MAX { text.to_owned() } else { text.chars().take(MAX).chain(" ...".chars()).collect() }
 }
 
 /// UNAUTHENTICATED with a reason that does not help an attacker.

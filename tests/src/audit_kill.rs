@@ -16,10 +16,10 @@ use crate::{
 use anyhow::Context;
 use auth::demo_person;
 use guard::clock::now;
+use guard::convert;
 use look::{Look, Looks, Person, look};
 use model::Nanos;
 use proto::{
-    convert,
     operations::v1::{AuditRecord, SearchAuditLogRequest, audit_service_client::AuditServiceClient},
     telemetry::v1::{ingest_service_client::IngestServiceClient, timeline_service_client::TimelineServiceClient},
 };

@@ -1,13 +1,11 @@
 //! Messages in one line.
 
 use crate::Bed;
+use guard::convert;
 use model::Nanos;
-use proto::{
-    convert,
-    telemetry::v1::{
-        Batch, Open, ReadTimelineRequest, Reading, StreamReadingsRequest, WriteReadingsRequest, reading::Value,
-        stream_readings_request::Message,
-    },
+use proto::telemetry::v1::{
+    Batch, Open, ReadTimelineRequest, Reading, StreamReadingsRequest, WriteReadingsRequest, reading::Value,
+    stream_readings_request::Message,
 };
 
 /// A number with its unit.

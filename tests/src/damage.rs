@@ -17,13 +17,11 @@ use crate::{
 use anyhow::Context;
 use case::{Case, Kind as Damage};
 use folder::Folder;
+use guard::convert;
 use model::Nanos;
-use proto::{
-    convert,
-    telemetry::v1::{
-        ReadTimelineRequest, ingest_service_client::IngestServiceClient, stored_reading::Value,
-        timeline_service_client::TimelineServiceClient,
-    },
+use proto::telemetry::v1::{
+    ReadTimelineRequest, ingest_service_client::IngestServiceClient, stored_reading::Value,
+    timeline_service_client::TimelineServiceClient,
 };
 use rand::{SeedableRng, rngs::StdRng};
 use std::{

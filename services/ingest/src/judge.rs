@@ -147,7 +147,7 @@ fn when(reading: &ReadingView<'_>, tolerance: ClockTolerance, now: Nanos) -> Res
         let text = "missing; give the device's time of measurement";
         return Err(Fault("measured_at", "TIME_MISSING", text.to_owned()));
     };
-    let at = proto::convert::nanos(stamp).ok_or_else(|| {
+    let at = guard::convert::nanos(stamp).ok_or_else(|| {
         let text = "must lie between 1678 and 2261, with nanoseconds from 0 to 999,999,999";
         Fault("measured_at", "TIME_OUT_OF_RANGE", text.to_owned())
     })?;

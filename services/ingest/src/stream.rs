@@ -16,10 +16,10 @@ use crate::{
     unary::{clock_quality, in_range, number, stream_id},
 };
 use futures::future::OptionFuture;
+use guard::convert;
 use guard::errors;
 use model::{BatchId, ClockQuality, DeviceId, Nanos, StreamId};
 use proto::{
-    convert,
     in_place::{Message, ReadingView, Received},
     problem,
     telemetry::v1::{

@@ -2,13 +2,13 @@
 
 use crate::{Query, at_most, failed, range};
 use async_trait::async_trait;
+use guard::convert;
 use model::{
     Nanos, PatientId, Range, WriterId,
     access::{Action, Subject, decide_system},
     audit::{Entry, Outcome, Who},
 };
 use proto::{
-    convert,
     operations::v1::{
         AuditRecord, ListAccessesRequest, ListAccessesResponse, ListAuditWritersRequest, ListAuditWritersResponse,
         ReadAuditChainRequest, ReadAuditChainResponse, SearchAuditLogRequest, SearchAuditLogResponse, StoredAuditEntry,
@@ -49,10 +49,10 @@ impl AuditRpcs {
         patient: Option<PatientId>,
         detail: &str,
     ) -> Result<(), Status> {
-        let principal = problem::principal(extensions)?;
+        let principal = guard::principal(extensions)?;
         let decided = decide_system(principal, Action::ReadAudit, (self.query.clock)());
         self.query.audited(principal, Action::ReadAudit, patient, decided, detail).await?;
-        decided.map_err(problem::denied)
+        decided.map_err(guard::errors::denied)
     }
 
     /// Records, and how many entries cannot be read.
@@ -92,7 +92,7 @@ impl AuditService for AuditRpcs {
         request: Request<ListAccessesRequest>,
     ) -> Result<Response<ListAccessesResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let principal = problem::principal(&extensions)?;
+        let principal = guard::principal(&extensions)?;
         let permit = self.query.permit(principal, Action::ReadAccesses, &request.patient_id).await?;
         let range = range((request.start_time.as_ref(), request.end_time.as_ref()), ACCESSES_NS, (self.query.clock)())?;
         let reading = async {

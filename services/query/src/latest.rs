@@ -9,12 +9,10 @@ use crate::{
     Query, failed,
     readings::{Found, Readings, Selection},
 };
+use guard::convert;
 use guard::errors;
 use model::{ClockQuality, Hour, MetricId, Nanos, Permit, Range, age};
-use proto::{
-    convert,
-    telemetry::v1::{LatestReading, LatestReadingsResponse},
-};
+use proto::telemetry::v1::{LatestReading, LatestReadingsResponse};
 use std::collections::BTreeMap;
 use store::{HourEntry, Order};
 use tonic::Status;

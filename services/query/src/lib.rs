@@ -17,13 +17,14 @@ pub use desk::AuditRpcs;
 pub use study::StudyRpcs;
 
 use async_trait::async_trait;
+use guard::convert;
 use guard::errors;
 use model::{
     Clock, ClockTolerance, MetricId, Nanos, PatientId, Permit, Range,
     access::{Action, Principal, decide},
 };
 use proto::{
-    convert, problem,
+    problem,
     prost_types::Timestamp,
     telemetry::v1::{
         LatestReadingsRequest, LatestReadingsResponse, ReadTimelineRequest, ReadTimelineResponse, ReadTrendRequest,
@@ -81,7 +82,7 @@ impl Query {
         if let Err(denied) = decided {
             self.audited(principal, action, Some(patient), Err(denied), "").await?;
         }
-        decided.map_err(|denied| problem::refused(principal, action, &facts, denied, now))
+        decided.map_err(|denied| guard::errors::refused(principal, action, &facts, denied, now))
     }
 }
 
@@ -92,7 +93,7 @@ impl TimelineService for Query {
         request: Request<ReadTimelineRequest>,
     ) -> Result<Response<ReadTimelineResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let principal = problem::principal(&extensions)?;
+        let principal = guard::principal(&extensions)?;
         let permit = self.permit(principal, Action::ReadTimeline, &request.patient_id).await?;
         let reading = timeline::read(self, &permit, principal, &request);
         self.seen(&permit, principal, &request.metrics, reading).await
@@ -100,7 +101,7 @@ impl TimelineService for Query {
 
     async fn read_trend(&self, request: Request<ReadTrendRequest>) -> Result<Response<ReadTrendResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let principal = problem::principal(&extensions)?;
+        let principal = guard::principal(&extensions)?;
         let permit = self.permit(principal, Action::ReadTrend, &request.patient_id).await?;
         let reading = trend::read(self, &permit, principal, &request);
         self.seen(&permit, principal, &request.metrics, reading).await
@@ -111,7 +112,7 @@ impl TimelineService for Query {
         request: Request<LatestReadingsRequest>,
     ) -> Result<Response<LatestReadingsResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let principal = problem::principal(&extensions)?;
+        let principal = guard::principal(&extensions)?;
         let permit = self.permit(principal, Action::ReadLatest, &request.patient_id).await?;
         let metrics = metrics(&request.metrics)?;
         self.seen(&permit, principal, &request.metrics, latest::read(self, &permit, &metrics)).await

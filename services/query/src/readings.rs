@@ -1,14 +1,12 @@
 //! Sheets become readings: cut to what was asked for, in the one order that pages follow.
 
 use crate::named;
+use guard::convert;
 use model::{
     Batch, BatchId, ClockQuality, ClockTolerance, Column, DeviceId, Hour, Malformed, MetricId, Nanos, Quality, Range,
     Recency, Sheet, SheetColumn, StreamId, Values, counts_from,
 };
-use proto::{
-    convert,
-    telemetry::v1::{self as wire, ReadingFlag, StoredReading, stored_reading::Value},
-};
+use proto::telemetry::v1::{self as wire, ReadingFlag, StoredReading, stored_reading::Value};
 use store::HourData;
 
 /// The order of readings: time first, then receipt, then what makes a reading itself.

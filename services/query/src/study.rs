@@ -17,12 +17,9 @@ use model::{
     Nanos, PatientId, Permit, Range, UserId,
     access::{Action, Denied, Principal, Subject, decide, decide_any},
 };
-use proto::{
-    problem,
-    telemetry::v1::{
-        ListSubjectsRequest, ListSubjectsResponse, ReadSubjectRequest, ReadSubjectResponse,
-        study_service_server::{StudyService, StudyServiceServer},
-    },
+use proto::telemetry::v1::{
+    ListSubjectsRequest, ListSubjectsResponse, ReadSubjectRequest, ReadSubjectResponse,
+    study_service_server::{StudyService, StudyServiceServer},
 };
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -61,7 +58,7 @@ impl StudyRpcs {
         if let Err(denied) = decided {
             self.query.audited(principal, action, patient, Err(denied), "").await?;
         }
-        decided.map_err(|denied| problem::refused(principal, action, &facts, denied, now))
+        decided.map_err(|denied| guard::errors::refused(principal, action, &facts, denied, now))
     }
 
     /// Those of a study whom the caller may read, by their names, ascending.
@@ -137,10 +134,10 @@ impl StudyService for StudyRpcs {
         request: Request<ListSubjectsRequest>,
     ) -> Result<Response<ListSubjectsResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let principal = problem::principal(&extensions)?;
+        let principal = guard::principal(&extensions)?;
         let decided = decide_any(principal, Action::ReadDeidentified, (self.query.clock)());
         self.query.audited(principal, Action::ReadDeidentified, None, decided, "list").await?;
-        decided.map_err(problem::denied)?;
+        decided.map_err(guard::errors::denied)?;
         let size = page_size(request.page_size, PAGE_SUBJECTS)?;
         let mut subject_ids = self.subjects(principal, &request.study);
         subject_ids.retain(|name| *name > request.page_token);
@@ -155,7 +152,7 @@ impl StudyService for StudyRpcs {
         request: Request<ReadSubjectRequest>,
     ) -> Result<Response<ReadSubjectResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let principal = problem::principal(&extensions)?;
+        let principal = guard::principal(&extensions)?;
         let permit = self.permit(principal, &request.study, &request.subject_id).await?;
         self.query.seen(&permit, principal, &request.metrics, self.read(&permit, principal, &request)).await
     }

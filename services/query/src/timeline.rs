@@ -8,12 +8,10 @@ use crate::{
     series::pack,
     wants,
 };
+use guard::convert;
 use guard::errors;
 use model::{Hour, MetricId, Nanos, Permit, Range, access::Principal, age};
-use proto::{
-    convert,
-    telemetry::v1::{Coverage, ReadTimelineRequest, ReadTimelineResponse, TimelineLayout},
-};
+use proto::telemetry::v1::{Coverage, ReadTimelineRequest, ReadTimelineResponse, TimelineLayout};
 use std::collections::BTreeMap;
 use store::Order;
 use tonic::Status;

@@ -7,11 +7,9 @@ use crate::{
     readings::Key,
     wants,
 };
+use guard::convert;
 use model::{Hour, HourRange, MetricId, Nanos, Permit, Rollup, access::Principal};
-use proto::{
-    convert,
-    telemetry::v1::{ReadTrendRequest, ReadTrendResponse, Trend, TrendHour},
-};
+use proto::telemetry::v1::{ReadTrendRequest, ReadTrendResponse, Trend, TrendHour};
 use std::collections::BTreeMap;
 use store::Order;
 use tonic::Status;

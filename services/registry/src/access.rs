@@ -36,7 +36,7 @@ impl Registry {
     ) -> Result<(), Status> {
         let decided = decide_system(caller, action, (self.clock)());
         self.audited(caller, action, patient, decided, detail).await?;
-        decided.map_err(problem::denied)
+        decided.map_err(guard::errors::denied)
     }
 
     /// Leave for something about a patient; written down when this returns.
@@ -51,7 +51,7 @@ impl Registry {
         let decided = decide(caller, action, patient, &facts, now);
         self.audited(caller, action, Some(patient), decided.map(|_| ()), detail).await?;
         // by what was looked at, whatever has changed since
-        decided.map_err(|denied| problem::refused(caller, action, &facts, denied, now))
+        decided.map_err(|denied| guard::errors::refused(caller, action, &facts, denied, now))
     }
 
     /// What the policy says, not written down.
@@ -71,7 +71,7 @@ impl Registry {
         };
         let decided = decide_write(caller, device, (self.clock)());
         self.audited(caller, Action::SendReadings, None, decided.map(|_| ()), detail).await?;
-        decided.map_err(problem::denied)?;
+        decided.map_err(guard::errors::denied)?;
         let directory = self.directory.get();
         let revoked = |_| problem::status(Code::PermissionDenied, "DEVICE_REVOKED", "claim the device with a new code");
         directory.assignments(device, caller.issued_at).map_err(revoked)?;

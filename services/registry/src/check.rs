@@ -1,7 +1,8 @@
 //! Whether what was sent can be taken. Complaints name the field and what is allowed, never the value: it may be personal.
 
+use guard::convert;
 use model::{Nanos, PatientId, UserId};
-use proto::{convert, problem, prost_types::Timestamp};
+use proto::{problem, prost_types::Timestamp};
 use tonic::Status;
 use uuid::Uuid;
 

@@ -8,12 +8,13 @@ use crate::{
     writing::{check_etag, etag, not_found},
 };
 use auth::registry::{self as kept, Change, DeviceStatus, Hashed, Kept};
+use guard::convert;
 use model::{
     DeviceId, Nanos,
     access::{Action, Principal, Subject, decide_system},
 };
 use proto::{
-    convert, problem,
+    problem,
     registry::v1::{
         CreateDeviceRequest, CreateDeviceResponse, Device, GetDeviceRequest, GetDeviceResponse, ListDevicesRequest,
         ListDevicesResponse, ReportDeviceRequest, ReportDeviceResponse, RevokeDeviceRequest, RevokeDeviceResponse,

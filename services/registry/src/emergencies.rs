@@ -2,12 +2,13 @@
 
 use crate::{Registry, access::person, check, writing::not_found};
 use auth::registry::{self as kept, Change};
+use guard::convert;
 use model::{
     Nanos, PatientId,
     access::{Action, Principal},
 };
 use proto::{
-    convert, problem,
+    problem,
     registry::v1::{
         BreakGlass, ListBreakGlassRequest, ListBreakGlassResponse, OpenBreakGlassRequest, OpenBreakGlassResponse,
         ReviewBreakGlassRequest, ReviewBreakGlassResponse,

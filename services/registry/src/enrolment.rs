@@ -10,13 +10,14 @@ use auth::{
     Directory,
     registry::{self as kept, Change, DeviceStatus, Refresh, Unusable},
 };
+use guard::convert;
 use model::{
     DeviceId, Nanos,
     access::{Action, Denied, Principal, Subject},
     audit::{Event, Outcome, Who},
 };
 use proto::{
-    convert, problem,
+    problem,
     prost_types::Timestamp,
     registry::v1::{
         ClaimDeviceRequest, ClaimDeviceResponse, RefreshDeviceRequest, RefreshDeviceResponse, RenewDeviceTokenRequest,

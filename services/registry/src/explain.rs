@@ -2,14 +2,12 @@
 
 use crate::{Registry, check};
 use auth::Identity;
+use guard::convert;
 use model::{
     Nanos,
     access::{About, Action, Principal, Purpose, Subject, decide, place, why},
 };
-use proto::{
-    convert,
-    registry::v1::{ExplainAccessRequest, ExplainAccessResponse},
-};
+use proto::registry::v1::{ExplainAccessRequest, ExplainAccessResponse};
 use tonic::Status;
 
 impl Registry {

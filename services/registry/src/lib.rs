@@ -30,11 +30,8 @@ use auth::{DeviceCa, DeviceIssuer, Shared};
 use bus::Publish;
 use model::Clock;
 use notices::Notices;
-use proto::{
-    problem,
-    registry::v1::{
-        self as wire, enrolment_service_server::EnrolmentServiceServer, registry_service_server::RegistryServiceServer,
-    },
+use proto::registry::v1::{
+    self as wire, enrolment_service_server::EnrolmentServiceServer, registry_service_server::RegistryServiceServer,
 };
 use std::sync::Arc;
 use store::{Auditor, Positions, Refusals};
@@ -103,7 +100,7 @@ macro_rules! rpcs {
         impl wire::registry_service_server::RegistryService for Registry {
             $(async fn $rpc(&self, request: Request<wire::$request>) -> Result<Response<wire::$response>, Status> {
                 let (_, extensions, request) = request.into_parts();
-                let caller = problem::principal(&extensions)?;
+                let caller = guard::principal(&extensions)?;
                 Registry::$rpc(self, caller, request).await.map(Response::new)
             })+
         }

@@ -11,10 +11,7 @@ use model::{
     access::{Action, Principal, decide_any},
 };
 use prost::Message;
-use proto::{
-    problem,
-    registry::v1::{ListNoticesRequest, ListNoticesResponse, Notice},
-};
+use proto::registry::v1::{ListNoticesRequest, ListNoticesResponse, Notice};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -140,7 +137,7 @@ impl Registry {
                 if decided.is_err() {
                     self.audited(caller, Action::ReadNotices, None, decided, "list").await?;
                 }
-                decided.map_err(problem::denied)?;
+                decided.map_err(guard::errors::denied)?;
             }
         }
         let directory = self.directory.get();

@@ -10,13 +10,14 @@ use auth::{
     Directory,
     registry::{self as kept, Change, Kept},
 };
+use guard::convert;
 use model::{
     PatientId, UserId,
     access::{Action, Principal, Subject},
 };
 use prost::Message;
 use proto::{
-    convert, problem,
+    problem,
     registry::v1::{
         CreateUserRequest, CreateUserResponse, DeleteUserRequest, DeleteUserResponse, GetUserRequest, GetUserResponse,
         ListUserVersionsRequest, ListUserVersionsResponse, ListUsersRequest, ListUsersResponse, UpdateUserRequest,
@@ -71,7 +72,7 @@ impl Registry {
         self.audited(caller, Action::ReadProfile, patient, decided, detail).await?;
         match (sections, found) {
             (Ok(sections), Some(kept)) => Ok(Seen { kept, sections }),
-            (Err(denied), _) if !denied.hides() => Err(problem::denied(denied)),
+            (Err(denied), _) if !denied.hides() => Err(guard::errors::denied(denied)),
             _ => Err(not_found("person")),
         }
     }
@@ -170,7 +171,7 @@ impl Registry {
             let action = if section == Section::Medical { Action::WriteMedical } else { Action::WriteContact };
             if let Err(denied) = self.may_set(caller, section, user_id, patient) {
                 self.audited(caller, action, patient, Err(denied), "update").await?;
-                return Err(problem::denied(denied));
+                return Err(guard::errors::denied(denied));
             }
         }
         check_etag(&sent.etag, before.sequence)?;

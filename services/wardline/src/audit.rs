@@ -8,16 +8,14 @@ use crate::{
 use anyhow::{Context, bail};
 use auth::{AuditKey, audit_key};
 use client::Remote;
+use guard::convert;
 use model::{
     WriterId,
     audit::{Checkpoint, Verifier},
 };
-use proto::{
-    convert,
-    operations::v1::{
-        AuditRecord, ListAuditWritersRequest, ReadAuditChainRequest, SearchAuditLogRequest,
-        audit_service_client::AuditServiceClient,
-    },
+use proto::operations::v1::{
+    AuditRecord, ListAuditWritersRequest, ReadAuditChainRequest, SearchAuditLogRequest,
+    audit_service_client::AuditServiceClient,
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, io::Write, path::Path};

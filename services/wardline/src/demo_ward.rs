@@ -8,15 +8,13 @@ use anyhow::{Context, bail};
 use auth::{DEMO_PEOPLE, DemoIssuer, Directory, demo_person};
 use client::Remote;
 use futures::{StreamExt, TryStreamExt, stream};
+use guard::convert;
 use model::{DeviceId, Nanos, PatientId, UserId};
-use proto::{
-    convert,
-    registry::v1::{
-        Assignment, ClaimDeviceRequest, CreateAssignmentRequest, CreateGrantRequest, CreateRelationRequest,
-        CreateUserRequest, Device, Grant, ImportDevicesRequest, ImportUsersRequest, ListAssignmentsRequest,
-        ListDevicesRequest, ListUsersRequest, Person, RefusedRow, Relation, RotateDeviceRequest, User,
-        enrolment_service_client::EnrolmentServiceClient, registry_service_client::RegistryServiceClient,
-    },
+use proto::registry::v1::{
+    Assignment, ClaimDeviceRequest, CreateAssignmentRequest, CreateGrantRequest, CreateRelationRequest,
+    CreateUserRequest, Device, Grant, ImportDevicesRequest, ImportUsersRequest, ListAssignmentsRequest,
+    ListDevicesRequest, ListUsersRequest, Person, RefusedRow, Relation, RotateDeviceRequest, User,
+    enrolment_service_client::EnrolmentServiceClient, registry_service_client::RegistryServiceClient,
 };
 use std::{
     collections::{HashMap, HashSet},

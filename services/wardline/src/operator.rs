@@ -3,7 +3,8 @@
 use crate::timeline::when;
 use anyhow::Context;
 use client::Remote;
-use proto::{convert, prost_types::Timestamp};
+use guard::convert;
+use proto::prost_types::Timestamp;
 use std::time::Duration;
 use tonic::{
     Code, Request, Status,

@@ -9,14 +9,12 @@ pub(crate) mod when;
 use anyhow::{Context, bail};
 use clap::Args;
 use client::Remote;
+use guard::convert::{nanos, timestamp};
 use model::{Nanos, PatientId, Quality, Range};
 use plot::Plot;
-use proto::{
-    convert::{nanos, timestamp},
-    telemetry::v1::{
-        LatestReading, LatestReadingsRequest, ReadTimelineRequest, ReadTimelineResponse, ReadingFlag, Series,
-        StoredReading, TimelineLayout, timeline_service_client::TimelineServiceClient,
-    },
+use proto::telemetry::v1::{
+    LatestReading, LatestReadingsRequest, ReadTimelineRequest, ReadTimelineResponse, ReadingFlag, Series,
+    StoredReading, TimelineLayout, timeline_service_client::TimelineServiceClient,
 };
 use rows::{Format, Rows};
 use std::{

@@ -3,6 +3,7 @@
 use crate::SEQUENCE_REUSED;
 use async_trait::async_trait;
 use bus::{Outgoing, Publish};
+use guard::convert;
 use guard::errors;
 use model::{
     Clock, Record,
@@ -10,7 +11,6 @@ use model::{
     audit::Event,
 };
 use proto::{
-    convert,
     operations::v1::{
         GetQuarantinedRequest, GetQuarantinedResponse, ListQuarantinedRequest, ListQuarantinedResponse,
         QuarantinedRecord, ReplayQuarantinedRequest, ReplayQuarantinedResponse,
@@ -44,13 +44,13 @@ impl QuarantineRpcs {
 
     /// Leave for one action, which is in the audit log when this returns, as a denial is. `place`: which record, if one.
     async fn permit(&self, extensions: &tonic::Extensions, action: Action, place: &str) -> Result<(), Status> {
-        let principal = problem::principal(extensions)?;
+        let principal = guard::principal(extensions)?;
         let now = (self.clock)();
         let decided = decide_system(principal, action, now);
         // whose it is stands in bytes that may be unreadable
         let event = Event::of(principal, action, None, decided, now, Uuid::new_v4().into_bytes());
         self.audit.record(Event { detail: place.into(), ..event }).await.map_err(errors::unaudited)?;
-        decided.map_err(problem::denied)
+        decided.map_err(guard::errors::denied)
     }
 
     async fn find(&self, place: &str) -> Result<Quarantined, Status> {

@@ -2,10 +2,13 @@
 
 use crate::connection_limit::counted;
 use auth::Certificate;
+use model::access::Principal;
+use proto::problem;
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
+use tonic::Status;
 
 /// Who is at the other end; with each request of the connection.
 #[derive(Clone)]
@@ -34,4 +37,10 @@ impl Caller {
     pub fn address(&self) -> IpAddr {
         self.address
     }
+}
+
+/// Who sent a request, as the auth layer left it there.
+pub fn principal(extensions: &tonic::Extensions) -> Result<&Principal, Status> {
+    let missing = || problem::unauthenticated("NO_TOKEN", "send a token as `authorization: Bearer ...`");
+    extensions.get::<Principal>().ok_or_else(missing)
 }

@@ -24,7 +24,7 @@ pub fn permit(principal: &Principal, device_id: &str, now: Nanos) -> Result<Writ
             "WRONG_DEVICE",
             "device_id: a device may write only as itself; use the id that the token was issued for",
         ),
-        denied => problem::denied(denied),
+        denied => crate::errors::denied(denied),
     })
 }
 

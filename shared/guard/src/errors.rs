@@ -1,8 +1,13 @@
 //! What an error of an engine is to a caller: one place for all services.
 
+use model::{
+    Nanos,
+    access::{Action, Denied, Facts, Principal, decide_system, why},
+};
 use proto::problem;
-use std::{error::Error, time::Duration};
+use std::{collections::HashMap, error::Error, time::Duration};
 use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
 
 /// When to try again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -50,10 +55,38 @@ pub fn unaudited(error: store::Error) -> Status {
     problem::unaudited()
 }
 
+/// A refusal of the policy. What must be hidden answers as a patient who does not exist.
+pub fn denied(denied: Denied) -> Status {
+    match denied {
+        Denied::Expired => problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
+        denied if denied.hides() => problem::status(Code::NotFound, "NOT_FOUND", "no such patient"),
+        denied => problem::status(Code::PermissionDenied, "NOT_PERMITTED", denied.to_string()),
+    }
+}
+
+/// A refusal of an action on a patient. Code and text are those of [`denied`]; who may ask why is told, too: in
+/// `ErrorInfo.metadata`, what the policy found (`denied`) and looked at (`why`).
+pub fn refused(principal: &Principal, action: Action, facts: &Facts, denied: Denied, now: Nanos) -> Status {
+    let plain = self::denied(denied);
+    if decide_system(principal, Action::ExplainAccess, now).is_err() {
+        return plain;
+    }
+    let reason = if denied.hides() { "NOT_FOUND" } else { "NOT_PERMITTED" };
+    let why = shortened(&why(principal, action, facts, now).join("; "));
+    let metadata = HashMap::from([("denied".to_owned(), denied.code().to_owned()), ("why".to_owned(), why)]);
+    let details = ErrorDetails::with_error_info(reason, problem::DOMAIN, metadata);
+    Status::with_error_details(plain.code(), plain.message(), details)
+}
+
+/// What is sent beside a refusal must fit into a header.
+fn shortened(text: &str) -> String {
+    const MAX: usize = 1_500;
+    if text.chars().count() <= MAX { text.to_owned() } else { text.chars().take(MAX).chain(" ...".chars()).collect() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tonic_types::StatusExt;
 
     #[test]
     fn what_may_work_later_says_when_and_what_never_will_does_not() {

@@ -10,10 +10,11 @@ pub mod bounds;
 mod caller;
 pub mod clock;
 pub mod connection_limit;
+pub mod convert;
 pub mod device;
 pub mod errors;
 pub mod methods;
 pub mod quotas;
 pub mod streams;
 
-pub use caller::Caller;
+pub use caller::{Caller, principal};

@@ -14,13 +14,11 @@ use super::{
 use anyhow::Context;
 use auth::{DemoIssuer, demo_person};
 use client::channel;
-use proto::{
-    convert,
-    telemetry::v1::{
-        Batch, LatestReadingsRequest, Open, Reading, StreamReadingsRequest, StreamReadingsResponse,
-        ingest_service_client::IngestServiceClient, reading::Value, stream_readings_request::Message,
-        timeline_service_client::TimelineServiceClient,
-    },
+use guard::convert;
+use proto::telemetry::v1::{
+    Batch, LatestReadingsRequest, Open, Reading, StreamReadingsRequest, StreamReadingsResponse,
+    ingest_service_client::IngestServiceClient, reading::Value, stream_readings_request::Message,
+    timeline_service_client::TimelineServiceClient,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::time::Duration;

@@ -2,12 +2,10 @@
 //! says their number; refused ones by a patient nobody else asks for.
 
 use crate::Bed;
+use guard::convert;
 use model::Nanos;
-use proto::{
-    convert,
-    telemetry::v1::{
-        LatestReadingsRequest, ReadTimelineRequest, ReadTrendRequest, timeline_service_client::TimelineServiceClient,
-    },
+use proto::telemetry::v1::{
+    LatestReadingsRequest, ReadTimelineRequest, ReadTrendRequest, timeline_service_client::TimelineServiceClient,
 };
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use std::sync::{

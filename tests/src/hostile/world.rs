@@ -11,10 +11,10 @@ use anyhow::Context;
 use auth::{DemoIssuer, demo_person};
 use futures::{StreamExt, TryStreamExt, stream};
 use guard::clock;
+use guard::convert;
 use model::{DeviceId, Nanos, PatientId, StreamId, UserId};
 use node::config::{Config, Sources};
 use proto::{
-    convert,
     registry::v1::{
         ClaimDeviceRequest, CreateDeviceRequest, CreateGrantRequest, CreateUserRequest, Device, Grant, Person, User,
         enrolment_service_client::EnrolmentServiceClient, registry_service_client::RegistryServiceClient,

@@ -6,12 +6,12 @@ use super::{
     world::{HOUR, MIDDLE, PURPOSES, STUDIES, World, id, one},
 };
 use auth::{Directory, Identity};
+use guard::convert;
 use model::{
     DeviceId, Nanos, UserId,
     access::{Permission, Principal, Purpose, Subject},
 };
 use proto::{
-    convert,
     operations::v1::{AuditRecord, ListAccessesRequest, ListAccessesResponse},
     prost_types::Timestamp,
     telemetry::v1::{

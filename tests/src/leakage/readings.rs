@@ -49,7 +49,7 @@ impl Reading {
 /// The same text of a reading that was shown.
 pub fn line_of(shown: &StoredReading) -> String {
     let StoredReading { metric, device_id, stream_id, sequence, index, .. } = shown;
-    let at = shown.measured_at.as_ref().and_then(proto::convert::nanos).map_or(0, |at| at.0);
+    let at = shown.measured_at.as_ref().and_then(guard::convert::nanos).map_or(0, |at| at.0);
     let value = match shown.value {
         Some(Value::Number(number)) => number,
         _ => f64::NAN,

@@ -1,11 +1,9 @@
 //! What devices send: each reading can be told from every other, and anyone can work out what it must be.
 
 use crate::builders::reading;
+use guard::convert;
 use model::Nanos;
-use proto::{
-    convert,
-    telemetry::v1::{Reading, StoredReading, stored_reading::Value},
-};
+use proto::telemetry::v1::{Reading, StoredReading, stored_reading::Value};
 
 /// Half a second between two pairs of readings.
 const STEP_NS: i64 = Nanos::SECOND / 2;

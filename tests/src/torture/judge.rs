@@ -185,7 +185,7 @@ impl Sheet<'_> {
     fn take(&mut self, reading: &StoredReading) {
         let (sequence, index) = (reading.sequence, reading.index);
         let name = format!("device {}, batch {sequence}, reading {index}", self.number);
-        let at = reading.measured_at.as_ref().and_then(proto::convert::nanos).unwrap_or(Nanos(i64::MIN)).0;
+        let at = reading.measured_at.as_ref().and_then(guard::convert::nanos).unwrap_or(Nanos(i64::MIN)).0;
         if at < self.newest {
             self.words.push(format!("out of order: {name}"));
         }
@@ -308,7 +308,7 @@ mod tests {
         let altered = StoredReading { value: Some(Value::Number(-1.0)), ..all[3].clone() };
         assert_eq!(judged(&[&all[..3], &[altered]].concat()).0, (1, 0, 1, false), "altered");
         let mut later = all.clone();
-        later[0].received_at = Some(proto::convert::timestamp(Nanos(1)));
+        later[0].received_at = Some(guard::convert::timestamp(Nanos(1)));
         assert_eq!((changed(&seen, &judged(&all).1), changed(&seen, &judged(&later).1)), (0, 1));
     }
 }

@@ -1,16 +1,14 @@
 //! The present is not hidden: a clock that is ahead never stands for now, and a correction stands before what it corrects.
 
 use crate::bad_batches::tags;
+use guard::convert;
 use model::{Block, Nanos, Quality, Record};
-use proto::{
-    convert,
-    telemetry::v1::{
-        LatestReadingsRequest, LatestReadingsResponse, ListSubjectsRequest, ReadSubjectRequest, ReadTimelineRequest,
-        ReadTimelineResponse, ReadTrendRequest,
-        ReadingFlag::{Correction, Future},
-        TimelineLayout,
-        study_service_client::StudyServiceClient,
-    },
+use proto::telemetry::v1::{
+    LatestReadingsRequest, LatestReadingsResponse, ListSubjectsRequest, ReadSubjectRequest, ReadTimelineRequest,
+    ReadTimelineResponse, ReadTrendRequest,
+    ReadingFlag::{Correction, Future},
+    TimelineLayout,
+    study_service_client::StudyServiceClient,
 };
 use std::sync::Arc;
 use tests::{

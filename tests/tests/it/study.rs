@@ -2,12 +2,10 @@
 
 use anyhow::Context;
 use auth::demo_person;
+use guard::convert;
 use model::Nanos;
-use proto::{
-    convert,
-    telemetry::v1::{
-        ListSubjectsRequest, ReadSubjectRequest, ReadSubjectResponse, study_service_client::StudyServiceClient,
-    },
+use proto::telemetry::v1::{
+    ListSubjectsRequest, ReadSubjectRequest, ReadSubjectResponse, study_service_client::StudyServiceClient,
 };
 use std::collections::BTreeSet;
 use tests::{Bed, Sandbox, builders::reading, wait::until};

@@ -1,13 +1,10 @@
 //! What comes back is what was sent: values, units, times, owners; ranges end where they say.
 
 use crate::bad_batches::tags;
+use guard::convert;
 use model::Nanos;
-use proto::{
-    convert,
-    telemetry::v1::{
-        LatestReadingsRequest, ReadTimelineRequest, Reading, SampleWidth, TimelineLayout, Waveform, reading,
-        stored_reading,
-    },
+use proto::telemetry::v1::{
+    LatestReadingsRequest, ReadTimelineRequest, Reading, SampleWidth, TimelineLayout, Waveform, reading, stored_reading,
 };
 use tests::{
     Bed, Sandbox,

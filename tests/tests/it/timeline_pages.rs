@@ -1,11 +1,9 @@
 //! Pages join without gap or repeat, and a page token serves for nothing else.
 
+use guard::convert;
 use model::Nanos;
 use node::run::Service;
-use proto::{
-    convert,
-    telemetry::v1::{ReadTimelineRequest, ReadTimelineResponse, Series, StoredReading, TimelineLayout},
-};
+use proto::telemetry::v1::{ReadTimelineRequest, ReadTimelineResponse, Series, StoredReading, TimelineLayout};
 use std::collections::BTreeSet;
 use tests::{
     Bed, Sandbox,

@@ -1,11 +1,9 @@
 //! Trends say of each hour what its readings say, late and doubtful ones included.
 
+use guard::convert;
 use model::Nanos;
-use proto::{
-    convert,
-    telemetry::v1::{
-        self as wire, ReadTimelineRequest, ReadTrendRequest, ReadTrendResponse, Reading, StoredReading, stored_reading,
-    },
+use proto::telemetry::v1::{
+    self as wire, ReadTimelineRequest, ReadTrendRequest, ReadTrendResponse, Reading, StoredReading, stored_reading,
 };
 use std::collections::BTreeMap;
 use tests::{

@@ -1,11 +1,9 @@
 //! Pages join without gap or repeat, late data lands in its place, ranges are half-open: on CQL, through the API.
 
 use crate::{PATIENCE, Services, now};
+use guard::convert;
 use model::Nanos;
-use proto::{
-    convert,
-    telemetry::v1::{ReadTimelineRequest, StoredReading},
-};
+use proto::telemetry::v1::{ReadTimelineRequest, StoredReading};
 use tests::{
     Bed,
     builders::{everything, pulse},

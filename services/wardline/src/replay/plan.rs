@@ -216,7 +216,7 @@ impl DevicePlan {
         };
         Reading {
             metric: sent.metric.to_owned(),
-            measured_at: Some(proto::convert::timestamp(Nanos(row.measured_ns.saturating_add(self.shift_ns)))),
+            measured_at: Some(guard::convert::timestamp(Nanos(row.measured_ns.saturating_add(self.shift_ns)))),
             unit: sent.unit.clone(),
             value: Some(value),
             questionable: row.questionable,

@@ -2,11 +2,9 @@
 //! again.
 
 use clap::ValueEnum;
+use guard::convert::timestamp;
 use model::Nanos;
-use proto::{
-    convert::timestamp,
-    telemetry::v1::{ClockQuality, Reading, SampleWidth, Waveform, reading::Value},
-};
+use proto::telemetry::v1::{ClockQuality, Reading, SampleWidth, Waveform, reading::Value};
 use std::{f64::consts::TAU, time::Duration};
 
 /// Metrics that can be simulated.

@@ -1,10 +1,8 @@
 //! Readings as rows: CSV, JSON, and a table of the latest.
 
 use super::when;
-use proto::{
-    convert::nanos,
-    telemetry::v1::{LatestReading, ReadingFlag, StoredReading, Waveform, stored_reading::Value},
-};
+use guard::convert::nanos;
+use proto::telemetry::v1::{LatestReading, ReadingFlag, StoredReading, Waveform, stored_reading::Value};
 use serde_json::json;
 use std::{
     fmt::Write as _,

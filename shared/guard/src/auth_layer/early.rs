@@ -53,8 +53,10 @@ impl AuthLayer {
         let denied = decide_any(principal, first, now).err()?;
         let patient = named.and_then(|named| named.patient);
         let status = match patient {
-            Some(patient) => problem::refused(principal, first, &directory.facts(principal, patient), denied, now),
-            None => problem::denied(denied),
+            Some(patient) => {
+                crate::errors::refused(principal, first, &directory.facts(principal, patient), denied, now)
+            }
+            None => crate::errors::denied(denied),
         };
         // what devices send is in no audit log
         let event = (first != Action::SendReadings).then(|| Event {

@@ -8,9 +8,9 @@ use aws_lc_rs::{
     signature::{Ed25519KeyPair, KeyPair},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use guard::convert;
 use model::{DeviceId, Nanos, PatientId, StreamId};
 use proto::{
-    convert,
     registry::v1::{
         ClaimDeviceRequest, CreateDeviceRequest, Device, GetDeviceRequest, RenewDeviceTokenRequest,
         RotateDeviceRequest, enrolment_service_client::EnrolmentServiceClient,

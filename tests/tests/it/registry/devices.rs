@@ -2,9 +2,9 @@
 
 use super::{Asking, grant, person, refusal, refused, tie};
 use anyhow::Context;
+use guard::convert;
 use model::{DeviceId, PatientId, StreamId};
 use proto::{
-    convert,
     registry::v1::{
         Assignment, ClaimDeviceRequest, ClaimDeviceResponse, CreateAssignmentRequest, CreateDeviceRequest,
         CreateDeviceResponse, Device, EndAssignmentRequest, GetDeviceRequest, ListAssignmentsRequest,

@@ -280,7 +280,7 @@ async fn a_consent_is_its_patients_and_counts_until_its_end() -> anyhow::Result<
         patients.push((Asking::user(&sandbox, patient.user_id.parse()?).await?, patient));
     }
     let now = guard::clock::now();
-    let second = |seconds: i64| Some(proto::convert::timestamp(now.plus(seconds * model::Nanos::SECOND)));
+    let second = |seconds: i64| Some(guard::convert::timestamp(now.plus(seconds * model::Nanos::SECOND)));
     let mut ids = Vec::new();
     // one that is over, one that is not yet, one that is over soon
     for (from, to) in [(-20, -10), (3_600, 7_200), (-20, 3)] {

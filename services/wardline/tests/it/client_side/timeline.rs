@@ -1,15 +1,12 @@
 //! Reading back, from a server with pages.
 
 use clap::Parser;
-use proto::{
-    convert::{duration, timestamp},
-    telemetry::v1::{
-        LatestReading, LatestReadingsRequest, LatestReadingsResponse, Original, ReadTimelineRequest,
-        ReadTimelineResponse, ReadTrendRequest, ReadTrendResponse, ReadingFlag, Series, StoredReading, TimelineLayout,
-        Waveform,
-        stored_reading::Value,
-        timeline_service_server::{TimelineService, TimelineServiceServer},
-    },
+use guard::convert::{duration, timestamp};
+use proto::telemetry::v1::{
+    LatestReading, LatestReadingsRequest, LatestReadingsResponse, Original, ReadTimelineRequest, ReadTimelineResponse,
+    ReadTrendRequest, ReadTrendResponse, ReadingFlag, Series, StoredReading, TimelineLayout, Waveform,
+    stored_reading::Value,
+    timeline_service_server::{TimelineService, TimelineServiceServer},
 };
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;

@@ -168,7 +168,7 @@ impl Server {
 }
 
 fn plain(reading: &Reading) -> Plain {
-    let at = proto::convert::nanos(reading.measured_at.as_ref().unwrap()).unwrap().0;
+    let at = guard::convert::nanos(reading.measured_at.as_ref().unwrap()).unwrap().0;
     let value = match reading.value.as_ref().unwrap() {
         Value::Number(number) => number.to_string(),
         Value::Code(code) => code.clone(),

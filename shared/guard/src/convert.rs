@@ -1,7 +1,7 @@
 //! Times and lengths of time between the wire and the model.
 
 use model::Nanos;
-use prost_types::{Duration, Timestamp};
+use proto::prost_types::{Duration, Timestamp};
 
 /// `None` outside 1677-09-21 to 2262-04-11, or with nanoseconds outside 0 to 999,999,999.
 pub fn nanos(timestamp: &Timestamp) -> Option<Nanos> {
