@@ -147,7 +147,7 @@ pub fn ingest(
     limits: Limits,
     drain: CancellationToken,
 ) -> anyhow::Result<Ingest> {
-    let directory = auth::Shared::open(directory)?;
+    let directory = directory::LiveDirectory::open(directory)?;
     Ok(Ingest::new(log, directory, Arc::new(NoPositions), limits, guard::clock::now, drain))
 }
 

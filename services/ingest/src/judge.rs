@@ -5,7 +5,7 @@ use crate::{
     refused::Refused,
     units::{UnitError, Units, stated},
 };
-use auth::Assignment;
+use directory::Assignment;
 use model::{
     Block, ClockTolerance, Column, Factor, Hour, Kind, Metric, Nanos, PatientId, Quality, Slice, Values, Waveform,
 };

@@ -107,7 +107,7 @@ pub struct Stored {
 #[derive(Clone)]
 pub struct Ingest {
     log: Arc<dyn Publish>,
-    directory: auth::Shared,
+    directory: directory::LiveDirectory,
     positions: Arc<dyn Positions>,
     judge: Arc<judge::Judge>,
     streams: Arc<streams::Streams>,
@@ -123,7 +123,7 @@ impl Ingest {
     /// Publishes to `log`; ends its streams with `Draining` when `drain` is cancelled.
     pub fn new(
         log: Arc<dyn Publish>,
-        directory: auth::Shared,
+        directory: directory::LiveDirectory,
         positions: Arc<dyn Positions>,
         limits: Limits,
         clock: Clock,
@@ -196,7 +196,7 @@ fn device(ingest: &Ingest, extensions: &tonic::Extensions, device_id: &str) -> R
 }
 
 /// Whose readings the device's are, from when to when.
-fn assigned(directory: &auth::Directory, device: DeviceId, issued_at: Nanos) -> Result<judge::Assigned, Status> {
+fn assigned(directory: &directory::Directory, device: DeviceId, issued_at: Nanos) -> Result<judge::Assigned, Status> {
     device::assignments(directory, device, issued_at).map(|held| judge::Assigned::new(held.to_vec()))
 }
 

@@ -7,7 +7,7 @@
 //! An organisation is whoever registered the device: one integrator's devices count together. A device of the directory's
 //! files has none.
 
-use auth::Directory;
+use directory::Directory;
 use lru::LruCache;
 use model::{Bucket, DeviceId, Rate};
 use proto::problem;
@@ -169,7 +169,7 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use auth::registry::{Change, Device, DeviceStatus, Entry, State};
+    use directory::registry::{Change, Device, DeviceStatus, Entry, State};
     use model::Nanos;
 
     fn device(n: u128, registered_by: u128) -> Change {

@@ -13,7 +13,7 @@ use crate::{
     rates::{Meter, Over},
     refused::WAITING_BYTES,
     streams::{Shared, Turn, lock},
-    unary::{clock_quality, in_range, number, stream_id},
+    unary::{clock_quality, in_range, number},
 };
 use futures::future::OptionFuture;
 use guard::convert;
@@ -91,7 +91,7 @@ struct Reader {
     clock: ClockQuality,
     issued_at: Nanos,
     expires_at: Nanos,
-    directory: Arc<auth::Directory>,
+    directory: Arc<directory::Directory>,
     assigned: judge::Assigned,
     state: Shared,
     epoch: u64,
@@ -130,7 +130,7 @@ impl Reader {
         let permit = device(&ingest, extensions, &open.device_id)?;
         let directory = ingest.directory.get();
         let assigned = assigned(&directory, permit.device(), permit.issued_at())?;
-        let (device, stream) = (permit.device(), stream_id(&open.stream_id)?);
+        let (device, stream) = (permit.device(), guard::ids::id("stream_id", &open.stream_id)?);
         if i64::try_from(open.resume_after).is_err() {
             return Err(problem::invalid("SEQUENCE_OUT_OF_RANGE", "resume_after", "sequences stay below 2^63"));
         }

@@ -7,7 +7,7 @@ use crate::{
     streams::{Shared, Turn, lock},
 };
 use guard::errors;
-use model::{BatchId, ClockQuality, StreamId};
+use model::{BatchId, ClockQuality};
 use proto::{
     in_place::ReadingView,
     problem,
@@ -22,7 +22,7 @@ pub(crate) async fn write(
     let (_, extensions, request) = request.into_parts();
     let permit = device(ingest, &extensions, &request.device_id)?;
     let mut assigned = assigned(&ingest.directory.get(), permit.device(), permit.issued_at())?;
-    let stream = stream_id(&request.stream_id)?;
+    let stream = guard::ids::id("stream_id", &request.stream_id)?;
     in_range(request.sequence).map_err(|text| problem::invalid("SEQUENCE_OUT_OF_RANGE", "sequence", text))?;
     if let Some((reason, refusal)) = ingest.judge.refuse_whole(request.readings.len()) {
         return Err(problem::invalid(reason, &refusal.field, refusal.description));
@@ -124,12 +124,6 @@ pub(crate) fn in_range(sequence: u64) -> Result<(), &'static str> {
         return Err("sequences count from 1 and stay below 2^63");
     }
     Ok(())
-}
-
-pub(crate) fn stream_id(text: &str) -> Result<StreamId, Status> {
-    text.parse().map_err(|_| {
-        problem::invalid("INVALID_ID", "stream_id", "must be a UUID, kept over reconnects, new after a loss of state")
-    })
 }
 
 pub(crate) fn clock_quality(wire: i32) -> ClockQuality {

@@ -11,9 +11,9 @@ use crate::{
     recovery,
 };
 use anyhow::anyhow;
-use auth::Shared;
 use bus::Publish;
-use registry::Behind;
+use directory::Behind;
+use directory::LiveDirectory;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,7 @@ pub(crate) async fn log(log: Arc<dyn Publish>, mut steady: Steady, stop: Cancell
 /// Settings or a schema that cannot work, or the end while it waited.
 pub(crate) async fn open_store(
     config: &Config,
-    directory: &Shared,
+    directory: &LiveDirectory,
     condition: &Condition,
     stop: &CancellationToken,
 ) -> anyhow::Result<Store> {
@@ -61,7 +61,7 @@ pub(crate) async fn open_store(
             if let Some(embedded) = &store.embedded {
                 recovery::registry_is_whole(embedded).await?;
             }
-            registry::follow(directory, store.registry.as_ref()).await?;
+            directory::follow(directory, store.registry.as_ref()).await?;
             anyhow::Ok(store)
         };
         let opened = stop.run_until_cancelled(opening).await.unwrap_or_else(|| Err(anyhow!("stopped meanwhile")));
@@ -105,7 +105,7 @@ pub(crate) async fn store(store: Store, stop: CancellationToken) -> anyhow::Resu
 
 /// Follows the directory's files and the registry until `stop`; what the store answers says whether it is there.
 pub(crate) async fn directory(
-    directory: Shared,
+    directory: LiveDirectory,
     changes: Arc<dyn store::Registry>,
     (mut followed, mut reachable): (Steady, Steady),
     stop: CancellationToken,
@@ -113,7 +113,7 @@ pub(crate) async fn directory(
     let mut due = interval(DIRECTORY_EVERY);
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(due.tick()).await.is_some() {
-        let following = timeout(LIMIT, registry::follow(&directory, changes.as_ref())).await;
+        let following = timeout(LIMIT, directory::follow(&directory, changes.as_ref())).await;
         let (directory_is, store_is) = match following {
             Ok(Ok(())) => (Ok(()), Ok(())),
             Ok(Err(Behind::Store(error))) => (Err("the store did not answer".to_owned()), Err(error.to_string())),

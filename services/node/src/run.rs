@@ -18,8 +18,9 @@ use crate::{
     tls::Tls,
 };
 use anyhow::{Context, anyhow};
-use auth::{DemoIssuer, Shared, Verifier};
+use auth::{DemoIssuer, Verifier};
 use bus::Publish;
+use directory::LiveDirectory;
 use futures::future::BoxFuture;
 use gateway::Gateway;
 use guard::{auth_layer::AuthLayer, bounds::Bounds};
@@ -100,7 +101,7 @@ impl Node {
         let metrics = telemetry::recorder()?;
         let tls = Tls::open(&config.tls)?;
         let listeners = Listeners::bind(config, tls.as_ref()).await?;
-        let directory = Shared::open(&config.directory_dir()).context("directory")?;
+        let directory = LiveDirectory::open(&config.directory_dir()).context("directory")?;
         let verifier = Arc::new(verifier(config)?);
         let bounds = Bounds::new(&config.memory);
         let auth = AuthLayer::new(Arc::clone(&verifier), directory.clone(), bounds.clone());
@@ -215,7 +216,7 @@ impl Listeners {
 async fn backends(
     config: &Config,
     services: &[Service],
-    directory: &Shared,
+    directory: &LiveDirectory,
     ready: &Ready,
     tasks: &mut Tasks,
     stop: &CancellationToken,
@@ -289,7 +290,7 @@ type Publisher = Arc<dyn Publish>;
 /// Readings are taken while the store is away, and by what was known of the directory: they wait in the log.
 async fn watch(
     config: &Config,
-    directory: &Shared,
+    directory: &LiveDirectory,
     (publisher, notices): (Option<Publisher>, Option<Publisher>),
     ready: &Ready,
     tasks: &mut Tasks,

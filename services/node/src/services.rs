@@ -16,6 +16,8 @@ use anyhow::Context;
 use bus::Publish;
 use guard::{
     auth_layer::{AuthLayer, Logins},
+    clock,
+    decisions::Decisions,
     methods::Methods,
     quotas::Quotas,
 };
@@ -110,10 +112,12 @@ impl<'a> Wiring<'a> {
         Ok(Methods::new(&self.config.methods(), self.stop.clone()).before(self.routes.routes()))
     }
 
-    /// Where something is shown: the way in, which writes a login down, and the audit log.
-    fn audited(&self) -> anyhow::Result<(AuthLayer, Auditor)> {
+    /// Where something is shown: the way in, which writes a login down, and who decides what may be shown, and writes it down.
+    fn audited(&self) -> anyhow::Result<(AuthLayer, Decisions)> {
         let auditor = self.backends.auditor.clone().context("something is shown, and there is no audit log")?;
-        Ok((self.auth.clone().watched(Logins::new(auditor.clone())), auditor))
+        let auth = self.auth.clone().watched(Logins::new(auditor.clone()));
+        let decisions = Decisions::new(auth.directory().clone(), auditor, clock::now);
+        Ok((auth, decisions))
     }
 
     /// Serves rpcs, which are behind a way in already.

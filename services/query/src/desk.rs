@@ -1,20 +1,17 @@
 //! `AuditService`: the audit log for auditors, and for patients who looked at them.
 
-use crate::{Query, at_most, failed, range};
+use crate::{Query, at_most, failed, listed, range};
 use async_trait::async_trait;
-use guard::convert;
+use guard::{convert, ids};
 use model::{
     Nanos, PatientId, Range, WriterId,
-    access::{Action, Subject, decide_system},
+    access::{Action, Subject},
     audit::{Entry, Outcome, Who},
 };
-use proto::{
-    operations::v1::{
-        AuditRecord, ListAccessesRequest, ListAccessesResponse, ListAuditWritersRequest, ListAuditWritersResponse,
-        ReadAuditChainRequest, ReadAuditChainResponse, SearchAuditLogRequest, SearchAuditLogResponse, StoredAuditEntry,
-        audit_service_server::{AuditService, AuditServiceServer},
-    },
-    problem,
+use proto::operations::v1::{
+    AuditRecord, ListAccessesRequest, ListAccessesResponse, ListAuditWritersRequest, ListAuditWritersResponse,
+    ReadAuditChainRequest, ReadAuditChainResponse, SearchAuditLogRequest, SearchAuditLogResponse, StoredAuditEntry,
+    audit_service_server::{AuditService, AuditServiceServer},
 };
 use std::sync::Arc;
 use store::{Audit, AuditQuery, Found};
@@ -42,17 +39,15 @@ impl AuditRpcs {
         AuditServiceServer::new(self).max_decoding_message_size(64 * 1024)
     }
 
-    /// Leave for an auditor, written down when this returns; `detail` says what for.
+    /// Permission for an auditor, written down when this returns; `detail` says what for.
     async fn permit(
         &self,
         extensions: &tonic::Extensions,
         patient: Option<PatientId>,
         detail: &str,
     ) -> Result<(), Status> {
-        let principal = guard::principal(extensions)?;
-        let decided = decide_system(principal, Action::ReadAudit, (self.query.clock)());
-        self.query.audited(principal, Action::ReadAudit, patient, decided, detail).await?;
-        decided.map_err(guard::errors::denied)
+        let caller = guard::principal(extensions)?;
+        self.query.decisions.on_system(caller, Action::ReadAudit, patient).recorded(detail).await
     }
 
     /// Records, and how many entries cannot be read.
@@ -79,10 +74,11 @@ impl AuditService for AuditRpcs {
         let (_, extensions, request) = request.into_parts();
         let patient = match request.patient_id.as_str() {
             "" => None,
-            id => Some(id.parse().map_err(|_| invalid_id("patient_id", "the patient's UUID, or empty for all"))?),
+            id => Some(ids::id("patient_id", id)?),
         };
         self.permit(&extensions, patient, "search").await?;
-        let range = range((request.start_time.as_ref(), request.end_time.as_ref()), Nanos::DAY, (self.query.clock)())?;
+        let range =
+            range((request.start_time.as_ref(), request.end_time.as_ref()), Nanos::DAY, self.query.decisions.now())?;
         let (records, unreadable) = self.search(patient, range, request.limit).await?;
         Ok(Response::new(SearchAuditLogResponse { records, unreadable }))
     }
@@ -92,14 +88,16 @@ impl AuditService for AuditRpcs {
         request: Request<ListAccessesRequest>,
     ) -> Result<Response<ListAccessesResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let principal = guard::principal(&extensions)?;
-        let permit = self.query.permit(principal, Action::ReadAccesses, &request.patient_id).await?;
-        let range = range((request.start_time.as_ref(), request.end_time.as_ref()), ACCESSES_NS, (self.query.clock)())?;
+        let caller = guard::principal(&extensions)?;
+        let decision = self.query.on_patient(caller, Action::ReadAccesses, &request.patient_id)?;
+        let (permit, unwritten) = decision.permitted().await?;
+        let range =
+            range((request.start_time.as_ref(), request.end_time.as_ref()), ACCESSES_NS, self.query.decisions.now())?;
         let reading = async {
             let (records, unreadable) = self.search(Some(permit.patient()), range, request.limit).await?;
             Ok(ListAccessesResponse { records, unreadable })
         };
-        self.query.seen(&permit, principal, &[], reading).await
+        unwritten.beside(&listed(&[]), reading).await.map(Response::new)
     }
 
     async fn list_audit_writers(
@@ -117,17 +115,13 @@ impl AuditService for AuditRpcs {
         request: Request<ReadAuditChainRequest>,
     ) -> Result<Response<ReadAuditChainResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let writer: WriterId = request.writer_id.parse().map_err(|_| invalid_id("writer_id", "the writer's UUID"))?;
+        let writer: WriterId = ids::id("writer_id", &request.writer_id)?;
         let limit = limit_of(request.limit, (CHAINED, CHAINED))?;
         self.permit(&extensions, None, "verify").await?;
         let entries = self.log.entries(writer, request.from_sequence, limit).await.map_err(failed)?;
         let entry = |(sequence, entry)| StoredAuditEntry { sequence, entry };
         Ok(Response::new(ReadAuditChainResponse { entries: entries.into_iter().map(entry).collect() }))
     }
-}
-
-fn invalid_id(field: &str, must: &str) -> Status {
-    problem::invalid("INVALID_ID", field, format!("must be {must}"))
 }
 
 fn limit_of(asked: i32, bounds: (usize, usize)) -> Result<usize, Status> {

@@ -34,7 +34,7 @@ pub(crate) async fn read(
     permit: &Permit,
     metrics: &[MetricId],
 ) -> Result<LatestReadingsResponse, Status> {
-    let now = (query.clock)();
+    let now = query.decisions.now();
     let (first, last) = (now.plus(-LOOK_BACK_NS), query.tolerance.latest_measured(now));
     let range = Range::new(first, last.plus(1)).unwrap_or(Range::ALL);
     let mut found = newest(query, permit, range, metrics).await?;

@@ -3,7 +3,6 @@
 //! The promise: no reading leaves before the look at it is durable in the audit log; what the caller may not see answers exactly as what does not exist; a page ends where the next begins;
 //! every answer says how old its newest value is. Memory is bounded by a page and one store read of [`HOURS_AT_ONCE`].
 
-mod audit;
 mod desk;
 mod latest;
 mod page;
@@ -18,10 +17,13 @@ pub use study::StudyRpcs;
 
 use async_trait::async_trait;
 use guard::convert;
-use guard::errors;
+use guard::{
+    decisions::{Decision, Decisions},
+    errors, ids,
+};
 use model::{
-    Clock, ClockTolerance, MetricId, Nanos, PatientId, Permit, Range,
-    access::{Action, Principal, decide},
+    ClockTolerance, MetricId, Nanos, Permit, Range,
+    access::{Action, Principal},
 };
 use proto::{
     problem,
@@ -33,7 +35,7 @@ use proto::{
     },
 };
 use std::sync::Arc;
-use store::{Auditor, HourEntry, Rollups};
+use store::{HourEntry, Rollups};
 use tonic::{Request, Response, Status};
 
 /// Hours read from the store in one go: a day at 1 Hz of five metrics is 432,000 readings, about 12 MB decoded.
@@ -42,23 +44,15 @@ pub const HOURS_AT_ONCE: usize = 24;
 /// The query service.
 pub struct Query {
     store: Arc<dyn Rollups>,
-    directory: auth::Shared,
+    decisions: Decisions,
     sealer: auth::Sealer,
-    audit: Auditor,
-    clock: Clock,
     tolerance: ClockTolerance,
 }
 
 impl Query {
-    /// Reads from `store`; page tokens are sealed by `sealer`, which all replicas share; who looked is told to `audit`.
-    pub fn new(
-        store: Arc<dyn Rollups>,
-        directory: auth::Shared,
-        sealer: auth::Sealer,
-        audit: Auditor,
-        clock: Clock,
-    ) -> Self {
-        Self { store, directory, sealer, audit, clock, tolerance: ClockTolerance::default() }
+    /// Reads from `store`; page tokens are sealed by `sealer`, which all replicas share; who may look is as `decisions` say.
+    pub fn new(store: Arc<dyn Rollups>, sealer: auth::Sealer, decisions: Decisions) -> Self {
+        Self { store, decisions, sealer, tolerance: ClockTolerance::default() }
     }
 
     /// Takes readings that were measured further ahead of their receipt for no part of the present.
@@ -71,18 +65,9 @@ impl Query {
         TimelineServiceServer::from_arc(self).max_decoding_message_size(64 * 1024)
     }
 
-    /// Leave for one action on the patient named in a request. A denial is in the audit log when this returns.
-    async fn permit(&self, principal: &Principal, action: Action, patient_id: &str) -> Result<Permit, Status> {
-        let patient: PatientId = patient_id
-            .parse()
-            .map_err(|_| problem::invalid("INVALID_ID", "patient_id", "must be the patient's UUID"))?;
-        let facts = self.directory.get().facts(principal, patient);
-        let now = (self.clock)();
-        let decided = decide(principal, action, patient, &facts, now);
-        if let Err(denied) = decided {
-            self.audited(principal, action, Some(patient), Err(denied), "").await?;
-        }
-        decided.map_err(|denied| guard::errors::refused(principal, action, &facts, denied, now))
+    /// Whether a caller may do something with the patient named in a request.
+    fn on_patient(&self, caller: &Principal, action: Action, id: &str) -> Result<Decision<'_, Permit>, Status> {
+        Ok(self.decisions.on_patient(caller, action, ids::id("patient_id", id)?))
     }
 }
 
@@ -93,18 +78,20 @@ impl TimelineService for Query {
         request: Request<ReadTimelineRequest>,
     ) -> Result<Response<ReadTimelineResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let principal = guard::principal(&extensions)?;
-        let permit = self.permit(principal, Action::ReadTimeline, &request.patient_id).await?;
-        let reading = timeline::read(self, &permit, principal, &request);
-        self.seen(&permit, principal, &request.metrics, reading).await
+        let caller = guard::principal(&extensions)?;
+        let decision = self.on_patient(caller, Action::ReadTimeline, &request.patient_id)?;
+        let (permit, unwritten) = decision.permitted().await?;
+        let reading = timeline::read(self, &permit, caller, &request);
+        unwritten.beside(&listed(&request.metrics), reading).await.map(Response::new)
     }
 
     async fn read_trend(&self, request: Request<ReadTrendRequest>) -> Result<Response<ReadTrendResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let principal = guard::principal(&extensions)?;
-        let permit = self.permit(principal, Action::ReadTrend, &request.patient_id).await?;
-        let reading = trend::read(self, &permit, principal, &request);
-        self.seen(&permit, principal, &request.metrics, reading).await
+        let caller = guard::principal(&extensions)?;
+        let decision = self.on_patient(caller, Action::ReadTrend, &request.patient_id)?;
+        let (permit, unwritten) = decision.permitted().await?;
+        let reading = trend::read(self, &permit, caller, &request);
+        unwritten.beside(&listed(&request.metrics), reading).await.map(Response::new)
     }
 
     async fn latest_readings(
@@ -112,11 +99,19 @@ impl TimelineService for Query {
         request: Request<LatestReadingsRequest>,
     ) -> Result<Response<LatestReadingsResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
-        let principal = guard::principal(&extensions)?;
-        let permit = self.permit(principal, Action::ReadLatest, &request.patient_id).await?;
+        let caller = guard::principal(&extensions)?;
+        let decision = self.on_patient(caller, Action::ReadLatest, &request.patient_id)?;
+        let (permit, unwritten) = decision.permitted().await?;
         let metrics = metrics(&request.metrics)?;
-        self.seen(&permit, principal, &request.metrics, latest::read(self, &permit, &metrics)).await
+        let reading = latest::read(self, &permit, &metrics);
+        unwritten.beside(&listed(&request.metrics), reading).await.map(Response::new)
     }
+}
+
+/// What was looked at, for the audit log: only names that the catalogue knows, nothing that a caller makes up.
+fn listed(metrics: &[String]) -> String {
+    let known: Vec<_> = metrics.iter().filter_map(|key| model::by_code(key)).map(|metric| metric.key).collect();
+    if known.is_empty() { "all metrics".to_owned() } else { known.join(" ") }
 }
 
 /// The metrics asked for, ascending; empty means all.

@@ -4,7 +4,7 @@
 //! otherwise a subject's newest reading would tell how far the times were moved.
 
 use crate::{
-    Query, metrics,
+    Query, listed, metrics,
     page::{Cursor, Question},
     page_size, range,
     readings::Selection,
@@ -13,6 +13,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use auth::Pseudonyms;
+use guard::decisions::Decision;
 use model::{
     Nanos, PatientId, Permit, Range, UserId,
     access::{Action, Denied, Principal, Subject, decide, decide_any},
@@ -44,26 +45,24 @@ impl StudyRpcs {
         StudyServiceServer::new(self).max_decoding_message_size(64 * 1024)
     }
 
-    /// Leave to read the subject, and whom that is. Written down, by the patient's own id, when it is refused.
-    async fn permit(&self, principal: &Principal, study: &str, subject: &str) -> Result<Permit, Status> {
-        let (action, now) = (Action::ReadDeidentified, (self.query.clock)());
-        let studied = user(principal).map(|user| self.query.directory.get().studied(user, study, now));
+    /// Whether a caller may read a subject. A refusal is written down by the patient's own id.
+    fn on_subject(&self, caller: &Principal, study: &str, subject: &str) -> Decision<'_, Permit> {
+        let (action, decisions) = (Action::ReadDeidentified, &self.query.decisions);
+        let (directory, now) = (decisions.directory(), decisions.now());
+        let studied = user(caller).map(|user| directory.studied(user, study, now));
         let mut studied = studied.into_iter().flatten();
         let patient = studied.find(|patient| self.names.subject(study, *patient) == subject);
-        let facts = patient.map(|patient| self.query.directory.get().facts(principal, patient)).unwrap_or_default();
+        let facts = patient.map(|patient| directory.facts(caller, patient)).unwrap_or_default();
         let decided = match patient {
-            Some(patient) => decide(principal, action, patient, &facts, now),
-            None => decide_any(principal, action, now).and(Err(Denied::NoRelation)),
+            Some(patient) => decide(caller, action, patient, &facts, now),
+            None => decide_any(caller, action, now).and(Err(Denied::NoRelation)),
         };
-        if let Err(denied) = decided {
-            self.query.audited(principal, action, patient, Err(denied), "").await?;
-        }
-        decided.map_err(|denied| guard::errors::refused(principal, action, &facts, denied, now))
+        decisions.decided(caller, action, patient, &facts, decided)
     }
 
     /// Those of a study whom the caller may read, by their names, ascending.
     fn subjects(&self, principal: &Principal, study: &str) -> Vec<String> {
-        let (directory, now) = (self.query.directory.get(), (self.query.clock)());
+        let (directory, now) = (self.query.decisions.directory(), self.query.decisions.now());
         let may_read = |patient: &PatientId| {
             let facts = directory.facts(principal, *patient);
             decide(principal, Action::ReadDeidentified, *patient, &facts, now).is_ok()
@@ -81,7 +80,7 @@ impl StudyRpcs {
         principal: &Principal,
         request: &ReadSubjectRequest,
     ) -> Result<ReadSubjectResponse, Status> {
-        let (query, now) = (&*self.query, (self.query.clock)());
+        let (query, now) = (&*self.query, self.query.decisions.now());
         let moved_by = self.names.moved_by(&request.study, permit.patient());
         let metrics = metrics(&request.metrics)?;
         let bounds = (request.start_time.as_ref(), request.end_time.as_ref());
@@ -135,9 +134,7 @@ impl StudyService for StudyRpcs {
     ) -> Result<Response<ListSubjectsResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
         let principal = guard::principal(&extensions)?;
-        let decided = decide_any(principal, Action::ReadDeidentified, (self.query.clock)());
-        self.query.audited(principal, Action::ReadDeidentified, None, decided, "list").await?;
-        decided.map_err(guard::errors::denied)?;
+        self.query.decisions.anywhere(principal, Action::ReadDeidentified).recorded("list").await?;
         let size = page_size(request.page_size, PAGE_SUBJECTS)?;
         let mut subject_ids = self.subjects(principal, &request.study);
         subject_ids.retain(|name| *name > request.page_token);
@@ -153,7 +150,9 @@ impl StudyService for StudyRpcs {
     ) -> Result<Response<ReadSubjectResponse>, Status> {
         let (_, extensions, request) = request.into_parts();
         let principal = guard::principal(&extensions)?;
-        let permit = self.permit(principal, &request.study, &request.subject_id).await?;
-        self.query.seen(&permit, principal, &request.metrics, self.read(&permit, principal, &request)).await
+        let decision = self.on_subject(principal, &request.study, &request.subject_id);
+        let (permit, unwritten) = decision.permitted().await?;
+        let reading = self.read(&permit, principal, &request);
+        unwritten.beside(&listed(&request.metrics), reading).await.map(Response::new)
     }
 }

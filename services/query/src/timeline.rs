@@ -28,7 +28,7 @@ pub(crate) async fn read(
     principal: &Principal,
     request: &ReadTimelineRequest,
 ) -> Result<ReadTimelineResponse, Status> {
-    let now = (query.clock)();
+    let now = query.decisions.now();
     let metrics = metrics(&request.metrics)?;
     let columns = request.layout == TimelineLayout::Columns as i32;
     let bounds = (request.start_time.as_ref(), request.end_time.as_ref());

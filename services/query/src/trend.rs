@@ -27,7 +27,7 @@ pub(crate) async fn read(
     principal: &Principal,
     request: &ReadTrendRequest,
 ) -> Result<ReadTrendResponse, Status> {
-    let now = (query.clock)();
+    let now = query.decisions.now();
     let metrics = metrics(&request.metrics)?;
     let bounds = (request.start_time.as_ref(), request.end_time.as_ref());
     let question = Question { of: "trend", patient_id: &request.patient_id, metrics: &request.metrics, bounds };

@@ -6,7 +6,8 @@ use crate::{
     check,
     writing::{etag, not_found},
 };
-use auth::registry::{self as kept, Change, Kept};
+use directory::registry::{self as kept, Change, Kept};
+use guard::ids;
 use model::{
     Nanos, PatientId,
     access::{Action, Principal},
@@ -30,13 +31,14 @@ impl Registry {
         let wanted: Box<dyn Fn(&kept::Assignment) -> bool + Send> =
             match (request.device_id.as_str(), request.patient_id.as_str()) {
                 (device, "") if !device.is_empty() => {
-                    let id = check::id("device_id", device)?;
+                    let id = ids::uuid("device_id", device)?;
                     self.fleet(caller, &format!("assignments of {id}")).await?.find(state, &id)?;
                     Box::new(move |one| one.device == id)
                 }
                 ("", patient) if !patient.is_empty() => {
                     let patient = check::patient(patient)?;
-                    let permit = self.permit(caller, Action::AssignDevice, patient, "list").await?;
+                    let permit =
+                        self.decisions.on_patient(caller, Action::AssignDevice, patient).recorded("list").await?;
                     Box::new(move |one| one.patient == permit.patient().uuid())
                 }
                 _ => return Err(check::bad("device_id", "give either device_id or patient_id")),
@@ -54,11 +56,14 @@ impl Registry {
     ) -> Result<CreateAssignmentResponse, Status> {
         let sent = request.assignment.ok_or_else(|| check::bad("assignment", "must be there"))?;
         resource::check_sent(&sent)?;
-        let patient = check::id("assignment.patient_id", &sent.patient_id)?;
-        let device = check::id("assignment.device_id", &sent.device_id)?;
+        let patient = ids::uuid("assignment.patient_id", &sent.patient_id)?;
+        let device = ids::uuid("assignment.device_id", &sent.device_id)?;
         let id = check::id_or_new("assignment.assignment_id", &sent.assignment_id)?;
-        let permit =
-            self.permit(caller, Action::AssignDevice, PatientId::new(patient), &format!("assign {device}")).await?;
+        let permit = self
+            .decisions
+            .on_patient(caller, Action::AssignDevice, PatientId::new(patient))
+            .recorded(&format!("assign {device}"))
+            .await?;
         let by = person(caller)?.uuid();
         let to = check::instant("assignment.end_time", sent.end_time.as_ref(), Nanos::MAX)?.0;
         self.change(caller, |directory, now| {
@@ -79,11 +84,11 @@ impl Registry {
         caller: &Principal,
         request: EndAssignmentRequest,
     ) -> Result<EndAssignmentResponse, Status> {
-        let id = check::id("assignment_id", &request.assignment_id)?;
+        let id = ids::uuid("assignment_id", &request.assignment_id)?;
         let found = self.directory.get().registry().assignment(&id).map(|kept| kept.value.patient);
         // one that does not exist answers as one of a patient who does not
         let patient = PatientId::new(found.unwrap_or_default());
-        self.permit(caller, Action::AssignDevice, patient, &format!("end {id}")).await?;
+        self.decisions.on_patient(caller, Action::AssignDevice, patient).recorded(&format!("end {id}")).await?;
         let at = request.at;
         self.change(caller, |directory, now| {
             let kept = directory.registry().assignment(&id).ok_or_else(|| not_found("patient"))?;

@@ -4,7 +4,8 @@ use crate::{
     Registry, check,
     writing::{etag, not_found},
 };
-use auth::registry::{self as kept, Barring, Change, Kept};
+use directory::registry::{self as kept, Barring, Change, Kept};
+use guard::ids;
 use model::access::{Action, Principal, Purpose, RelationKind};
 use proto::{
     problem,
@@ -24,7 +25,7 @@ impl Registry {
         request: ListConsentsRequest,
     ) -> Result<ListConsentsResponse, Status> {
         let patient = check::patient(&request.patient_id)?;
-        let permit = self.permit(caller, Action::ManageConsents, patient, "list").await?;
+        let permit = self.decisions.on_patient(caller, Action::ManageConsents, patient).recorded("list").await?;
         let directory = self.directory.get();
         let all = directory.registry().consents(None).map(|(_, kept)| kept);
         let consents = all.filter(|kept| kept.value.patient == permit.patient().uuid()).map(wire).collect();
@@ -39,7 +40,7 @@ impl Registry {
         let sent = request.consent.ok_or_else(|| check::bad("consent", "must be there"))?;
         resource::check_sent(&sent)?;
         let patient = check::patient(&sent.patient_id)?;
-        let permit = self.permit(caller, Action::ManageConsents, patient, "create").await?;
+        let permit = self.decisions.on_patient(caller, Action::ManageConsents, patient).recorded("create").await?;
         let id = check::id_or_new("consent.consent_id", &sent.consent_id)?;
         let purpose = match sent.purpose.as_str() {
             "" => None,
@@ -69,8 +70,12 @@ impl Registry {
         request: RevokeConsentRequest,
     ) -> Result<RevokeConsentResponse, Status> {
         let patient = check::patient(&request.patient_id)?;
-        let id = check::id("consent_id", &request.consent_id)?;
-        let permit = self.permit(caller, Action::ManageConsents, patient, &format!("revoke {id}")).await?;
+        let id = ids::uuid("consent_id", &request.consent_id)?;
+        let permit = self
+            .decisions
+            .on_patient(caller, Action::ManageConsents, patient)
+            .recorded(&format!("revoke {id}"))
+            .await?;
         self.change(caller, |directory, now| {
             let own = |kept: &&Kept<kept::Consent>| kept.value.patient == permit.patient().uuid();
             let kept = directory.registry().consent(&id).filter(own).ok_or_else(|| not_found("consent"))?;
@@ -94,7 +99,7 @@ fn barring(text: &str) -> Result<Barring, Status> {
         ("anyone", _) => Ok(Barring::Anyone),
         (_, Some(RelationKind::Myself)) => Err(check::bad("consent.bars", "nobody bars themselves")),
         (_, Some(kind)) => Ok(Barring::Kind(kind.name().to_owned())),
-        _ => check::id("consent.bars", text).map(Barring::User).map_err(|_| {
+        _ => ids::uuid("consent.bars", text).map(Barring::User).map_err(|_| {
             let kinds = RelationKind::ALL.map(RelationKind::name).join(", ");
             check::bad("consent.bars", format!("anyone, the UUID of a person, or one of {kinds}"))
         }),

@@ -7,8 +7,8 @@ use crate::{
     pages::{self, page},
     writing::{check_etag, etag, not_found},
 };
-use auth::registry::{self as kept, Change, DeviceStatus, Hashed, Kept};
-use guard::convert;
+use directory::registry::{self as kept, Change, DeviceStatus, Hashed, Kept};
+use guard::{convert, ids};
 use model::{
     DeviceId, Nanos,
     access::{Action, Principal, Subject, decide_system},
@@ -32,7 +32,7 @@ impl Registry {
         caller: &Principal,
         request: GetDeviceRequest,
     ) -> Result<GetDeviceResponse, Status> {
-        let id = check::id("device_id", &request.device_id)?;
+        let id = ids::uuid("device_id", &request.device_id)?;
         let sees = self.fleet(caller, &format!("get {id}")).await?;
         Ok(GetDeviceResponse { device: Some(self.device(&id, &sees).await?) })
     }
@@ -87,7 +87,7 @@ impl Registry {
         request: UpdateDeviceRequest,
     ) -> Result<UpdateDeviceResponse, Status> {
         let sent = request.device.ok_or_else(|| check::bad("device", "must be there"))?;
-        let id = check::id("device.device_id", &sent.device_id)?;
+        let id = ids::uuid("device.device_id", &sent.device_id)?;
         let sees = self.fleet(caller, &format!("update {id}")).await?;
         let update = Update::new(&sent, request.update_mask.as_ref())?;
         self.change(caller, |directory, _| {
@@ -113,7 +113,7 @@ impl Registry {
         caller: &Principal,
         request: RotateDeviceRequest,
     ) -> Result<RotateDeviceResponse, Status> {
-        let id = check::id("device_id", &request.device_id)?;
+        let id = ids::uuid("device_id", &request.device_id)?;
         let sees = self.fleet(caller, &format!("rotate {id}")).await?;
         let claim_code = codes::new();
         let claim = Hashed::of(&codes::plain(&claim_code));
@@ -133,7 +133,7 @@ impl Registry {
         caller: &Principal,
         request: RevokeDeviceRequest,
     ) -> Result<RevokeDeviceResponse, Status> {
-        let id = check::id("device_id", &request.device_id)?;
+        let id = ids::uuid("device_id", &request.device_id)?;
         let what = if request.retire { "retire" } else { "revoke" };
         let sees = self.fleet(caller, &format!("{what} {id}")).await?;
         self.change(caller, |directory, now| {
@@ -158,7 +158,7 @@ impl Registry {
     ) -> Result<ReportDeviceResponse, Status> {
         check::line("firmware_version", &request.firmware_version, 64)?;
         check::line("software_version", &request.software_version, 64)?;
-        let id = self.device_itself(caller, "report").await?.uuid();
+        let id = self.decisions.as_device(caller).recorded("report").await?.uuid();
         self.change(caller, |directory, _| {
             let kept = directory.registry().device(&id).ok_or_else(|| not_found("device"))?;
             let mut device = kept.value.clone();
@@ -177,11 +177,11 @@ impl Registry {
 
     /// Which devices the caller may see and change; written down when this returns.
     pub(crate) async fn fleet(&self, caller: &Principal, detail: &str) -> Result<Fleet, Status> {
-        if decide_system(caller, Action::ManageDevices, (self.clock)()).is_ok() {
-            self.system(caller, Action::ManageDevices, detail).await?;
+        if decide_system(caller, Action::ManageDevices, self.decisions.now()).is_ok() {
+            self.decisions.on_system(caller, Action::ManageDevices, None).recorded(detail).await?;
             return Ok(Fleet::All);
         }
-        self.system(caller, Action::RegisterDevices, detail).await?;
+        self.decisions.on_system(caller, Action::RegisterDevices, None).recorded(detail).await?;
         match caller.subject {
             Subject::User(user) => Ok(Fleet::Of(user.uuid())),
             Subject::Device(_) => person(caller).map(|user| Fleet::Of(user.uuid())),

@@ -1,8 +1,8 @@
 //! Break-glass: one patient, an hour at most, for a reason, and somebody else looks at it afterwards.
 
 use crate::{Registry, access::person, check, writing::not_found};
-use auth::registry::{self as kept, Change};
-use guard::convert;
+use directory::registry::{self as kept, Change};
+use guard::{convert, ids};
 use model::{
     Nanos, PatientId,
     access::{Action, Principal},
@@ -42,7 +42,7 @@ impl Registry {
             _ => return Err(check::bad("minutes", format!("1 to {MINUTES_MAX}, or 0 for {MINUTES_MAX}"))),
         };
         let user = person(caller)?.uuid();
-        self.system_about(caller, Action::OpenBreakGlass, Some(patient), &request.reason).await?;
+        self.decisions.on_system(caller, Action::OpenBreakGlass, Some(patient)).recorded(&request.reason).await?;
         let id = Uuid::now_v7();
         let emergency = self
             .change(caller, |_, now| {
@@ -70,7 +70,7 @@ impl Registry {
         caller: &Principal,
         request: ListBreakGlassRequest,
     ) -> Result<ListBreakGlassResponse, Status> {
-        self.system(caller, Action::ReviewBreakGlass, "list").await?;
+        self.decisions.on_system(caller, Action::ReviewBreakGlass, None).recorded("list").await?;
         let directory = self.directory.get();
         let all = directory.registry().break_glass(None).rev().map(|(_, kept)| &kept.value);
         let wanted = all.filter(|emergency| !request.unreviewed || emergency.review.is_none());
@@ -82,11 +82,14 @@ impl Registry {
         caller: &Principal,
         request: ReviewBreakGlassRequest,
     ) -> Result<ReviewBreakGlassResponse, Status> {
-        let id = check::id("break_glass_id", &request.break_glass_id)?;
+        let id = ids::uuid("break_glass_id", &request.break_glass_id)?;
         one_of("outcome", &request.outcome, &OUTCOMES)?;
         check::line("text", &request.text, TEXT_MAX)?;
         let about = self.directory.get().registry().emergency(&id).map(|kept| PatientId::new(kept.value.patient));
-        self.system_about(caller, Action::ReviewBreakGlass, about, &format!("{id} {}", request.outcome)).await?;
+        self.decisions
+            .on_system(caller, Action::ReviewBreakGlass, about)
+            .recorded(&format!("{id} {}", request.outcome))
+            .await?;
         let by = person(caller)?.uuid();
         let emergency = self
             .change(caller, |directory, now| {

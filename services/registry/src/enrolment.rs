@@ -6,11 +6,11 @@
 
 use crate::{Credentials, Registry, codes, devices::end_credentials, writing::not_found};
 use async_trait::async_trait;
-use auth::{
+use directory::{
     Directory,
     registry::{self as kept, Change, DeviceStatus, Refresh, Unusable},
 };
-use guard::convert;
+use guard::{convert, ids};
 use model::{
     DeviceId, Nanos,
     access::{Action, Denied, Principal, Subject},
@@ -83,18 +83,17 @@ struct Issued {
 impl Registry {
     /// What a device gets for what it shows, and its next refresh token.
     async fn open(&self, device_id: &str, csr: &str, proof: Proof) -> Result<(Issued, String), Status> {
-        let wrong_id = |_| problem::invalid("INVALID_ID", "device_id", "must be the device's UUID");
-        let device: DeviceId = device_id.parse().map_err(wrong_id)?;
+        let device: DeviceId = ids::id("device_id", device_id)?;
         self.can_issue(csr)?;
         let refresh_token = codes::refresh_token();
         let opened = |directory: &Directory, now| opened(directory, device, &proof, &refresh_token, now);
-        let decided = self.put(None, |directory, now| Ok((vec![], opened(directory, now).map(|_| ())))).await?;
-        if let Err(unusable) = decided {
+        let (directory, draft) = self.draft(None).await?;
+        if let Err(unusable) = opened(&directory, draft.at()) {
             return Err(self.refuse(device, &proof, unusable).await?);
         }
         let caller = Principal::everywhere(Subject::Device(device), &[], Nanos::MAX);
         // before anything is used up: who is not answered tries again with the same
-        self.audited(&caller, Action::SendReadings, None, Ok(()), proof.name()).await?;
+        self.decisions.plain(&caller, Action::SendReadings, None, Ok(())).written(proof.name()).await?;
         let counts_from = self.counts_from(device)?;
         let issued = self.issue(device, csr, counts_from)?;
         self.change(&caller, |directory, now| {
@@ -112,7 +111,7 @@ impl Registry {
         request: RenewDeviceTokenRequest,
     ) -> Result<RenewDeviceTokenResponse, Status> {
         self.can_issue(&request.csr)?;
-        let device = self.device_itself(caller, "renew").await?;
+        let device = self.decisions.as_device(caller).recorded("renew").await?;
         let counts_from = self.counts_from(device)?;
         let Issued { token, expires_at, certificate } = self.issue(device, &request.csr, counts_from)?;
         let refresh_token = self.first_refresh_token(caller, device, counts_from).await?;
@@ -167,11 +166,11 @@ impl Registry {
             subject: Some(Who::Claimed(subject)),
             outcome: Outcome::Denied(reason.into()),
             detail: proof.name().into(),
-            ..Event::of(&caller, Action::SendReadings, None, Ok(()), (self.clock)(), request)
+            ..Event::of(&caller, Action::SendReadings, None, Ok(()), self.decisions.now(), request)
         };
         self.refusals.record(event).await.map_err(guard::errors::unaudited)?;
         if let (Unusable::Spent, Proof::Refresh(shown)) = (unusable, proof) {
-            self.put(None, |directory, now| {
+            self.change_as(None, |directory, now| {
                 let kept = directory.registry().device(&device.uuid()).map(|kept| &kept.value);
                 let spent = |kept: &&kept::Device| {
                     let refresh = kept.refresh.as_ref();

@@ -1,8 +1,8 @@
 //! Why somebody can or cannot do something with a patient: the policy's own answer, and what it looked at.
 
 use crate::{Registry, check};
-use auth::Identity;
 use guard::convert;
+use model::access::Identity;
 use model::{
     Nanos,
     access::{About, Action, Principal, Purpose, Subject, decide, place, why},
@@ -29,8 +29,8 @@ impl Registry {
             })?),
         };
         let detail = format!("{} for {}", action.name(), user.uuid());
-        self.system_about(caller, Action::ExplainAccess, Some(patient), &detail).await?;
-        let (directory, now) = (self.directory.get(), (self.clock)());
+        self.decisions.on_system(caller, Action::ExplainAccess, Some(patient)).recorded(&detail).await?;
+        let (directory, now) = (self.directory.get(), self.decisions.now());
         let identity = Identity { subject: Subject::User(user), scope: None, issued_at: now, expires_at: Nanos::MAX };
         let principal = directory.principal(&identity, purpose);
         let facts = directory.facts(&principal, patient);

@@ -1,14 +1,20 @@
 //! Many people or devices at once, as CSV: each row is taken or refused by itself, and the answer says which.
 
 use crate::{
-    Registry, access::person, check, devices::new_device, roles::may_give, users::new_person, writing::status,
+    Registry,
+    access::person,
+    check,
+    devices::new_device,
+    roles::may_give,
+    users::new_person,
+    writing::{Profile, status},
 };
-use auth::{
+use directory::{
     Directory,
-    registry::{self as kept, CHANGES_MAX, Change, State},
+    registry::{self as kept, CHANGES_MAX, Change, Draft},
 };
 use model::{
-    Nanos, UserId,
+    UserId,
     access::{Action, Principal, decide_system},
 };
 use prost::Message;
@@ -37,8 +43,17 @@ struct Row {
     /// Its id, and what the answer says of it.
     id: Uuid,
     claim_code: String,
-    /// What is to be kept of a person, under which revision.
-    profile: Option<(Uuid, User)>,
+    /// What is to be kept of a person.
+    user: Option<User>,
+}
+
+impl Row {
+    fn profile(&self) -> Option<Profile<'_>> {
+        match (self.changes.first()?, &self.user) {
+            (Change::User(kept), Some(user)) => Some(Profile { kept, encoded: user.encode_to_vec().into() }),
+            _ => None,
+        }
+    }
 }
 
 impl Registry {
@@ -49,8 +64,11 @@ impl Registry {
     ) -> Result<ImportUsersResponse, Status> {
         let known = ["user_id", "patient_id", "ward", "name", "birth_date", "role", "address", "phone", "email"];
         let table = Table::read(&request.csv, &known)?;
-        self.system(caller, Action::ManageUsers, &format!("import {} rows", table.rows.len())).await?;
-        let grants = decide_system(caller, Action::ManageRoles, (self.clock)()).is_ok();
+        self.decisions
+            .on_system(caller, Action::ManageUsers, None)
+            .recorded(&format!("import {} rows", table.rows.len()))
+            .await?;
+        let grants = decide_system(caller, Action::ManageRoles, self.decisions.now()).is_ok();
         let (mut rows, mut refused) = (Vec::new(), Vec::new());
         for (number, cells) in (1..).zip(&table.rows) {
             match self.user_row(caller, &table, cells, grants) {
@@ -58,7 +76,7 @@ impl Registry {
                     number,
                     id: kept.id,
                     claim_code: String::new(),
-                    profile: Some((kept.revision, user)),
+                    user: Some(user),
                     changes: [Change::User(kept)].into_iter().chain(grant.map(Change::Grant)).collect(),
                 }),
                 Err(why) => refused.push(refusal(number, &why)),
@@ -128,7 +146,7 @@ impl Registry {
                         id: device.id,
                         changes: vec![Change::Device(device)],
                         claim_code,
-                        profile: None,
+                        user: None,
                     });
                 }
                 Err(why) => refused.push(refusal(number, &why)),
@@ -150,55 +168,35 @@ impl Registry {
     ) -> Result<Vec<(Uuid, String)>, Status> {
         let mut taken = Vec::with_capacity(rows.len());
         for some in rows.chunks(ROWS_AT_ONCE) {
-            let (fit, not) = self
-                .put(Some(caller.subject), |directory, now| {
-                    let (_, fit, not) = fitting(directory, some.iter(), now);
-                    Ok((vec![], (fit, not)))
-                })
-                .await?;
-            // only now, and before anything names it: what is refused leaves nothing of the person behind
-            for row in &fit {
-                if let Some((revision, user)) = &row.profile {
-                    self.keep_profile(UserId::new(row.id), *revision, &user.encode_to_vec()).await?;
-                }
-            }
-            let (more, late) = self
-                .put(Some(caller.subject), |directory, now| {
-                    let (changes, more, late) = fitting(directory, fit.iter().copied(), now);
-                    Ok((changes, (more, late)))
-                })
-                .await?;
-            taken.extend(more.into_iter().map(|row| (row.id, row.claim_code.clone())));
-            refused.extend(not.into_iter().chain(late));
+            let decide = |directory: &Directory, draft: &mut Draft| {
+                let (fit, not) = fitting(directory, draft, some);
+                let profiles = fit.iter().filter_map(|row| row.profile()).collect();
+                Ok(((fit, not), profiles))
+            };
+            let (fit, not) = self.put(Some(caller.subject), decide).await?;
+            taken.extend(fit.into_iter().map(|row| (row.id, row.claim_code.clone())));
+            refused.extend(not);
         }
         refused.sort_by_key(|row| row.row);
         Ok(taken)
     }
 }
 
-/// Changes for the rows that fit what is there and each other, these rows, and why not the others.
-fn fitting<'a>(
-    directory: &Directory,
-    rows: impl Iterator<Item = &'a Row>,
-    now: Nanos,
-) -> (Vec<Change>, Vec<&'a Row>, Vec<RefusedRow>) {
-    let mut state = State::clone(directory.registry());
-    let (mut changes, mut fit, mut not) = (Vec::new(), Vec::new(), Vec::new());
+/// Adds the rows to a draft that fit what is there and each other: these, and why not the others.
+fn fitting<'a>(directory: &Directory, draft: &mut Draft, rows: &'a [Row]) -> (Vec<&'a Row>, Vec<RefusedRow>) {
+    let (mut fit, mut not) = (Vec::new(), Vec::new());
     for row in rows {
+        let state = draft.state();
         if directory.knows(UserId::new(row.id)) || state.device(&row.id).is_some() || state.user(&row.id).is_some() {
             not.push(refused_row(row.number, "id", "this id is taken"));
             continue;
         }
-        let judged: Result<Vec<_>, _> = state.judge(row.changes.clone(), now).into_iter().collect();
-        match judged {
-            Ok(judged) => {
-                changes.extend(judged);
-                fit.push(row);
-            }
+        match draft.add(row.changes.iter().cloned()) {
+            Ok(()) => fit.push(row),
             Err(why) => not.push(refusal(row.number, &status(&why))),
         }
     }
-    (changes, fit, not)
+    (fit, not)
 }
 
 /// CSV with a heading.

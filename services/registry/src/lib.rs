@@ -14,7 +14,7 @@ mod devices;
 mod emergencies;
 mod enrolment;
 mod explain;
-mod following;
+
 mod import;
 mod notices;
 mod pages;
@@ -24,17 +24,16 @@ mod roles;
 mod users;
 mod writing;
 
-pub use following::{Behind, follow};
-
-use auth::{DeviceCa, DeviceIssuer, Shared};
+use auth::{DeviceCa, DeviceIssuer};
 use bus::Publish;
-use model::Clock;
+use directory::LiveDirectory;
+use guard::decisions::Decisions;
 use notices::Notices;
 use proto::registry::v1::{
     self as wire, enrolment_service_server::EnrolmentServiceServer, registry_service_server::RegistryServiceServer,
 };
 use std::sync::Arc;
-use store::{Auditor, Positions, Refusals};
+use store::{Positions, Refusals};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 
@@ -54,33 +53,30 @@ pub struct Credentials {
 #[derive(Clone)]
 pub struct Registry {
     store: Arc<dyn store::Registry>,
-    directory: Shared,
-    audit: Auditor,
+    directory: LiveDirectory,
+    decisions: Decisions,
     /// Of devices that have proved nothing.
     refusals: Refusals,
     positions: Arc<dyn Positions>,
     credentials: Arc<Credentials>,
     notices: Notices,
-    clock: Clock,
     /// Held from reading the last change to putting the next: within a process one waits instead of trying again.
     turn: Arc<Mutex<()>>,
 }
 
 impl Registry {
-    /// Keeps its changes in `store`, which `directory` follows; `positions` knows when devices were heard; who looked is told to
-    /// `audit`; devices get `credentials`; what those who treat a patient should know goes to `notices`.
+    /// Keeps its changes in `store`, which the directory of `decisions` follows; `positions` knows when devices were heard;
+    /// devices get `credentials`; what those who treat a patient should know goes to `notices`.
     pub fn new(
         store: Arc<dyn store::Registry>,
         positions: Arc<dyn Positions>,
-        directory: Shared,
-        audit: Auditor,
+        decisions: Decisions,
         credentials: Credentials,
         notices: Arc<dyn Publish>,
-        clock: Clock,
     ) -> Self {
         let (credentials, notices) = (Arc::new(credentials), Notices::new(notices));
-        let refusals = Refusals::new(audit.clone());
-        Self { store, positions, directory, audit, refusals, credentials, notices, clock, turn: Arc::default() }
+        let (directory, refusals) = (decisions.live().clone(), decisions.refusals());
+        Self { store, positions, directory, decisions, refusals, credentials, notices, turn: Arc::default() }
     }
 
     /// The gRPC service for people, with its message limits set.

@@ -4,11 +4,11 @@
 //! notice may come twice (by the same id), never not at all.
 
 use crate::{Registry, check, emergencies};
-use auth::registry::{self as kept, Change};
 use bus::{Outgoing, Publish};
+use directory::registry::{self as kept, Change};
 use model::{
     Nanos, PatientId,
-    access::{Action, Principal, decide_any},
+    access::{Action, Principal},
 };
 use prost::Message;
 use proto::registry::v1::{ListNoticesRequest, ListNoticesResponse, Notice};
@@ -94,7 +94,7 @@ impl Registry {
 
     async fn tell_one(&self, emergency: &kept::BreakGlass) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let patient = PatientId::new(emergency.patient);
-        let team = self.directory.get().team(patient, (self.clock)());
+        let team = self.directory.get().team(patient, self.decisions.now());
         let notice = Notice {
             notice_id: emergency.id.to_string(),
             kind: "break-glass".to_owned(),
@@ -108,7 +108,7 @@ impl Registry {
         let record = Outgoing { key: patient, payload: notice.encode_to_vec().into() };
         self.notices.log.publish(record).await?.await?;
         let id = emergency.id;
-        self.put(None, |directory, now| {
+        self.change_as(None, |directory, now| {
             let kept = directory.registry().emergency(&id).filter(|kept| kept.value.notified.is_none());
             let told = |value: &kept::BreakGlass| kept::BreakGlass { notified: Some(now.0), ..value.clone() };
             Ok((kept.map(|kept| Change::BreakGlass(told(&kept.value))).into_iter().collect(), ()))
@@ -123,7 +123,7 @@ impl Registry {
         caller: &Principal,
         request: ListNoticesRequest,
     ) -> Result<ListNoticesResponse, Status> {
-        let now = (self.clock)();
+        let now = self.decisions.now();
         let from = check::instant("start_time", request.start_time.as_ref(), now.plus(-LISTED_NS))?;
         let patient = match request.patient_id.as_str() {
             "" => None,
@@ -131,27 +131,27 @@ impl Registry {
         };
         match patient {
             // a refusal is written down by what refuses
-            Some(patient) => self.permit(caller, Action::ReadNotices, patient, "").await.map(|_| ())?,
+            Some(patient) => {
+                self.decisions.on_patient(caller, Action::ReadNotices, patient).recorded("").await.map(|_| ())?
+            }
             None => {
-                let decided = decide_any(caller, Action::ReadNotices, now);
-                if decided.is_err() {
-                    self.audited(caller, Action::ReadNotices, None, decided, "list").await?;
-                }
-                decided.map_err(guard::errors::denied)?;
+                self.decisions.anywhere(caller, Action::ReadNotices).refusal_recorded("list").await?;
             }
         }
         let directory = self.directory.get();
         let mut decided = BTreeMap::new();
         let mut may_see = |patient: PatientId| {
-            *decided.entry(patient).or_insert_with(|| self.decided(caller, Action::ReadNotices, patient).is_ok())
+            let decide = || self.decided(&directory, caller, Action::ReadNotices, patient).ok();
+            decided.entry(patient).or_insert_with(decide).is_some()
         };
         let all = directory.registry().break_glass(None).rev().map(|(_, kept)| &kept.value);
         let meant = all.filter(|one| one.from >= from.0 && patient.is_none_or(|patient| patient.uuid() == one.patient));
         let shown: Vec<_> = meant.filter(|one| may_see(PatientId::new(one.patient))).take(LISTED_MAX).collect();
         if patient.is_none() {
             let patients: HashSet<_> = shown.iter().map(|one| PatientId::new(one.patient)).collect();
-            for patient in patients {
-                self.audited(caller, Action::ReadNotices, Some(patient), Ok(()), "list").await?;
+            for permit in patients.iter().filter_map(|patient| decided[patient]) {
+                let (patient, purpose) = (Some(permit.patient()), Ok(Some(permit.purpose())));
+                self.decisions.with_purpose(caller, permit.action(), patient, purpose).written("list").await?;
             }
         }
         let wire = |one: &kept::BreakGlass| {

@@ -2,6 +2,7 @@
 
 use crate::{Registry, check};
 use bytes::Bytes;
+use directory::Directory;
 use guard::errors;
 use model::{
     Nanos, PatientId, UserId,
@@ -163,11 +164,12 @@ impl Registry {
     /// The sections that the caller may see, or why none.
     pub(crate) fn shown(
         &self,
+        directory: &Directory,
         caller: &Principal,
         user: UserId,
         patient: Option<PatientId>,
     ) -> Result<Vec<Section>, Denied> {
-        let suspended = self.directory.get().registry().user(&user.uuid()).is_some_and(|kept| kept.value.suspended);
+        let suspended = directory.registry().user(&user.uuid()).is_some_and(|kept| kept.value.suspended);
         let may = |section: Section| {
             let managed = section != Section::Medical && self.manages(caller);
             let oneself = caller.subject == Subject::User(user)
@@ -178,7 +180,8 @@ impl Registry {
             }
             // who is no patient answers as one to whom there is no relation
             let patient = patient.unwrap_or(PatientId::from_bytes([0; 16]));
-            section.read().map_or(Err(Denied::NoRelation), |action| self.decided(caller, action, patient).map(|_| ()))
+            let action = section.read().ok_or(Denied::NoRelation)?;
+            self.decided(directory, caller, action, patient).map(|_| ())
         };
         let shown: Vec<_> = Section::SHOWN.into_iter().filter(|section| may(*section).is_ok()).collect();
         if shown.is_empty() { Err(may(Section::Person).err().unwrap_or(Denied::NoRelation)) } else { Ok(shown) }
@@ -187,6 +190,7 @@ impl Registry {
     /// Whether the caller may change a section, or why not.
     pub(crate) fn may_set(
         &self,
+        directory: &Directory,
         caller: &Principal,
         section: Section,
         user: UserId,
@@ -196,13 +200,13 @@ impl Registry {
             return Ok(());
         }
         match (section.write(), patient) {
-            (Some(action), Some(patient)) => self.decided(caller, action, patient).map(|_| ()),
+            (Some(action), Some(patient)) => self.decided(directory, caller, action, patient).map(|_| ()),
             (Some(Action::WriteContact), None) if caller.subject == Subject::User(user) => Ok(()),
             _ => Err(Denied::Permission(Action::ManageUsers.needs())),
         }
     }
 
     pub(crate) fn manages(&self, caller: &Principal) -> bool {
-        decide_system(caller, Action::ManageUsers, (self.clock)()).is_ok()
+        decide_system(caller, Action::ManageUsers, self.decisions.now()).is_ok()
     }
 }

@@ -7,7 +7,8 @@ use crate::{
     pages::{self, page},
     writing::{etag, not_found},
 };
-use auth::registry::{self as kept, Change, Kept};
+use directory::registry::{self as kept, Change, Kept};
+use guard::ids;
 use model::{
     PatientId, UserId,
     access::{Action, Principal, RelationKind},
@@ -29,10 +30,10 @@ impl Registry {
         caller: &Principal,
         request: ListRelationsRequest,
     ) -> Result<ListRelationsResponse, Status> {
-        let wanted = |field, text: &str| if text.is_empty() { Ok(None) } else { check::id(field, text).map(Some) };
+        let wanted = |field, text: &str| if text.is_empty() { Ok(None) } else { ids::uuid(field, text).map(Some) };
         let (user, patient) = (wanted("user_id", &request.user_id)?, wanted("patient_id", &request.patient_id)?);
         let about = patient.map(PatientId::new);
-        self.system_about(caller, Action::ManageRelations, about, "list").await?;
+        self.decisions.on_system(caller, Action::ManageRelations, about).recorded("list").await?;
         let (size, after) = (pages::size(request.page_size)?, pages::after::<Uuid>(&request.page_token)?);
         let directory = self.directory.get();
         let fits = |kept: &&Kept<kept::Relation>| {
@@ -53,7 +54,7 @@ impl Registry {
         let relation = read(&sent)?;
         let (id, about) = (relation.id, relation.patient.map(PatientId::new));
         let detail = format!("{} for {}", relation.kind, relation.user);
-        self.system_about(caller, Action::ManageRelations, about, &detail).await?;
+        self.decisions.on_system(caller, Action::ManageRelations, about).recorded(&detail).await?;
         if person(caller)?.uuid() == relation.user {
             let text = "nobody ties themselves to a patient; ask somebody else who manages relations";
             return Err(problem::field(Code::PermissionDenied, "SELF_GRANT", "relation.user_id", text));
@@ -81,10 +82,10 @@ impl Registry {
         caller: &Principal,
         request: EndRelationRequest,
     ) -> Result<EndRelationResponse, Status> {
-        let id = check::id("relation_id", &request.relation_id)?;
+        let id = ids::uuid("relation_id", &request.relation_id)?;
         let about = self.directory.get().registry().relation(&id).and_then(|kept| kept.value.patient);
         let detail = format!("end {id}");
-        self.system_about(caller, Action::ManageRelations, about.map(PatientId::new), &detail).await?;
+        self.decisions.on_system(caller, Action::ManageRelations, about.map(PatientId::new)).recorded(&detail).await?;
         self.change(caller, |directory, now| {
             let kept = directory.registry().relation(&id).ok_or_else(|| not_found("relation"))?;
             if kept.value.to <= now.0 {
@@ -119,12 +120,12 @@ fn read(sent: &Relation) -> Result<kept::Relation, Status> {
     only("relation.study", &sent.study, kind == RelationKind::Study)?;
     let patient = match sent.patient_id.as_str() {
         "" => None,
-        text => Some(check::id("relation.patient_id", text)?),
+        text => Some(ids::uuid("relation.patient_id", text)?),
     };
     let (from, to) = check::span(sent.start_time.as_ref(), sent.end_time.as_ref())?;
     Ok(kept::Relation {
         id: check::id_or_new("relation.relation_id", &sent.relation_id)?,
-        user: check::id("relation.user_id", &sent.user_id)?,
+        user: ids::uuid("relation.user_id", &sent.user_id)?,
         kind: sent.kind.clone(),
         patient,
         ward: check::word_or_none("relation.ward", &sent.ward)?,

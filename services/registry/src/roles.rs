@@ -7,10 +7,11 @@ use crate::{
     pages::{self, page},
     writing::{etag, need_etag, not_found},
 };
-use auth::{
+use directory::{
     Directory,
     registry::{self as kept, Change, Kept},
 };
+use guard::ids;
 use model::{
     UserId,
     access::{Action, Permission, Principal, Scope},
@@ -35,7 +36,7 @@ impl Registry {
         caller: &Principal,
         request: GetRoleRequest,
     ) -> Result<GetRoleResponse, Status> {
-        self.system(caller, Action::ManageRoles, "get role").await?;
+        self.decisions.on_system(caller, Action::ManageRoles, None).recorded("get role").await?;
         Ok(GetRoleResponse { role: Some(self.role(&request.role_id)?) })
     }
 
@@ -44,7 +45,7 @@ impl Registry {
         caller: &Principal,
         _: ListRolesRequest,
     ) -> Result<ListRolesResponse, Status> {
-        self.system(caller, Action::ManageRoles, "list roles").await?;
+        self.decisions.on_system(caller, Action::ManageRoles, None).recorded("list roles").await?;
         Ok(ListRolesResponse {
             roles: self.directory.get().registry().roles(None).map(|(_, kept)| wire(kept)).collect(),
         })
@@ -58,7 +59,10 @@ impl Registry {
         let role = request.role.ok_or_else(|| check::bad("role", "must be there"))?;
         check::word("role.role_id", &role.role_id)?;
         resource::check_sent(&role)?;
-        self.system(caller, Action::ManageRoles, &format!("create role {}", role.role_id)).await?;
+        self.decisions
+            .on_system(caller, Action::ManageRoles, None)
+            .recorded(&format!("create role {}", role.role_id))
+            .await?;
         let author = person(caller)?;
         let role = read(role)?;
         self.change(caller, |directory, _| {
@@ -79,7 +83,10 @@ impl Registry {
     ) -> Result<UpdateRoleResponse, Status> {
         let sent = request.role.ok_or_else(|| check::bad("role", "must be there"))?;
         check::word("role.role_id", &sent.role_id)?;
-        self.system(caller, Action::ManageRoles, &format!("update role {}", sent.role_id)).await?;
+        self.decisions
+            .on_system(caller, Action::ManageRoles, None)
+            .recorded(&format!("update role {}", sent.role_id))
+            .await?;
         let author = person(caller)?;
         let update = Update::new(&sent, request.update_mask.as_ref())?;
         self.change(caller, |directory, _| {
@@ -106,7 +113,10 @@ impl Registry {
         request: DeleteRoleRequest,
     ) -> Result<DeleteRoleResponse, Status> {
         check::word("role_id", &request.role_id)?;
-        self.system(caller, Action::ManageRoles, &format!("delete role {}", request.role_id)).await?;
+        self.decisions
+            .on_system(caller, Action::ManageRoles, None)
+            .recorded(&format!("delete role {}", request.role_id))
+            .await?;
         self.change(caller, |directory, _| {
             let kept = directory.registry().role(&request.role_id).ok_or_else(|| not_found("role"))?;
             if kept::is_built_in(&request.role_id) {
@@ -131,7 +141,7 @@ impl Registry {
         caller: &Principal,
         request: ListGrantsRequest,
     ) -> Result<ListGrantsResponse, Status> {
-        self.system(caller, Action::ManageRoles, "list grants").await?;
+        self.decisions.on_system(caller, Action::ManageRoles, None).recorded("list grants").await?;
         let user = if request.user_id.is_empty() { None } else { Some(check::user(&request.user_id)?.uuid()) };
         let (size, after) = (pages::size(request.page_size)?, pages::after::<Uuid>(&request.page_token)?);
         let directory = self.directory.get();
@@ -149,14 +159,17 @@ impl Registry {
         let sent = request.grant.ok_or_else(|| check::bad("grant", "must be there"))?;
         resource::check_sent(&sent)?;
         let (id, user) =
-            (check::id_or_new("grant.grant_id", &sent.grant_id)?, check::id("grant.user_id", &sent.user_id)?);
+            (check::id_or_new("grant.grant_id", &sent.grant_id)?, ids::uuid("grant.user_id", &sent.user_id)?);
         check::word("grant.role_id", &sent.role_id)?;
         let ward = check::word_or_none("grant.ward", &sent.ward)?;
         let study = check::word_or_none("grant.study", &sent.study)?;
         if ward.is_some() && study.is_some() {
             return Err(check::bad("grant.study", "empty when there is a ward: a grant is for one of both"));
         }
-        self.system(caller, Action::ManageRoles, &format!("grant {} to {user}", sent.role_id)).await?;
+        self.decisions
+            .on_system(caller, Action::ManageRoles, None)
+            .recorded(&format!("grant {} to {user}", sent.role_id))
+            .await?;
         let author = person(caller)?;
         let grant = kept::Grant { id, user, role: sent.role_id, ward, study };
         self.change(caller, |directory, _| {
@@ -179,8 +192,8 @@ impl Registry {
         caller: &Principal,
         request: DeleteGrantRequest,
     ) -> Result<DeleteGrantResponse, Status> {
-        let id = check::id("grant_id", &request.grant_id)?;
-        self.system(caller, Action::ManageRoles, &format!("delete grant {id}")).await?;
+        let id = ids::uuid("grant_id", &request.grant_id)?;
+        self.decisions.on_system(caller, Action::ManageRoles, None).recorded(&format!("delete grant {id}")).await?;
         self.change(caller, |_, _| Ok((vec![Change::GrantRemoved(id)], ()))).await?;
         Ok(DeleteGrantResponse {})
     }

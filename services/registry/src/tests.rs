@@ -9,9 +9,11 @@ use crate::{
     wire::{enrolment_service_server::EnrolmentService, *},
 };
 use async_trait::async_trait;
-use auth::{DemoIssuer, Shared};
+use auth::DemoIssuer;
 use bus::{Outgoing, Publish, Receipt};
 use bytes::Bytes;
+use directory::LiveDirectory;
+use guard::decisions::Decisions;
 use model::{
     DeviceId, Nanos, StreamId, UserId, WriterId,
     access::{Permission, Principal, Subject},
@@ -161,12 +163,13 @@ impl store::Sign for Quiet {
 /// A node's registry, and the work of its audit log: nothing is written down unless it runs.
 fn node(store: &Arc<Memory>) -> (Registry, Work) {
     let dir = tempfile::tempdir().unwrap();
-    let directory = Shared::open(&dir.path().join("none")).unwrap();
+    let directory = LiveDirectory::open(&dir.path().join("none")).unwrap();
     let tokens = Some(DemoIssuer::open(dir.path()).unwrap().into_devices());
     let credentials = Credentials { tokens, authority: None };
     let store = Arc::clone(store) as _;
     let (auditor, work) = Auditor::new(Arc::new(Quiet), Arc::new(Quiet), Arc::new(Quiet), NOW);
-    (Registry::new(store, Arc::new(Quiet), directory, auditor, credentials, Arc::new(Quiet), NOW), work)
+    let decisions = Decisions::new(directory, auditor, NOW);
+    (Registry::new(store, Arc::new(Quiet), decisions, credentials, Arc::new(Quiet)), work)
 }
 
 fn running(store: &Arc<Memory>) -> Registry {
@@ -208,7 +211,7 @@ async fn of_two_nodes_each_decides_by_what_the_other_changed() {
     tokio::join!(many(one.clone()), many(other.clone()));
     assert_eq!(store.changes.lock().unwrap().len(), 43);
     for node in [&one, &other] {
-        crate::follow(&node.directory, store.as_ref()).await.unwrap();
+        directory::follow(&node.directory, store.as_ref()).await.unwrap();
         assert_eq!(node.directory.get().registry().devices(None).count(), 42);
     }
 }

@@ -6,11 +6,11 @@ use crate::{
     profiles::{self, Section},
     writing::{check_etag, etag, not_found},
 };
-use auth::{
+use directory::{
     Directory,
     registry::{self as kept, Change, Kept},
 };
-use guard::convert;
+use guard::{convert, ids};
 use model::{
     PatientId, UserId,
     access::{Action, Principal, Subject},
@@ -65,11 +65,13 @@ impl Registry {
     /// Looks somebody up for the caller; written down when this returns, and the same for one who does not exist.
     async fn see(&self, caller: &Principal, user_id: &str, detail: &str) -> Result<Seen, Status> {
         let user = check::user(user_id)?;
-        let found = self.directory.get().registry().user(&user.uuid()).cloned();
+        let (directory, action) = (self.directory.get(), Action::ReadProfile);
+        let found = directory.registry().user(&user.uuid()).cloned();
         let patient = found.as_ref().and_then(|kept| kept.value.patient).map(PatientId::new);
-        let sections = self.shown(caller, user, patient);
-        let decided = sections.as_ref().map(|_| ()).map_err(|denied| *denied);
-        self.audited(caller, Action::ReadProfile, patient, decided, detail).await?;
+        let sections = self.shown(&directory, caller, user, patient);
+        let related = patient.and_then(|patient| self.decided(&directory, caller, action, patient).ok());
+        let decided = sections.as_ref().map(|_| related.map(|permit| permit.purpose())).map_err(|denied| *denied);
+        self.decisions.with_purpose(caller, action, patient, decided).written(detail).await?;
         match (sections, found) {
             (Ok(sections), Some(kept)) => Ok(Seen { kept, sections }),
             (Err(denied), _) if !denied.hides() => Err(guard::errors::denied(denied)),
@@ -99,7 +101,7 @@ impl Registry {
         caller: &Principal,
         request: ListUsersRequest,
     ) -> Result<ListUsersResponse, Status> {
-        self.system(caller, Action::ManageUsers, "list").await?;
+        self.decisions.on_system(caller, Action::ManageUsers, None).recorded("list").await?;
         let conditions = pages::filter(&request.filter, &["ward", "role", "patient", "suspended"])?;
         let (size, after) = (pages::size(request.page_size)?, pages::after::<Uuid>(&request.page_token)?);
         let directory = self.directory.get();
@@ -123,7 +125,7 @@ impl Registry {
         let user = request.user.ok_or_else(|| check::bad("user", "must be there"))?;
         let id = check::id_or_new("user.user_id", &user.user_id)?;
         resource::check_sent(&user)?;
-        self.system(caller, Action::ManageUsers, &format!("create {id}")).await?;
+        self.decisions.on_system(caller, Action::ManageUsers, None).recorded(&format!("create {id}")).await?;
         if user.medical.is_some() {
             let text = "medical history is the clinicians' to write, by an update; leave it out";
             return Err(problem::field(Code::PermissionDenied, "NOT_PERMITTED", "user.medical", text));
@@ -141,7 +143,7 @@ impl Registry {
 
     /// Checks what is sent of a person: under which id a patient, and in which ward.
     pub(crate) fn checked(&self, user: &User) -> Result<Place, Status> {
-        profiles::check(user, (self.clock)())?;
+        profiles::check(user, self.decisions.now())?;
         place(user)
     }
 
@@ -167,12 +169,11 @@ impl Registry {
             let text = "nobody makes themselves a patient or moves themselves; ask somebody else who manages people";
             return Err(problem::field(Code::PermissionDenied, "SELF_GRANT", "update_mask", text));
         }
+        let directory = self.directory.get();
         for section in changed {
             let action = if section == Section::Medical { Action::WriteMedical } else { Action::WriteContact };
-            if let Err(denied) = self.may_set(caller, section, user_id, patient) {
-                self.audited(caller, action, patient, Err(denied), "update").await?;
-                return Err(guard::errors::denied(denied));
-            }
+            let decided = self.may_set(&directory, caller, section, user_id, patient);
+            self.decisions.plain(caller, action, patient, decided).refusal_recorded("update").await?;
         }
         check_etag(&sent.etag, before.sequence)?;
         let place = User {
@@ -203,7 +204,7 @@ impl Registry {
         request: DeleteUserRequest,
     ) -> Result<DeleteUserResponse, Status> {
         let id = check::user(&request.user_id)?.uuid();
-        self.system(caller, Action::ManageUsers, &format!("delete {id}")).await?;
+        self.decisions.on_system(caller, Action::ManageUsers, None).recorded(&format!("delete {id}")).await?;
         self.change(caller, |directory, _| {
             let kept = directory.registry().user(&id).ok_or_else(|| not_found("person"))?;
             check_etag(&request.etag, kept.sequence)?;
@@ -228,7 +229,7 @@ fn place(user: &User) -> Result<Place, Status> {
             Some(_) => Err(check::bad("ward", "empty for one who is no patient; give a patient_id, too")),
         };
     }
-    Ok((Some(check::id("patient_id", user.patient_id())?), ward))
+    Ok((Some(ids::uuid("patient_id", user.patient_id())?), ward))
 }
 
 /// Whether a person fulfils a condition of a filter.

@@ -1,9 +1,9 @@
 //! How a change is made: against the last state, at the next place, or not at all.
 
-use crate::{Behind, Registry, follow, profiles};
-use auth::{
-    Directory,
-    registry::{self as kept, Change, Entry, Refused, State},
+use crate::{Registry, profiles};
+use directory::{
+    Behind, Directory, follow,
+    registry::{self as kept, Change, Draft, Refused},
 };
 use guard::errors;
 use model::{
@@ -11,11 +11,19 @@ use model::{
     access::{Principal, Subject},
 };
 use proto::problem;
-use std::time::Duration;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 use tonic::{Code, Status};
 
 /// How often a place is lost to another node before the caller is told to try again.
 const ATTEMPTS: usize = 20;
+
+/// What is to be kept of a person beside a change.
+pub(crate) struct Profile<'a> {
+    /// The person, as the change has it.
+    pub(crate) kept: &'a kept::User,
+    /// An encoded `User`.
+    pub(crate) encoded: Cow<'a, [u8]>,
+}
 
 impl Registry {
     /// Makes changes, all or none. `decide` sees all that was changed before, and is asked again when somebody else was
@@ -25,11 +33,25 @@ impl Registry {
         caller: &Principal,
         decide: impl Fn(&Directory, Nanos) -> Result<(Vec<Change>, T), Status>,
     ) -> Result<T, Status> {
-        self.put(Some(caller.subject), |directory, now| judged(directory, now, decide(directory, now)?)).await
+        self.change_as(Some(caller.subject), decide).await
     }
 
-    /// Says what is against changes to a person, keeps what is known of the person (an encoded `User`), then makes the
-    /// changes: what is refused leaves nothing of the person behind.
+    /// The same; `by` nobody: the system changes it.
+    pub(crate) async fn change_as<T>(
+        &self,
+        by: Option<Subject>,
+        decide: impl Fn(&Directory, Nanos) -> Result<(Vec<Change>, T), Status>,
+    ) -> Result<T, Status> {
+        let decide = |directory: &Directory, draft: &mut Draft| {
+            let (changes, answer) = decide(directory, draft.at())?;
+            draft.add(changes).map_err(|refused| status(&refused))?;
+            Ok((answer, vec![]))
+        };
+        self.put(by, decide).await
+    }
+
+    /// Changes a person, and keeps what is known of the person (an encoded `User`): before anything names it, and only
+    /// when nothing is against the change.
     pub(crate) async fn change_person(
         &self,
         caller: &Principal,
@@ -37,58 +59,70 @@ impl Registry {
         profile: &[u8],
         decide: impl Fn(&Directory) -> Result<(), Status>,
     ) -> Result<(), Status> {
-        let decide = |directory: &Directory, now| {
+        self.put(Some(caller.subject), |directory, draft| {
             decide(directory)?;
-            judged(directory, now, (vec![Change::User(kept.clone())], ()))
-        };
-        self.put(Some(caller.subject), |directory, now| decide(directory, now).map(|_| (vec![], ()))).await?;
-        if self.is_known(kept, profile).await? {
-            return Ok(());
-        }
-        self.keep_profile(UserId::new(kept.id), kept.revision, profile).await?;
-        self.put(Some(caller.subject), decide).await
+            draft.add([Change::User(kept.clone())]).map_err(|refused| status(&refused))?;
+            Ok(((), vec![Profile { kept, encoded: profile.into() }]))
+        })
+        .await
     }
 
     /// Whether a person is already what a change would make of the person: that is no new version.
-    async fn is_known(&self, kept: &kept::User, profile: &[u8]) -> Result<bool, Status> {
-        let before = self.directory.get().registry().user(&kept.id).map(|before| before.value.clone());
-        let Some(before) = before else { return Ok(false) };
+    async fn is_known(&self, directory: &Directory, Profile { kept, encoded }: &Profile<'_>) -> Result<bool, Status> {
+        let Some(before) = directory.registry().user(&kept.id).map(|before| before.value.clone()) else {
+            return Ok(false);
+        };
         let revision = before.revision;
-        if (kept::User { revision: kept.revision, ..before }) != *kept {
+        if (kept::User { revision: kept.revision, ..before }) != **kept {
             return Ok(false);
         }
-        let (known, user) = (self.profile(UserId::new(kept.id), revision).await?, profiles::read(profile)?);
+        let (known, user) = (self.profile(UserId::new(kept.id), revision).await?, profiles::read(encoded)?);
         Ok(same(&known.person, &user.person)
             && same(&known.contact, &user.contact)
             && same(&known.medical, &user.medical)
             && same(&known.billing, &user.billing))
     }
 
-    /// Makes changes that were judged already; nobody's when the system makes them. Those that change nothing are left out.
-    pub(crate) async fn put<T>(
+    /// Lets `decide` draft the next entry, and stores it. What is to be kept of people is kept before anything names it. Each
+    /// change is applied once, to the draft's copy; `decide` is asked again when another node was faster.
+    pub(crate) async fn put<'p, T>(
         &self,
         by: Option<Subject>,
-        decide: impl Fn(&Directory, Nanos) -> Result<(Vec<Change>, T), Status>,
+        decide: impl Fn(&Directory, &mut Draft) -> Result<(T, Vec<Profile<'p>>), Status>,
     ) -> Result<T, Status> {
         let _turn = self.turn.lock().await;
         for _ in 0..ATTEMPTS {
-            follow(&self.directory, self.store.as_ref()).await.map_err(behind)?;
-            let (directory, now) = (self.directory.get(), (self.clock)());
-            let (mut changes, answer) = decide(&directory, now)?;
-            changes.retain(|change| !directory.registry().is_so(change));
-            if changes.is_empty() {
+            let (directory, mut draft) = self.draft(by).await?;
+            let (answer, profiles) = decide(&directory, &mut draft)?;
+            someone_administers(&directory, &draft)?;
+            let mut n_known = 0;
+            for profile in &profiles {
+                n_known += usize::from(self.is_known(&directory, profile).await?);
+            }
+            // a person who stays the same is no new version
+            if draft.changes().len() == n_known {
                 return Ok(answer);
             }
-            let entry = Entry::new(now, by, changes).encode();
-            let sequence = directory.registry().sequence() + 1;
+            for Profile { kept, encoded } in &profiles {
+                self.keep_profile(UserId::new(kept.id), kept.revision, encoded).await?;
+            }
+            let (sequence, entry, state) = draft.finish();
             if self.store.put_change(sequence, &entry).await.map_err(errors::store)? {
-                self.directory.follow(&[(sequence, entry)]).map_err(|error| unreadable(&error))?;
+                self.directory.adopt(state);
                 metrics::counter!("wardline_registry_changes_total").increment(1);
                 return Ok(answer);
             }
         }
         let text = "others changed the registry all the time; try again";
         Err(problem::unavailable("REGISTRY_BUSY", text, Duration::from_secs(1)))
+    }
+
+    /// All that was changed until now, and the next entry.
+    pub(crate) async fn draft(&self, by: Option<Subject>) -> Result<(Arc<Directory>, Draft), Status> {
+        follow(&self.directory, self.store.as_ref()).await.map_err(behind)?;
+        let directory = self.directory.get();
+        let draft = directory.registry().draft(self.decisions.now(), by);
+        Ok((directory, draft))
     }
 }
 
@@ -98,24 +132,15 @@ fn same<T: Default + PartialEq>(one: &Option<T>, other: &Option<T>) -> bool {
     one.as_ref().unwrap_or(&empty) == other.as_ref().unwrap_or(&empty)
 }
 
-/// Changes, if all of them fit what is there, and leave somebody who manages roles.
-fn judged<T>(
-    directory: &Directory,
-    now: Nanos,
-    (changes, answer): (Vec<Change>, T),
-) -> Result<(Vec<Change>, T), Status> {
-    let mut state = State::clone(directory.registry());
-    let changes: Vec<_> =
-        state.judge(changes, now).into_iter().collect::<Result<_, _>>().map_err(|refused| status(&refused))?;
+/// Refuses a draft after which nobody manages roles any more.
+fn someone_administers(directory: &Directory, draft: &Draft) -> Result<(), Status> {
     // against the state before the change, which has its place or is thought over again: of two at once one is the last
-    if let Some(field) = changes.iter().find_map(Change::takes_from)
-        && directory.is_administered()
-        && !directory.with_registry(state).is_administered()
-    {
+    let Some(field) = draft.changes().iter().find_map(Change::takes_from) else { return Ok(()) };
+    if directory.is_administered() && !directory.with_registry(draft.state().clone()).is_administered() {
         let text = "then nobody would manage roles any more; grant a role with roles.manage to somebody else first";
         return Err(status(&Refused::new("LAST_ADMINISTRATOR", field, text)));
     }
-    Ok((changes, answer))
+    Ok(())
 }
 
 /// Why the registry cannot be changed now.
@@ -126,7 +151,7 @@ fn behind(cause: Behind) -> Status {
     }
 }
 
-fn unreadable(error: &auth::Error) -> Status {
+fn unreadable(error: &directory::Error) -> Status {
     tracing::error!(error = error as &dyn std::error::Error, "a change of the registry cannot be followed");
     problem::status(Code::DataLoss, "REGISTRY_UNREADABLE", "the registry cannot be read; tell the operators")
 }

@@ -2,8 +2,9 @@
 
 use crate::{cli::Files, demo_ward, replay};
 use anyhow::Context;
-use auth::{DEMO_PEOPLE, DemoIssuer, Directory};
+use auth::{DEMO_PEOPLE, DemoIssuer};
 use client::Remote;
+use directory::Directory;
 use model::PatientId;
 use node::{
     config::Config,

@@ -5,8 +5,9 @@
 
 use crate::operator::{MESSAGE_BYTES_MAX, Operator, ask, ask_all, later, plain};
 use anyhow::{Context, bail};
-use auth::{DEMO_PEOPLE, DemoIssuer, Directory, demo_person};
+use auth::{DEMO_PEOPLE, DemoIssuer, demo_person};
 use client::Remote;
+use directory::Directory;
 use futures::{StreamExt, TryStreamExt, stream};
 use guard::convert;
 use model::{DeviceId, Nanos, PatientId, UserId};

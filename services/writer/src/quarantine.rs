@@ -4,12 +4,8 @@ use crate::SEQUENCE_REUSED;
 use async_trait::async_trait;
 use bus::{Outgoing, Publish};
 use guard::convert;
-use guard::errors;
-use model::{
-    Clock, Record,
-    access::{Action, decide_system},
-    audit::Event,
-};
+use guard::{decisions::Decisions, errors};
+use model::{Record, access::Action};
 use proto::{
     operations::v1::{
         GetQuarantinedRequest, GetQuarantinedResponse, ListQuarantinedRequest, ListQuarantinedResponse,
@@ -19,22 +15,20 @@ use proto::{
     problem,
 };
 use std::sync::Arc;
-use store::{Auditor, LogPosition, Quarantine, Quarantined};
+use store::{LogPosition, Quarantine, Quarantined};
 use tonic::{Code, Request, Response, Status};
-use uuid::Uuid;
 
 /// Serves `QuarantineService`.
 pub struct QuarantineRpcs {
     store: Arc<dyn Quarantine>,
     log: Arc<dyn Publish>,
-    audit: Auditor,
-    clock: Clock,
+    decisions: Decisions,
 }
 
 impl QuarantineRpcs {
-    /// Reads from `store`, publishes again to `log`; who looked is told to `audit`.
-    pub fn new(store: Arc<dyn Quarantine>, log: Arc<dyn Publish>, audit: Auditor, clock: Clock) -> Self {
-        Self { store, log, audit, clock }
+    /// Reads from `store`, publishes again to `log`, for whom `decisions` permit it.
+    pub fn new(store: Arc<dyn Quarantine>, log: Arc<dyn Publish>, decisions: Decisions) -> Self {
+        Self { store, log, decisions }
     }
 
     /// The gRPC service.
@@ -42,15 +36,11 @@ impl QuarantineRpcs {
         QuarantineServiceServer::new(self).max_decoding_message_size(64 * 1024)
     }
 
-    /// Leave for one action, which is in the audit log when this returns, as a denial is. `place`: which record, if one.
+    /// Permission for one action, written down when this returns. `place`: which record, if one; whose it is stands in bytes
+    /// that may be unreadable.
     async fn permit(&self, extensions: &tonic::Extensions, action: Action, place: &str) -> Result<(), Status> {
-        let principal = guard::principal(extensions)?;
-        let now = (self.clock)();
-        let decided = decide_system(principal, action, now);
-        // whose it is stands in bytes that may be unreadable
-        let event = Event::of(principal, action, None, decided, now, Uuid::new_v4().into_bytes());
-        self.audit.record(Event { detail: place.into(), ..event }).await.map_err(errors::unaudited)?;
-        decided.map_err(guard::errors::denied)
+        let caller = guard::principal(extensions)?;
+        self.decisions.on_system(caller, action, None).recorded(place).await
     }
 
     async fn find(&self, place: &str) -> Result<Quarantined, Status> {
@@ -104,7 +94,7 @@ impl QuarantineService for QuarantineRpcs {
         let payload = quarantined.payload.clone();
         let receipt = self.log.publish(Outgoing { key, payload }).await.map_err(|error| errors::log(&error))?;
         receipt.await.map_err(|error| errors::log(&error))?;
-        let now = (self.clock)();
+        let now = self.decisions.now();
         self.store.mark_replayed(&quarantined.place, now).await.map_err(errors::store)?;
         quarantined.replayed_at = Some(now);
         Ok(Response::new(ReplayQuarantinedResponse { record: Some(outline(&quarantined)) }))

@@ -8,8 +8,11 @@
 //!
 //! Whether a certificate is to be believed (authority, time, revocation, key) is decided before, in the TLS handshake.
 
-use crate::{Error, Identity};
-use model::{DeviceId, Nanos, access::Subject};
+use crate::Error;
+use model::{
+    DeviceId, Nanos,
+    access::{Identity, Subject},
+};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
 /// What the URI of a device's certificate begins with.

@@ -18,10 +18,7 @@ pub use issuer::{Algorithm, Issuer, SubjectKind, TokenType};
 pub use source::{Discovery, Pace};
 
 use futures::future::join_all;
-use model::{
-    Nanos,
-    access::{Permission, Subject},
-};
+use model::access::Identity;
 use source::Source;
 use std::collections::HashMap;
 use strict::Parts;
@@ -33,19 +30,6 @@ const MAX_TOKEN_BYTES: usize = 4_096;
 #[derive(Default)]
 pub struct Verifier {
     issuers: HashMap<String, Issuer>,
-}
-
-/// Who a token speaks for, how far and until when.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The person or device.
-    pub subject: Subject,
-    /// The permissions that it leaves; `None`: all.
-    pub scope: Option<Vec<Permission>>,
-    /// When it was issued (`iat`, or `nbf` without it).
-    pub issued_at: Nanos,
-    /// When it ends.
-    pub expires_at: Nanos,
 }
 
 /// Why a token is refused. Deliberately coarse: a caller learns what to do, an attacker nothing else.

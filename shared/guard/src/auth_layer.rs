@@ -16,8 +16,10 @@ use crate::{
     bounds::{Bounded, Bounds},
     quotas::{Quotas, Who},
 };
-use auth::{Certificate, Holder, Identity, Rejected, Shared, Verifier, count_refused};
+use auth::{Certificate, Holder, Rejected, Verifier, count_refused};
+use directory::LiveDirectory;
 use futures::future::{BoxFuture, FutureExt, ready};
+use model::access::Identity;
 use model::access::{Purpose, Subject};
 use proto::problem;
 use std::{
@@ -42,7 +44,7 @@ const ISSUER_RETRY: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct AuthLayer {
     verifier: Arc<Verifier>,
-    directory: Shared,
+    directory: LiveDirectory,
     logins: Option<Logins>,
     quotas: Option<Quotas>,
     bounds: Bounds,
@@ -50,12 +52,12 @@ pub struct AuthLayer {
 
 impl AuthLayer {
     /// Believes `verifier`; what a principal may do is what the directory says at the time of the request.
-    pub fn new(verifier: Arc<Verifier>, directory: Shared, bounds: Bounds) -> Self {
+    pub fn new(verifier: Arc<Verifier>, directory: LiveDirectory, bounds: Bounds) -> Self {
         Self { verifier, directory, logins: None, quotas: None, bounds }
     }
 
     /// What it goes by.
-    pub fn directory(&self) -> &Shared {
+    pub fn directory(&self) -> &LiveDirectory {
         &self.directory
     }
 

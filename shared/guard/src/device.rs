@@ -1,6 +1,7 @@
 //! Whether a device may send readings: as itself, while it is registered.
 
-use auth::{Assignment, Directory, NoDevice};
+use crate::ids;
+use directory::{Assignment, Directory, NoDevice};
 use model::{
     DeviceId, Nanos,
     access::{Denied, Principal, WritePermit, decide_write},
@@ -16,8 +17,7 @@ pub fn admitted(principal: &Principal, device_id: &str, directory: &Directory, n
 
 /// Permission to send as the device of that id: the principal must be it.
 pub fn permit(principal: &Principal, device_id: &str, now: Nanos) -> Result<WritePermit, Status> {
-    let device: DeviceId =
-        device_id.parse().map_err(|_| problem::invalid("INVALID_ID", "device_id", "must be the device's UUID"))?;
+    let device: DeviceId = ids::id("device_id", device_id)?;
     decide_write(principal, device, now).map_err(|denied| match denied {
         Denied::NotItself => problem::status(
             tonic::Code::PermissionDenied,

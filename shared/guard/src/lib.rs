@@ -1,7 +1,7 @@
 //! The one way into an rpc: who asks, whether they may, within which bounds, and that it is written down.
 //!
 //! In the order in which a request meets them: [`methods`] (is there such an rpc, how long may its message and its answer take),
-//! [`auth_layer`] (who asks; may they call it at all; was it written down), [`quotas`] (how often), [`bounds`] (how much memory). What an
+//! [`auth_layer`] (who asks; may they call it at all; was it written down), [`quotas`] (how often), [`bounds`] (how much memory), [`decisions`] (whether they may do this, with this patient). What an
 //! rpc is stands in its descriptor ([`proto::rpc`]).
 
 pub mod access;
@@ -11,8 +11,10 @@ mod caller;
 pub mod clock;
 pub mod connection_limit;
 pub mod convert;
+pub mod decisions;
 pub mod device;
 pub mod errors;
+pub mod ids;
 pub mod methods;
 pub mod quotas;
 pub mod streams;

@@ -28,6 +28,19 @@ use crate::{
 };
 use std::sync::Arc;
 
+/// Who a token or a certificate speaks for, how far and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The person or device.
+    pub subject: Subject,
+    /// The permissions that it leaves; `None`: all.
+    pub scope: Option<Vec<Permission>>,
+    /// When it was issued (`iat`, or `nbf` without it).
+    pub issued_at: Nanos,
+    /// When it ends.
+    pub expires_at: Nanos,
+}
+
 /// Who sent a request, after the token was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {

@@ -3,6 +3,31 @@
 use std::{fmt, str::FromStr};
 use uuid::Uuid;
 
+/// A text is no identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoId;
+
+impl fmt::Display for NoId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "must be a UUID with its four hyphens, as in 0191c3c8-7a00-7000-8000-00000000abcd, and not all zeros",
+        )
+    }
+}
+
+impl std::error::Error for NoId {}
+
+/// The one way to write an identifier: 32 hexadecimal digits in either case with four hyphens, not all zero. In another form
+/// one could pass for two somewhere.
+///
+/// # Errors
+/// Anything else.
+pub fn uuid(text: &str) -> Result<Uuid, NoId> {
+    const LENGTH: usize = 36;
+    let id = Uuid::try_parse(text).ok().filter(|id| text.len() == LENGTH && !id.is_nil());
+    id.ok_or(NoId)
+}
+
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -32,10 +57,10 @@ macro_rules! identifier {
         }
 
         impl FromStr for $name {
-            type Err = uuid::Error;
+            type Err = NoId;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                Uuid::parse_str(text).map(Self)
+                uuid(text).map(Self)
             }
         }
 
@@ -72,6 +97,20 @@ identifier!(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identifier_is_written_in_one_way() {
+        let written = "0191c3c8-7a00-7000-8000-00000000abcd";
+        assert_eq!(uuid(written).unwrap().to_string(), written);
+        assert_eq!(uuid(&written.to_uppercase()), uuid(written));
+        let bare = written.replace('-', "");
+        let others =
+            [format!("{{{written}}}"), format!("urn:uuid:{written}"), format!(" {written}"), format!("{written}0")];
+        let nil = "00000000-0000-0000-0000-000000000000".to_owned();
+        for wrong in others.into_iter().chain([bare, nil, String::new(), "Jane Doe".to_owned()]) {
+            assert_eq!(wrong.parse::<PatientId>(), Err(NoId), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn debug_does_not_name_anybody() {

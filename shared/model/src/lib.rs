@@ -23,7 +23,7 @@ pub use access::Permit;
 pub use block::{Block, Column, Values};
 pub use bytes::Malformed;
 pub use catalog::{CodeSystem, Factor, Kind, Metric, MetricId, by_code, by_id, metrics, unit_alias};
-pub use id::{DeviceId, PatientId, StreamId, UserId, WriterId};
+pub use id::{DeviceId, NoId, PatientId, StreamId, UserId, WriterId, uuid};
 pub use newest::{ClockTolerance, Recency, age, counts_from};
 pub use rate::{Bucket, Rate};
 pub use reading::{ClockQuality, Quality, Waveform};

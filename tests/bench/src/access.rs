@@ -1,7 +1,8 @@
 //! `bench access`: what it costs to decide who may see a patient, and how long a change takes to be in force.
 
 use super::{quantile, registry, report::Report, revocation, workspace::Where};
-use auth::{Directory, Identity};
+use directory::Directory;
+use model::access::Identity;
 use model::{
     Nanos, PatientId, UserId,
     access::{Action, Subject, decide},

@@ -1,9 +1,9 @@
 //! What the registry costs when it knows many people: a start, and one change more.
 
 use super::access::Row;
-use auth::{
-    Shared,
-    registry::{CHANGES_MAX, Change, Device, DeviceStatus, Entry, Relation, State, User},
+use directory::{
+    LiveDirectory,
+    registry::{CHANGES_MAX, Change, Device, DeviceStatus, Entry, Relation, User},
 };
 use model::Nanos;
 use std::time::Instant;
@@ -15,7 +15,7 @@ const CHANGES: u32 = 200;
 /// A registry of `n_people` patients with a device and a carer each, followed from its first change, then changed.
 pub(super) fn rows(n_people: u32) -> anyhow::Result<Vec<Row>> {
     // there is no such folder: no files beside the registry
-    let directory = Shared::open(&std::env::temp_dir().join(Uuid::new_v4().to_string()))?;
+    let directory = LiveDirectory::open(&std::env::temp_dir().join(Uuid::new_v4().to_string()))?;
     let now = guard::clock::now();
     let changes: Vec<_> = (0..n_people).flat_map(person).collect();
     let entries = (1..).zip(changes.chunks(CHANGES_MAX));
@@ -29,11 +29,12 @@ pub(super) fn rows(n_people: u32) -> anyhow::Result<Vec<Row>> {
         let [user, ..] = person(n_people + number);
         let started = Instant::now();
         let before = directory.get();
-        // as a node does: judged on a copy, then written (not here), then followed
-        let judged = State::clone(before.registry()).judge(vec![user], now);
-        let changes = judged.into_iter().collect::<Result<_, _>>()?;
-        let sequence = before.registry().sequence() + 1;
-        directory.follow(&[(sequence, Entry::new(now, None, changes).encode())])?;
+        // as a node does: applied to a copy, then written (not here), then adopted
+        let mut draft = before.registry().draft(now, None);
+        draft.add([user])?;
+        let (_, bytes, state) = draft.finish();
+        std::hint::black_box(bytes);
+        directory.adopt(state);
         milliseconds.push(started.elapsed().as_secs_f64() * 1_000.0);
     }
     Ok(vec![

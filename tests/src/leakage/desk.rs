@@ -4,8 +4,10 @@ use super::question::{Asker, Kind, Page, Question, of_accesses, of_latest, of_su
 use super::world::World;
 use anyhow::Context;
 use async_trait::async_trait;
-use auth::{Pseudonyms, Sealer, Shared};
+use auth::{Pseudonyms, Sealer};
 use bytes::Bytes;
+use directory::LiveDirectory;
+use guard::decisions::Decisions;
 use model::{
     Nanos, PatientId, WriterId,
     audit::{Checkpoint, Entry, Verifier},
@@ -119,7 +121,7 @@ pub struct Desk {
     studies: StudyRpcs,
     log: Arc<dyn Audit>,
     writer: WriterId,
-    directory: Shared,
+    directory: LiveDirectory,
     folder: PathBuf,
     /// Directory files written; each has a name of its own, so that none is taken for the one before.
     n_files: u64,
@@ -131,13 +133,13 @@ pub struct Desk {
 impl Desk {
     /// Its directory file is in `folder`, which must be empty.
     pub fn open(store: Arc<dyn Rollups>, log: Arc<dyn Audit>, folder: PathBuf) -> anyhow::Result<Self> {
-        let directory = Shared::open(&folder)?;
+        let directory = LiveDirectory::open(&folder)?;
         let (auditor, work) = Auditor::new(Arc::clone(&log), Arc::new(NoDesk), Arc::new(NoDesk), now);
         let stop = CancellationToken::new();
         let work = tokio::spawn(work.run(stop.clone()));
         let writer = auditor.writer();
         let sealer = Sealer::random().context("a key for page tokens")?;
-        let query = Arc::new(Query::new(store, directory.clone(), sealer, auditor, now));
+        let query = Arc::new(Query::new(store, sealer, Decisions::new(directory.clone(), auditor, now)));
         let audits = AuditRpcs::new(Arc::clone(&query), Arc::clone(&log));
         let studies = StudyRpcs::new(Arc::clone(&query), names());
         Ok(Self { query, audits, studies, log, writer, directory, folder, n_files: 0, n_entries: 0, stop, work })

@@ -5,8 +5,9 @@ use super::{
     readings::{METRICS, line_of},
     world::{HOUR, MIDDLE, PURPOSES, STUDIES, World, id, one},
 };
-use auth::{Directory, Identity};
+use directory::Directory;
 use guard::convert;
+use model::access::Identity;
 use model::{
     DeviceId, Nanos, UserId,
     access::{Permission, Principal, Purpose, Subject},

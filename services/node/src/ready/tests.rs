@@ -3,8 +3,8 @@
 use super::*;
 use crate::probes;
 use async_trait::async_trait;
-use auth::Shared;
 use bus::{Error, Outgoing, Publish, Receipt};
+use directory::LiveDirectory;
 use std::{
     sync::{
         Mutex,
@@ -111,7 +111,7 @@ async fn an_engine_that_is_silent_is_known_within_ten_seconds_and_so_is_its_answ
     let log = tokio::spawn(probes::log(engines[0].clone(), steady("log", &[Service::Ingest]), stop.clone()));
     // whoever only writes follows no directory
     let followed = (steady("directory", &[Service::Query]), steady("store", &[Service::Writer, Service::Query]));
-    let directory = Shared::open(dir.path()).unwrap();
+    let directory = LiveDirectory::open(dir.path()).unwrap();
     tokio::spawn(probes::directory(directory, engines[1].clone(), followed, stop.clone()));
     let reporter = HealthReporter::new();
     let names = vec![

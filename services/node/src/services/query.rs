@@ -4,18 +4,17 @@ use super::Wiring;
 use crate::run::Service;
 use anyhow::Context;
 use auth::{Pseudonyms, Sealer};
-use guard::clock;
 use query::{AuditRpcs, Query, StudyRpcs};
 use std::sync::Arc;
 
 pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
-    let (config, store, (auth, auditor)) = (wiring.config, &wiring.backends.store, wiring.audited()?);
+    let (config, store, (auth, decisions)) = (wiring.config, &wiring.backends.store, wiring.audited()?);
     let sealer = match config.cursor_key() {
         Some(key) => Sealer::new(&key),
         None => Sealer::random(),
     };
     let sealer = sealer.context("query.cursor_key")?;
-    let query = Query::new(store.timeline.clone(), auth.directory().clone(), sealer, auditor, clock::now);
+    let query = Query::new(store.timeline.clone(), sealer, decisions);
     let query = Arc::new(query.with_tolerance(config.tolerance()));
     let audit = AuditRpcs::new(Arc::clone(&query), store.audit.clone());
     wiring.serve(Service::Query, auth.before(audit.service()));

@@ -3,19 +3,16 @@
 use super::{Wiring, spawn};
 use crate::run::Service;
 use anyhow::Context;
-use guard::clock;
 use registry::Registry;
 
 pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
-    let (store, (auth, auditor)) = (&wiring.backends.store, wiring.audited()?);
+    let (store, (auth, decisions)) = (&wiring.backends.store, wiring.audited()?);
     let registry = Registry::new(
         store.registry.clone(),
         store.positions.clone(),
-        auth.directory().clone(),
-        auditor,
+        decisions,
         wiring.config.credentials()?,
         wiring.backends.notices.clone().context("the registry tells of emergencies, and has no log")?,
-        clock::now,
     );
     spawn(wiring.tasks, registry.clone().tell(wiring.stop.clone()));
     // a device that claims has no token yet: its code is checked by the service

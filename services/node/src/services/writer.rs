@@ -20,8 +20,8 @@ pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let stop = wiring.stop.clone();
     wiring.tasks.spawn(async move { writer.run(subscriber, stop).await.context("writer") });
     let publisher = wiring.backends.publisher.clone().context("the writer publishes again, and has no log")?;
-    let (auth, auditor) = wiring.audited()?;
-    let quarantine = QuarantineRpcs::new(quarantine, publisher, auditor, clock::now);
+    let (auth, decisions) = wiring.audited()?;
+    let quarantine = QuarantineRpcs::new(quarantine, publisher, decisions);
     wiring.serve(Service::Writer, auth.before(quarantine.service()));
     Ok(())
 }

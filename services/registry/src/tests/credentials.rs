@@ -5,10 +5,12 @@ use crate::{
     Credentials, Registry,
     wire::{enrolment_service_server::EnrolmentService, *},
 };
-use auth::{
-    DemoIssuer, NoDevice, Shared, Verifier,
+use auth::{DemoIssuer, Verifier};
+use directory::{
+    LiveDirectory, NoDevice,
     registry::{Change, DeviceStatus, Entry},
 };
+use guard::decisions::Decisions;
 use model::{
     DeviceId, Nanos,
     access::{Permission, Principal, Subject},
@@ -46,7 +48,7 @@ struct Stage {
 impl Stage {
     async fn new() -> Self {
         let (store, keys) = (Arc::new(Memory::default()), tempfile::tempdir().unwrap());
-        let directory = Shared::open(&keys.path().join("none")).unwrap();
+        let directory = LiveDirectory::open(&keys.path().join("none")).unwrap();
         let tokens = Some(DemoIssuer::open(keys.path()).unwrap().into_devices());
         let (auditor, work) = Auditor::new(Arc::new(Quiet), Arc::new(Quiet), Arc::new(Quiet), clock);
         tokio::spawn(work.run(CancellationToken::new()));
@@ -54,11 +56,9 @@ impl Stage {
         let registry = Registry::new(
             Arc::clone(&store) as _,
             Arc::new(Quiet),
-            directory,
-            auditor,
+            Decisions::new(directory, auditor, clock),
             credentials,
             Arc::new(Quiet),
-            clock,
         );
         let made = registry.create_device(&caller(), device("")).await.unwrap();
         let id = made.device.unwrap().device_id.parse().unwrap();
@@ -228,10 +228,10 @@ async fn a_device_from_before_there_were_refresh_tokens_gets_one_when_it_renews(
     stage.claim(&stage.claim_code).await.unwrap();
     // as an older version has left it
     let claimed = stage.registry.directory.get().registry().device(&stage.id).unwrap().value.clone();
-    let change = Change::Device(auth::registry::Device { refresh: None, ..claimed });
+    let change = Change::Device(directory::registry::Device { refresh: None, ..claimed });
     let entry = Entry::new(clock(), None, vec![change]).encode();
     assert!(stage.store.put_change(stage.n_changes() as u64 + 1, &entry).await.unwrap());
-    crate::follow(&stage.registry.directory, stage.store.as_ref()).await.unwrap();
+    directory::follow(&stage.registry.directory, stage.store.as_ref()).await.unwrap();
     let renew = async || {
         let (itself, request) = (stage.itself(), RenewDeviceTokenRequest::default());
         stage.registry.renew_device_token(&itself, request).await.unwrap().refresh_token

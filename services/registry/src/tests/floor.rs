@@ -1,7 +1,7 @@
 //! Somebody always manages roles, whichever way it is tried, and on two nodes at once.
 
 use super::*;
-use auth::registry::{Change, Entry};
+use directory::registry::{Change, Entry};
 use proto::prost_types::FieldMask;
 use store::Registry as _;
 use tonic::Status;
@@ -14,12 +14,12 @@ const WARD: Uuid = Uuid::from_u128(12);
 
 fn user(id: Uuid) -> Change {
     let revision = Uuid::from_u128(99);
-    Change::User(auth::registry::User { id, patient: None, ward: None, suspended: false, revision })
+    Change::User(directory::registry::User { id, patient: None, ward: None, suspended: false, revision })
 }
 
 fn held(id: u128, user: Uuid, role: &str, ward: Option<&str>) -> Change {
     let (id, ward) = (Uuid::from_u128(id), ward.map(str::to_owned));
-    Change::Grant(auth::registry::Grant { id, user, role: role.into(), ward, study: None })
+    Change::Grant(directory::registry::Grant { id, user, role: role.into(), ward, study: None })
 }
 
 /// A registry in which these people hold these roles.
@@ -33,7 +33,7 @@ async fn store(changes: Vec<Change>) -> Arc<Memory> {
 /// A node that knows all that was changed.
 async fn up_to_date(store: &Arc<Memory>) -> Registry {
     let registry = running(store);
-    crate::follow(&registry.directory, store.as_ref()).await.unwrap();
+    directory::follow(&registry.directory, store.as_ref()).await.unwrap();
     registry
 }
 
@@ -52,7 +52,12 @@ fn suspended(id: Uuid) -> UpdateUserRequest {
 
 fn boss(permissions: &[&str]) -> Change {
     let permissions = permissions.iter().map(|&name| name.to_owned()).collect();
-    Change::Role(auth::registry::Role { id: "boss".into(), category: String::new(), permissions, may_grant: vec![] })
+    Change::Role(directory::registry::Role {
+        id: "boss".into(),
+        category: String::new(),
+        permissions,
+        may_grant: vec![],
+    })
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! One issuer: whose tokens are believed, with which keys, and whom they may speak for.
 
 use super::{
-    Fault, Identity,
+    Fault,
     keys::{self, Keys},
     source::{Discovery, Source},
     strict::{Object, Parts},
@@ -10,7 +10,7 @@ use crate::{Error, signer::AFTER};
 use jsonwebtoken::{DecodingKey, Validation, decode, errors::ErrorKind};
 use model::{
     DeviceId, Nanos, UserId,
-    access::{Permission, Subject},
+    access::{Identity, Permission, Subject},
 };
 use serde_json::{Map, Value};
 use std::{collections::HashMap, sync::Arc};

@@ -7,6 +7,10 @@ mod wrong_head;
 mod wrong_text;
 
 use super::*;
+use model::{
+    Nanos,
+    access::{Permission, Subject},
+};
 use rig::{AUDIENCE, ID, ISSUER, Rig, changed, claims, now, without};
 use serde_json::{Value, json};
 use std::collections::HashSet;

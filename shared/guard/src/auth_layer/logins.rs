@@ -4,7 +4,7 @@
 //! down one by one up to a rate that nobody reaches by mistake; of a flood the log says how many more there were.
 
 use crate::clock;
-use auth::Identity;
+use model::access::Identity;
 use model::{
     Nanos,
     access::Purpose,

@@ -1,7 +1,7 @@
 //! The way back when nobody administers any more: a file in the directory folder, whatever older versions let happen.
 
 use super::{Asking, grant, person, refusal, refused};
-use auth::registry::{Change, Entry, Role};
+use directory::registry::{Change, Entry, Role};
 use model::Nanos;
 use proto::registry::v1::{ListRolesRequest, Role as WireRole, UpdateRoleRequest};
 use std::fs;

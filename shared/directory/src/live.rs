@@ -1,8 +1,7 @@
 //! The directory of a running process: cheap to read, replaced as a whole when something changes.
 
-use super::{Directory, files};
 use crate::{
-    Error,
+    Directory, Error, files,
     registry::{Entry, State},
 };
 use std::{
@@ -12,14 +11,14 @@ use std::{
 
 /// A directory that follows its folder and the registry. Clones share it.
 #[derive(Clone)]
-pub struct Shared {
+pub struct LiveDirectory {
     dir: PathBuf,
     now: Arc<RwLock<Arc<Directory>>>,
     /// What the files were like; held while a new directory is made, so that none is lost.
     seen: Arc<Mutex<files::Fingerprint>>,
 }
 
-impl Shared {
+impl LiveDirectory {
     /// Reads the folder for the first time. Nothing of the registry is known yet.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let seen = Arc::new(Mutex::new(files::fingerprint(dir)?));
@@ -66,6 +65,15 @@ impl Shared {
         }
         self.set(now.with_registry(state));
         Ok(())
+    }
+
+    /// Takes over the state of a draft that this process made and stored. Where it was followed in the meantime, that stays.
+    pub fn adopt(&self, state: State) {
+        let _changing = self.changing();
+        let now = self.get();
+        if now.registry().sequence() + 1 == state.sequence() {
+            self.set(now.with_registry(state));
+        }
     }
 
     fn changing(&self) -> MutexGuard<'_, files::Fingerprint> {

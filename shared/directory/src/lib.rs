@@ -1,25 +1,58 @@
 //! The directory: roles, people, wards, care teams, devices and whom each device is assigned to, from when to when.
 //!
-//! It has two sources, both in force: the files of a folder ([`files`]), and the registry's changes ([`State`]). Every
-//! service holds all of it in memory and asks nobody.
+//! It has two sources, both in force: the files of a folder (`files.rs`), and the registry's changes ([`registry::State`]).
+//! Every service holds all of it in memory ([`LiveDirectory`]) and asks nobody; both sources are followed while the process
+//! runs ([`follow`]), so that a change holds within seconds.
 
 mod files;
+mod follow;
 mod links;
-mod shared;
+mod live;
+pub mod registry;
 
-pub(crate) use links::{Links, Span, note};
-pub use shared::Shared;
+pub use follow::{Behind, follow};
+pub use live::LiveDirectory;
 
-use crate::{Error, Identity, registry::State};
+use links::{Links, Span};
 use model::{
     DeviceId, Nanos, PatientId, UserId,
-    access::{Facts, Grant, Permission, Principal, Purpose, Relation, RelationKind, Scope, Subject},
+    access::{Facts, Grant, Identity, Permission, Principal, Purpose, Relation, RelationKind, Scope, Subject},
 };
 use std::{
     collections::{BTreeSet, HashSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
+
+/// Why the directory cannot be read or followed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read.
+    #[error("{path}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file is wrong.
+    #[error("{file}: {what}")]
+    Contents {
+        /// Which file.
+        file: String,
+        /// What is wrong and what is allowed.
+        what: String,
+    },
+    /// A change of the registry cannot be followed.
+    #[error("change {sequence} of the registry: {what}")]
+    Registry {
+        /// Its number.
+        sequence: u64,
+        /// Why.
+        what: String,
+    },
+}
 
 /// A device's assignment to a patient, for a time (half-open).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +84,7 @@ pub enum NoDevice {
 #[derive(Default)]
 pub struct Directory {
     files: Arc<Links>,
-    registry: Arc<State>,
+    registry: Arc<registry::State>,
 }
 
 impl Directory {
@@ -66,12 +99,12 @@ impl Directory {
     }
 
     /// The same files with another registry.
-    pub fn with_registry(&self, registry: State) -> Self {
+    pub fn with_registry(&self, registry: registry::State) -> Self {
         Self { files: Arc::clone(&self.files), registry: Arc::new(registry) }
     }
 
     /// What the registry knows.
-    pub fn registry(&self) -> &Arc<State> {
+    pub fn registry(&self) -> &Arc<registry::State> {
         &self.registry
     }
 

@@ -1,6 +1,6 @@
 //! People, devices and what ties them, arranged by what is asked.
 
-use super::Assignment;
+use crate::Assignment;
 use imbl::{HashMap, HashSet};
 use model::{
     DeviceId, Nanos, PatientId, UserId,
@@ -32,7 +32,7 @@ impl Span {
 pub(crate) type Parts = Vec<(PatientId, Span)>;
 
 /// What one source knows: the files, or the registry.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub(crate) struct Links {
     pub(crate) roles: HashMap<String, Vec<Permission>>,
     /// Which roles, and where.

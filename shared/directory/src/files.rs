@@ -15,8 +15,11 @@
 //! [[assignment]]  # device, patient, from, to
 //! ```
 
-use super::{Links, Span};
-use crate::{Error, registry::at_least_granted};
+use crate::{
+    Error,
+    links::{Links, Span},
+    registry::at_least_granted,
+};
 use model::{
     DeviceId, Nanos, PatientId, UserId,
     access::{Barred, Consent, Permission, Purpose, RelationKind, Scope},
@@ -52,7 +55,7 @@ pub(super) fn fingerprint(dir: &Path) -> Result<Fingerprint, Error> {
 
 /// Adds the tables of one file.
 pub(super) fn add(links: &mut Links, file: &str, text: &str) -> Result<(), Error> {
-    let wrong = |what: String| Error::Directory { file: file.to_owned(), what };
+    let wrong = |what: String| Error::Contents { file: file.to_owned(), what };
     let tables: Tables = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
     for role in tables.role {
         let permission = |name: &String| {

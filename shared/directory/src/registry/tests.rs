@@ -49,13 +49,17 @@ fn assignment(number: u128, patient: Uuid, from: i64, to: i64) -> Change {
     Change::Assignment(Assignment { id, device: MONITOR, patient, from, to, by: NURSE })
 }
 
-/// A directory in which these changes were made, one entry each; every one of them fits.
+/// A directory in which these changes were made, one entry each; every one of them fits, or did in an older version. Who makes
+/// a change comes to what those come to who read its bytes.
 fn after(changes: &[Change]) -> Directory {
     let mut state = State::default();
     for change in changes {
-        let entry = Entry::new(NOW, None, vec![change.clone()]);
-        let entry = Entry::decode(&entry.encode()).unwrap();
-        state.follow(state.sequence() + 1, &entry).unwrap();
+        let mut draft = state.draft(NOW, None);
+        let made = draft.add([change.clone()]).ok().map(|()| draft.finish());
+        let entry = Entry::new(NOW, None, vec![change.clone()]).encode();
+        let bytes = made.as_ref().map_or(&entry, |(_, bytes, _)| bytes);
+        state.follow(state.sequence() + 1, &Entry::decode(bytes).unwrap()).unwrap();
+        assert!(made.is_none_or(|(sequence, _, made)| sequence == state.sequence() && made == state));
     }
     Directory::default().with_registry(state)
 }
@@ -63,8 +67,10 @@ fn after(changes: &[Change]) -> Directory {
 /// Why one more change does not fit; nothing of it is in force.
 fn refused(changes: &[Change], one_more: Change) -> &'static str {
     let directory = after(changes);
-    let mut copy = State::clone(directory.registry());
-    copy.judge(vec![one_more], NOW).remove(0).err().expect("a refusal").reason
+    let mut draft = directory.registry().draft(NOW, None);
+    let reason = draft.add([one_more]).err().expect("a refusal").reason;
+    assert!(draft.changes().is_empty());
+    reason
 }
 
 fn reads(directory: &Directory, now: i64) -> Result<(), Denied> {
@@ -152,9 +158,10 @@ fn an_emergency_opens_one_patient_for_its_time_and_the_purpose_is_that() {
     // its review does not open it once more
     let review = Some(Review { by: NURSE, at: 1_600, outcome: "justified".into(), text: String::new() });
     let reviewed = Change::BreakGlass(BreakGlass { review, to: 9_000, ..emergency });
-    let mut copy = State::clone(directory.registry());
-    assert!(copy.judge(vec![reviewed], NOW)[0].is_ok());
-    assert_eq!(reads(&directory.with_registry(copy), 3_000), Err(Denied::NoRelation));
+    let mut draft = directory.registry().draft(NOW, None);
+    assert!(draft.add([reviewed]).is_ok());
+    let (.., state) = draft.finish();
+    assert_eq!(reads(&directory.with_registry(state), 3_000), Err(Denied::NoRelation));
 }
 
 #[test]
@@ -224,16 +231,25 @@ fn what_contradicts_the_rest_is_refused_and_changes_nothing() {
     }
     // an overlap that was refused leaves the old end in force
     let directory = after(&base);
-    let mut copy = State::clone(directory.registry());
-    assert!(copy.judge(vec![assignment(50, PATIENT, 0, 2_001)], NOW)[0].is_err());
-    let held = directory.with_registry(copy);
+    let mut draft = directory.registry().draft(NOW, None);
+    assert!(draft.add([assignment(50, PATIENT, 0, 2_001)]).is_err());
+    let (.., state) = draft.finish();
+    let held = directory.with_registry(state);
     let held = held.assignments(DeviceId::new(MONITOR), NOW).unwrap();
     assert_eq!(held.iter().map(|one| one.to.0).collect::<Vec<_>>(), [1_000, 3_000]);
     // of several at once those that fit are taken
-    let mut copy = State::default();
+    let mut draft = State::default().draft(NOW, None);
     let two = [device(MONITOR, mac, DeviceStatus::Active), device(NURSE, mac, DeviceStatus::Active)];
-    let judged = copy.judge(two.map(Change::Device).to_vec(), NOW);
+    let judged = two.map(|device| draft.add([Change::Device(device)]));
     assert!(judged[0].is_ok() && judged[1].as_ref().is_err_and(|refused| refused.reason == "MAC_TAKEN"));
+    // and of what was added at once all or nothing
+    let spare = [device(NURSE, None, DeviceStatus::Active), device(PATIENT, mac, DeviceStatus::Active)];
+    assert!(draft.add(spare.map(Change::Device)).is_err());
+    assert!(draft.state().device(&NURSE).is_none() && draft.changes().len() == 1);
+    // what is so already is not worth an entry
+    assert!(
+        draft.add([Change::Device(device(MONITOR, mac, DeviceStatus::Active))]).is_ok() && draft.changes().len() == 1
+    );
     // a retired device's address is free
     let retired = [
         Change::Device(device(MONITOR, mac, DeviceStatus::Active)),

@@ -4,11 +4,13 @@
 //! against the state before it; one that contradicts it is refused and changes nothing. Names, addresses and all that tells
 //! who somebody is are not in here: a person is an id, and the id of a revision that only the registry reads.
 
+mod draft;
 mod floor;
 mod refresh;
 mod resources;
 mod state;
 
+pub use draft::Draft;
 pub(crate) use floor::at_least_granted;
 pub use floor::is_built_in;
 pub use refresh::{Refresh, Unusable};

@@ -186,10 +186,10 @@ fn each_mistake_is_refused_with_the_file_and_what_is_wrong() {
 fn a_folder_is_read_again_when_it_changes_and_kept_when_it_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let device = DeviceId::new(DEVICE);
-    let known = |shared: &Shared| shared.get().assignments(device, Nanos(0)).is_ok();
-    let shared = Shared::open(&dir.path().join("not there")).unwrap();
+    let known = |shared: &LiveDirectory| shared.get().assignments(device, Nanos(0)).is_ok();
+    let shared = LiveDirectory::open(&dir.path().join("not there")).unwrap();
     assert!(!known(&shared));
-    let shared = Shared::open(dir.path()).unwrap();
+    let shared = LiveDirectory::open(dir.path()).unwrap();
     assert!(!shared.refresh().unwrap());
     fs::write(dir.path().join("a.toml"), assigned(&[])).unwrap();
     fs::write(dir.path().join("b.tmp"), "not TOML, and not read").unwrap();
@@ -197,7 +197,7 @@ fn a_folder_is_read_again_when_it_changes_and_kept_when_it_is_wrong() {
     assert!(!shared.refresh().unwrap());
     fs::write(dir.path().join("c.toml"), "not TOML").unwrap();
     assert!(shared.refresh().is_err() && known(&shared), "the old one stays");
-    assert!(Shared::open(dir.path()).is_err(), "nobody starts with half a directory");
+    assert!(LiveDirectory::open(dir.path()).is_err(), "nobody starts with half a directory");
     fs::remove_file(dir.path().join("c.toml")).unwrap();
     fs::remove_file(dir.path().join("a.toml")).unwrap();
     assert!(shared.refresh().unwrap() && !known(&shared));

@@ -1,6 +1,6 @@
 //! How a process comes to what the registry knows: its changes, read on from the last one known.
 
-use auth::Shared;
+use crate::{Error, LiveDirectory};
 
 /// Changes read at once.
 const CHANGES_A_READ: usize = 1_000;
@@ -13,11 +13,11 @@ pub enum Behind {
     Store(#[from] store::Error),
     /// A change cannot be read or applied.
     #[error("the registry's changes could not be followed")]
-    Change(#[from] auth::Error),
+    Change(#[from] Error),
 }
 
 /// Takes over all that was changed since `directory` looked last.
-pub async fn follow(directory: &Shared, store: &dyn store::Registry) -> Result<(), Behind> {
+pub async fn follow(directory: &LiveDirectory, store: &dyn store::Registry) -> Result<(), Behind> {
     loop {
         let from = directory.get().registry().sequence() + 1;
         let changes = store.changes(from, CHANGES_A_READ).await?;

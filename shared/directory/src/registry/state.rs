@@ -5,7 +5,7 @@ mod same;
 use super::{
     Assignment, BreakGlass, Change, Consent, Device, DeviceStatus, Entry, Grant, Refused, Relation, Role, User, floor,
 };
-use crate::directory::{Links, Span, note};
+use crate::links::{Links, Span, note};
 use imbl::{HashMap, OrdMap};
 use model::{
     DeviceId, Nanos, PatientId, UserId,
@@ -17,7 +17,7 @@ use uuid::Uuid;
 const VERSIONS_MAX: usize = 100;
 
 /// A resource, and its last change.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Kept<T> {
     /// The resource.
     pub value: T,
@@ -33,9 +33,9 @@ pub struct Kept<T> {
 pub type Version = Kept<User>;
 
 /// All that the registry knows, up to a change. A clone shares what neither has changed since: each change is made in one.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct State {
-    sequence: u64,
+    pub(super) sequence: u64,
     users: OrdMap<Uuid, Kept<User>>,
     /// Oldest first, the present one last.
     versions: HashMap<Uuid, Vec<Version>>,
@@ -157,22 +157,12 @@ impl State {
         Ok(())
     }
 
-    /// Tries the changes one by one, as the next entry would bring them: those that fit, and what is against each other one.
-    ///
-    /// The state is then as if those that fit were in force: make a copy first.
-    pub fn judge(&mut self, changes: Vec<Change>, at: Nanos) -> Vec<Result<Change, Refused>> {
-        self.sequence += 1;
-        let entry = Entry::new(at, None, vec![]);
-        let tried = |change| floor::check(&change).and_then(|()| self.apply(&change, &entry)).map(|()| change);
-        changes.into_iter().map(tried).collect()
-    }
-
     fn kept<T>(&self, value: T, entry: &Entry) -> Kept<T> {
         Kept { value, sequence: self.sequence, at: entry.at(), by: entry.by.clone() }
     }
 
     /// Applies one change, or changes nothing.
-    fn apply(&mut self, change: &Change, entry: &Entry) -> Result<(), Refused> {
+    pub(super) fn apply(&mut self, change: &Change, entry: &Entry) -> Result<(), Refused> {
         match change {
             Change::User(user) => self.apply_user(user, entry),
             Change::UserRemoved(id) => self.remove_user(*id, entry),

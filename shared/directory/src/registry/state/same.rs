@@ -5,7 +5,7 @@ use imbl::OrdMap;
 
 impl State {
     /// Whether a change would change nothing: what it brings is there already. What removes something is never so.
-    pub fn is_so(&self, change: &Change) -> bool {
+    pub(in crate::registry) fn is_so(&self, change: &Change) -> bool {
         fn has<K: Ord, T: PartialEq>(kept: &OrdMap<K, Kept<T>>, id: &K, value: &T) -> bool {
             kept.get(id).is_some_and(|kept| kept.value == *value)
         }

@@ -1,0 +1,26 @@
+//! Identifiers in requests.
+
+use proto::problem;
+use std::str::FromStr;
+use tonic::Status;
+use uuid::Uuid;
+
+/// The identifier in a field, such as a `PatientId`.
+///
+/// # Errors
+/// INVALID_ARGUMENT, when it is not written as [`model::uuid`] says.
+pub fn id<T: FromStr<Err = model::NoId>>(field: &str, text: &str) -> Result<T, Status> {
+    text.parse().map_err(|wrong| invalid(field, wrong))
+}
+
+/// The same for what has no type of its own.
+///
+/// # Errors
+/// As [`id`].
+pub fn uuid(field: &str, text: &str) -> Result<Uuid, Status> {
+    model::uuid(text).map_err(|wrong| invalid(field, wrong))
+}
+
+fn invalid(field: &str, wrong: model::NoId) -> Status {
+    problem::invalid("INVALID_ID", field, wrong.to_string())
+}
