@@ -23,7 +23,8 @@ use line::Line;
 use model::{DeviceId, PatientId, StreamId};
 use node::{
     config::{Config, Sources},
-    run::{Node, Service},
+    run::Node,
+    service::Service,
 };
 use proto::telemetry::v1::{
     Opened, Reading, StoredReading, WriteReadingsResponse, ingest_service_client::IngestServiceClient,

@@ -3,7 +3,7 @@
 use crate::{Bed, Sandbox, wait::until};
 use anyhow::Context;
 use auth::{DemoCa, Issued};
-use node::run::Service;
+use node::service::Service;
 use std::{fs, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::net::TcpStream;

@@ -11,6 +11,8 @@ mod probes;
 pub mod ready;
 pub mod recovery;
 pub mod run;
+pub mod service;
 mod services;
 pub mod telemetry;
 mod tls;
+pub mod wiring;

@@ -5,7 +5,7 @@
 //! of all of them. Reasons are for operators: words of ours, without secrets and patient data. Liveness looks at none of
 //! this. [`Steady`] sets one by a probe: not at its first failure, which may be chance, and back at the first success.
 
-use crate::run::Service;
+use crate::service::{Need, Service};
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,12 +24,29 @@ struct Inner {
 }
 
 struct State {
-    /// Those that cannot work without it.
-    services: &'static [Service],
+    needed: Needed,
     /// Why it does not hold.
     failing: Option<String>,
     /// Whether it ever did: that it does from the start need not be said.
     has_held: bool,
+}
+
+/// Which services cannot work without a condition.
+#[derive(Debug, Clone, Copy)]
+pub enum Needed {
+    /// Every one.
+    ByAll,
+    /// Those that stand on this.
+    For(Need),
+}
+
+impl Needed {
+    fn by(self, service: Service) -> bool {
+        match self {
+            Self::ByAll => true,
+            Self::For(need) => service.waits_for(need),
+        }
+    }
 }
 
 impl Ready {
@@ -38,12 +55,12 @@ impl Ready {
         Self(Arc::new(Inner { services: services.to_vec(), conditions: watch::Sender::default() }))
     }
 
-    /// A condition without which these services cannot work. It does not hold until it is said to; made once more, it is
+    /// A condition without which some services cannot work. It does not hold until it is said to; made once more, it is
     /// the same one.
-    pub fn condition(&self, name: &'static str, services: &'static [Service]) -> Condition {
+    pub fn condition(&self, name: &'static str, needed: Needed) -> Condition {
         self.0.conditions.send_if_modified(|conditions| {
             let is_new = !conditions.contains_key(name);
-            let failing = || State { services, failing: Some("not known yet".to_owned()), has_held: false };
+            let failing = || State { needed, failing: Some("not known yet".to_owned()), has_held: false };
             conditions.entry(name).or_insert_with(failing);
             is_new
         });
@@ -58,7 +75,7 @@ impl Ready {
     /// Whether every condition holds that a service needs.
     pub fn serves(&self, service: Service) -> bool {
         let conditions = self.0.conditions.borrow();
-        conditions.values().all(|state| state.failing.is_none() || !state.services.contains(&service))
+        conditions.values().all(|state| state.failing.is_none() || !state.needed.by(service))
     }
 
     /// What `/ready` answers: the verdict, and a line for each condition that does not hold; those that no service of this

@@ -11,11 +11,12 @@ use crate::{
     descriptors,
     engines::{Log, Store},
     http, json, probes,
-    ready::{Condition, Ready, Steady},
+    ready::{Condition, Needed, Ready, Steady},
     recovery,
-    services::{Backends, Tasks, Wiring, spawn},
+    service::{Need, Service},
     telemetry,
     tls::Tls,
+    wiring::{Backends, Tasks, Wiring, spawn},
 };
 use anyhow::{Context, anyhow};
 use auth::{DemoIssuer, Verifier};
@@ -35,24 +36,6 @@ use tonic::{Code, body::Body, codegen::Service as _, service::Routes};
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often it is asked whether the audit log can be written.
 const AUDIT_EVERY: Duration = Duration::from_secs(1);
-
-/// A service that can be run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Service {
-    /// gRPC in, log out.
-    Ingest,
-    /// Log in, store out.
-    Writer,
-    /// Store in, gRPC out.
-    Query,
-    /// People, devices and what ties them.
-    Registry,
-}
-
-impl Service {
-    /// Every service.
-    pub const ALL: [Self; 4] = [Self::Ingest, Self::Writer, Self::Query, Self::Registry];
-}
 
 /// A running node.
 pub struct Node {
@@ -106,7 +89,7 @@ impl Node {
         let bounds = Bounds::new(&config.memory);
         let auth = AuthLayer::new(Arc::clone(&verifier), directory.clone(), bounds.clone());
         let (ready, terms) = (Ready::new(services), Terms::new(config));
-        let running = ready.condition("running", &Service::ALL);
+        let running = ready.condition("running", Needed::ByAll);
         running.fail("starting");
         tasks.spawn(serve_http(listeners.internal, terms, metrics, ready.clone(), stop.clone()));
         let (backends, auditing) = backends(config, services, &directory, &ready, tasks, &stop).await?;
@@ -223,21 +206,20 @@ async fn backends(
 ) -> anyhow::Result<(Backends, Option<store::Work>)> {
     let log = Log::open(config)?;
     // who only reads needs no way into the log
-    let publishes = services.iter().any(|service| matches!(service, Service::Ingest | Service::Writer));
-    let publisher = if publishes { Some(log.publisher()?) } else { None };
-    let notices = services.contains(&Service::Registry).then(|| log.notices(config)).transpose()?;
+    let needed = |need| services.iter().any(|service| service.needs(need));
+    let publisher = needed(Need::Log).then(|| log.publisher()).transpose()?;
+    let notices = needed(Need::Notices).then(|| log.notices(config)).transpose()?;
     let store = watch(config, directory, (publisher.clone(), notices.clone()), ready, tasks, stop).await?;
     if let (Log::Embedded(log), Some(store)) = (&log, &store.embedded) {
         recovery::compare(log, store, &config.writer.group).await?;
     }
     // who only takes readings shows nothing; before anything runs, for this may refuse the start
-    let shows = services.iter().any(|&service| service != Service::Ingest);
-    let (auditor, auditing) = match shows {
+    let (auditor, auditing) = match needed(Need::Audit) {
         true => Some(audit::open(config, &store).await?).unzip(),
         false => (None, None),
     };
     if let Some(auditor) = auditor.clone() {
-        let written = ready.condition("audit", &[Service::Writer, Service::Query, Service::Registry]);
+        let written = ready.condition("audit", Needed::For(Need::Audit));
         written.hold();
         tasks.spawn(watch_audit(auditor, written, stop.clone()));
     }
@@ -296,19 +278,17 @@ async fn watch(
     tasks: &mut Tasks,
     stop: &CancellationToken,
 ) -> anyhow::Result<Store> {
-    use Service::{Ingest, Query, Registry, Writer};
-    let reachable = ready.condition("store", &[Writer, Query, Registry]);
-    let followed = ready.condition("directory", &[Query, Registry]);
+    let reachable = ready.condition("store", Needed::For(Need::Store));
+    let followed = ready.condition("directory", Needed::For(Need::Directory));
     let store = probes::open_store(config, directory, &reachable, stop).await?;
     followed.hold();
     tasks.spawn(probes::store(store.clone(), stop.clone()));
     let steady = (Steady::new(followed), Steady::new(reachable));
     tasks.spawn(probes::directory(directory.clone(), store.registry.clone(), steady, stop.clone()));
-    // what is told of an emergency waits for the log by itself
-    let logs = [(publisher, "log", &[Ingest, Writer][..]), (notices, "notices", &[])];
-    for (log, name, services) in logs {
+    let logs = [(publisher, "log", Need::Log), (notices, "notices", Need::Notices)];
+    for (log, name, need) in logs {
         let Some(log) = log else { continue };
-        let mut steady = Steady::new(ready.condition(name, services));
+        let mut steady = Steady::new(ready.condition(name, Needed::For(need)));
         probes::ask_log(log.as_ref(), &mut steady).await;
         tasks.spawn(probes::log(log, steady, stop.clone()));
     }

@@ -17,7 +17,8 @@ use guard::access;
 use node::{
     config::{Config, MANUAL, Sources},
     engines, recovery,
-    run::{Node, Service},
+    run::Node,
+    service::Service,
     telemetry,
 };
 use serde::Serialize;
@@ -35,11 +36,15 @@ pub struct No(pub String);
 /// Reads the settings and does what the command line says.
 ///
 /// Boxed, so that all of it is compiled with this crate and not once more with the binary.
-pub fn execute(cli: Cli, stop: CancellationToken) -> LocalBoxFuture<'static, anyhow::Result<()>> {
-    Box::pin(dispatch(cli, stop))
+pub fn execute(
+    cli: Cli,
+    known: &'static [Service],
+    stop: CancellationToken,
+) -> LocalBoxFuture<'static, anyhow::Result<()>> {
+    Box::pin(dispatch(cli, known, stop))
 }
 
-async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
+async fn dispatch(cli: Cli, known: &'static [Service], stop: CancellationToken) -> anyhow::Result<()> {
     let file = cli.settings.config.clone();
     let sources = Sources { file, environment: std::env::vars().collect(), flags: cli.settings.set.clone() };
     if let Some(Command::Completions { shell }) = cli.command {
@@ -63,8 +68,8 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
     // only commands that are clients need its files
     let remote = || files.remote(&uri);
     match cli.command {
-        None => demo::run(&config, &files, stop).await,
-        Some(Command::Run { services }) => run(&config, &files, &services, stop).await,
+        None => demo::run(&config, &files, known, stop).await,
+        Some(Command::Run { services }) => run(&config, &files, &chosen(known, &services)?, stop).await,
         Some(Command::Migrate) => engines::migrate(&config).await?.iter().try_for_each(|line| say(format!("{line}\n"))),
         Some(Command::Config { .. }) => say(config.shown()),
         Some(Command::Repair { write, begin_anew }) => {
@@ -108,8 +113,17 @@ async fn dispatch(cli: Cli, stop: CancellationToken) -> anyhow::Result<()> {
     }
 }
 
+/// The services that were named, in the order in which they are known; all when none was.
+fn chosen(known: &'static [Service], named: &[String]) -> anyhow::Result<Vec<Service>> {
+    if let Some(unknown) = named.iter().find(|name| known.iter().all(|service| service.name != **name)) {
+        let known: Vec<_> = known.iter().map(|service| format!("{} ({})", service.name, service.about)).collect();
+        bail!("--service {unknown}: there is none of this name; give one of {}", known.join(", "));
+    }
+    let is_chosen = |service: &&Service| named.is_empty() || named.iter().any(|name| service.name == name);
+    Ok(known.iter().filter(is_chosen).copied().collect())
+}
+
 async fn run(config: &Config, files: &Files, services: &[Service], stop: CancellationToken) -> anyhow::Result<()> {
-    let services = if services.is_empty() { &Service::ALL } else { services };
     if config.demo() {
         demo::administrator(&config.directory_dir())?;
     }
@@ -122,7 +136,7 @@ async fn run(config: &Config, files: &Files, services: &[Service], stop: Cancell
         started => started?,
     };
     if config.demo() {
-        if services.contains(&Service::Registry) {
+        if services.contains(&Service::REGISTRY) {
             demo::staff(config, &files.remote(&config.uri(node.grpc))?).await?;
         }
         say(demo::banner(config, &node)? + "\n")?;

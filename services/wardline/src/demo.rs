@@ -6,10 +6,7 @@ use auth::{DEMO_PEOPLE, DemoIssuer};
 use client::Remote;
 use directory::Directory;
 use model::PatientId;
-use node::{
-    config::Config,
-    run::{Node, Service},
-};
+use node::{config::Config, run::Node, service::Service};
 use std::{fmt::Write as _, fs, path::Path};
 use tokio_util::sync::CancellationToken;
 use uuid::uuid;
@@ -81,9 +78,9 @@ pub fn banner(config: &Config, node: &Node) -> anyhow::Result<String> {
 /// What `cargo run --release` does: everything on embedded engines, the recording replayed, then what to try.
 ///
 /// The replay speaks TLS with `files` when the port does.
-pub async fn run(config: &Config, files: &Files, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(config: &Config, files: &Files, services: &[Service], stop: CancellationToken) -> anyhow::Result<()> {
     administrator(&config.directory_dir())?;
-    let node = Node::start(config, &Service::ALL, stop.clone()).await?;
+    let node = Node::start(config, services, stop.clone()).await?;
     let remote = files.remote(&config.uri(node.grpc))?;
     staff(config, &remote).await?;
     let banner = banner(config, &node)?;

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use auth::demo_person;
 use client::Remote;
-use node::run::Service;
+use node::service::Service;
 use proto::{
     registry::v1::{
         Assignment, Device, ListAssignmentsRequest, ListDevicesRequest, ListUsersRequest, User,

@@ -3,7 +3,7 @@
 use bus::{Outgoing, Publish, embedded};
 use bytes::Bytes;
 use model::{BatchId, Block, ClockQuality, Factor, Hour, Nanos, Quality, Record, Slice, Values};
-use node::run::Service;
+use node::service::Service;
 use proto::operations::v1::{
     ListQuarantinedRequest, ReplayQuarantinedRequest, quarantine_service_client::QuarantineServiceClient,
 };

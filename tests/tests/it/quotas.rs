@@ -3,7 +3,7 @@
 use anyhow::Context;
 use client::{Error, Sender, Stream};
 use model::Nanos;
-use node::run::Service;
+use node::service::Service;
 use proto::{
     operations::v1::{AuditRecord, SearchAuditLogRequest, audit_service_client::AuditServiceClient},
     registry::v1::{

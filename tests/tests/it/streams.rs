@@ -1,7 +1,7 @@
 //! Streams against a whole node: resuming, superseding, draining, ending.
 
 use model::Nanos;
-use node::run::Service;
+use node::service::Service;
 use proto::telemetry::v1::stream_readings_response::Message as Out;
 use std::time::Duration;
 use tests::{

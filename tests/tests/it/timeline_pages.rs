@@ -2,7 +2,7 @@
 
 use guard::convert;
 use model::Nanos;
-use node::run::Service;
+use node::service::Service;
 use proto::telemetry::v1::{ReadTimelineRequest, ReadTimelineResponse, Series, StoredReading, TimelineLayout};
 use std::collections::BTreeSet;
 use tests::{

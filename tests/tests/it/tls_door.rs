@@ -1,7 +1,7 @@
 //! The door: nobody waits for another's handshake, who is silent or over a limit is closed, and old versions are refused.
 
 use anyhow::Context;
-use node::run::Service;
+use node::service::Service;
 use std::{io::ErrorKind, time::Duration};
 use tests::{
     Bed, Sandbox,

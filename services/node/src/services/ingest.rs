@@ -1,14 +1,21 @@
 //! Readings in: to the log.
 
-use super::Wiring;
-use crate::{config::Quotas, engines::KnownPositions, run::Service};
+use crate::{config::Quotas, engines::KnownPositions};
+use crate::{
+    service::{Need, Service},
+    wiring::Wiring,
+};
 use anyhow::Context;
 use guard::{clock, quotas::rate};
 use ingest::{Allowed, Ingest, Limits, Rates};
 use std::{sync::Arc, time::Duration};
 
+/// How it is put into a node.
+pub(crate) const SERVICE: Service =
+    Service { name: "ingest", about: "readings in: to the log", needs: &[Need::Log], wire };
+
 /// Readings are taken also while the audit log is not there: who only sends is not shown anything.
-pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
+fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let (config, store, auth) = (wiring.config, &wiring.backends.store, wiring.auth.clone());
     let publisher = wiring.backends.publisher.clone().context("ingest publishes, and has no log")?;
     let limits = Limits {
@@ -23,7 +30,7 @@ pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let positions = Arc::new(KnownPositions(store.positions.clone(), store.identities.clone()));
     let ingest = Ingest::new(publisher, auth.directory().clone(), positions, limits, clock::now, wiring.stop.clone());
     let ingest = ingest.with_rates(rates(&config.quotas));
-    wiring.serve(Service::Ingest, auth.before(ingest.service()));
+    wiring.serve(auth.before(ingest.service()));
     Ok(())
 }
 

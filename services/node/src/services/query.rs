@@ -1,13 +1,23 @@
 //! Timelines, trends, latest values and studies out; and who looked.
 
-use super::Wiring;
-use crate::run::Service;
+use crate::{
+    service::{Need, Service},
+    wiring::Wiring,
+};
 use anyhow::Context;
 use auth::{Pseudonyms, Sealer};
 use query::{AuditRpcs, Query, StudyRpcs};
 use std::sync::Arc;
 
-pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
+/// How it is put into a node.
+pub(crate) const SERVICE: Service = Service {
+    name: "query",
+    about: "timelines, trends, latest values and studies out; the audit log",
+    needs: &[Need::Store, Need::Directory, Need::Audit],
+    wire,
+};
+
+fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let (config, store, (auth, decisions)) = (wiring.config, &wiring.backends.store, wiring.audited()?);
     let sealer = match config.cursor_key() {
         Some(key) => Sealer::new(&key),
@@ -17,12 +27,12 @@ pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let query = Query::new(store.timeline.clone(), sealer, decisions);
     let query = Arc::new(query.with_tolerance(config.tolerance()));
     let audit = AuditRpcs::new(Arc::clone(&query), store.audit.clone());
-    wiring.serve(Service::Query, auth.before(audit.service()));
+    wiring.serve(auth.before(audit.service()));
     if let Some(key) = config.study_key_file() {
         let pseudonyms = Pseudonyms::open(&key, config.study.max_days).context("study.key_file")?;
         let studies = StudyRpcs::new(Arc::clone(&query), pseudonyms);
-        wiring.serve(Service::Query, auth.before(studies.service()));
+        wiring.serve(auth.before(studies.service()));
     }
-    wiring.serve(Service::Query, auth.before(query.service()));
+    wiring.serve(auth.before(query.service()));
     Ok(())
 }

@@ -1,11 +1,21 @@
 //! People, devices and what ties them; the devices' way to their credentials; and telling of emergencies.
 
-use super::{Wiring, spawn};
-use crate::run::Service;
+use crate::{
+    service::{Need, Service},
+    wiring::{Wiring, spawn},
+};
 use anyhow::Context;
 use registry::Registry;
 
-pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
+/// How it is put into a node.
+pub(crate) const SERVICE: Service = Service {
+    name: "registry",
+    about: "people, devices and what ties them",
+    needs: &[Need::Notices, Need::Store, Need::Directory, Need::Audit],
+    wire,
+};
+
+fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let (store, (auth, decisions)) = (&wiring.backends.store, wiring.audited()?);
     let registry = Registry::new(
         store.registry.clone(),
@@ -16,7 +26,7 @@ pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     );
     spawn(wiring.tasks, registry.clone().tell(wiring.stop.clone()));
     // a device that claims has no token yet: its code is checked by the service
-    wiring.serve(Service::Registry, wiring.quotas.before(registry.clone().enrolment()));
-    wiring.serve(Service::Registry, auth.before(registry.service()));
+    wiring.serve(wiring.quotas.before(registry.clone().enrolment()));
+    wiring.serve(auth.before(registry.service()));
     Ok(())
 }

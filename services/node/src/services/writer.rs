@@ -1,13 +1,23 @@
 //! From the log to the store; seals and rollups; and the quarantine, for operators.
 
-use super::{Wiring, spawn};
-use crate::run::Service;
+use crate::{
+    service::{Need, Service},
+    wiring::{Wiring, spawn},
+};
 use anyhow::Context;
 use guard::clock;
 use std::time::Duration;
 use writer::{HourSealer, QuarantineRpcs, Writer};
 
-pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
+/// How it is put into a node.
+pub(crate) const SERVICE: Service = Service {
+    name: "writer",
+    about: "from the log to the store; the quarantine",
+    needs: &[Need::Log, Need::Store, Need::Audit],
+    wire,
+};
+
+fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let (config, store, log) = (&wiring.config.writer, &wiring.backends.store, &wiring.backends.log);
     let (append, quarantine) = (store.append.clone(), store.quarantine.clone());
     let (positions, identities) = (store.positions.clone(), store.identities.clone());
@@ -22,6 +32,6 @@ pub(super) fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let publisher = wiring.backends.publisher.clone().context("the writer publishes again, and has no log")?;
     let (auth, decisions) = wiring.audited()?;
     let quarantine = QuarantineRpcs::new(quarantine, publisher, decisions);
-    wiring.serve(Service::Writer, auth.before(quarantine.service()));
+    wiring.serve(auth.before(quarantine.service()));
     Ok(())
 }
