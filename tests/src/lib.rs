@@ -41,8 +41,8 @@ use tonic::{
 use uuid::Uuid;
 use wardline::demo;
 
-/// The ward in which the demo's people work.
-const WARD: &str = "icu";
+/// The ward of the demo people and of every bed.
+pub const WARD: &str = "icu";
 
 /// A node with patients and devices of its own.
 pub struct Sandbox {

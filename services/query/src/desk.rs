@@ -1,8 +1,8 @@
 //! `AuditService`: the audit log for auditors, and for patients who looked at them.
 
-use crate::{Query, at_most, failed, listed, range};
+use crate::{Query, failed, listed, range};
 use async_trait::async_trait;
-use guard::{convert, ids};
+use guard::{convert, ids, pages};
 use model::{
     Nanos, PatientId, Range, WriterId,
     access::{Action, Subject},
@@ -125,7 +125,7 @@ impl AuditService for AuditRpcs {
 }
 
 fn limit_of(asked: i32, bounds: (usize, usize)) -> Result<usize, Status> {
-    at_most("INVALID_LIMIT", "limit", asked, bounds)
+    pages::limit(asked, bounds)
 }
 
 fn record(entry: &Entry) -> AuditRecord {

@@ -21,6 +21,8 @@ use tonic::Status;
 const LOOK_BACK_NS: i64 = 400 * Nanos::DAY;
 /// Entries of the hour index read in one go: most answers are in the first few.
 const INDEX_AT_ONCE: usize = 256;
+/// The same where the newest of any metric is sought.
+const HOURS_OF_ANY: usize = 4;
 /// 2015-01-01T00:00:00Z: clocks that were never set count from 1970, 1980, 2000 or the like.
 const CLOCKS_SET_SINCE: Nanos = Nanos(1_420_070_400 * Nanos::SECOND);
 /// Most hours looked into, on either side, for readings of a clock that was never set.
@@ -75,6 +77,27 @@ pub(crate) async fn newest(
         if !metrics.is_empty() && !metrics.iter().any(|metric| may_be_newer(before, found.get(metric))) {
             return Ok(found);
         }
+    }
+}
+
+/// The newest reading of whatever metric in the last 400 days.
+pub(crate) async fn newest_of_any(query: &Query, permit: &Permit) -> Result<Option<Found>, Status> {
+    let now = query.decisions.now();
+    let range = Range::new(now.plus(-LOOK_BACK_NS), query.tolerance.latest_measured(now).plus(1)).unwrap_or(Range::ALL);
+    let (mut found, mut hours) = (Newest::new(), range.hours());
+    loop {
+        let entries = query.store.hours(permit, hours, Order::Descending, HOURS_OF_ANY).await.map_err(failed)?;
+        for entry in &entries {
+            add(query, permit, range, entry, &entry.metrics, &mut found, |_| true).await?;
+            let newest = found.values().max_by_key(|found| found.recency);
+            if newest.is_some_and(|newest| !may_be_newer(Hour(entry.hour.0 - 1), Some(newest))) {
+                return Ok(found.into_values().max_by_key(|found| found.recency));
+            }
+        }
+        let Some(oldest) = entries.last().filter(|_| entries.len() == HOURS_OF_ANY) else {
+            return Ok(found.into_values().max_by_key(|found| found.recency));
+        };
+        hours.end = oldest.hour;
     }
 }
 

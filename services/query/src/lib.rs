@@ -6,6 +6,7 @@
 mod desk;
 mod latest;
 mod page;
+mod patients;
 mod readings;
 mod series;
 mod study;
@@ -29,13 +30,13 @@ use proto::{
     problem,
     prost_types::Timestamp,
     telemetry::v1::{
-        LatestReadingsRequest, LatestReadingsResponse, ReadTimelineRequest, ReadTimelineResponse, ReadTrendRequest,
-        ReadTrendResponse,
+        LatestReadingsRequest, LatestReadingsResponse, ListPatientsRequest, ListPatientsResponse, ReadTimelineRequest,
+        ReadTimelineResponse, ReadTrendRequest, ReadTrendResponse,
         timeline_service_server::{TimelineService, TimelineServiceServer},
     },
 };
 use std::sync::Arc;
-use store::{HourEntry, Rollups};
+use store::{HourEntry, Profiles, Rollups};
 use tonic::{Request, Response, Status};
 
 /// Hours read from the store in one go: a day at 1 Hz of five metrics is 432,000 readings, about 12 MB decoded.
@@ -44,15 +45,21 @@ pub const HOURS_AT_ONCE: usize = 24;
 /// The query service.
 pub struct Query {
     store: Arc<dyn Rollups>,
+    profiles: Arc<dyn Profiles>,
     decisions: Decisions,
     sealer: auth::Sealer,
     tolerance: ClockTolerance,
 }
 
 impl Query {
-    /// Reads from `store`; page tokens are sealed by `sealer`, which all replicas share; who may look is as `decisions` say.
-    pub fn new(store: Arc<dyn Rollups>, sealer: auth::Sealer, decisions: Decisions) -> Self {
-        Self { store, decisions, sealer, tolerance: ClockTolerance::default() }
+    /// Reads from `store`, and names from `profiles`; page tokens are sealed by `sealer`, which all replicas share; who may look is as `decisions` say.
+    pub fn new(
+        store: Arc<dyn Rollups>,
+        profiles: Arc<dyn Profiles>,
+        sealer: auth::Sealer,
+        decisions: Decisions,
+    ) -> Self {
+        Self { store, profiles, decisions, sealer, tolerance: ClockTolerance::default() }
     }
 
     /// Takes readings that were measured further ahead of their receipt for no part of the present.
@@ -83,6 +90,14 @@ impl TimelineService for Query {
         let (permit, unwritten) = decision.permitted().await?;
         let reading = timeline::read(self, &permit, caller, &request);
         unwritten.beside(&listed(&request.metrics), reading).await.map(Response::new)
+    }
+
+    async fn list_patients(
+        &self,
+        request: Request<ListPatientsRequest>,
+    ) -> Result<Response<ListPatientsResponse>, Status> {
+        let (_, extensions, request) = request.into_parts();
+        patients::list(self, guard::principal(&extensions)?, &request).await.map(Response::new)
     }
 
     async fn read_trend(&self, request: Request<ReadTrendRequest>) -> Result<Response<ReadTrendResponse>, Status> {
@@ -128,20 +143,6 @@ fn metrics(keys: &[String]) -> Result<Vec<MetricId>, Status> {
     metrics.sort_unstable();
     metrics.dedup();
     Ok(metrics)
-}
-
-/// The size of a page that was asked for.
-fn page_size(asked: i32, bounds: (usize, usize)) -> Result<usize, Status> {
-    at_most("INVALID_PAGE_SIZE", "page_size", asked, bounds)
-}
-
-/// How many of something were asked for, in one of default and most.
-fn at_most(reason: &str, field: &str, asked: i32, (default, most): (usize, usize)) -> Result<usize, Status> {
-    match usize::try_from(asked) {
-        Ok(0) => Ok(default),
-        Ok(asked) => Ok(asked.min(most)),
-        Err(_) => Err(problem::invalid(reason, field, format!("0 (the default) to {most}"))),
-    }
 }
 
 /// The range asked for; by default up to now, and so many nanoseconds.

@@ -6,14 +6,14 @@
 use crate::{
     Query, listed, metrics,
     page::{Cursor, Question},
-    page_size, range,
+    range,
     readings::Selection,
     series::pack,
     timeline::{PAGE_COLUMNS, Page},
 };
 use async_trait::async_trait;
 use auth::Pseudonyms;
-use guard::decisions::Decision;
+use guard::{decisions::Decision, pages};
 use model::{
     Nanos, PatientId, Permit, Range, UserId,
     access::{Action, Denied, Principal, Subject, decide, decide_any},
@@ -88,7 +88,7 @@ impl StudyRpcs {
         let subject = format!("{}/{}", request.study, request.subject_id);
         let question = Question { of: "subject", patient_id: &subject, metrics: &request.metrics, bounds };
         let context = question.context(principal);
-        let size = page_size(request.page_size, PAGE_COLUMNS)?;
+        let size = pages::size(request.page_size, PAGE_COLUMNS)?;
         let (range, after) = if request.page_token.is_empty() {
             let shown_until = now.plus(-self.names.longest());
             (measured(range(bounds, Nanos::DAY, shown_until)?, shown_until, moved_by), None)
@@ -135,7 +135,7 @@ impl StudyService for StudyRpcs {
         let (_, extensions, request) = request.into_parts();
         let principal = guard::principal(&extensions)?;
         self.query.decisions.anywhere(principal, Action::ReadDeidentified).recorded("list").await?;
-        let size = page_size(request.page_size, PAGE_SUBJECTS)?;
+        let size = pages::size(request.page_size, PAGE_SUBJECTS)?;
         let mut subject_ids = self.subjects(principal, &request.study);
         subject_ids.retain(|name| *name > request.page_token);
         let more = subject_ids.len() > size;

@@ -3,13 +3,12 @@
 use crate::{
     HOURS_AT_ONCE, Query, failed, latest, metrics, named,
     page::{Cursor, Question},
-    page_size, range,
+    range,
     readings::{Key, Readings, Selection},
     series::pack,
     wants,
 };
-use guard::convert;
-use guard::errors;
+use guard::{convert, errors, pages};
 use model::{Hour, MetricId, Nanos, Permit, Range, access::Principal, age};
 use proto::telemetry::v1::{Coverage, ReadTimelineRequest, ReadTimelineResponse, TimelineLayout};
 use std::collections::BTreeMap;
@@ -39,7 +38,7 @@ pub(crate) async fn read(
         bounds,
     };
     let context = question.context(principal);
-    let size = page_size(request.page_size, if columns { PAGE_COLUMNS } else { PAGE_READINGS })?;
+    let size = pages::size(request.page_size, if columns { PAGE_COLUMNS } else { PAGE_READINGS })?;
     let (range, after) = if request.page_token.is_empty() {
         (range(bounds, Nanos::DAY, now)?, None)
     } else {

@@ -3,11 +3,11 @@
 use crate::{
     Query, failed, metrics, named,
     page::{Cursor, Question},
-    page_size, range,
+    range,
     readings::Key,
     wants,
 };
-use guard::convert;
+use guard::{convert, pages};
 use model::{Hour, HourRange, MetricId, Nanos, Permit, Rollup, access::Principal};
 use proto::telemetry::v1::{ReadTrendRequest, ReadTrendResponse, Trend, TrendHour};
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ pub(crate) async fn read(
     let bounds = (request.start_time.as_ref(), request.end_time.as_ref());
     let question = Question { of: "trend", patient_id: &request.patient_id, metrics: &request.metrics, bounds };
     let context = question.context(principal);
-    let size = page_size(request.page_size, PAGE)?;
+    let size = pages::size(request.page_size, PAGE)?;
     let (range, hours) = if request.page_token.is_empty() {
         let range = range(bounds, DEFAULT_NS, now)?;
         (range, range.hours())

@@ -1,14 +1,16 @@
 //! Devices: registered by integrators, claimed by themselves, changed and taken out by those who manage them.
 
 use crate::{
-    Registry,
+    PAGE, Registry,
     access::person,
-    check, codes,
-    pages::{self, page},
+    check, codes, filter,
     writing::{check_etag, etag, not_found},
 };
 use directory::registry::{self as kept, Change, DeviceStatus, Hashed, Kept};
-use guard::{convert, ids};
+use guard::{
+    convert, ids,
+    pages::{self, page},
+};
 use model::{
     DeviceId, Nanos,
     access::{Action, Principal, Subject, decide_system},
@@ -43,8 +45,8 @@ impl Registry {
         request: ListDevicesRequest,
     ) -> Result<ListDevicesResponse, Status> {
         let sees = self.fleet(caller, "list").await?;
-        let conditions = pages::filter(&request.filter, &["status", "model", "mac"])?;
-        let (size, after) = (pages::size(request.page_size)?, pages::after::<Uuid>(&request.page_token)?);
+        let conditions = filter::read(&request.filter, &["status", "model", "mac"])?;
+        let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<Uuid>(&request.page_token)?);
         let directory = self.directory.get();
         let fits = |kept: &&Kept<kept::Device>| {
             sees.has(&kept.value) && conditions.iter().all(|(key, wanted)| has(&kept.value, key, wanted))

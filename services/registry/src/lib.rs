@@ -15,9 +15,9 @@ mod emergencies;
 mod enrolment;
 mod explain;
 
+mod filter;
 mod import;
 mod notices;
-mod pages;
 mod profiles;
 mod relations;
 mod roles;
@@ -39,6 +39,9 @@ use tonic::{Request, Response, Status};
 
 /// Largest request: an import of 5,000 rows.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Default and most of a page of a list.
+const PAGE: (usize, usize) = (100, 1_000);
 
 /// What devices get when they claim.
 #[derive(Default)]

@@ -1,14 +1,16 @@
 //! What ties people to patients: care team, proxy, ward staff, study.
 
 use crate::{
-    Registry,
+    PAGE, Registry,
     access::person,
     check,
-    pages::{self, page},
     writing::{etag, not_found},
 };
 use directory::registry::{self as kept, Change, Kept};
-use guard::ids;
+use guard::{
+    ids,
+    pages::{self, page},
+};
 use model::{
     PatientId, UserId,
     access::{Action, Principal, RelationKind},
@@ -34,7 +36,7 @@ impl Registry {
         let (user, patient) = (wanted("user_id", &request.user_id)?, wanted("patient_id", &request.patient_id)?);
         let about = patient.map(PatientId::new);
         self.decisions.on_system(caller, Action::ManageRelations, about).recorded("list").await?;
-        let (size, after) = (pages::size(request.page_size)?, pages::after::<Uuid>(&request.page_token)?);
+        let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<Uuid>(&request.page_token)?);
         let directory = self.directory.get();
         let fits = |kept: &&Kept<kept::Relation>| {
             user.is_none_or(|user| kept.value.user == user) && (patient.is_none() || kept.value.patient == patient)

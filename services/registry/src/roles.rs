@@ -1,17 +1,19 @@
 //! Roles, and who holds them. Nobody passes on what they may not pass on, and nobody gives anything to themselves.
 
 use crate::{
-    Registry,
+    PAGE, Registry,
     access::person,
     check,
-    pages::{self, page},
     writing::{etag, need_etag, not_found},
 };
 use directory::{
     Directory,
     registry::{self as kept, Change, Kept},
 };
-use guard::ids;
+use guard::{
+    ids,
+    pages::{self, page},
+};
 use model::{
     UserId,
     access::{Action, Permission, Principal, Scope},
@@ -143,7 +145,7 @@ impl Registry {
     ) -> Result<ListGrantsResponse, Status> {
         self.decisions.on_system(caller, Action::ManageRoles, None).recorded("list grants").await?;
         let user = if request.user_id.is_empty() { None } else { Some(check::user(&request.user_id)?.uuid()) };
-        let (size, after) = (pages::size(request.page_size)?, pages::after::<Uuid>(&request.page_token)?);
+        let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<Uuid>(&request.page_token)?);
         let directory = self.directory.get();
         let grants = directory.registry().grants(after).map(|(_, kept)| kept);
         let grants = grants.filter(|kept| user.is_none_or(|user| kept.value.user == user)).map(wire_grant);

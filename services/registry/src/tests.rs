@@ -48,6 +48,13 @@ struct Memory {
 }
 
 #[async_trait]
+impl store::Profiles for Memory {
+    async fn profile(&self, _: UserId, revision: Revision) -> Result<Option<Bytes>, Error> {
+        Ok(self.kept.lock().unwrap().get(&revision).cloned())
+    }
+}
+
+#[async_trait]
 impl store::Registry for Memory {
     async fn put_change(&self, sequence: u64, change: &[u8]) -> Result<bool, Error> {
         // others come in between, as with a store elsewhere
@@ -72,10 +79,6 @@ impl store::Registry for Memory {
         self.profiles.lock().unwrap().push(user);
         self.kept.lock().unwrap().insert(revision, Bytes::copy_from_slice(profile));
         Ok(())
-    }
-
-    async fn profile(&self, _: UserId, revision: Revision) -> Result<Option<Bytes>, Error> {
-        Ok(self.kept.lock().unwrap().get(&revision).cloned())
     }
 }
 

@@ -1,8 +1,7 @@
 //! People: who there is, what is known of them, and what that was before.
 
 use crate::{
-    Registry, check,
-    pages::{self, page},
+    PAGE, Registry, check, filter,
     profiles::{self, Section},
     writing::{check_etag, etag, not_found},
 };
@@ -10,7 +9,10 @@ use directory::{
     Directory,
     registry::{self as kept, Change, Kept},
 };
-use guard::{convert, ids};
+use guard::{
+    convert, ids,
+    pages::{self, page},
+};
 use model::{
     PatientId, UserId,
     access::{Action, Principal, Subject},
@@ -102,8 +104,8 @@ impl Registry {
         request: ListUsersRequest,
     ) -> Result<ListUsersResponse, Status> {
         self.decisions.on_system(caller, Action::ManageUsers, None).recorded("list").await?;
-        let conditions = pages::filter(&request.filter, &["ward", "role", "patient", "suspended"])?;
-        let (size, after) = (pages::size(request.page_size)?, pages::after::<Uuid>(&request.page_token)?);
+        let conditions = filter::read(&request.filter, &["ward", "role", "patient", "suspended"])?;
+        let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<Uuid>(&request.page_token)?);
         let directory = self.directory.get();
         let fits = |(_, kept): &(&Uuid, &Kept<kept::User>)| {
             conditions.iter().all(|(key, wanted)| has(&directory, &kept.value, key, wanted))

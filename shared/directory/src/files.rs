@@ -81,7 +81,7 @@ pub(super) fn add(links: &mut Links, file: &str, text: &str) -> Result<(), Error
         links.users.entry(UserId::new(grant.user)).or_default().push((grant.role, scope));
     }
     for patient in tables.patient {
-        links.wards.insert(PatientId::new(patient.id), patient.ward.into());
+        links.set_ward(PatientId::new(patient.id), Some(&patient.ward));
     }
     for team in tables.care_team {
         let span = span(&team.from, &team.to).map_err(&wrong)?;

@@ -210,6 +210,24 @@ impl Directory {
         holding.map(|(patient, _)| *patient).collect::<HashSet<_>>().into_iter().collect()
     }
 
+    /// The patients after one to whom a person has or had any relation, ascending: whether one opens anything now is decided one
+    /// by one ([`Self::facts`]).
+    pub fn related(&self, subject: Subject, after: Option<PatientId>) -> BTreeSet<PatientId> {
+        let Subject::User(user) = subject else { return BTreeSet::new() };
+        let mut related = BTreeSet::new();
+        let wards = self.sources().into_iter().flat_map(|links| links.wards_of.get(&user).into_iter().flatten());
+        for ward in wards {
+            // whoever knows of the ward, or of the patient in it
+            let there = self.sources().into_iter().flat_map(|links| links.in_ward.get(ward).into_iter().flatten());
+            related.extend(there.filter(|patient| after.is_none_or(|after| **patient > after)));
+        }
+        for links in self.sources() {
+            let tied = links.patients_of.get(&user).into_iter().flatten().chain(links.myself.get(&user));
+            related.extend(tied.filter(|patient| after.is_none_or(|after| **patient > after)));
+        }
+        related
+    }
+
     /// Who treats a patient at an instant: care team and ward staff, ascending.
     pub fn team(&self, patient: PatientId, now: Nanos) -> Vec<UserId> {
         let holds = |relations: &[Relation], kind| {

@@ -44,6 +44,11 @@ pub(crate) struct Links {
     pub(crate) wards: HashMap<PatientId, Arc<str>>,
     pub(crate) ward_staff: HashMap<(UserId, Arc<str>), Vec<Relation>>,
     pub(crate) relations: HashMap<(UserId, PatientId), Vec<Relation>>,
+    /// Who is in a ward: the other way round of `wards`.
+    pub(crate) in_ward: HashMap<Arc<str>, HashSet<PatientId>>,
+    /// The keys of `ward_staff` and of `relations`, by person.
+    pub(crate) wards_of: HashMap<UserId, HashSet<Arc<str>>>,
+    pub(crate) patients_of: HashMap<UserId, HashSet<PatientId>>,
     /// Whom a person studies, by study.
     pub(crate) studies: HashMap<(UserId, Arc<str>), Parts>,
     pub(crate) enrolments: HashMap<PatientId, Vec<Enrolment>>,
@@ -65,9 +70,20 @@ impl Links {
         if let Some(patient) = patient {
             self.myself.insert(user, patient);
             self.people.insert(patient, user);
-            if let Some(ward) = ward {
-                self.wards.insert(patient, ward.into());
-            }
+            self.set_ward(patient, ward);
+        }
+    }
+
+    /// In which ward a patient is, if in any.
+    pub(crate) fn set_ward(&mut self, patient: PatientId, ward: Option<&str>) {
+        if let Some(before) = self.wards.remove(&patient)
+            && let Some(there) = self.in_ward.get_mut(&before)
+        {
+            there.remove(&patient);
+        }
+        if let Some(ward) = ward.map(Arc::<str>::from) {
+            self.in_ward.entry(Arc::clone(&ward)).or_default().insert(patient);
+            self.wards.insert(patient, ward);
         }
     }
 
@@ -81,8 +97,16 @@ impl Links {
         in_force: bool,
     ) {
         let held = match (patient, ward) {
-            (Some(patient), _) => self.relations.entry((user, PatientId::new(patient))).or_default(),
-            (None, Some(ward)) => self.ward_staff.entry((user, ward.into())).or_default(),
+            (Some(patient), _) => {
+                let patient = PatientId::new(patient);
+                self.patients_of.entry(user).or_default().insert(patient);
+                self.relations.entry((user, patient)).or_default()
+            }
+            (None, Some(ward)) => {
+                let ward = Arc::<str>::from(ward);
+                self.wards_of.entry(user).or_default().insert(Arc::clone(&ward));
+                self.ward_staff.entry((user, ward)).or_default()
+            }
             (None, None) => return,
         };
         note(held, relation, in_force);

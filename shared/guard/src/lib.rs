@@ -16,6 +16,7 @@ pub mod device;
 pub mod errors;
 pub mod ids;
 pub mod methods;
+pub mod pages;
 pub mod quotas;
 pub mod streams;
 

@@ -169,7 +169,7 @@ pub trait Audit: Send + Sync {
 ///
 /// Numbers start at 1. What is known of a person beyond that is kept apart, so that who follows the changes never has it.
 #[async_trait]
-pub trait Registry: Send + Sync {
+pub trait Registry: Profiles {
     /// Puts a change at the number after the last one, durably. `false`: another one is there already; read it, and think
     /// again. The same bytes land on themselves.
     async fn put_change(&self, sequence: u64, change: &[u8]) -> Result<bool, Error>;
@@ -179,7 +179,11 @@ pub trait Registry: Send + Sync {
 
     /// Keeps what is known of a person, durably. A revision is never used for two things.
     async fn put_profile(&self, user: UserId, revision: Revision, profile: &[u8]) -> Result<(), Error>;
+}
 
+/// What is known of people, by person and revision; belongs to who shows it.
+#[async_trait]
+pub trait Profiles: Send + Sync {
     /// What was kept of a person under a revision.
     async fn profile(&self, user: UserId, revision: Revision) -> Result<Option<Bytes>, Error>;
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use directory::LiveDirectory;
 use guard::decisions::Decisions;
 use model::{
-    Nanos, PatientId, WriterId,
+    Nanos, PatientId, UserId, WriterId,
     audit::{Checkpoint, Entry, Verifier},
 };
 use proto::{
@@ -23,7 +23,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
-use store::{Audit, AuditQuery, Auditor, Checkpoints, Error, Found, Rollups, Sign};
+use store::{Audit, AuditQuery, Auditor, Checkpoints, Error, Found, Profiles, Revision, Rollups, Sign};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -59,6 +59,13 @@ impl Sign for NoDesk {
 
     fn key_id(&self) -> [u8; 8] {
         [0; 8]
+    }
+}
+
+#[async_trait]
+impl Profiles for NoDesk {
+    async fn profile(&self, _: UserId, _: Revision) -> Result<Option<Bytes>, Error> {
+        Ok(None)
     }
 }
 
@@ -139,7 +146,8 @@ impl Desk {
         let work = tokio::spawn(work.run(stop.clone()));
         let writer = auditor.writer();
         let sealer = Sealer::random().context("a key for page tokens")?;
-        let query = Arc::new(Query::new(store, sealer, Decisions::new(directory.clone(), auditor, now)));
+        let query =
+            Arc::new(Query::new(store, Arc::new(NoDesk), sealer, Decisions::new(directory.clone(), auditor, now)));
         let audits = AuditRpcs::new(Arc::clone(&query), Arc::clone(&log));
         let studies = StudyRpcs::new(Arc::clone(&query), names());
         Ok(Self { query, audits, studies, log, writer, directory, folder, n_files: 0, n_entries: 0, stop, work })

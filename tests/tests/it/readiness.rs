@@ -64,7 +64,7 @@ async fn ingest_without_its_log_is_not_ready_and_refuses_at_once() -> anyhow::Re
     sandbox.stop().await
 }
 
-fn config(dir: &std::path::Path, http: std::net::SocketAddr, more: &[&str]) -> anyhow::Result<Config> {
+pub(crate) fn config(dir: &std::path::Path, http: std::net::SocketAddr, more: &[&str]) -> anyhow::Result<Config> {
     let mut flags = vec![
         "server.grpc_listen=127.0.0.1:0".to_owned(),
         "server.api_listen=".to_owned(),

@@ -57,6 +57,13 @@ impl Publish for Engine {
 }
 
 #[async_trait]
+impl store::Profiles for Engine {
+    async fn profile(&self, _: model::UserId, _: Revision) -> Result<Option<bytes::Bytes>, store::Error> {
+        Ok(None)
+    }
+}
+
+#[async_trait]
 impl store::Registry for Engine {
     async fn put_change(&self, _: u64, _: &[u8]) -> Result<bool, store::Error> {
         Ok(false)
@@ -69,10 +76,6 @@ impl store::Registry for Engine {
 
     async fn put_profile(&self, _: model::UserId, _: Revision, _: &[u8]) -> Result<(), store::Error> {
         Ok(())
-    }
-
-    async fn profile(&self, _: model::UserId, _: Revision) -> Result<Option<bytes::Bytes>, store::Error> {
-        Ok(None)
     }
 }
 

@@ -24,7 +24,7 @@ fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
         None => Sealer::random(),
     };
     let sealer = sealer.context("query.cursor_key")?;
-    let query = Query::new(store.timeline.clone(), sealer, decisions);
+    let query = Query::new(store.timeline.clone(), store.registry.clone(), sealer, decisions);
     let query = Arc::new(query.with_tolerance(config.tolerance()));
     let audit = AuditRpcs::new(Arc::clone(&query), store.audit.clone());
     wiring.serve(auth.before(audit.service()));

@@ -187,7 +187,7 @@ impl State {
         }
         if let Some(before) = self.users.get(&user.id).and_then(|kept| kept.value.patient).map(PatientId::new) {
             self.links.people.remove(&before);
-            self.links.wards.remove(&before);
+            self.links.set_ward(before, None);
         }
         self.links.set_person(id, user.patient.map(PatientId::new), user.ward.as_deref(), user.suspended);
         let kept = self.kept(user.clone(), entry);
@@ -220,7 +220,7 @@ impl State {
         self.links.set_person(user_id, None, None, false);
         if let Some(patient) = user.value.patient.map(PatientId::new) {
             self.links.people.remove(&patient);
-            self.links.wards.remove(&patient);
+            self.links.set_ward(patient, None);
         }
         Ok(())
     }

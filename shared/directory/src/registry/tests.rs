@@ -237,19 +237,6 @@ fn what_contradicts_the_rest_is_refused_and_changes_nothing() {
     let held = directory.with_registry(state);
     let held = held.assignments(DeviceId::new(MONITOR), NOW).unwrap();
     assert_eq!(held.iter().map(|one| one.to.0).collect::<Vec<_>>(), [1_000, 3_000]);
-    // of several at once those that fit are taken
-    let mut draft = State::default().draft(NOW, None);
-    let two = [device(MONITOR, mac, DeviceStatus::Active), device(NURSE, mac, DeviceStatus::Active)];
-    let judged = two.map(|device| draft.add([Change::Device(device)]));
-    assert!(judged[0].is_ok() && judged[1].as_ref().is_err_and(|refused| refused.reason == "MAC_TAKEN"));
-    // and of what was added at once all or nothing
-    let spare = [device(NURSE, None, DeviceStatus::Active), device(PATIENT, mac, DeviceStatus::Active)];
-    assert!(draft.add(spare.map(Change::Device)).is_err());
-    assert!(draft.state().device(&NURSE).is_none() && draft.changes().len() == 1);
-    // what is so already is not worth an entry
-    assert!(
-        draft.add([Change::Device(device(MONITOR, mac, DeviceStatus::Active))]).is_ok() && draft.changes().len() == 1
-    );
     // a retired device's address is free
     let retired = [
         Change::Device(device(MONITOR, mac, DeviceStatus::Active)),
@@ -263,6 +250,21 @@ fn what_contradicts_the_rest_is_refused_and_changes_nothing() {
     ];
     let changes = [&retired[..], &next].concat();
     assert_eq!(after(&changes).registry().device_with_mac("00:00:5e:00:53:01"), Some(NURSE));
+}
+
+#[test]
+fn a_draft_takes_what_fits_all_of_it_or_none_and_leaves_out_what_is_so() {
+    let mac = Some("00:00:5e:00:53:01");
+    let monitor = || Change::Device(device(MONITOR, mac, DeviceStatus::Active));
+    let mut draft = State::default().draft(NOW, None);
+    assert!(draft.add([monitor()]).is_ok());
+    let taken = draft.add([Change::Device(device(NURSE, mac, DeviceStatus::Active))]);
+    assert!(taken.is_err_and(|refused| refused.reason == "MAC_TAKEN"));
+    let spare = [device(NURSE, None, DeviceStatus::Active), device(PATIENT, mac, DeviceStatus::Active)];
+    assert!(draft.add(spare.map(Change::Device)).is_err());
+    assert!(draft.state().device(&NURSE).is_none());
+    assert!(draft.add([monitor()]).is_ok());
+    assert_eq!(draft.changes().len(), 1);
 }
 
 #[test]

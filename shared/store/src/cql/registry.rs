@@ -5,7 +5,7 @@
 //! changes are put one after the other, so that a later one is never read without those before it.
 
 use super::{Inner, Store, connect::again, unreadable};
-use crate::{Error, Registry, Revision};
+use crate::{Error, Profiles, Registry, Revision};
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::UserId;
@@ -14,6 +14,22 @@ use uuid::Uuid;
 
 /// Changes in a partition: a few megabytes, of imports some tens.
 const CHANGES_A_CHUNK: u64 = 1_000;
+
+#[async_trait]
+impl Profiles for Store {
+    async fn profile(&self, user: UserId, revision: Revision) -> Result<Option<Bytes>, Error> {
+        let inner = &*self.inner;
+        let mut found = None;
+        let values = (user.uuid(), Uuid::from_bytes(revision));
+        inner
+            .pages(&inner.statements.select_profile, values, |(profile,): (Bytes,)| {
+                found = Some(profile);
+                Ok(())
+            })
+            .await?;
+        Ok(found)
+    }
+}
 
 #[async_trait]
 impl Registry for Store {
@@ -59,19 +75,6 @@ impl Registry for Store {
         let values = (user.uuid(), Uuid::from_bytes(revision), profile);
         again(|| inner.session.execute_unpaged(&inner.statements.insert_profile, values)).await?;
         Ok(())
-    }
-
-    async fn profile(&self, user: UserId, revision: Revision) -> Result<Option<Bytes>, Error> {
-        let inner = &*self.inner;
-        let mut found = None;
-        let values = (user.uuid(), Uuid::from_bytes(revision));
-        inner
-            .pages(&inner.statements.select_profile, values, |(profile,): (Bytes,)| {
-                found = Some(profile);
-                Ok(())
-            })
-            .await?;
-        Ok(found)
     }
 }
 

@@ -1,11 +1,22 @@
 //! The registry's changes by number, and what is known of people by person and revision.
 
 use super::{Inner, Store, failed, keys};
-use crate::{Error, Registry, Revision};
+use crate::{Error, Profiles, Registry, Revision};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fjall::Readable;
 use model::UserId;
+
+#[async_trait]
+impl Profiles for Store {
+    async fn profile(&self, user: UserId, revision: Revision) -> Result<Option<Bytes>, Error> {
+        self.blocking(move |inner| {
+            let stored = inner.profiles.get(keys::profile(user, revision)).map_err(failed)?;
+            Ok(stored.map(|bytes| Bytes::copy_from_slice(&bytes)))
+        })
+        .await
+    }
+}
 
 #[async_trait]
 impl Registry for Store {
@@ -36,14 +47,6 @@ impl Registry for Store {
             inner.commit(batch)?;
             drop(writing);
             inner.sync()
-        })
-        .await
-    }
-
-    async fn profile(&self, user: UserId, revision: Revision) -> Result<Option<Bytes>, Error> {
-        self.blocking(move |inner| {
-            let stored = inner.profiles.get(keys::profile(user, revision)).map_err(failed)?;
-            Ok(stored.map(|bytes| Bytes::copy_from_slice(&bytes)))
         })
         .await
     }

@@ -3,8 +3,9 @@
 use clap::Parser;
 use guard::convert::{duration, timestamp};
 use proto::telemetry::v1::{
-    LatestReading, LatestReadingsRequest, LatestReadingsResponse, Original, ReadTimelineRequest, ReadTimelineResponse,
-    ReadTrendRequest, ReadTrendResponse, ReadingFlag, Series, StoredReading, TimelineLayout, Waveform,
+    LatestReading, LatestReadingsRequest, LatestReadingsResponse, ListPatientsRequest, ListPatientsResponse, Original,
+    ReadTimelineRequest, ReadTimelineResponse, ReadTrendRequest, ReadTrendResponse, ReadingFlag, Series, StoredReading,
+    TimelineLayout, Waveform,
     stored_reading::Value,
     timeline_service_server::{TimelineService, TimelineServiceServer},
 };
@@ -56,6 +57,10 @@ fn ahead() -> StoredReading {
 #[tonic::async_trait]
 impl TimelineService for Fake {
     async fn read_trend(&self, _: Request<ReadTrendRequest>) -> Result<Response<ReadTrendResponse>, Status> {
+        Err(Status::unimplemented("nobody asks for it here"))
+    }
+
+    async fn list_patients(&self, _: Request<ListPatientsRequest>) -> Result<Response<ListPatientsResponse>, Status> {
         Err(Status::unimplemented("nobody asks for it here"))
     }
 
