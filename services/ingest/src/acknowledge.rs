@@ -1,8 +1,8 @@
 //! The second half of a stream: waits until batches are durable, in order, and says so.
 
 use crate::{
+    answer::{Answer, answer},
     refused::Refused,
-    stream::{Answer, answer},
     streams::{Shared, lock},
     unary::Counts,
 };

@@ -15,6 +15,7 @@
 //! store does not have yet the writer sorts out.
 
 mod acknowledge;
+mod answer;
 mod courteous;
 mod digest;
 mod ending;

@@ -7,6 +7,7 @@
 use crate::{
     ANSWERS_WAITING, Ingest,
     acknowledge::{Answers, Pending, acknowledge, not_read},
+    answer::{Answer, answer},
     assigned, device, digest,
     ending::{expired, idle, superseded, unreadable},
     judge,
@@ -16,14 +17,13 @@ use crate::{
     unary::{clock_quality, in_range, number},
 };
 use futures::future::OptionFuture;
-use guard::convert;
-use guard::errors;
+use guard::{convert, errors};
 use model::{BatchId, ClockQuality, DeviceId, Nanos, StreamId};
 use proto::{
     in_place::{Message, ReadingView, Received},
     problem,
     telemetry::v1::{
-        Draining, Limits, Opened, Refusal, StreamReadingsResponse, Throttle, stream_readings_request::Message as In,
+        Draining, Limits, Opened, Refusal, Throttle, stream_readings_request::Message as In,
         stream_readings_response::Message as Out,
     },
 };
@@ -45,13 +45,6 @@ const THROTTLED_WAIT: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// A device that always has a batch ready is asked to drain after so many.
 const DRAIN_CHECK_BATCHES: u64 = 32;
-
-/// What is said to the device.
-pub(crate) struct Answer {
-    pub(crate) message: Result<StreamReadingsResponse, Status>,
-    /// For its refusals; given back when it is encoded.
-    pub(crate) _room: Option<OwnedSemaphorePermit>,
-}
 
 /// Reads `Open`, answers `Opened`, and leaves two tasks behind.
 pub(crate) async fn open(
@@ -385,10 +378,6 @@ impl Reader {
         let retry_after = Some(convert::duration(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX)));
         let _ = self.answers.send(Box::new(answer(Out::Throttle(Throttle { retry_after, max_in_flight })))).await;
     }
-}
-
-pub(crate) fn answer(message: Out) -> Answer {
-    Answer { message: Ok(StreamReadingsResponse { message: Some(message) }), _room: None }
 }
 
 /// The request in a message that is no batch, or an unusual one.

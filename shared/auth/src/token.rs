@@ -14,7 +14,8 @@ mod keys;
 mod source;
 mod strict;
 
-pub use issuer::{Algorithm, Issuer, SubjectKind, TokenType};
+pub use issuer::{Issuer, SubjectKind, TokenType};
+pub use keys::Algorithm;
 pub use source::{Discovery, Pace};
 
 use futures::future::join_all;

@@ -2,7 +2,7 @@
 
 use super::{
     Fault,
-    keys::{self, Keys},
+    keys::{self, Algorithm, Set},
     source::{Discovery, Source},
     strict::{Object, Parts},
 };
@@ -19,44 +19,8 @@ use std::{collections::HashMap, sync::Arc};
 const LEEWAY_SECONDS: u64 = 30;
 /// What the words of a scope that are ours begin with.
 const SCOPE_PREFIX: &str = "wardline/";
-/// Characters of a UUID with hyphens. Braces, `urn:uuid:` and bare digits are other spellings of the same subject.
-const UUID_CHARACTERS: usize = 36;
 /// `typ` among the claims of an access token, where an issuer says it at all (Keycloak): an ID token says `ID`.
 const BEARER: &str = "Bearer";
-
-/// Signature algorithms that can be pinned: asymmetric ones only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
-    /// Ed25519.
-    EdDsa,
-    /// ECDSA on P-256.
-    Es256,
-    /// RSA PKCS#1 v1.5 with SHA-256.
-    Rs256,
-    /// RSA PSS with SHA-256.
-    Ps256,
-}
-
-impl Algorithm {
-    /// As in `alg` (RFC 7518, RFC 8037).
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::EdDsa => "EdDSA",
-            Self::Es256 => "ES256",
-            Self::Rs256 => "RS256",
-            Self::Ps256 => "PS256",
-        }
-    }
-
-    fn pinned(self) -> jsonwebtoken::Algorithm {
-        match self {
-            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-            Self::Es256 => jsonwebtoken::Algorithm::ES256,
-            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
-            Self::Ps256 => jsonwebtoken::Algorithm::PS256,
-        }
-    }
-}
 
 /// What tokens can speak for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +56,30 @@ impl TokenType {
         match self {
             Self::AccessToken => "at+jwt",
             Self::Any => "JWT",
+        }
+    }
+}
+
+/// Where an issuer's keys come from.
+pub(super) enum Keys {
+    /// From settings.
+    Held(Set),
+    /// From the issuer.
+    Fetched(Box<Source>),
+}
+
+impl Keys {
+    pub fn get(&self, kid: &str) -> Option<Arc<DecodingKey>> {
+        match self {
+            Self::Held(keys) => keys.get(kid).cloned(),
+            Self::Fetched(source) => source.key(kid),
+        }
+    }
+
+    pub fn source(&self) -> Option<&Source> {
+        match self {
+            Self::Held(_) => None,
+            Self::Fetched(source) => Some(source),
         }
     }
 }
@@ -196,7 +184,7 @@ impl Issuer {
             Some((prefix, id)) => (SubjectKind::from_prefix(prefix)?, id),
             None => (self.bare?, text),
         };
-        if !self.kinds.contains(&kind) || id.len() != UUID_CHARACTERS {
+        if !self.kinds.contains(&kind) {
             return None;
         }
         match kind {

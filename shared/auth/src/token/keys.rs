@@ -1,7 +1,6 @@
 //! Public keys of an issuer: from a file, or from the set that it publishes (JWKS, RFC 7517), of which only keys are taken that
 //! fit the pinned algorithm.
 
-use super::{issuer::Algorithm, source::Source};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
@@ -17,32 +16,42 @@ const MODULUS_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 /// Least RSA exponent (FIPS 186-5), which everybody uses: signatures to a small one can be forged where padding is read loosely.
 const MIN_EXPONENT: u64 = 65_537;
 
+/// Signature algorithms that can be pinned: asymmetric ones only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Ed25519.
+    EdDsa,
+    /// ECDSA on P-256.
+    Es256,
+    /// RSA PKCS#1 v1.5 with SHA-256.
+    Rs256,
+    /// RSA PSS with SHA-256.
+    Ps256,
+}
+
+impl Algorithm {
+    /// As in `alg` (RFC 7518, RFC 8037).
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::EdDsa => "EdDSA",
+            Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
+            Self::Ps256 => "PS256",
+        }
+    }
+
+    pub(super) fn pinned(self) -> jsonwebtoken::Algorithm {
+        match self {
+            Self::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+            Self::Es256 => jsonwebtoken::Algorithm::ES256,
+            Self::Rs256 => jsonwebtoken::Algorithm::RS256,
+            Self::Ps256 => jsonwebtoken::Algorithm::PS256,
+        }
+    }
+}
+
 /// Keys by `kid`.
 pub(super) type Set = HashMap<String, Arc<DecodingKey>>;
-
-/// Where an issuer's keys come from.
-pub(super) enum Keys {
-    /// From settings.
-    Held(Set),
-    /// From the issuer.
-    Fetched(Box<Source>),
-}
-
-impl Keys {
-    pub fn get(&self, kid: &str) -> Option<Arc<DecodingKey>> {
-        match self {
-            Self::Held(keys) => keys.get(kid).cloned(),
-            Self::Fetched(source) => source.key(kid),
-        }
-    }
-
-    pub fn source(&self) -> Option<&Source> {
-        match self {
-            Self::Held(_) => None,
-            Self::Fetched(source) => Some(source),
-        }
-    }
-}
 
 pub(super) fn from_pem(pem: &[u8], algorithm: Algorithm) -> Result<DecodingKey, jsonwebtoken::errors::Error> {
     match algorithm {

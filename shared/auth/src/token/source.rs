@@ -6,8 +6,7 @@
 
 use super::{
     fetch::{self, Http},
-    issuer::Algorithm,
-    keys::{self, Set},
+    keys::{self, Algorithm, Set},
 };
 use crate::Error;
 use hyper::Uri;
