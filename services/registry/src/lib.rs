@@ -16,6 +16,7 @@ mod enrolment;
 mod explain;
 
 mod import;
+pub mod metrics;
 mod notices;
 mod pages;
 mod profiles;
