@@ -39,6 +39,11 @@ impl RequestId {
         CURRENT.scope(self, answering)
     }
 
+    /// As the audit log kept it.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
     /// As the audit log keeps it.
     pub fn into_bytes(self) -> [u8; 16] {
         self.0.into_bytes()
