@@ -1,6 +1,8 @@
 //! Ports that speak HTTP, asked as a probe, a scraper, a script or `curl` would.
 
+use crate::REQUEST_ID;
 use anyhow::Context;
+use guard::request_id::HEADER;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, ToSocketAddrs},
@@ -29,7 +31,7 @@ impl Answer {
     }
 }
 
-/// Sends one request with these headers on a connection of its own.
+/// Sends one request with these headers, under [`REQUEST_ID`] if they name no other, on a connection of its own.
 pub async fn ask(
     at: impl ToSocketAddrs,
     method: &str,
@@ -38,7 +40,9 @@ pub async fn ask(
     body: &str,
 ) -> anyhow::Result<Answer> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: wardline\r\nconnection: close\r\n");
-    for (name, value) in headers {
+    let own = (HEADER, REQUEST_ID);
+    let own = (!headers.iter().any(|(name, _)| *name == HEADER)).then_some(&own);
+    for (name, value) in headers.iter().chain(own) {
         head += &format!("{name}: {value}\r\n");
     }
     if !body.is_empty() {

@@ -148,7 +148,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     let judge = Judge::new(client::channel(node.endpoint())?, ward.person("doctor")?, content);
     settle(&judge, &devices, &lasts, &mut report.violations).await;
     // what is judged shall be rows and sealed hours
-    let sealed = async || node.metric("wardline_store_hours_sealed_total").await;
+    let sealed = async || node.metric("wardline_store_seals_written_total").await;
     report.sealed_hours = wait::until("sealed hours", sealed, |hours| *hours > 0.0).await? as u64;
     report.settle_seconds = since.elapsed().as_secs_f64();
     // a second ledger for the last batches of the replay: the first is read back now

@@ -11,6 +11,7 @@
 mod call;
 mod intake;
 mod json;
+pub mod metrics;
 pub mod openapi;
 mod problem;
 mod routes;
@@ -30,13 +31,12 @@ use axum::{
 };
 use futures::{StreamExt, future, stream};
 use guard::{
-    Caller,
+    Caller, RequestId,
     access::OPENAPI,
     auth_layer::Named,
     bounds::{Bounds, InProcess, answer},
 };
 use intake::{Intake, Sent, refused};
-use metrics::histogram;
 use problem::Problem;
 use proto::rpc::{self, Body as Holds};
 use std::{sync::Arc, time::Duration};
@@ -76,8 +76,8 @@ pub(crate) fn served() -> anyhow::Result<Vec<Served>> {
 }
 
 /// A refusal in the form of all errors of the API, of a request that was not looked at.
-pub fn refusal(status: StatusCode, reason: &str, detail: impl Into<String>) -> Response<Body> {
-    Problem::new(status, reason, detail).response()
+pub fn refusal(status: StatusCode, reason: &str, detail: impl Into<String>, id: RequestId) -> Response<Body> {
+    Problem::new(status, reason, detail).response(id)
 }
 
 impl Gateway {
@@ -103,18 +103,20 @@ impl Gateway {
         B::Error: Into<axum::BoxError>,
     {
         let began = Instant::now();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let given = parts.extensions.get::<RequestId>().copied();
+        let id = given.unwrap_or_else(|| RequestId::of(&parts.headers));
+        parts.extensions.insert(id);
         let mut route = "none";
         let answering = Arc::clone(&self.0).ask(parts, Body::new(body), &mut route);
         let answered = tokio::time::timeout(TIMEOUT, answering).await.unwrap_or_else(|_| {
             Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "TIMEOUT", "it took too long; ask for less, or again"))
         });
-        let mut response = answered.unwrap_or_else(|problem| problem.response());
+        let mut response = answered.unwrap_or_else(|problem| problem.response(id));
         // who is at the other end may have no leave to see it tomorrow
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        let status = response.status().as_str().to_owned();
-        histogram!("wardline_api_request_seconds", "route" => route, "status" => status).record(began.elapsed());
+        metrics::answered(route, response.status(), began.elapsed());
         response
     }
 }

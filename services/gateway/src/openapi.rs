@@ -266,7 +266,7 @@ fn problem() -> Json {
     json!({
         "type": "object",
         "description": "RFC 9457. Ask again after 409, 503, 504, and after 429 with Retry-After; after nothing else.",
-        "required": ["type", "title", "status", "detail", "reason", "violations"],
+        "required": ["type", "title", "status", "detail", "reason", "violations", "request_id"],
         "properties": {
             "type": text("about:blank: the status and the reason say it all."),
             "title": text("The status in words."),
@@ -275,6 +275,7 @@ fn problem() -> Json {
             "reason": text("For programs: UPPER_SNAKE_CASE, stable; may be empty."),
             "denied": text("What the policy found, such as `NO_RELATION`: for those who may ask why somebody cannot see a patient."),
             "why": text("What the policy looked at: for the same."),
+            "request_id": { "type": "string", "format": "uuid", "description": "As in the answer's `x-request-id`, the logs and the audit log." },
             "more_violations": { "type": "integer", "description": "How many fields at fault there are besides those named; absent: none." },
             "violations": {
                 "type": "array", "description": "The fields at fault.",

@@ -7,6 +7,7 @@ use axum::{
         header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
+use guard::RequestId;
 use serde::Serialize;
 use std::{
     fmt::{self, Display, Write as _},
@@ -108,6 +109,7 @@ struct Shown<'a> {
     violations: &'a [Violation],
     #[serde(skip_serializing_if = "is_none")]
     more_violations: usize,
+    request_id: String,
     #[serde(flatten)]
     why: Option<&'a Why>,
 }
@@ -169,7 +171,7 @@ impl Problem {
     }
 
     /// The answer.
-    pub(super) fn response(&self) -> Response<Body> {
+    pub(super) fn response(&self, id: RequestId) -> Response<Body> {
         let shown = Shown {
             kind: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Error"),
@@ -178,6 +180,7 @@ impl Problem {
             reason: &self.reason,
             violations: &self.violations.named,
             more_violations: self.violations.n_more,
+            request_id: id.to_string(),
             why: self.why.as_deref(),
         };
         // strings and a number always become JSON
@@ -237,11 +240,12 @@ mod tests {
         assert_eq!([of(Code::Aborted, "ETAG_MISMATCH"), of(Code::FailedPrecondition, "ETAG_MISMATCH")], [412, 412]);
         assert_eq!(of(Code::FailedPrecondition, "ETAG_REQUIRED"), 428);
 
+        let id = RequestId::current();
         let answer = Problem::of(&problem::unavailable("LOG_FULL", "full", Duration::from_millis(1_200)), None);
-        assert_eq!(answer.response().headers()[RETRY_AFTER], "2");
-        let plain = Problem::of(&problem::status(Code::ResourceExhausted, "QUOTA", "no more"), None).response();
+        assert_eq!(answer.response(id).headers()[RETRY_AFTER], "2");
+        let plain = Problem::of(&problem::status(Code::ResourceExhausted, "QUOTA", "no more"), None).response(id);
         assert!(!plain.headers().contains_key(RETRY_AFTER), "without RetryInfo it must not be tried again");
-        let nobody = Problem::of(&problem::unauthenticated("NO_TOKEN", "send one"), None).response();
+        let nobody = Problem::of(&problem::unauthenticated("NO_TOKEN", "send one"), None).response(id);
         assert_eq!(nobody.headers()[WWW_AUTHENTICATE], "Bearer");
         let wrong = Problem::of(&problem::invalid("BAD", "user.contact.phone", "too long"), Some("user"));
         assert_eq!(

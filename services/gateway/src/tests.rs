@@ -12,7 +12,10 @@ use axum::{
     http::{HeaderMap, Request, Uri},
 };
 use futures::StreamExt;
-use guard::bounds::{Bounds, Settings};
+use guard::{
+    RequestId,
+    bounds::{Bounds, Settings},
+};
 use prost::Message;
 use proto::registry::v1::{
     self as registry, CreateDeviceResponse, DeleteUserRequest, Device, GetUserResponse, ListUsersResponse, Person,
@@ -50,7 +53,7 @@ async fn ask<T: Message + Default>(
 }
 
 async fn shown(problem: &Problem) -> Json {
-    let bytes = axum::body::to_bytes(problem.response().into_body(), 1 << 16).await.unwrap();
+    let bytes = axum::body::to_bytes(problem.response(RequestId::current()).into_body(), 1 << 16).await.unwrap();
     serde_json::from_slice(&bytes).unwrap()
 }
 

@@ -2,9 +2,9 @@
 
 use crate::{
     answer::{Answer, answer},
+    metrics::{self, Counts},
     refused::Refused,
     streams::{Shared, lock},
-    unary::Counts,
 };
 use futures::FutureExt;
 use guard::errors;
@@ -110,7 +110,7 @@ pub(crate) async fn acknowledge(
     epoch: u64,
     counts: Counts,
 ) -> Result<(), Status> {
-    let latency = metrics::histogram!("wardline_ingest_ack_seconds");
+    let latency = metrics::ack_seconds();
     let mut next = queue.recv().await;
     while let Some(mut pending) = next.take() {
         pending.durable().await.map_err(|error| errors::log(&error))?;
@@ -124,7 +124,8 @@ pub(crate) async fn acknowledge(
                 lock(&state).durable(epoch, pending.sequence, pending.settled);
                 ack.through = ack.through.max(pending.sequence);
             }
-            counts.add(pending.accepted, pending.duplicate, &pending.refused);
+            counts.add(pending.accepted, pending.duplicate);
+            pending.refused.count();
             ack.accepted_readings += pending.accepted;
             ack.duplicate_readings += pending.duplicate;
             ack.refused.append(&mut pending.refused.named);

@@ -20,6 +20,7 @@ mod courteous;
 mod digest;
 mod ending;
 mod judge;
+pub mod metrics;
 mod rates;
 mod refused;
 mod stream;
@@ -44,12 +45,22 @@ use proto::{
     telemetry::v1 as wire,
 };
 use std::{pin::Pin, sync::Arc, time::Duration};
+use tokio::task::JoinHandle;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument;
 
 /// Answers waiting for one device to read them: an acknowledgement is small, a device that reads none is stuck.
 pub const ANSWERS_WAITING: usize = 16;
+
+/// A task of a request: its log lines are the request's.
+fn spawn<F>(task: F) -> JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    tokio::spawn(task.in_current_span())
+}
 
 /// What the server takes.
 #[derive(Debug, Clone, Copy)]
@@ -117,7 +128,7 @@ pub struct Ingest {
     limits: Limits,
     clock: Clock,
     drain: CancellationToken,
-    counts: unary::Counts,
+    counts: metrics::Counts,
 }
 
 impl Ingest {
@@ -131,7 +142,7 @@ impl Ingest {
         drain: CancellationToken,
     ) -> Self {
         let judge = Arc::new(judge::Judge::new(limits.max_readings, limits.tolerance));
-        let (streams, counts) = (Arc::default(), unary::Counts::default());
+        let (streams, counts) = (Arc::default(), metrics::Counts::default());
         let (open, meters) = (refused::Open::default(), rates::Meters::new(Rates::default()));
         Self { log, directory, positions, judge, streams, open, meters, limits, clock, drain, counts }
     }

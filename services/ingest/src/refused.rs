@@ -1,5 +1,6 @@
 //! What was refused of a batch: the first readings by name, the others by number.
 
+use crate::metrics;
 use model::access::Subject;
 use proto::{problem, telemetry::v1::Refusal};
 use std::{
@@ -56,8 +57,7 @@ impl Refused {
     /// Counts them.
     pub(crate) fn count(&self) {
         for (reason, n) in &self.reasons {
-            // reasons are a closed set
-            metrics::counter!("wardline_ingest_refused_total", "reason" => *reason).increment(*n);
+            metrics::refused(reason, *n);
         }
     }
 

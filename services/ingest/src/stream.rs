@@ -10,9 +10,10 @@ use crate::{
     answer::{Answer, answer},
     assigned, device, digest,
     ending::{expired, idle, superseded, unreadable},
-    judge,
+    judge, metrics,
     rates::{Meter, Over},
     refused::WAITING_BYTES,
+    spawn,
     streams::{Shared, Turn, lock},
     unary::{clock_quality, in_range, number},
 };
@@ -60,7 +61,7 @@ pub(crate) async fn open(
     let (answers, outgoing) = mpsc::channel::<Box<Answer>>(ANSWERS_WAITING);
     let stall = ingest.limits.stall;
     // the head of the answer leaves at once, so that a client may wait for it before it opens
-    tokio::spawn(async move {
+    spawn(async move {
         let opened = Reader::open(ingest, &extensions, &mut incoming, answers.clone()).await;
         // a stream may last for months: what only its beginning needed goes
         drop(extensions);
@@ -162,15 +163,14 @@ impl Reader {
 
     /// Reads until the device ends the stream, the server drains, or something is wrong; then waits for what is under way.
     async fn run(mut self, mut incoming: Streaming<Received>) -> Result<(), Status> {
-        metrics::gauge!("wardline_ingest_streams").increment(1.0);
+        let _open = metrics::OpenStream::new();
         let (pending, queue) = mpsc::channel(self.ingest.limits.max_in_flight as usize);
         let answers = Answers { to: self.answers.clone(), stall: self.ingest.limits.stall };
         let (state, counts) = (Arc::clone(&self.state), self.ingest.counts.clone());
-        let acknowledger = tokio::spawn(acknowledge(queue, answers, state, self.epoch, counts));
+        let acknowledger = spawn(acknowledge(queue, answers, state, self.epoch, counts));
         let outcome = self.read(&mut incoming, &pending).await;
         drop(pending);
         let acknowledged = acknowledger.await;
-        metrics::gauge!("wardline_ingest_streams").decrement(1.0);
         outcome?;
         acknowledged.map_err(|_| problem::status(tonic::Code::Aborted, "ABORTED", "open the stream again"))?
     }
@@ -367,7 +367,7 @@ impl Reader {
         if let Err(over) = counted {
             self.held_until = Some(Instant::now() + over.wait);
             self.throttled = true;
-            metrics::counter!("wardline_ingest_held_total").increment(1);
+            metrics::held();
             self.say_throttle(over.wait).await;
         }
     }

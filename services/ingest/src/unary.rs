@@ -4,6 +4,7 @@ use crate::{
     Ingest, assigned, device, digest,
     rates::Over,
     refused::Refused,
+    spawn,
     streams::{Shared, Turn, lock},
 };
 use guard::errors;
@@ -44,7 +45,7 @@ pub(crate) async fn write(
         Turn::Publish | Turn::Ask => {
             // in a task of its own: a caller that goes away must not leave the batch half published
             let (ingest, clock) = (ingest.clone(), clock_quality(request.clock_quality));
-            let published = tokio::spawn(async move {
+            let published = spawn(async move {
                 for receipt in ingest.publish(identity, judged, clock, 0).await? {
                     receipt.await?;
                 }
@@ -62,7 +63,8 @@ pub(crate) async fn write(
             return Err(problem::invalid("SEQUENCE_REUSED", "sequence", text));
         }
     };
-    ingest.counts.add(accepted, duplicate, &refused);
+    ingest.counts.add(accepted, duplicate);
+    refused.count();
     Ok(Response::new(WriteReadingsResponse {
         refused: refused.named,
         accepted_readings: accepted,
@@ -86,31 +88,6 @@ async fn recall(ingest: &Ingest, state: &Shared, identity: &BatchId) -> Turn {
     let mut state = lock(state);
     state.learn(sequence, digest, &stored);
     state.recall(sequence, digest)
-}
-
-/// Counts what became of readings. The handles are looked up once, not for each batch.
-#[derive(Clone)]
-pub(crate) struct Counts {
-    accepted: metrics::Counter,
-    duplicate: metrics::Counter,
-}
-
-impl Default for Counts {
-    fn default() -> Self {
-        let counter = |outcome| metrics::counter!("wardline_ingest_readings_total", "outcome" => outcome);
-        Self { accepted: counter("accepted"), duplicate: counter("duplicate") }
-    }
-}
-
-impl Counts {
-    /// Counts what became of a batch's readings.
-    pub(crate) fn add(&self, accepted: u64, duplicate: u64, refused: &Refused) {
-        self.accepted.increment(accepted - duplicate);
-        if duplicate > 0 {
-            self.duplicate.increment(duplicate);
-        }
-        refused.count();
-    }
 }
 
 /// Names the batch in each refusal.

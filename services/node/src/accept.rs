@@ -14,12 +14,11 @@ pub(crate) mod serving;
 pub use connection::Connection;
 pub(crate) use farewell::AT_ONCE as FAREWELLS_AT_ONCE;
 
-use crate::{config::Config, tls::Tls};
+use crate::{config::Config, metrics, tls::Tls};
 use connection::{Ending, Watch};
 use farewell::Farewells;
 use futures::future::OptionFuture;
 use guard::connection_limit::{self, ConnectionLimit, Slot};
-use metrics::{counter, gauge};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -65,7 +64,7 @@ pub(crate) struct Admission {
 impl Admission {
     /// With the limits of the settings, but for at most `max_connections`.
     pub(crate) fn new(config: &Config, max_connections: usize) -> Self {
-        let open = gauge!("wardline_connections_open");
+        let open = metrics::connections(max_connections);
         Self {
             room: ConnectionLimit::new(max_connections, config.server.max_connections_per_address, open),
             farewells: Farewells::default(),
@@ -76,7 +75,7 @@ impl Admission {
 
     /// The same patience, but so much room, and for itself.
     pub(crate) fn apart(&self, max_connections: usize) -> Self {
-        Self { room: ConnectionLimit::new(max_connections, 0, metrics::Gauge::noop()), ..self.clone() }
+        Self { room: ConnectionLimit::new(max_connections, 0, ::metrics::Gauge::noop()), ..self.clone() }
     }
 }
 
@@ -188,7 +187,7 @@ async fn shake(tls: Arc<Tls>, socket: TcpStream, place: Slot, watch: Watch) -> O
 
 /// Counts one that is closed, by falling out of scope.
 fn refuse<T>(reason: &'static str) -> Option<T> {
-    counter!("wardline_connections_refused_total", "reason" => reason).increment(1);
+    metrics::connection_refused(reason);
     None
 }
 

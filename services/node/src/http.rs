@@ -9,6 +9,7 @@ use crate::{
         head::Fault,
         serving::{self, Answers, Terms},
     },
+    metrics::Metrics,
     ready::Ready,
 };
 use axum::{
@@ -19,8 +20,8 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use guard::RequestId;
 use hyper::body::Incoming;
-use metrics_exporter_prometheus::PrometheusHandle;
 use std::{convert::Infallible, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::Service as _;
@@ -31,13 +32,7 @@ pub(crate) const MAX_CONNECTIONS: usize = 64;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves until `stop`.
-pub(crate) async fn serve(
-    listener: Listener,
-    terms: Terms,
-    metrics: PrometheusHandle,
-    ready: Ready,
-    stop: CancellationToken,
-) {
+pub(crate) async fn serve(listener: Listener, terms: Terms, metrics: Metrics, ready: Ready, stop: CancellationToken) {
     let routes = Router::new()
         .route("/live", get(|| async { "live\n" }))
         .route("/ready", get(is_ready))
@@ -61,7 +56,7 @@ impl Answers for Internal {
         }
     }
 
-    fn refuse(&self, fault: Fault) -> Response<Body> {
+    fn refuse(&self, fault: Fault, _: RequestId) -> Response<Body> {
         (StatusCode::BAD_REQUEST, fault.text() + "\n").into_response()
     }
 }
@@ -90,7 +85,7 @@ mod tests {
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let admission = Admission::new(&config, 1).apart(2);
         let listener = Listener::new(listener, None, Speaks::Http, &admission);
-        let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder().handle();
+        let metrics = Metrics::of(&[]).unwrap();
         tokio::spawn(serve(listener, Terms::new(&config), metrics, Ready::new(&[]), stop.clone()));
         (address, stop)
     }

@@ -11,7 +11,10 @@ use axum::{
     http::{Request, Response, StatusCode},
 };
 use gateway::{Gateway, TIMEOUT};
-use guard::streams::{TAKEN_WITHIN, end_stream_at};
+use guard::{
+    RequestId,
+    streams::{TAKEN_WITHIN, end_stream_at},
+};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use std::{
@@ -60,12 +63,12 @@ impl Answers for Gateway {
         Gateway::answer(&self, request).await
     }
 
-    fn refuse(&self, fault: Fault) -> Response<Body> {
+    fn refuse(&self, fault: Fault, id: RequestId) -> Response<Body> {
         let status = match fault {
             Fault::TooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         };
-        gateway::refusal(status, fault.reason(), fault.text())
+        gateway::refusal(status, fault.reason(), fault.text(), id)
     }
 }
 

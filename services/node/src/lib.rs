@@ -7,6 +7,7 @@ mod descriptors;
 pub mod engines;
 pub mod http;
 mod json;
+pub mod metrics;
 mod probes;
 pub mod ready;
 pub mod recovery;

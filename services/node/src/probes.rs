@@ -7,6 +7,7 @@
 use crate::{
     config::{Config, StoreKind},
     engines::Store,
+    metrics,
     ready::{Condition, Steady},
     recovery,
 };
@@ -127,7 +128,7 @@ pub(crate) async fn directory(
             Err(_) => (Err("the store did not answer".to_owned()), Err("it did not answer in time".to_owned())),
         };
         if directory_is.is_err() {
-            metrics::counter!("wardline_registry_follow_failures_total").increment(1);
+            metrics::follow_failed();
         }
         followed.found(directory_is);
         reachable.found(store_is);

@@ -5,7 +5,10 @@
 //! of all of them. Reasons are for operators: words of ours, without secrets and patient data. Liveness looks at none of
 //! this. [`Steady`] sets one by a probe: not at its first failure, which may be chance, and back at the first success.
 
-use crate::service::{Need, Service};
+use crate::{
+    metrics,
+    service::{Need, Service},
+};
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -131,7 +134,7 @@ impl Ready {
             state.has_held |= state.failing.is_none();
             is_new
         });
-        metrics::gauge!("wardline_ready_condition", "condition" => name).set(f64::from(u8::from(holds)));
+        metrics::ready(name, holds);
     }
 }
 

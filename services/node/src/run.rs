@@ -10,7 +10,9 @@ use crate::{
     config::Config,
     descriptors,
     engines::{Log, Store},
-    http, json, probes,
+    http, json,
+    metrics::Metrics,
+    probes,
     ready::{Condition, Needed, Ready, Steady},
     recovery,
     service::{Need, Service},
@@ -24,7 +26,7 @@ use bus::Publish;
 use directory::LiveDirectory;
 use futures::future::BoxFuture;
 use gateway::Gateway;
-use guard::{auth_layer::AuthLayer, bounds::Bounds};
+use guard::{RequestId, auth_layer::AuthLayer, bounds::Bounds};
 use hyper::{Request, Response, body::Incoming};
 use proto::problem;
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
@@ -81,7 +83,7 @@ impl Node {
         stop: CancellationToken,
         tasks: &mut Tasks,
     ) -> anyhow::Result<Self> {
-        let metrics = telemetry::recorder()?;
+        let metrics = Metrics::of(services)?;
         let tls = Tls::open(&config.tls)?;
         let listeners = Listeners::bind(config, tls.as_ref()).await?;
         let directory = LiveDirectory::open(&config.directory_dir()).context("directory")?;
@@ -233,7 +235,7 @@ fn flatten(ended: Result<anyhow::Result<()>, tokio::task::JoinError>) -> anyhow:
 async fn serve_http(
     listener: Listener,
     terms: Terms,
-    metrics: metrics_exporter_prometheus::PrometheusHandle,
+    metrics: Metrics,
     ready: Ready,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -242,7 +244,7 @@ async fn serve_http(
         let mut due = tokio::time::interval(UPKEEP_EVERY);
         loop {
             due.tick().await;
-            upkeep.run_upkeep();
+            upkeep.upkeep();
             telemetry::tell_left_out();
         }
     };
@@ -319,12 +321,12 @@ impl Answers for Rpcs {
         self.0.call(request).await.unwrap_or_else(|never: Infallible| match never {})
     }
 
-    fn refuse(&self, fault: Fault) -> Response<Body> {
+    fn refuse(&self, fault: Fault, id: RequestId) -> Response<Body> {
         let code = match fault {
             Fault::TooLarge(_) => Code::ResourceExhausted,
             _ => Code::InvalidArgument,
         };
-        problem::status(code, fault.reason(), fault.text()).into_http()
+        id.named(&problem::status(code, fault.reason(), fault.text())).into_http()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a node can run. A node takes a list of these: the binary adds what no other program should link.
 
 use crate::wiring::Wiring;
+use model::telemetry::Instrument;
 use std::fmt;
 
 /// A service: its name, what it stands on, and how it is wired into a node.
@@ -12,6 +13,8 @@ pub struct Service {
     pub about: &'static str,
     /// What a node that runs it opens for it.
     pub needs: &'static [Need],
+    /// What it tells about itself, beside what every node does.
+    pub metrics: &'static [Instrument],
     /// Puts its rpcs and its tasks into the node; called once, when all that it needs is open.
     pub wire: fn(&mut Wiring<'_>) -> anyhow::Result<()>,
 }

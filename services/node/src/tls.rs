@@ -8,11 +8,10 @@
 mod files;
 mod settings;
 
-use crate::{accept::Speaks, config};
+use crate::{accept::Speaks, config, metrics};
 use auth::Certificate;
 use files::{Contents, Material};
 use guard::clock;
-use metrics::{counter, gauge};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, UnixTime},
@@ -113,7 +112,7 @@ impl Tls {
                 Ok(true) => tracing::info!("the TLS files were read again"),
                 Ok(false) => {}
                 Err(error) => {
-                    counter!("wardline_tls_reload_failures_total").increment(1);
+                    metrics::reload_failed();
                     let said = format!("{error:#}");
                     // once, not at every look
                     if trouble.as_ref() != Some(&said) {
@@ -150,7 +149,7 @@ impl Tls {
         let (now, current) = (clock::now(), self.current());
         for client in clients {
             if now >= client.certificate.expires_at || (all && !current.believes(&client)) {
-                counter!("wardline_connections_ended_total", "reason" => "certificate").increment(1);
+                metrics::connection_ended();
                 (client.end)();
             }
         }
@@ -185,8 +184,7 @@ impl Material {
 
     /// For who watches over the certificate.
     fn tell(&self) {
-        let seconds = self.expires_at.parts().0;
-        gauge!("wardline_tls_certificate_expires_at_seconds").set(seconds as f64);
+        metrics::certificate_expires_at(self.expires_at.parts().0);
     }
 }
 

@@ -13,6 +13,7 @@ use guard::{
     clock,
     decisions::Decisions,
     methods::Methods,
+    observe,
     quotas::Quotas,
 };
 use std::{convert::Infallible, sync::Arc};
@@ -107,7 +108,8 @@ impl<'a> Wiring<'a> {
         ready.report(&health, &self.names).await;
         let reporting = ready.clone().keep_reporting(health, self.names, self.stop.clone());
         spawn(self.tasks, reporting);
-        Ok(Methods::new(&self.config.methods(), self.stop.clone()).before(self.routes.routes()))
+        let bounded = Methods::new(&self.config.methods(), self.stop.clone()).before(self.routes.routes());
+        Ok(observe::around(bounded))
     }
 
     /// Where something is shown: the way in, which writes a login down, and who decides what may be shown, and writes it down.

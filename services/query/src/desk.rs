@@ -2,7 +2,7 @@
 
 use crate::{Query, failed, listed, range};
 use async_trait::async_trait;
-use guard::{convert, ids, pages};
+use guard::{RequestId, convert, ids, pages};
 use model::{
     Nanos, PatientId, Range, WriterId,
     access::{Action, Subject},
@@ -147,6 +147,7 @@ fn record(entry: &Entry) -> AuditRecord {
             Some(Who::Claimed(subject)) => named(subject),
             Some(Who::Proven(_)) | None => String::new(),
         },
+        request_id: RequestId::from_bytes(event.request).to_string(),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod desk;
 mod latest;
+pub mod metrics;
 mod page;
 mod patients;
 mod readings;
@@ -165,7 +166,7 @@ fn wants(entry: &HourEntry, metrics: &[MetricId]) -> bool {
 }
 
 fn failed(error: store::Error) -> Status {
-    metrics::counter!("wardline_query_failures_total").increment(1);
+    crate::metrics::failed();
     errors::store(error)
 }
 

@@ -1,6 +1,6 @@
 //! Break-glass: one patient, an hour at most, for a reason, and somebody else looks at it afterwards.
 
-use crate::{Registry, access::person, check, writing::not_found};
+use crate::{Registry, access::person, check, metrics, writing::not_found};
 use directory::registry::{self as kept, Change};
 use guard::{convert, ids};
 use model::{
@@ -60,7 +60,7 @@ impl Registry {
                 Ok((vec![Change::BreakGlass(emergency.clone())], emergency))
             })
             .await?;
-        metrics::counter!("wardline_registry_break_glass_total").increment(1);
+        metrics::emergency();
         self.notices.opened(id);
         Ok(OpenBreakGlassResponse { break_glass: Some(wire(&emergency)) })
     }

@@ -4,13 +4,13 @@
 //! What the clock says decides nothing here: a token comes after the last change of the device's credentials because it says
 //! so, and nobody waits. What is given is signed before the code or the refresh token is used up.
 
-use crate::{Credentials, Registry, codes, devices::end_credentials, writing::not_found};
+use crate::{Credentials, Registry, codes, devices::end_credentials, metrics, writing::not_found};
 use async_trait::async_trait;
 use directory::{
     Directory,
     registry::{self as kept, Change, DeviceStatus, Refresh, Unusable},
 };
-use guard::{convert, ids};
+use guard::{RequestId, convert, ids};
 use model::{
     DeviceId, Nanos,
     access::{Action, Denied, Principal, Subject},
@@ -26,7 +26,6 @@ use proto::{
 };
 use std::time::Duration;
 use tonic::{Code, Request, Response, Status};
-use uuid::Uuid;
 
 /// Why a refresh token that was used up is refused, in the audit log.
 const REUSED: &str = "REFRESH_REUSED";
@@ -161,7 +160,7 @@ impl Registry {
         };
         let subject = Subject::Device(device);
         let caller = Principal::everywhere(subject, &[], Nanos::MAX);
-        let request = Uuid::new_v4().into_bytes();
+        let request = RequestId::current().into_bytes();
         let event = Event {
             subject: Some(Who::Claimed(subject)),
             outcome: Outcome::Denied(reason.into()),
@@ -184,7 +183,7 @@ impl Registry {
                 Ok((ended.into_iter().collect(), ()))
             })
             .await?;
-            metrics::counter!("wardline_registry_refresh_reused_total").increment(1);
+            metrics::refresh_reused();
             tracing::warn!("a refresh token was shown that had been used up: the device is revoked");
         }
         Ok(refused())

@@ -17,6 +17,7 @@ mod explain;
 
 mod filter;
 mod import;
+pub mod metrics;
 mod notices;
 mod profiles;
 mod relations;

@@ -3,7 +3,7 @@
 //! An emergency is noted as told only after its notice is durable in the log, and is told again as long as it is not noted: a
 //! notice may come twice (by the same id), never not at all.
 
-use crate::{Registry, check, emergencies};
+use crate::{Registry, check, emergencies, metrics};
 use bus::{Outgoing, Publish};
 use directory::registry::{self as kept, Change};
 use model::{
@@ -74,7 +74,7 @@ impl Registry {
             }
             for emergency in self.untold(std::mem::replace(&mut left, OTHERS)) {
                 if let Err(error) = self.tell_one(&emergency).await {
-                    metrics::counter!("wardline_registry_notice_failures_total").increment(1);
+                    metrics::notice_failed();
                     tracing::warn!(error = &*error, "an emergency is not told yet; trying again");
                 }
             }
@@ -114,7 +114,7 @@ impl Registry {
             Ok((kept.map(|kept| Change::BreakGlass(told(&kept.value))).into_iter().collect(), ()))
         })
         .await?;
-        metrics::counter!("wardline_registry_notices_total").increment(1);
+        metrics::noticed();
         Ok(())
     }
 

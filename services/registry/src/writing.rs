@@ -1,6 +1,6 @@
 //! How a change is made: against the last state, at the next place, or not at all.
 
-use crate::{Registry, profiles};
+use crate::{Registry, metrics, profiles};
 use directory::{
     Behind, Directory, follow,
     registry::{self as kept, Change, Draft, Refused},
@@ -109,7 +109,7 @@ impl Registry {
             let (sequence, entry, state) = draft.finish();
             if self.store.put_change(sequence, &entry).await.map_err(errors::store)? {
                 self.directory.adopt(state);
-                metrics::counter!("wardline_registry_changes_total").increment(1);
+                metrics::changed();
                 return Ok(answer);
             }
         }

@@ -188,7 +188,7 @@ fn as_json(record: &AuditRecord) -> Value {
         "at": shown(record.at), "subject": record.subject, "claimed_subject": record.claimed_subject,
         "patient_id": record.patient_id, "action": record.action,
         "purpose": record.purpose, "denied": record.denied, "detail": record.detail,
-        "writer_id": record.writer_id, "sequence": record.sequence,
+        "writer_id": record.writer_id, "sequence": record.sequence, "request_id": record.request_id,
     })
 }
 

@@ -135,6 +135,8 @@ pub enum Command {
     },
     /// Print the JSON API as an OpenAPI 3.1 document.
     Openapi,
+    /// Print every metric of `/metrics`: name, kind, unit, labels and what it is.
+    Metrics,
     /// Play a recording of real patients through the public API.
     Replay(replay::Options),
     /// Send made-up readings of made-up patients.

@@ -16,7 +16,7 @@ use futures::future::LocalBoxFuture;
 use guard::access;
 use node::{
     config::{Config, MANUAL, Sources},
-    engines, recovery,
+    engines, metrics, recovery,
     run::Node,
     service::Service,
     telemetry,
@@ -47,19 +47,8 @@ pub fn execute(
 async fn dispatch(cli: Cli, known: &'static [Service], stop: CancellationToken) -> anyhow::Result<()> {
     let file = cli.settings.config.clone();
     let sources = Sources { file, environment: std::env::vars().collect(), flags: cli.settings.set.clone() };
-    if let Some(Command::Completions { shell }) = cli.command {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "wardline", &mut script);
-        return Ok(stdout().write_all(&script)?);
-    }
-    if let Some(Command::Access { what: Access::Matrix }) = cli.command {
-        return say(access::matrix());
-    }
-    if let Some(Command::Openapi) = cli.command {
-        return say(gateway::openapi::document()?);
-    }
-    if let Some(Command::Config { manual: true }) = cli.command {
-        return say(MANUAL);
+    if let Some(text) = cli.command.as_ref().and_then(|command| printed(command, known)) {
+        return say(text?);
     }
     let config = Config::load(&sources)?;
     telemetry::logs(&config.telemetry)?;
@@ -109,8 +98,24 @@ async fn dispatch(cli: Cli, known: &'static [Service], stop: CancellationToken) 
         }
         Some(Command::Token { who }) => say(token(&config, &who)? + "\n"),
         Some(Command::Certificate { what }) => certificate::run(&what, &config, &mut stdout()),
-        Some(Command::Access { .. } | Command::Openapi | Command::Completions { .. }) => Ok(()),
+        Some(Command::Access { .. } | Command::Openapi | Command::Metrics | Command::Completions { .. }) => Ok(()),
     }
+}
+
+/// What is the same for every node, and needs no settings.
+fn printed(command: &Command, known: &[Service]) -> Option<anyhow::Result<String>> {
+    Some(match command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "wardline", &mut script);
+            String::from_utf8(script).map_err(Into::into)
+        }
+        Command::Access { what: Access::Matrix } => Ok(access::matrix()),
+        Command::Openapi => gateway::openapi::document(),
+        Command::Metrics => Ok(metrics::table(known)),
+        Command::Config { manual: true } => Ok(MANUAL.to_owned()),
+        _ => return None,
+    })
 }
 
 /// The services that were named, in the order in which they are known; all when none was.

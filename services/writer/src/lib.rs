@@ -9,8 +9,10 @@
 //! What is bounded: the writer holds two polls ([`POLL_RECORDS`], [`POLL_BYTES`]), one being written and the next.
 
 mod identity;
+pub mod metrics;
 mod quarantine;
 mod sealing;
+mod telling;
 
 pub use quarantine::QuarantineRpcs;
 pub use sealing::HourSealer;
@@ -21,6 +23,7 @@ use identity::Used;
 use model::{Clock, DeviceId, Nanos, Record, Row, StreamId};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use store::{Append, Identities, LogPosition, Positions, Quarantine, Quarantined};
+use telling::Waiting;
 use tokio_util::sync::CancellationToken;
 
 /// How the reason starts for which a batch is put aside whose sequence was used for other readings.
@@ -44,6 +47,7 @@ pub struct Writer {
     streams: HashMap<(DeviceId, StreamId), u64>,
     /// When devices were heard since that was noted.
     seen: HashMap<DeviceId, Nanos>,
+    waiting: Waiting,
 }
 
 impl Writer {
@@ -56,8 +60,9 @@ impl Writer {
         clock: Clock,
     ) -> Self {
         let topic = bus::READINGS.to_owned();
-        let (streams, seen, used) = (HashMap::new(), HashMap::new(), Used::new(identities));
-        Self { rows, quarantine, positions, clock, topic, used, streams, seen }
+        let (streams, seen, used, waiting) =
+            (HashMap::new(), HashMap::new(), Used::new(identities), Waiting::default());
+        Self { rows, quarantine, positions, clock, topic, used, streams, seen, waiting }
     }
 
     /// The topic it reads, where that is not [`bus::READINGS`]: quarantined records are named by it.
@@ -70,8 +75,15 @@ impl Writer {
     ///
     /// # Errors
     /// The log's client can never read again.
-    pub async fn run(mut self, log: Box<dyn Subscribe>, stop: CancellationToken) -> Result<(), bus::Error> {
-        consume(log, &mut self, PACE, stop).await
+    pub async fn run(mut self, mut log: Box<dyn Subscribe>, stop: CancellationToken) -> Result<(), bus::Error> {
+        // there before the first record is
+        metrics::lag_records(log.lag().await.unwrap_or(0));
+        // beside it, so that the lag grows while the store does not answer
+        let told = telling::tell(self.waiting.clone(), Arc::clone(&self.quarantine), self.clock);
+        tokio::select! {
+            ended = consume(log, &mut self, PACE, stop) => ended,
+            never = told => match never {},
+        }
     }
 
     /// Tells rows from what goes into quarantine; `None` when it was stopped before the store had answered.
@@ -94,6 +106,7 @@ impl Writer {
                 }
             }
         }
+        self.waiting.set(batches.iter().flatten().map(|row: &Row| row.received_at).min());
         self.used.follow(deliveries);
         let judged = until_done("store", stop, || self.used.judge(&batches)).await?;
         let mut rows = Vec::with_capacity(batches.len());
@@ -151,10 +164,9 @@ impl Handle for Writer {
             if until_done("store", stop, || quarantine.put_aside(record)).await.is_none() {
                 return false;
             }
-            metrics::counter!("wardline_writer_quarantined_total").increment(1);
+            metrics::quarantined();
         }
-        metrics::counter!("wardline_writer_records_total").increment(deliveries.len() as u64);
-        metrics::counter!("wardline_writer_rows_total").increment(rows.len() as u64);
+        metrics::written(deliveries.len(), rows.len());
         true
     }
 
@@ -175,7 +187,7 @@ impl Handle for Writer {
             tracing::warn!(%error, "when devices were heard was not noted");
         }
         if let Some(lag) = lag_records {
-            metrics::gauge!("wardline_writer_lag_records").set(lag as f64);
+            metrics::lag_records(lag);
         }
     }
 }

@@ -9,6 +9,7 @@ mod demo;
 mod demo_ca;
 mod device_issuer;
 mod key_file;
+pub mod metrics;
 mod pseudonyms;
 mod sealer;
 mod signer;

@@ -102,7 +102,7 @@ impl Fault {
 
 /// Counts a request that is refused for its token; `reason` is one of a small fixed set.
 pub fn count_refused(reason: &'static str) {
-    metrics::counter!("wardline_auth_refused_total", "reason" => reason).increment(1);
+    crate::metrics::refused(reason);
 }
 
 impl Verifier {

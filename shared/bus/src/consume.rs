@@ -3,7 +3,7 @@
 //! The promise: a position is committed only when its handler has dealt with every record before it. While a handler works on
 //! one poll, the log commits those before and gives the next: two polls are held at most.
 
-use crate::{Commits, Delivery, Error, Subscribe};
+use crate::{Commits, Delivery, Error, Subscribe, metrics};
 use async_trait::async_trait;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -95,7 +95,7 @@ where
             Ok(done) => return Some(done),
             Err(error) => error,
         };
-        metrics::counter!("wardline_consumer_retries_total", "of" => what).increment(1);
+        metrics::retried(what);
         tracing::warn!(error = &error as &dyn std::error::Error, what, "did not answer; trying again");
         if stop.is_cancelled() {
             return None;

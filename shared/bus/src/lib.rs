@@ -13,6 +13,7 @@
 mod consume;
 pub mod embedded;
 pub mod kafka;
+pub mod metrics;
 mod position;
 
 pub use consume::{Handle, Pace, consume, until_done};

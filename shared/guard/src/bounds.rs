@@ -17,6 +17,7 @@ pub mod request;
 
 pub use calls::{Bounded, InProcess};
 
+use crate::metrics;
 use answer::Untaken;
 use budget::{Budget, Shares};
 use serde::Deserialize;
@@ -97,11 +98,27 @@ impl Bounds {
         }))
     }
 
+    /// How much of each budget is taken.
+    fn tell(&self) {
+        let Inner { requests, api_requests, api_parsed, calls, answers, .. } = &**self;
+        let budgets = [
+            ("requests", requests),
+            ("api_requests", api_requests),
+            ("api_parsed", api_parsed),
+            ("calls", calls),
+            ("answers", answers),
+        ];
+        for (of, budget) in budgets {
+            metrics::memory(of, budget.out(), budget.limit());
+        }
+    }
+
     /// Lets go of answers that nobody takes, until `stop`.
     pub async fn keep(self, stop: CancellationToken) {
         let mut due = tokio::time::interval(SWEEP_EVERY);
         while stop.run_until_cancelled(due.tick()).await.is_some() {
             self.untaken.sweep(self.stall);
+            self.tell();
         }
     }
 }

@@ -4,7 +4,7 @@
 //! that is durable; one that permits reading can be recorded beside the reading ([`Decision::permitted`]), and nothing
 //! leaves before both are done ([`Unwritten::beside`]).
 
-use crate::errors;
+use crate::{RequestId, errors};
 use directory::{Directory, LiveDirectory};
 use model::{
     Clock, DeviceId, Nanos, PatientId, Permit,
@@ -15,7 +15,6 @@ use proto::problem;
 use std::sync::Arc;
 use store::{Auditor, Refusals};
 use tonic::{Code, Status};
-use uuid::Uuid;
 
 /// Decides for all rpcs of a service. Cheap to clone.
 #[derive(Clone)]
@@ -215,6 +214,6 @@ fn event(
         Ok(purpose) => (purpose, Ok(())),
         Err(denied) => (None, Err(denied)),
     };
-    let event = Event::of(caller, action, patient, outcome, now, Uuid::new_v4().into_bytes());
+    let event = Event::of(caller, action, patient, outcome, now, RequestId::current().into_bytes());
     Event { purpose: purpose.unwrap_or(event.purpose), ..event }
 }

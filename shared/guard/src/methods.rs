@@ -8,7 +8,7 @@
 mod calls;
 mod watched;
 
-use crate::connection_limit::ConnectionLimit;
+use crate::{connection_limit::ConnectionLimit, metrics};
 pub use calls::Methods;
 use proto::rpc::{self, Rpc};
 use std::time::Duration;
@@ -106,7 +106,7 @@ fn bounds(settings: &Settings) -> impl Iterator<Item = (String, Bounds)> + '_ {
 
 /// ConnectionLimit for calls that need no token.
 fn open_calls(settings: &Settings) -> std::sync::Arc<ConnectionLimit> {
-    let open = metrics::gauge!("wardline_open_calls");
+    let open = metrics::tokenless(MAX_OPEN_CALLS);
     ConnectionLimit::new(MAX_OPEN_CALLS, settings.open_calls_per_address, open)
 }
 

@@ -96,7 +96,7 @@ impl Quotas {
             taken.get_or_insert((who, class), Bucket::default).take(rate, 1, now)
         };
         taken.map_err(|wait| {
-            metrics::counter!("wardline_rate_limited_total", "limit" => limit).increment(1);
+            crate::metrics::rate_limited(limit);
             problem::rate_limited(limit, a_second, wait)
         })
     }

@@ -37,7 +37,7 @@ async fn within_its_time(stream: impl Future<Output = ()>) {
         let Some(due) = end.as_mut().as_pin_mut() else { return Poll::Pending };
         let outcome = due.poll(context);
         if outcome.is_ready() {
-            metrics::counter!("wardline_connections_ended_total", "reason" => "answer_not_taken").increment(1);
+            crate::metrics::stream_cut();
         }
         outcome
     })

@@ -17,6 +17,7 @@ mod record;
 mod rollup;
 mod sheet;
 mod spread;
+pub mod telemetry;
 mod time;
 
 pub use access::Permit;

@@ -7,7 +7,7 @@
 //! until that works, and everything else waits behind. An event whose caller gave up meanwhile is still written. Each
 //! process is a new writer, with a chain of its own: what an earlier one left behind is never gone on with.
 
-use crate::{Audit, Error, measure};
+use crate::{Audit, Error, metrics};
 use async_trait::async_trait;
 use model::{
     Clock, Nanos, WriterId,
@@ -200,7 +200,7 @@ impl Shared {
             if let Err(cause) = &outcome
                 && (is_due || self.is_well(CHECKPOINTS))
             {
-                measure::checkpoint_failed();
+                metrics::checkpoint_failed();
                 tracing::error!(error = cause as &dyn std::error::Error, "a checkpoint of the audit log was not kept");
             }
             self.note(CHECKPOINTS, outcome.err());
@@ -266,7 +266,7 @@ impl Work {
                 self.shared.note(ENTRIES, None);
                 return true;
             };
-            measure::audit_waits();
+            metrics::audit_waits();
             if wait == FIRST_WAIT {
                 let n = entries.len();
                 tracing::error!(

@@ -243,7 +243,7 @@ impl Append for Store {
             Ok(())
         })
         .await?;
-        crate::measure::appended("embedded", rows.len(), hours, started);
+        crate::metrics::appended("embedded", rows.len(), hours, started);
         Ok(())
     }
 }
@@ -265,7 +265,7 @@ impl Timeline for Store {
         let (patient, started) = (permit.patient(), Instant::now());
         let hours: Vec<_> = hours.iter().map(|entry| entry.hour).collect();
         let data = self.blocking(move |inner| inner.read(patient, &hours)).await?;
-        crate::measure::read("embedded", &data, started);
+        crate::metrics::read("embedded", &data, started);
         Ok(data)
     }
 }
@@ -303,6 +303,10 @@ impl Quarantine for Store {
             inner.db.snapshot().iter(&inner.quarantine).map(record).collect()
         })
         .await
+    }
+
+    async fn depth(&self) -> Result<u64, Error> {
+        Ok(self.quarantined().await?.iter().filter(|record| record.replayed_at.is_none()).count() as u64)
     }
 
     async fn mark_replayed(&self, place: &LogPosition, at: Nanos) -> Result<(), Error> {

@@ -21,7 +21,7 @@ mod checkpoints;
 pub mod cql;
 pub mod embedded;
 mod known;
-mod measure;
+pub mod metrics;
 mod payload;
 mod refusals;
 mod sheet;
@@ -127,6 +127,9 @@ pub trait Quarantine: Send + Sync {
 
     /// All records put aside, ascending by topic, partition and offset.
     async fn quarantined(&self) -> Result<Vec<Quarantined>, Error>;
+
+    /// How many of them were not replayed.
+    async fn depth(&self) -> Result<u64, Error>;
 
     /// Marks one as replayed (published again at the time given).
     async fn mark_replayed(&self, place: &LogPosition, at: Nanos) -> Result<(), Error>;

@@ -4,7 +4,7 @@
 //!
 //! A seal is derived: rows stay, and whatever is wrong with sealing an hour, it is read as rows.
 
-use crate::{Error, HourData, HourRollups, StoredRow, measure};
+use crate::{Error, HourData, HourRollups, StoredRow, metrics};
 use bytes::Bytes;
 use model::{Batch, ClockTolerance, Hour, Malformed, MetricId, Nanos, Rollup, Sheet};
 use std::time::{Duration, SystemTime};
@@ -49,7 +49,7 @@ pub(crate) fn seal(
         return Ok(None);
     }
     if rows.iter().map(|row| row.block.len()).sum::<usize>() > MAX_HOUR_BYTES {
-        measure::not_sealed(engine, "size");
+        metrics::not_sealed(engine, "size");
         return Ok(None);
     }
     let sheet = match collect(hour, &rows, &[]) {
@@ -62,7 +62,7 @@ pub(crate) fn seal(
     let bytes = sheet.encode().filter(|bytes| bytes.len() <= MAX_SHEET_BYTES);
     // a seal that no reader takes would hide rows that can be read
     let Some(bytes) = bytes.filter(|bytes| Sheet::decode(hour, bytes, &[]).is_ok()) else {
-        measure::not_sealed(engine, "size");
+        metrics::not_sealed(engine, "size");
         return Ok(None);
     };
     let seal = compress(&bytes).map_err(|cause| Error::Unavailable(Box::new(cause)))?;
@@ -94,7 +94,7 @@ pub(crate) fn collect(hour: Hour, rows: &[StoredRow], wanted: &[MetricId]) -> Re
 fn left_unreadable(engine: &'static str, cause: &dyn std::fmt::Display) {
     // somebody should look: its rows cannot be shown either
     tracing::error!(error = %cause, "an hour has a row that cannot be read: it is not sealed");
-    measure::not_sealed(engine, "unreadable");
+    metrics::not_sealed(engine, "unreadable");
 }
 
 fn compress(sheet: &[u8]) -> std::io::Result<Vec<u8>> {

@@ -70,6 +70,8 @@ fn no_log_line_and_no_metric_shows_anything_of_a_patient() -> anyhow::Result<()>
     assert!(logs.lines().filter(|line| line.contains("\"level\":\"TRACE\"")).count() > 100, "trace was not on: {logs}");
     let spans = logs.lines().filter(|line| line.contains("\"message\":\"close\"")).count();
     assert!(spans > 10, "{spans} spans: {logs}");
+    let ended: Vec<_> = logs.lines().filter(|line| line.contains("\"message\":\"a call has ended\"")).collect();
+    assert!(ended.len() > 20 && ended.iter().all(|line| line.contains("\"request_id\":\"")), "{ended:#?}");
     assert!(logs.contains("record put aside"), "the quarantine was not reached");
     assert!(metrics.contains(METRICS_END) && metrics.contains("wardline_ingest_refused_total"), "{metrics}");
     assert!(metrics.contains("route=\"/v1/patients/{patient_id}/latest\""), "{metrics}");

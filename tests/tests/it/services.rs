@@ -16,6 +16,7 @@ const PANICS: Service = Service {
     name: "panics",
     about: "for a test",
     needs: &[Need::Store],
+    metrics: &[],
     wire: |wiring| {
         spawn(wiring.tasks, async { panic!("on purpose") });
         Ok(())

@@ -233,6 +233,21 @@ fn what_a_service_starts_is_in_the_nodes_set_of_tasks() {
     }
 }
 
+/// What a crate tells about itself is found in one place, with its help text beside its name.
+#[test]
+fn metrics_are_named_in_one_file_of_a_crate() {
+    let (mut n_files, macros) = (0, ["counter!", "gauge!", "histogram!"].map(|name| format!("{name}(")));
+    for path in rust_files(["proto", "shared", "services"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        if !macros.iter().any(|name| text.contains(name)) {
+            continue;
+        }
+        n_files += 1;
+        assert!(path.ends_with("src/metrics.rs"), "{}: count in the crate's metrics.rs", path.display());
+    }
+    assert!(n_files > 8, "{n_files} files count");
+}
+
 #[test]
 fn no_generated_message_has_debug() {
     let build = read("proto/build.rs");

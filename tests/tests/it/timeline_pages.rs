@@ -109,7 +109,7 @@ async fn sealed_hours_read_as_their_rows_did_and_late_data_is_seen_at_once() -> 
     let hour = |reading: &StoredReading| reading.measured_at.map(|at| at.seconds / 3_600);
     let hours: BTreeSet<_> = before.iter().map(hour).collect();
     // no other test of this process seals
-    let sealed = async || http::metric(sandbox.http(), "wardline_store_hours_sealed_total").await;
+    let sealed = async || http::metric(sandbox.http(), "wardline_store_seals_written_total").await;
     wait::until("sealed hours", sealed, |sealed| *sealed >= hours.len() as f64).await?;
     assert!(sandbox.readable(&bed, N_READINGS).await? == before, "a sealed hour reads otherwise than its rows");
     pages_join(&sandbox, &bed).await?;

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use bus::{Commits, Delivery, Partition, Subscribe};
 use bytes::Bytes;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use model::{BatchId, Block, ClockQuality, DeviceId, Hour, Nanos, Record, Row, Slice, StreamId};
 use std::{
     collections::VecDeque,
@@ -93,6 +94,10 @@ impl Quarantine for Play {
 
     async fn quarantined(&self) -> Result<Vec<Quarantined>, store::Error> {
         Ok(Vec::new())
+    }
+
+    async fn depth(&self) -> Result<u64, store::Error> {
+        Ok(0)
     }
 
     async fn mark_replayed(&self, _: &LogPosition, _: Nanos) -> Result<(), store::Error> {
@@ -276,5 +281,28 @@ async fn only_bad_records_in_a_poll_are_put_aside_and_committed() -> anyhow::Res
     running.world.commits(2).await?;
     let expected = [Aside(0, true), Appended(vec![1], true), Commit(vec![(3, 1)]), Commit(vec![(3, 2)])];
     assert_eq!(running.end().await?, expected);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_lag_is_told_before_the_first_record_and_while_the_store_is_down() -> anyhow::Result<()> {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    // of this thread, which runs all of the test
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let told = async || {
+        let text = recorder.handle().render();
+        let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+        let names =
+            ["wardline_writer_lag_seconds", "wardline_writer_lag_records", "wardline_writer_quarantine_records"];
+        Ok(names.map(value))
+    };
+    let running = start(vec![], (usize::MAX, 0), None);
+    until("all of it", told, |told| *told == [Some(0.0); 3]).await?;
+    lock(&running.world.polls).push_back(vec![good(0, 0, 1), bad(0, 1)]);
+    // received at 1 ns, by a clock that stands at 9
+    until("an age", told, |told| told[0] == Some(8e-9)).await?;
+    *lock(&running.world.failures) = (0, 0);
+    until("none any more", told, |told| told[0] == Some(0.0)).await?;
+    running.end().await?;
     Ok(())
 }

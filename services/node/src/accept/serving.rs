@@ -11,7 +11,7 @@ use super::{
 };
 use crate::config::Config;
 use bytes::Bytes;
-use guard::streams;
+use guard::{RequestId, streams};
 use hyper::{
     Request, Response, Version,
     body::{Body, Incoming},
@@ -35,6 +35,7 @@ use std::{
 };
 use tokio::{task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// Resets that a peer may cause before its connection ends (rapid reset): before its streams are taken, and by its errors.
 const MAX_RESETS: (usize, usize) = (20, 128);
@@ -58,7 +59,7 @@ pub(crate) trait Answers: Clone + Send + Sync + 'static {
     fn answer(self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
 
     /// Answers one that was not looked at.
-    fn refuse(&self, fault: Fault) -> Response<Self::Body>;
+    fn refuse(&self, fault: Fault, id: RequestId) -> Response<Self::Body>;
 }
 
 /// How connections of one port are served.
@@ -172,17 +173,20 @@ async fn one(
             version < Version::HTTP_2 && (fault.is_some() || request.headers().contains_key(TRANSFER_ENCODING));
         // who is at the other end, for the auth layer and for what is counted
         request.extensions_mut().insert(caller.clone());
-        let answers = answers.clone();
-        async move {
+        let (answers, id) = (answers.clone(), RequestId::of(request.headers()));
+        request.extensions_mut().insert(id);
+        let answered = async move {
             let mut response = match fault {
-                Some(fault) => answers.refuse(fault),
+                Some(fault) => answers.refuse(fault, id),
                 None => answers.answer(request).await,
             };
+            id.put(response.headers_mut());
             if is_last {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response)
-        }
+        };
+        answered.instrument(id.span())
     });
     let mut serving = pin!(builder.serve_connection(TokioIo::new(connection), service));
     // where both are spoken nothing looks at the clock until it is known which
@@ -249,7 +253,7 @@ mod tests {
             Response::new(Body::from(vec![7; self.0]))
         }
 
-        fn refuse(&self, _: Fault) -> Response<Body> {
+        fn refuse(&self, _: Fault, _: RequestId) -> Response<Body> {
             Response::new(Body::empty())
         }
     }

@@ -11,8 +11,13 @@ use ingest::{Allowed, Ingest, Limits, Rates};
 use std::{sync::Arc, time::Duration};
 
 /// How it is put into a node.
-pub(crate) const SERVICE: Service =
-    Service { name: "ingest", about: "readings in: to the log", needs: &[Need::Log], wire };
+pub(crate) const SERVICE: Service = Service {
+    name: "ingest",
+    about: "readings in: to the log",
+    needs: &[Need::Log],
+    metrics: ingest::metrics::METRICS,
+    wire,
+};
 
 /// Readings are taken also while the audit log is not there: who only sends is not shown anything.
 fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {

@@ -14,6 +14,7 @@ pub(crate) const SERVICE: Service = Service {
     name: "query",
     about: "timelines, trends, latest values and studies out; the audit log",
     needs: &[Need::Store, Need::Directory, Need::Audit],
+    metrics: query::metrics::METRICS,
     wire,
 };
 

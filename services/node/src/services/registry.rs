@@ -12,6 +12,7 @@ pub(crate) const SERVICE: Service = Service {
     name: "registry",
     about: "people, devices and what ties them",
     needs: &[Need::Notices, Need::Store, Need::Directory, Need::Audit],
+    metrics: registry::metrics::METRICS,
     wire,
 };
 

@@ -14,6 +14,7 @@ pub(crate) const SERVICE: Service = Service {
     name: "writer",
     about: "from the log to the store; the quarantine",
     needs: &[Need::Log, Need::Store, Need::Audit],
+    metrics: writer::metrics::METRICS,
     wire,
 };
 

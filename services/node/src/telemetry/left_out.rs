@@ -1,7 +1,7 @@
 //! Log lines that are too many: each place in the code that writes them has its own limit, so that a peer who causes one kind
 //! of line hides no other. What is left out is counted, and the count is a line.
 
-use metrics::counter;
+use crate::metrics;
 use std::{
     collections::HashMap,
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
@@ -64,7 +64,7 @@ impl<S: Subscriber> Filter<S> for AtMost {
         let now = Instant::now();
         let is_written = places().entry(metadata.callsite()).or_insert_with(|| Lines::new(metadata, now)).one_more(now);
         if !is_written {
-            counter!("wardline_log_lines_left_out_total", "level" => metadata.level().as_str()).increment(1);
+            metrics::line_left_out(metadata.level().as_str());
         }
         is_written
     }

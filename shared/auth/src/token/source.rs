@@ -190,8 +190,7 @@ impl Source {
     fn settle(&self, outcome: Result<Set, Trouble>) {
         let was_failing = self.is_failing();
         let failing = outcome.is_err();
-        let label = if failing { "failed" } else { "ok" };
-        metrics::counter!("wardline_auth_keys_fetched_total", "outcome" => label).increment(1);
+        crate::metrics::keys_fetched(failing);
         match outcome {
             Ok(keys) => {
                 if was_failing || keys.is_empty() {

@@ -6,7 +6,7 @@ use super::{
     shared::Shared,
     unreadable,
 };
-use crate::{Commits, Delivery, Error, Partition, Subscribe};
+use crate::{Commits, Delivery, Error, Partition, Subscribe, metrics::Delivered};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fjall::Guard;
@@ -22,14 +22,14 @@ pub struct Consumer {
     /// The partition that is served first next time.
     first: usize,
     durable: watch::Receiver<u64>,
-    n_delivered: metrics::Counter,
+    n_delivered: Delivered,
 }
 
 impl Consumer {
     pub(super) fn new(log: Log, group: &str) -> Result<Self, Error> {
         let at = log.shared().join(group)?;
         let durable = log.shared().durable.subscribe();
-        let n_delivered = metrics::counter!("wardline_log_delivered_total");
+        let n_delivered = Delivered::new();
         Ok(Self { log, group: group.to_owned(), at, first: 0, durable, n_delivered })
     }
 
@@ -77,7 +77,7 @@ impl Subscribe for Consumer {
         let (deliveries, at) = read.await.map_err(|error| Error::Unavailable(Box::new(error)))??;
         self.first = (first + 1) % at.len();
         self.at = at;
-        self.n_delivered.increment(deliveries.len() as u64);
+        self.n_delivered.add(deliveries.len());
         Ok(deliveries)
     }
 

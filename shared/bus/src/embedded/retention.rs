@@ -1,7 +1,7 @@
 //! Forgetting: records that every group has committed and that are older, or further back, than the log keeps.
 
 use super::{folder::Folder, layout, on_disk, segments::Segment, shared::Shared, unwritable, writing::now_ms};
-use crate::Error;
+use crate::{Error, metrics};
 use disk::Need;
 use std::{
     sync::{PoisonError, atomic::Ordering, mpsc},
@@ -39,7 +39,7 @@ pub(super) fn trim(shared: &Shared) -> Result<u64, Error> {
         database.delete_keyspace(first.records.clone()).map_err(unwritable)?;
         n_trimmed += next.starts.iter().zip(&first.starts).map(|(next, first)| (next - first) as u64).sum::<u64>();
     }
-    metrics::counter!("wardline_log_trimmed_total").increment(n_trimmed);
+    metrics::trimmed(n_trimmed);
     Ok(n_trimmed)
 }
 

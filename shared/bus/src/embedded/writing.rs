@@ -6,6 +6,7 @@ use super::{
     segments::Segment,
     shared::Shared,
 };
+use crate::metrics::Published;
 use bytes::Bytes;
 use disk::Need;
 use fjall::OwnedWriteBatch;
@@ -76,10 +77,7 @@ impl Drop for Ended<'_> {
 
 /// The loop, apart from what writing means.
 fn drain(shared: &Shared, mut queue: mpsc::Receiver<Pending>, mut write: impl FnMut(&[Pending]) -> Outcome) {
-    let seconds = metrics::histogram!("wardline_log_publish_seconds");
-    let n_records = metrics::counter!("wardline_log_records_total");
-    let n_bytes = metrics::counter!("wardline_log_bytes_total");
-    let n_failed = metrics::counter!("wardline_log_failed_total");
+    let published = Published::new();
     let mut group = Vec::with_capacity(MAX_GROUP_RECORDS);
     while queue.blocking_recv_many(&mut group, MAX_GROUP_RECORDS) > 0 {
         let outcome: Outcome = match shared.fatal() {
@@ -92,15 +90,12 @@ fn drain(shared: &Shared, mut queue: mpsc::Receiver<Pending>, mut write: impl Fn
             shared.fail(reason.to_string());
         }
         match &outcome {
-            Ok(()) => {
-                n_records.increment(group.len() as u64);
-                n_bytes.increment(group.iter().map(|r| r.payload.len() as u64).sum());
-            }
-            Err(_) => n_failed.increment(group.len() as u64),
+            Ok(()) => published.durable(group.len() as u64, group.iter().map(|r| r.payload.len() as u64).sum()),
+            Err(_) => published.failed(group.len() as u64),
         }
         // One sample a batch, of the record that waited longest: a sample a record would cost more than the record.
         if let Some(oldest) = group.first() {
-            seconds.record(oldest.since.elapsed());
+            published.took(oldest.since.elapsed());
         }
         let mut freed = 0;
         for record in group.drain(..) {

@@ -5,7 +5,10 @@ use super::{
     OffsetReset, Settings, admin, client_error,
     thread::{self, Context, Shared},
 };
-use crate::{Commits, Delivery, Error, NextOffset, Partition, Subscribe};
+use crate::{
+    Commits, Delivery, Error, NextOffset, Partition, Subscribe,
+    metrics::{self, Delivered},
+};
 use async_trait::async_trait;
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -37,7 +40,7 @@ pub struct KafkaConsumer {
     settings: Settings,
     /// Disconnected when the polling thread has ended.
     ended: mpsc::Receiver<()>,
-    n_delivered: metrics::Counter,
+    n_delivered: Delivered,
 }
 
 impl KafkaConsumer {
@@ -61,7 +64,7 @@ impl KafkaConsumer {
         };
         let thread = std::thread::Builder::new().name("log-read".into()).spawn(poll);
         thread.map_err(|error| Error::Unavailable(Box::new(error)))?;
-        let n_delivered = metrics::counter!("wardline_log_delivered_total");
+        let n_delivered = Delivered::new();
         Ok(Self { consumer: Some(consumer), shared, settings, ended, n_delivered })
     }
 
@@ -135,7 +138,7 @@ impl Subscribe for KafkaConsumer {
         loop {
             let taken = self.take(max_records, max_bytes)?;
             if !taken.is_empty() {
-                self.n_delivered.increment(taken.len() as u64);
+                self.n_delivered.add(taken.len());
                 return Ok(taken);
             }
             if tokio::time::timeout_at(until, self.shared.filled.notified()).await.is_err() {
@@ -163,7 +166,7 @@ impl Subscribe for KafkaConsumer {
                     }
                     Err(error) if is_lost(&error) => {
                         tracing::warn!(%error, "did not commit: the partitions have another owner");
-                        metrics::counter!("wardline_log_commits_lost_total").increment(1);
+                        metrics::commit_lost();
                         return Ok(());
                     }
                     Err(error) => return Err(Error::Unavailable(Box::new(error))),

@@ -6,7 +6,7 @@ use super::{
     MAX_RECORD_BYTES, RECORD_OVERHEAD_BYTES, Settings, admin, client_error,
     trouble::{Heeds, Trouble},
 };
-use crate::{Error, Outgoing, Publish, Receipt};
+use crate::{Error, Outgoing, Publish, Receipt, metrics::Published};
 use async_trait::async_trait;
 use rdkafka::{
     ClientContext,
@@ -50,10 +50,7 @@ struct Inner {
 /// Gets the delivery reports.
 struct Reports {
     room: Arc<Semaphore>,
-    seconds: metrics::Histogram,
-    n_records: metrics::Counter,
-    n_bytes: metrics::Counter,
-    n_failed: metrics::Counter,
+    published: Published,
     /// Of the connections.
     trouble: Trouble,
 }
@@ -96,15 +93,14 @@ impl ProducerContext for Reports {
     fn delivery(&self, report: &DeliveryResult<'_>, in_flight: Self::DeliveryOpaque) {
         let outcome = match report {
             Ok(message) => {
-                self.n_records.increment(1);
-                self.n_bytes.increment(message.payload_len() as u64);
+                self.published.durable(1, message.payload_len() as u64);
                 if message.offset() % SAMPLE_EVERY_OFFSETS == 0 {
-                    self.seconds.record(in_flight.since.elapsed());
+                    self.published.took(in_flight.since.elapsed());
                 }
                 Ok(())
             }
             Err((error, _)) => {
-                self.n_failed.increment(1);
+                self.published.failed(1);
                 Err(error.clone())
             }
         };
@@ -121,14 +117,7 @@ impl KafkaPublisher {
     /// `Config` when the settings are wrong.
     pub fn open(settings: Settings) -> Result<Self, Error> {
         let room = Arc::new(Semaphore::new(settings.max_in_flight_bytes));
-        let reports = Reports {
-            room: room.clone(),
-            seconds: metrics::histogram!("wardline_log_publish_seconds"),
-            n_records: metrics::counter!("wardline_log_records_total"),
-            n_bytes: metrics::counter!("wardline_log_bytes_total"),
-            n_failed: metrics::counter!("wardline_log_failed_total"),
-            trouble: Trouble::default(),
-        };
+        let reports = Reports { room: room.clone(), published: Published::new(), trouble: Trouble::default() };
         let producer = settings.producer()?.create_with_context(reports).map_err(client_error)?;
         let (n_silent, away) = (AtomicU32::new(0), watch::Sender::new(false));
         Ok(Self(Arc::new(Inner { producer, room, settings, n_silent, away })))

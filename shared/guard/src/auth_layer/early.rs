@@ -6,7 +6,7 @@
 //! what devices send. The status is the one that the service would give, and the refusal is in the audit log once.
 
 use super::{AuthLayer, Logins};
-use crate::{access, clock, device};
+use crate::{RequestId, access, clock, device};
 use model::{
     PatientId,
     access::{Action, Principal, decide_any},
@@ -14,7 +14,6 @@ use model::{
 };
 use proto::problem;
 use tonic::{Status, body::Body, codegen::http};
-use uuid::Uuid;
 
 /// What the path of the JSON port names, with a request that has a body.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +60,7 @@ impl AuthLayer {
         // what devices send is in no audit log
         let event = (first != Action::SendReadings).then(|| Event {
             detail: rpc.into(),
-            ..Event::of(principal, first, patient, Err(denied), now, Uuid::new_v4().into_bytes())
+            ..Event::of(principal, first, patient, Err(denied), now, RequestId::current().into_bytes())
         });
         Some(Refused { status, event })
     }

@@ -3,7 +3,7 @@
 //! A token's first use at this process is a login, and is durable in the log before anything is answered. Refusals are written
 //! down one by one up to a rate that nobody reaches by mistake; of a flood the log says how many more there were.
 
-use crate::clock;
+use crate::{RequestId, clock};
 use model::access::Identity;
 use model::{
     Nanos,
@@ -19,7 +19,6 @@ use std::{
 use store::{Auditor, Refusals};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
-use uuid::Uuid;
 
 /// Its name in the log.
 const ACTION: &str = "login";
@@ -103,7 +102,7 @@ fn event(subject: Option<Who>, outcome: Outcome, detail: &str) -> Event {
         purpose: Purpose::Operations,
         outcome,
         detail: detail.into(),
-        request: Uuid::new_v4().into_bytes(),
+        request: RequestId::current().into_bytes(),
     }
 }
 

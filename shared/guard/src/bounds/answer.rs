@@ -121,7 +121,7 @@ impl Untaken {
                 None => false,
             }
         });
-        metrics::counter!("wardline_answers_untaken_total").increment(gone.len() as u64);
+        crate::metrics::untaken(gone.len());
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<Mutex<Option<Content>>>>> {

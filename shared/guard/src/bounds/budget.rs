@@ -135,6 +135,11 @@ impl Budget {
         self.0.shares.node as usize - self.0.node.room.available_permits()
     }
 
+    /// Bytes that may be out.
+    pub fn limit(&self) -> usize {
+        self.0.shares.node as usize
+    }
+
     /// Callers and addresses that are known.
     #[cfg(test)]
     pub fn n_known(&self) -> usize {
@@ -295,7 +300,7 @@ impl Full {
             Whose::Address => ("address", "_mib_per_address"),
             Whose::Node => ("node", "_mib"),
         };
-        metrics::counter!("wardline_memory_refused_total", "of" => *what, "whose" => whose).increment(1);
+        crate::metrics::memory_refused(what, whose);
         let reason = format!("{what}_OF_{whose}").to_uppercase();
         let text = format!(
             "this {whose} has as much memory in {what} under way as memory.{what}{setting} allows; take the answers that are due, and ask for less at once"

@@ -52,7 +52,7 @@ impl Methods {
         // calls of this process come from nowhere
         let Some(caller) = request.extensions().get::<Caller>() else { return Ok(None) };
         self.0.open.enter(caller.address()).map(Some).map_err(|_| {
-            metrics::counter!("wardline_open_calls_refused_total").increment(1);
+            crate::metrics::tokenless_refused();
             let text = "too many calls without a token are under way, of your address or in all; try again";
             let mut details = ErrorDetails::with_error_info("TOO_MANY_CALLS", problem::DOMAIN, HashMap::new());
             details.set_retry_info(Some(RETRY));

@@ -1,7 +1,7 @@
 //! Writing rows: sorted by partition, cut into unlogged batches of one partition, many under way at once.
 
 use super::{Inner, Store, connect::again, statements::MAX_BATCH_ROWS};
-use crate::{Append, Error, measure, payload, sheet, stretches::Entry};
+use crate::{Append, Error, metrics, payload, sheet, stretches::Entry};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{Hour, MetricId, Nanos, PatientId, Row};
@@ -77,7 +77,7 @@ impl Append for Store {
         }
         let n_hours = missing.len();
         inner.known.remember(missing);
-        measure::appended("cql", rows.len(), n_hours, started);
+        metrics::appended("cql", rows.len(), n_hours, started);
         Ok(())
     }
 }

@@ -5,7 +5,7 @@
 //! entries nobody was told are durable; never one that names what the log does not have.
 
 use super::{Inner, Store, connect::again, seal::span, statements::MAX_BATCH_ROWS};
-use crate::{Audit, AuditQuery, Error, Found, audit::Indexed, measure};
+use crate::{Audit, AuditQuery, Error, Found, audit::Indexed, metrics};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future, stream};
@@ -90,7 +90,7 @@ impl Audit for Store {
             inner.write_batches(&statements.insert_audit_by_hour, hours),
         )
         .await?;
-        measure::audited("cql", entries.len(), started);
+        metrics::audited("cql", entries.len(), started);
         Ok(())
     }
 

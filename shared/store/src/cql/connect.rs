@@ -1,8 +1,7 @@
 //! A session with the cluster: sign-in, encryption, timeouts; and asking again when it did not answer.
 
 use super::{Consistency, Settings, Tls};
-use crate::Error;
-use metrics::counter;
+use crate::{Error, metrics};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -92,7 +91,7 @@ where
             Err(cause) if is_final(&cause) => return Err(failed(cause)),
             Err(cause) => {
                 tracing::debug!(error = %cause, "the cluster did not answer, asking again");
-                counter!("wardline_store_retries_total", "engine" => "cql").increment(1);
+                metrics::retried();
             }
         }
         tokio::time::sleep(wait).await;

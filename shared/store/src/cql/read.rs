@@ -8,7 +8,7 @@ use super::{
     unreadable,
 };
 use crate::{
-    Data, Error, HourData, HourEntry, HourRollups, Order, Rollups, StoredRow, Timeline, measure, payload, sheet,
+    Data, Error, HourData, HourEntry, HourRollups, Order, Rollups, StoredRow, Timeline, metrics, payload, sheet,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -55,7 +55,7 @@ impl Timeline for Store {
             .collect();
         let mut data = |hour| found.remove(&hour).unwrap_or(Data::Rows(Vec::new()));
         let hours: Vec<_> = hours.iter().map(|e| HourData { hour: e.hour, data: data(e.hour) }).collect();
-        measure::read("cql", &hours, started);
+        metrics::read("cql", &hours, started);
         Ok(hours)
     }
 }

@@ -84,6 +84,18 @@ impl Quarantine for Store {
         Ok(records)
     }
 
+    async fn depth(&self) -> Result<u64, Error> {
+        let mut n_records = 0;
+        let select = &self.inner.statements.select_quarantine_times;
+        self.inner
+            .pages(select, (), |(put_at, replayed_at): (Option<i64>, Option<i64>)| {
+                n_records += u64::from(put_at.is_some() && replayed_at.is_none());
+                Ok(())
+            })
+            .await?;
+        Ok(n_records)
+    }
+
     async fn mark_replayed(&self, place: &LogPosition, at: Nanos) -> Result<(), Error> {
         let LogPosition { topic, partition, offset } = place;
         let mut put_aside = false;

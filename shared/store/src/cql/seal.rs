@@ -19,7 +19,7 @@
 
 use super::{Inner, Store, connect::again, statements::MAX_BATCH_ROWS};
 use crate::{
-    Error, Seal, Sealed, measure,
+    Error, Seal, Sealed, metrics,
     sheet::{self, Amount, MAX_HOUR_BYTES},
 };
 use async_trait::async_trait;
@@ -65,7 +65,7 @@ impl Seal for Store {
         for bucket in (start..inner.buckets).chain(0..start) {
             inner.seal_bucket(bucket, quiet, &mut total).await?;
         }
-        measure::sealed("cql", total);
+        metrics::sealed("cql", total);
         Ok(total)
     }
 }

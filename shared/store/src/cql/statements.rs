@@ -55,6 +55,7 @@ const INSERT_QUARANTINED: &str = "INSERT INTO KS.quarantine \
                                   VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
 const SELECT_QUARANTINE: &str =
     "SELECT topic, log_partition, log_offset, put_at, reason, payload, replayed_at FROM KS.quarantine";
+const SELECT_QUARANTINE_TIMES: &str = "SELECT put_at, replayed_at FROM KS.quarantine";
 const INSERT_CHANGE: &str = "INSERT INTO KS.registry_changes (chunk, sequence, change) VALUES (?, ?, ?) IF NOT EXISTS";
 const SELECT_CHANGE: &str = "SELECT change FROM KS.registry_changes WHERE chunk = ? AND sequence = ?";
 const SELECT_CHANGES: &str =
@@ -111,6 +112,7 @@ pub(super) struct Statements {
     pub(super) select_identities: PreparedStatement,
     pub(super) insert_quarantined: PreparedStatement,
     pub(super) select_quarantine: PreparedStatement,
+    pub(super) select_quarantine_times: PreparedStatement,
     pub(super) select_put_at: PreparedStatement,
     pub(super) mark_replayed: PreparedStatement,
     /// Batches of 1, 2, .. [`MAX_BATCH_ROWS`] entries of the audit log.
@@ -179,6 +181,7 @@ impl Statements {
             select_identities: prepare(SELECT_IDENTITIES, read).await?,
             insert_quarantined: prepare(INSERT_QUARANTINED, write).await?,
             select_quarantine: prepare(SELECT_QUARANTINE, read).await?,
+            select_quarantine_times: prepare(SELECT_QUARANTINE_TIMES, read).await?,
             select_put_at: prepare(&format!("SELECT put_at FROM KS.quarantine WHERE {PLACE}"), read).await?,
             mark_replayed: prepare(&format!("UPDATE KS.quarantine SET replayed_at = ? WHERE {PLACE}"), write).await?,
             insert_audit: batches(INSERT_AUDIT).await?,

@@ -3,7 +3,7 @@
 //! Entries and what the indexes say of them are one batch, and synced before `append` returns.
 
 use super::{Inner, Store, failed, keys, on_disk};
-use crate::{Audit, AuditQuery, Error, Found, audit::Indexed, measure};
+use crate::{Audit, AuditQuery, Error, Found, audit::Indexed, metrics};
 use async_trait::async_trait;
 use bytes::Bytes;
 use disk::Need;
@@ -23,7 +23,7 @@ impl Audit for Store {
         let (started, n) = (Instant::now(), entries.len());
         let entries = entries.to_vec();
         self.blocking(move |inner| inner.append_audit(&entries)).await?;
-        measure::audited("embedded", n, started);
+        metrics::audited("embedded", n, started);
         Ok(())
     }
 

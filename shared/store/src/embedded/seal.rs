@@ -10,7 +10,7 @@
 
 use super::{Inner, Store, failed, keys};
 use crate::{
-    Data, Error, HourData, HourRollups, Seal, Sealed, StoredRow, measure, payload,
+    Data, Error, HourData, HourRollups, Seal, Sealed, StoredRow, metrics, payload,
     sheet::{self, Amount, MAX_HOUR_BYTES},
 };
 use async_trait::async_trait;
@@ -89,7 +89,7 @@ impl Seal for Store {
                 None => break,
             }
         }
-        measure::sealed("embedded", total);
+        metrics::sealed("embedded", total);
         Ok(total)
     }
 }

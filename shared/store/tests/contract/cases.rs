@@ -357,6 +357,12 @@ pub async fn quarantine_holds_a_record_once(store: &impl Store) {
     store.put_aside(&Quarantined { replayed_at: None, ..expected[1].clone() }).await.unwrap();
     store.put_aside(&aside(&topic, 0, 10)).await.unwrap();
     assert_eq!(list().await, expected);
+    // other tests may add theirs meanwhile, and mark none of ours
+    let (before, all, after) =
+        (store.depth().await.unwrap(), store.quarantined().await.unwrap(), store.depth().await.unwrap());
+    let open = all.iter().filter(|record| record.replayed_at.is_none()).count() as u64;
+    let marked = expected.iter().filter(|record| record.replayed_at.is_some()).count();
+    assert!(marked > 0 && before <= open && open <= after, "{before}, {open}, {after}");
 }
 
 pub async fn only_what_was_put_aside_is_marked(store: &impl Store) {

@@ -17,6 +17,7 @@ use std::time::Duration;
 use tests::{
     Bed, Sandbox,
     builders::{self, pulse},
+    identified,
     line::{Line, Problem},
     wait::until,
     with_token,
@@ -46,7 +47,8 @@ async fn register(asking: &mut Asking, device: Device) -> Result<Response<Create
 async fn claim(sandbox: &Sandbox, device_id: &str, code: &str) -> anyhow::Result<Result<ClaimDeviceResponse, Status>> {
     let mut client = EnrolmentServiceClient::new(sandbox.channel().await?);
     let (device_id, claim_code) = (device_id.to_owned(), code.to_owned());
-    let answer = client.claim_device(ClaimDeviceRequest { device_id, claim_code, csr: String::new() }).await;
+    let answer =
+        client.claim_device(identified(ClaimDeviceRequest { device_id, claim_code, csr: String::new() })?).await;
     Ok(answer.map(Response::into_inner))
 }
 

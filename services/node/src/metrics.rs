@@ -1,0 +1,269 @@
+//! Every metric of a process: those of this crate, and the tables of all others, described in one place.
+//!
+//! A counter whose labels are known is there at 0 from the start: what is absent alerts nobody.
+
+use crate::service::Service;
+use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, set_global_recorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
+use model::telemetry::{Instrument, InstrumentKind, Label};
+use std::{fmt::Write, sync::OnceLock};
+
+/// Upper bounds of every histogram of seconds: 100 us to a minute.
+const SECONDS: [f64; 14] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0, 60.0];
+
+/// Those of this crate.
+const METRICS: &[Instrument] = &[
+    BUILD_INFO,
+    READY,
+    CONNECTIONS,
+    CONNECTIONS_LIMIT,
+    CONNECTIONS_REFUSED,
+    CONNECTIONS_ENDED,
+    CERTIFICATE_EXPIRY,
+    RELOAD_FAILURES,
+    FOLLOW_FAILURES,
+    LINES_LEFT_OUT,
+];
+
+const BUILD_INFO: Instrument =
+    Instrument::gauge("wardline_build_info", "1", &[Label::open("version")], "Always 1; version: of this program");
+const READY: Instrument = Instrument::gauge(
+    "wardline_ready_condition",
+    "1",
+    &[Label::of("condition", &["audit", "directory", "log", "notices", "running", "store"])],
+    "Whether a condition of readiness holds: 1 or 0; a process has those that its services need",
+);
+const CONNECTIONS: Instrument = Instrument::gauge(
+    "wardline_connections_open",
+    "connections",
+    &[],
+    "Connections to the gRPC port and the JSON API that are open",
+);
+const CONNECTIONS_LIMIT: Instrument = Instrument::gauge(
+    "wardline_connections_limit",
+    "connections",
+    &[],
+    "Most connections to the gRPC port and the JSON API at once",
+);
+const CONNECTIONS_REFUSED: Instrument = Instrument::counter(
+    "wardline_connections_refused_total",
+    "connections",
+    &[Label::of("reason", &["limit", "address_limit", "gone", "handshake", "handshake_timeout"])],
+    "Connections closed before anything was served on them",
+);
+const CONNECTIONS_ENDED: Instrument = Instrument::counter(
+    "wardline_connections_ended_total",
+    "connections",
+    &[Label::of("reason", &["certificate"])],
+    "Connections closed because their client certificate has expired or is no longer trusted",
+);
+const CERTIFICATE_EXPIRY: Instrument = Instrument::gauge(
+    "wardline_tls_certificate_expiry_timestamp_seconds",
+    "seconds",
+    &[],
+    "When the server's certificate expires, as Unix time; only with TLS",
+);
+const RELOAD_FAILURES: Instrument = Instrument::counter(
+    "wardline_tls_reload_failures_total",
+    "reads",
+    &[],
+    "Times that changed TLS files could not be used; those before stay in force",
+);
+const FOLLOW_FAILURES: Instrument = Instrument::counter(
+    "wardline_registry_follow_failures_total",
+    "reads",
+    &[],
+    "Times that the registry's changes could not be read; what was known before stays in force",
+);
+const LINES_LEFT_OUT: Instrument = Instrument::counter(
+    "wardline_log_lines_left_out_total",
+    "lines",
+    &[Label::of("level", &["ERROR", "WARN", "INFO"])],
+    "Log lines not written because one place of the program wrote too many",
+);
+
+/// Of the process, as Prometheus names them everywhere.
+const PROCESS: &[Instrument] = &[
+    Instrument::counter("process_cpu_seconds_total", "seconds", &[], "CPU time of the process, user and system"),
+    Instrument::gauge("process_resident_memory_bytes", "bytes", &[], "Memory of the process that is resident"),
+    Instrument::gauge("process_virtual_memory_bytes", "bytes", &[], "Address space of the process"),
+    Instrument::gauge("process_virtual_memory_max_bytes", "bytes", &[], "Most address space that it may have"),
+    Instrument::gauge("process_open_fds", "descriptors", &[], "File descriptors that are open"),
+    Instrument::gauge("process_max_fds", "descriptors", &[], "Most file descriptors at once"),
+    Instrument::gauge("process_start_time_seconds", "seconds", &[], "When the process started, as Unix time"),
+    Instrument::gauge("process_threads", "threads", &[], "Threads of the process"),
+];
+
+/// What every process has.
+const SHARED: [&[Instrument]; 7] = [
+    METRICS,
+    PROCESS,
+    guard::metrics::METRICS,
+    auth::metrics::METRICS,
+    bus::metrics::METRICS,
+    store::metrics::METRICS,
+    gateway::metrics::METRICS,
+];
+
+/// Every metric of a process that runs these services.
+pub fn of(services: &[Service]) -> impl Iterator<Item = &'static Instrument> + use<> {
+    let theirs: Vec<_> = services.iter().map(|service| service.metrics).collect();
+    SHARED.into_iter().chain(theirs).flatten()
+}
+
+const INTRODUCTION: &str = "# Metrics
+
+What `/metrics` of a process shows, for Prometheus; printed by `wardline metrics`. A process has the metrics of the services \
+that it runs. A counter whose labels' values are listed is there, at 0, from the start. No label holds a patient, a person or \
+a device. Histograms have buckets from 100 microseconds to a minute.
+
+| Name | Kind | Unit | Labels | What it is |
+|---|---|---|---|---|
+";
+
+/// Those of a process that runs these services as a table in Markdown, ascending by name: what `wardline metrics` prints.
+pub fn table(services: &[Service]) -> String {
+    let mut all: Vec<_> = of(services).collect();
+    all.sort_by_key(|instrument| instrument.name);
+    let mut text = String::from(INTRODUCTION);
+    for Instrument { name, kind, unit, labels, help } in all {
+        let labels: Vec<_> = labels.iter().map(label).collect();
+        // writing to a string cannot fail
+        let _ = writeln!(text, "| `{name}` | {} | {unit} | {} | {help} |", kind.name(), labels.join("; "));
+    }
+    text
+}
+
+fn label(Label { name, values }: &Label) -> String {
+    let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
+    if values.is_empty() { format!("`{name}`") } else { format!("`{name}`: {}", values.join(", ")) }
+}
+
+/// The metrics of this process. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    recorded: PrometheusHandle,
+    process: Collector,
+}
+
+impl Metrics {
+    /// Those of this process, with the counters of these services at 0 where nothing was counted yet.
+    pub(crate) fn of(services: &[Service]) -> anyhow::Result<Self> {
+        let recorded = recorder()?;
+        of(services).for_each(describe);
+        for counter in of(services).filter(|instrument| instrument.kind == InstrumentKind::Counter) {
+            for series in counter.series() {
+                counter!(counter.name, &series).increment(0);
+            }
+        }
+        gauge!(BUILD_INFO.name, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        Ok(Self { recorded, process: Collector::default() })
+    }
+
+    /// What Prometheus is answered, with the process as it is now.
+    pub(crate) fn render(&self) -> String {
+        self.process.collect();
+        self.recorded.render()
+    }
+
+    /// Folds the samples of histograms. To be called every few seconds: until then each is kept.
+    pub(crate) fn upkeep(&self) {
+        self.recorded.run_upkeep();
+    }
+}
+
+/// The recorder of this process, which has one (tests run several nodes in it).
+fn recorder() -> anyhow::Result<PrometheusHandle> {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?;
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    match set_global_recorder(recorder) {
+        Ok(()) => Ok(HANDLE.get_or_init(|| handle).clone()),
+        // another thread was first: its handle is, or is about to be, there
+        Err(_) => Ok(HANDLE.get().cloned().unwrap_or(handle)),
+    }
+}
+
+fn describe(instrument: &Instrument) {
+    let Instrument { name, kind, unit, help, .. } = *instrument;
+    let unit = match unit {
+        "seconds" => Unit::Seconds,
+        "bytes" => Unit::Bytes,
+        _ => Unit::Count,
+    };
+    match kind {
+        InstrumentKind::Counter => describe_counter!(name, unit, help),
+        InstrumentKind::Gauge => describe_gauge!(name, unit, help),
+        InstrumentKind::Histogram => describe_histogram!(name, unit, help),
+    }
+}
+
+/// Whether a condition of readiness holds.
+pub(crate) fn ready(condition: &'static str, holds: bool) {
+    gauge!(READY.name, "condition" => condition).set(f64::from(u8::from(holds)));
+}
+
+/// The handle for connections that are open, of at most `max`.
+pub(crate) fn connections(max: usize) -> Gauge {
+    gauge!(CONNECTIONS_LIMIT.name).set(max as f64);
+    gauge!(CONNECTIONS.name)
+}
+
+/// A connection was closed before anything was served on it.
+pub(crate) fn connection_refused(reason: &'static str) {
+    counter!(CONNECTIONS_REFUSED.name, "reason" => reason).increment(1);
+}
+
+/// A connection was closed for its certificate.
+pub(crate) fn connection_ended() {
+    counter!(CONNECTIONS_ENDED.name, "reason" => "certificate").increment(1);
+}
+
+/// When the server's certificate expires, in seconds since 1970.
+pub(crate) fn certificate_expires_at(seconds: i64) {
+    gauge!(CERTIFICATE_EXPIRY.name).set(seconds as f64);
+}
+
+/// Changed TLS files cannot be used.
+pub(crate) fn reload_failed() {
+    counter!(RELOAD_FAILURES.name).increment(1);
+}
+
+/// The registry's changes cannot be read.
+pub(crate) fn follow_failed() {
+    counter!(FOLLOW_FAILURES.name).increment(1);
+}
+
+/// A line of this level is not written.
+pub(crate) fn line_left_out(level: &'static str) {
+    counter!(LINES_LEFT_OUT.name, "level" => level).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_and_units_are_as_prometheus_wants_them() {
+        let all: Vec<_> = of(&Service::ALL).collect();
+        let names: BTreeSet<_> = all.iter().map(|instrument| instrument.name).collect();
+        assert_eq!(names.len(), all.len(), "two have one name");
+        for Instrument { name, kind, unit, help, .. } in all {
+            let is_process = name.starts_with("process_");
+            assert!(is_process || name.starts_with("wardline_"), "{name}");
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+            assert_eq!(name.ends_with("_total"), *kind == InstrumentKind::Counter, "{name}");
+            let bare = name.trim_end_matches("_total");
+            for of_name in ["seconds", "bytes"] {
+                assert_eq!(bare.ends_with(of_name), *unit == of_name, "{name}: {unit}");
+            }
+            assert!(!help.is_empty() && !help.ends_with('.') && !help.contains('|'), "{name}: {help}");
+        }
+    }
+}
