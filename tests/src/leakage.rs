@@ -7,10 +7,10 @@
 
 mod case;
 mod closed;
-mod desk;
 mod oracle;
 mod question;
 mod readings;
+mod served;
 mod world;
 
 pub use closed::ask_all;
@@ -161,10 +161,10 @@ async fn work(plan: &Plan, first: u64, store: Store, dir: &Path) -> anyhow::Resu
             let folder = dir.join(number.to_string());
             std::fs::create_dir_all(&folder)?;
             let log: Arc<dyn Audit> =
-                if plan.stored_log { Arc::new(store.clone()) } else { Arc::new(desk::MemoryLog::default()) };
-            let mut desk = desk::Desk::open(Arc::new(store.clone()), log, folder.clone())?;
-            desk.know(&world)?;
-            let run = Run::new(format!("seed {}, world {number}", plan.seed), world, readings, desk, random);
+                if plan.stored_log { Arc::new(store.clone()) } else { Arc::new(served::MemoryLog::default()) };
+            let mut served = served::Served::open(Arc::new(store.clone()), log, folder.clone())?;
+            served.know(&world)?;
+            let run = Run::new(format!("seed {}, world {number}", plan.seed), world, readings, served, random);
             report.add(run.all(CASES_A_WORLD.min(plan.cases - number * CASES_A_WORLD)).await?);
             std::fs::remove_dir_all(folder)?;
         }

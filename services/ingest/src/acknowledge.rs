@@ -4,7 +4,7 @@ use crate::{
     answer::{Answer, answer},
     metrics::{self, Counts},
     refused::Refused,
-    streams::{Shared, lock},
+    streams::{StreamState, lock},
 };
 use futures::FutureExt;
 use guard::errors;
@@ -106,7 +106,7 @@ pub(crate) fn not_read() -> Status {
 pub(crate) async fn acknowledge(
     mut queue: mpsc::Receiver<Box<Pending>>,
     answers: Answers,
-    state: Shared,
+    state: StreamState,
     epoch: u64,
     counts: Counts,
 ) -> Result<(), Status> {

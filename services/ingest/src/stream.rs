@@ -14,7 +14,7 @@ use crate::{
     rates::{Meter, Over},
     refused::WAITING_BYTES,
     spawn,
-    streams::{Shared, Turn, lock},
+    streams::{StreamState, Turn, lock},
     unary::{clock_quality, in_range, number},
 };
 use futures::future::OptionFuture;
@@ -87,7 +87,7 @@ struct Reader {
     expires_at: Nanos,
     directory: Arc<directory::Directory>,
     assigned: judge::Assigned,
-    state: Shared,
+    state: StreamState,
     epoch: u64,
     answers: mpsc::Sender<Box<Answer>>,
     /// For refusals that the device has not read.

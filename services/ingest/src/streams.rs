@@ -22,10 +22,10 @@ pub const MAX_STREAMS: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 const REMEMBERED: usize = 512;
 
 /// All streams.
-pub(crate) struct Streams(Mutex<LruCache<(DeviceId, StreamId), Shared>>);
+pub(crate) struct Streams(Mutex<LruCache<(DeviceId, StreamId), StreamState>>);
 
 /// One stream, shared by the connections that use it.
-pub(crate) type Shared = Arc<Mutex<State>>;
+pub(crate) type StreamState = Arc<Mutex<State>>;
 
 impl Default for Streams {
     fn default() -> Self {
@@ -34,13 +34,13 @@ impl Default for Streams {
 }
 
 impl Streams {
-    pub(crate) fn get(&self, device: DeviceId, stream: StreamId) -> Shared {
+    pub(crate) fn get(&self, device: DeviceId, stream: StreamId) -> StreamState {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(streams.get_or_insert((device, stream), Arc::default))
     }
 }
 
-pub(crate) fn lock(state: &Shared) -> MutexGuard<'_, State> {
+pub(crate) fn lock(state: &StreamState) -> MutexGuard<'_, State> {
     // nothing that can panic runs under this lock
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@ use crate::{
     rates::Over,
     refused::Refused,
     spawn,
-    streams::{Shared, Turn, lock},
+    streams::{StreamState, Turn, lock},
 };
 use guard::errors;
 use model::{BatchId, ClockQuality};
@@ -74,7 +74,7 @@ pub(crate) async fn write(
 }
 
 /// What a single batch is, by memory and by what is stored.
-async fn recall(ingest: &Ingest, state: &Shared, identity: &BatchId) -> Turn {
+async fn recall(ingest: &Ingest, state: &StreamState, identity: &BatchId) -> Turn {
     let BatchId { device, stream, sequence, digest } = *identity;
     if lock(state).is_unseen() {
         let stored = ingest.positions.stored(device, stream).await;

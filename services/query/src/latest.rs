@@ -7,7 +7,7 @@
 
 use crate::{
     Query, failed,
-    readings::{Found, Readings, Selection},
+    readings::{NewestReading, Readings, Selection},
 };
 use guard::convert;
 use guard::errors;
@@ -29,7 +29,7 @@ const CLOCKS_SET_SINCE: Nanos = Nanos(1_420_070_400 * Nanos::SECOND);
 const HOURS_OF_NO_CLOCK: usize = 24;
 
 /// The newest reading of each metric.
-type Newest = BTreeMap<MetricId, Found>;
+type Newest = BTreeMap<MetricId, NewestReading>;
 
 pub(crate) async fn read(
     query: &Query,
@@ -46,7 +46,7 @@ pub(crate) async fn read(
     if let Some(before) = Range::new(Nanos::MIN, first.min(CLOCKS_SET_SINCE)) {
         add_without_clock(query, permit, before, Order::Descending, metrics, &mut found).await?;
     }
-    let latest = |found: Found| LatestReading {
+    let latest = |found: NewestReading| LatestReading {
         reading: Some(found.reading),
         age: Some(convert::duration(age(found.recency.at, now))),
     };
@@ -81,7 +81,7 @@ pub(crate) async fn newest(
 }
 
 /// The newest reading of whatever metric in the last 400 days.
-pub(crate) async fn newest_of_any(query: &Query, permit: &Permit) -> Result<Option<Found>, Status> {
+pub(crate) async fn newest_of_any(query: &Query, permit: &Permit) -> Result<Option<NewestReading>, Status> {
     let now = query.decisions.now();
     let range = Range::new(now.plus(-LOOK_BACK_NS), query.tolerance.latest_measured(now).plus(1)).unwrap_or(Range::ALL);
     let (mut found, mut hours) = (Newest::new(), range.hours());
@@ -103,7 +103,7 @@ pub(crate) async fn newest_of_any(query: &Query, permit: &Permit) -> Result<Opti
 
 /// Whether an hour, or one before it, can have a newer reading of a metric than what was found. What counts from its receipt
 /// may have been found in a later hour than that.
-fn may_be_newer(hour: Hour, found: Option<&Found>) -> bool {
+fn may_be_newer(hour: Hour, found: Option<&NewestReading>) -> bool {
     found.is_none_or(|found| found.recency.at < hour.end())
 }
 

@@ -3,7 +3,7 @@
 //! The promise: no reading leaves before the look at it is durable in the audit log; what the caller may not see answers exactly as what does not exist; a page ends where the next begins;
 //! every answer says how old its newest value is. Memory is bounded by a page and one store read of [`HOURS_AT_ONCE`].
 
-mod desk;
+mod audit;
 mod latest;
 pub mod metrics;
 mod page;
@@ -14,7 +14,7 @@ mod study;
 mod timeline;
 mod trend;
 
-pub use desk::AuditRpcs;
+pub use audit::AuditRpcs;
 pub use study::StudyRpcs;
 
 use async_trait::async_trait;

@@ -34,7 +34,7 @@ pub(crate) struct Readings {
 }
 
 /// Where a reading is, after what it is ordered by.
-type Place = (Nanos, Nanos, u32, u32, usize, usize);
+type SortKey = (Nanos, Nanos, u32, u32, usize, usize);
 
 /// Which readings of an hour.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +50,7 @@ pub(crate) struct Selection<'a> {
 }
 
 /// A reading that counts when the newest is looked for.
-pub(crate) struct Found {
+pub(crate) struct NewestReading {
     pub recency: Recency,
     pub measured_at: Nanos,
     pub clock: ClockQuality,
@@ -115,13 +115,13 @@ impl Readings {
     }
 
     /// The newest reading of each column, and its metric, of those that count.
-    pub(crate) fn newest(&self) -> impl Iterator<Item = (MetricId, Found)> {
+    pub(crate) fn newest(&self) -> impl Iterator<Item = (MetricId, NewestReading)> {
         self.columns().filter_map(move |(column, run)| {
             let (recency, line) = run.filter_map(|line| Some((self.recency(column, line)?, line))).max()?;
             let batch = &self.sheet.batches[column.batch[line] as usize];
             let measured_at = column.lines.measured_at[line];
             let reading = self.stored(column, line);
-            Some((column.lines.metric, Found { recency, measured_at, clock: batch.clock, reading }))
+            Some((column.lines.metric, NewestReading { recency, measured_at, clock: batch.clock, reading }))
         })
     }
 
@@ -143,8 +143,8 @@ impl Readings {
         self.sheet.columns.iter().zip(self.runs.iter().cloned())
     }
 
-    fn places(&self) -> Vec<Place> {
-        let mut places: Vec<Place> = Vec::new();
+    fn places(&self) -> Vec<SortKey> {
+        let mut places: Vec<SortKey> = Vec::new();
         for (number, (column, run)) in self.columns().enumerate() {
             let lines = &column.lines;
             places.extend(run.map(|l| {

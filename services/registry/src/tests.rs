@@ -27,7 +27,7 @@ use std::{
     },
     time::Duration,
 };
-use store::{AuditQuery, Auditor, Error, Found, Revision, Work};
+use store::{AuditQuery, Auditor, Error, FoundEntries, Revision, Work};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -137,8 +137,8 @@ impl store::Audit for Quiet {
         Ok(vec![])
     }
 
-    async fn search(&self, _: &AuditQuery) -> Result<Found, Error> {
-        Ok(Found::default())
+    async fn search(&self, _: &AuditQuery) -> Result<FoundEntries, Error> {
+        Ok(FoundEntries::default())
     }
 }
 

@@ -32,7 +32,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 /// Under which id somebody is a patient, and in which ward.
-pub(crate) type Place = (Option<Uuid>, Option<String>);
+pub(crate) type Placement = (Option<Uuid>, Option<String>);
 
 /// What the registry keeps of somebody, and how the caller may see it.
 pub(crate) struct Seen {
@@ -144,7 +144,7 @@ impl Registry {
     }
 
     /// Checks what is sent of a person: under which id a patient, and in which ward.
-    pub(crate) fn checked(&self, user: &User) -> Result<Place, Status> {
+    pub(crate) fn checked(&self, user: &User) -> Result<Placement, Status> {
         profiles::check(user, self.decisions.now())?;
         place(user)
     }
@@ -218,12 +218,12 @@ impl Registry {
 }
 
 /// A person under a revision of its own, of which nothing is kept yet.
-pub(crate) fn new_person(id: Uuid, user: &User, (patient, ward): Place) -> kept::User {
+pub(crate) fn new_person(id: Uuid, user: &User, (patient, ward): Placement) -> kept::User {
     kept::User { id, patient, ward, suspended: user.suspended(), revision: Uuid::now_v7() }
 }
 
 /// Under which id a person is a patient, and in which ward.
-fn place(user: &User) -> Result<Place, Status> {
+fn place(user: &User) -> Result<Placement, Status> {
     let ward = check::word_or_none("ward", user.ward())?;
     if user.patient_id().is_empty() {
         return match ward {

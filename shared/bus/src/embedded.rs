@@ -23,7 +23,7 @@ pub use consumer::Consumer;
 
 use crate::{Error, Outgoing, Publish, Receipt};
 use async_trait::async_trait;
-use shared::Shared;
+use shared::LogState;
 use std::{
     path::Path,
     sync::{Arc, mpsc as sync_mpsc},
@@ -76,7 +76,7 @@ impl Default for Settings {
 pub struct Log(Arc<Inner>);
 
 struct Inner {
-    shared: Arc<Shared>,
+    shared: Arc<LogState>,
     /// `None` only while dropping.
     queue: Option<mpsc::Sender<Pending>>,
     closing: Option<sync_mpsc::SyncSender<()>>,
@@ -106,7 +106,7 @@ impl Log {
             )));
         }
         let folder = folder::open(dir, &settings, space)?;
-        let shared = Arc::new(Shared::recover(folder, settings)?);
+        let shared = Arc::new(LogState::recover(folder, settings)?);
         let (queue, waiting) = mpsc::channel(MAX_WAITING_RECORDS);
         let (closing, closed) = sync_mpsc::sync_channel(0);
         let mut inner =
@@ -151,7 +151,7 @@ impl Log {
         self.shared().rewind(group, next)
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    fn shared(&self) -> &Arc<LogState> {
         &self.0.shared
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Manifest, Mark, Need, Space,
-    check::{Found, journal_files},
+    check::{EngineFiles, journal_files},
     manifest::{MarkFile, beside},
 };
 use fjall::{AbstractTree, Database, Keyspace, OwnedWriteBatch, PersistMode};
@@ -83,7 +83,7 @@ impl Chain {
         database: Database,
         keyspace: Keyspace,
         keyspaces: &[&Keyspace],
-        found: &Found,
+        found: &EngineFiles,
         space: Space,
     ) -> Result<Self, Error> {
         let link = last_link(&keyspace)?;
@@ -208,7 +208,7 @@ pub(crate) fn last_link(keyspace: &Keyspace) -> Result<Option<Link>, Error> {
 
 /// What comes before the first batch in the journals may be gone from them because the engine has it in its tables; the
 /// keyspace of the links has a part in each batch.
-pub(crate) fn tables_go_on(dir: &Path, keyspace: &Keyspace, found: &Found) -> Result<(), Error> {
+pub(crate) fn tables_go_on(dir: &Path, keyspace: &Keyspace, found: &EngineFiles) -> Result<(), Error> {
     let (Some(mark), Some(oldest), Some((path, first))) = (found.mark, found.oldest_journal, &found.first) else {
         return Ok(());
     };

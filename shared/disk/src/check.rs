@@ -20,7 +20,7 @@ const LOST: &str = "what follows the last whole batch cannot be read, and is mor
 
 /// What a sound folder holds.
 #[derive(Debug, Clone, Default)]
-pub struct Found {
+pub struct EngineFiles {
     /// What must be in it; `None` in a folder that has none yet.
     pub manifest: Option<Manifest>,
     /// How far it is durable.
@@ -37,7 +37,7 @@ pub struct Found {
 ///
 /// # Errors
 /// `Damaged` with file and byte when anything is not what was written, or missing. Nothing was changed then.
-pub fn check(dir: &Path, whole: bool) -> Result<Found, Error> {
+pub fn check(dir: &Path, whole: bool) -> Result<EngineFiles, Error> {
     let manifest = Manifest::read(dir)?;
     let mark = Mark::read(dir)?;
     let is_new = manifest.is_none();
@@ -50,7 +50,7 @@ pub fn check(dir: &Path, whole: bool) -> Result<Found, Error> {
     }
     if !dir.try_exists().map_err(Error::io(dir))? {
         return match is_new {
-            true => Ok(Found::default()),
+            true => Ok(EngineFiles::default()),
             false => Err(Error::damaged(dir, None, "the folder is missing")),
         };
     }
@@ -58,8 +58,8 @@ pub fn check(dir: &Path, whole: bool) -> Result<Found, Error> {
     match fs::read(&version) {
         Ok(bytes) if bytes == VERSION => {}
         // the engine has not finished making it
-        Err(error) if error.kind() == io::ErrorKind::NotFound && is_new => return Ok(Found::default()),
-        Ok(bytes) if bytes.is_empty() && is_new => return Ok(Found::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_new => return Ok(EngineFiles::default()),
+        Ok(bytes) if bytes.is_empty() && is_new => return Ok(EngineFiles::default()),
         Ok(_) => return Err(Error::damaged(&version, 0, "not the version of the engine's files")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Error::damaged(&version, None, "it is missing"));
@@ -73,7 +73,7 @@ pub fn check(dir: &Path, whole: bool) -> Result<Found, Error> {
     if let Some(last) = journals.last() {
         tail(last, mark)?;
     }
-    Ok(Found {
+    Ok(EngineFiles {
         manifest,
         mark,
         oldest_journal: journals.first().map(|journal| journal.id),

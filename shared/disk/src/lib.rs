@@ -22,7 +22,7 @@ mod space;
 mod tree;
 
 pub use chain::Chain;
-pub use check::{Found, check};
+pub use check::{EngineFiles, check};
 pub use error::{Damage, Error};
 pub use manifest::{Manifest, Mark};
 pub use repair::{Repair, repair};

@@ -5,7 +5,7 @@
 use crate::{
     Damage, Error, Manifest, Mark,
     chain::{last_link, tables_go_on},
-    check::{Found, VERSION, check, journal_files, lock},
+    check::{EngineFiles, VERSION, check, journal_files, lock},
     journal::{Journal, batches_within},
     manifest::{MarkFile, beside, replace},
     private, tree,
@@ -92,7 +92,7 @@ impl Repair {
 }
 
 /// Whether journals and tables go together: it ends where it should, and nothing is missing between them.
-fn tables(dir: &Path, link_keyspace: &str, found: &Found) -> Result<(), Error> {
+fn tables(dir: &Path, link_keyspace: &str, found: &EngineFiles) -> Result<(), Error> {
     let Some(mark) = found.mark.filter(|mark| mark.count > 0) else { return Ok(()) };
     let database = Database::builder(dir).worker_threads(1).open()?;
     let keyspace = database.keyspace(link_keyspace, KeyspaceCreateOptions::default)?;

@@ -1,7 +1,7 @@
 //! From what an index of the audit log says to the entry itself: the log is the truth, and an index that disagrees is
 //! reported, not believed.
 
-use crate::{AuditQuery, Error, Found};
+use crate::{AuditQuery, Error, FoundEntries};
 use model::{Nanos, WriterId, audit::Entry};
 
 /// Where an index says that an entry is, and of what time.
@@ -12,7 +12,7 @@ pub(crate) struct Indexed {
     pub(crate) sequence: u64,
 }
 
-impl Found {
+impl FoundEntries {
     /// Takes what became of an indexed entry; an error only when the store did not answer.
     pub(crate) fn take(&mut self, entry: Result<Entry, Error>) -> Result<(), Error> {
         match entry {

@@ -70,7 +70,7 @@ pub trait Checkpoints: Send + Sync {
 #[derive(Clone)]
 pub struct Auditor {
     queue: mpsc::Sender<Waiting>,
-    shared: Arc<Shared>,
+    shared: Arc<AuditorState>,
 }
 
 /// The work behind an [`Auditor`]: nothing is recorded unless it runs.
@@ -78,10 +78,10 @@ pub struct Work {
     queue: mpsc::Receiver<Waiting>,
     chain: Chain,
     store: Arc<dyn Audit>,
-    shared: Arc<Shared>,
+    shared: Arc<AuditorState>,
 }
 
-struct Shared {
+struct AuditorState {
     writer: WriterId,
     signer: Arc<dyn Sign>,
     checkpoints: Arc<dyn Checkpoints>,
@@ -120,7 +120,7 @@ impl Auditor {
     ) -> (Self, Work) {
         // of the kind that sorts by time: writers are listed in the order in which they started
         let chain = Chain::new(WriterId::new(Uuid::now_v7()));
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(AuditorState {
             writer: chain.writer(),
             signer,
             checkpoints,
@@ -167,7 +167,7 @@ impl Auditor {
     }
 }
 
-impl Shared {
+impl AuditorState {
     async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
         let mut checkpointed = self.checkpointed.lock().await;
         let (sequence, hash) = *self.durable.lock().unwrap_or_else(PoisonError::into_inner);

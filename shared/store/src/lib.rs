@@ -151,9 +151,9 @@ pub trait Audit: Send + Sync {
 
     /// Entries of a patient, or of all, in a range of time: newest first, of equal times the larger writer and number.
     ///
-    /// Found through an index that is no part of the chains. What it names and the log does not have, or not so, is
+    /// FoundEntries through an index that is no part of the chains. What it names and the log does not have, or not so, is
     /// counted: one entry that somebody changed must not hide all others.
-    async fn search(&self, query: &AuditQuery) -> Result<Found, Error>;
+    async fn search(&self, query: &AuditQuery) -> Result<FoundEntries, Error>;
 
     /// Notes up to which entry a writer's chain was signed: a checkpoint that goes missing is then noticed. A store that
     /// several nodes share has no use for it, as each keeps its own checkpoints.
@@ -222,7 +222,7 @@ pub struct AuditQuery {
 
 /// What a search of the audit log found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundEntries {
     /// Those that can be read, and are what the index says.
     pub entries: Vec<Entry>,
     /// How many others the index names, within the limit.

@@ -2,10 +2,10 @@
 
 use super::{
     Report,
-    desk::{self, Desk},
     oracle::{self, Rule, Shown, patient_of},
     question::{Asker, Kind, Page, Question, Who, look_line, told_nothing, whole},
     readings::Reading,
+    served::{self, Served},
     world::{HOUR, MIDDLE, REACH, STUDIES, Whom, World, id, one},
 };
 use model::{
@@ -45,7 +45,7 @@ pub(super) struct Run {
     name: String,
     world: World,
     readings: Vec<Vec<Reading>>,
-    desk: Desk,
+    served: Served,
     random: StdRng,
     now: i64,
     held: Vec<Held>,
@@ -54,9 +54,9 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(name: String, world: World, readings: Vec<Vec<Reading>>, desk: Desk, random: StdRng) -> Self {
+    pub(super) fn new(name: String, world: World, readings: Vec<Vec<Reading>>, served: Served, random: StdRng) -> Self {
         let (held, looks) = (Vec::new(), Vec::new());
-        Self { name, world, readings, desk, random, now: MIDDLE, held, looks, report: Report::default() }
+        Self { name, world, readings, served, random, now: MIDDLE, held, looks, report: Report::default() }
     }
 
     /// So many cases.
@@ -64,12 +64,12 @@ impl Run {
         for _ in 0..n_cases {
             if self.random.random_ratio(1, 25) {
                 self.world.change(&mut self.random);
-                self.desk.know(&self.world)?;
+                self.served.know(&self.world)?;
             }
             if self.random.random_ratio(1, 8) {
                 self.turn();
             }
-            desk::turn(self.now);
+            served::turn(self.now);
             self.report.cases += 1;
             match self.random.random_range(0..20) {
                 0 => self.cut().await?,
@@ -77,7 +77,7 @@ impl Run {
                 _ => self.first().await?,
             }
         }
-        let (n_findings, n_entries) = self.desk.close().await?;
+        let (n_findings, n_entries) = self.served.close().await?;
         self.report.audited = n_entries;
         if n_findings > 0 {
             self.report.differs(format!("{}: {n_findings} findings in the audit log", self.name));
@@ -154,16 +154,16 @@ impl Run {
         let Held { who, question, issued, .. } = &self.held[place];
         let (who, question) = (*who, question.clone());
         self.now = *issued;
-        desk::turn(self.now);
+        served::turn(self.now);
         let (Who::Person(person), Some(patient)) = (who, patient_of(&self.world, question.patient)) else {
             return self.first().await;
         };
         let before = self.world.clone();
         self.world.part(person, patient, &mut self.random);
-        self.desk.know(&self.world)?;
+        self.served.know(&self.world)?;
         self.check(&Asker { who, leaves: None, ends: i64::MAX, purpose: None }, &question).await?;
         self.world = before;
-        self.desk.know(&self.world)
+        self.served.know(&self.world)
     }
 
     fn some_held(&mut self) -> Option<usize> {
@@ -174,8 +174,8 @@ impl Run {
     async fn check(&mut self, asker: &Asker, question: &Question) -> anyhow::Result<()> {
         let patient = patient_of(&self.world, question.patient);
         let rule = oracle::rule(&self.world, asker, question, patient, self.now);
-        let answer = self.desk.ask(&self.world, asker, question).await;
-        let written = self.desk.written().await?;
+        let answer = self.served.ask(&self.world, asker, question).await;
+        let written = self.served.written().await?;
         self.judge_entry(asker, question, &rule, answer.as_ref().err(), &written);
         let own = question.token.as_str();
         let is_cut = self.held.iter().any(|held| held.question.token == own && held.who == asker.who);
@@ -298,8 +298,8 @@ impl Run {
             self.differs(asker, question, format!("is answered with {:?} instead of {code:?}", status.code()));
         }
         let nobody = Question { patient: id(&mut self.random), ..question.clone() };
-        let missing = self.desk.ask(&self.world, asker, &nobody).await;
-        let written = self.desk.written().await?;
+        let missing = self.served.ask(&self.world, asker, &nobody).await;
+        let written = self.served.written().await?;
         self.judge_entry(asker, &nobody, rule, missing.as_ref().err(), &written);
         self.note(&written);
         self.report.compared += 1;

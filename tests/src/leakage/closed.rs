@@ -1,10 +1,10 @@
 //! No record, no answer: what leaves when the audit log takes nothing.
 
 use super::{
-    desk::{self, Desk},
     oracle::{self, Rule},
     question::{Asker, Kind, Question, Who},
     readings,
+    served::{self, Served},
     world::{MIDDLE, World},
 };
 use async_trait::async_trait;
@@ -13,7 +13,7 @@ use futures::future::join_all;
 use model::{WriterId, audit::Entry};
 use rand::{SeedableRng, rngs::StdRng};
 use std::{collections::BTreeMap, sync::Arc};
-use store::{Append, Audit, AuditQuery, Error, Found, embedded::Store};
+use store::{Append, Audit, AuditQuery, Error, FoundEntries, embedded::Store};
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -40,8 +40,8 @@ impl Audit for ClosedLog {
         Ok(Vec::new())
     }
 
-    async fn search(&self, _: &AuditQuery) -> Result<Found, Error> {
-        Ok(Found::default())
+    async fn search(&self, _: &AuditQuery) -> Result<FoundEntries, Error> {
+        Ok(FoundEntries::default())
     }
 }
 
@@ -59,9 +59,9 @@ pub async fn ask_all(seed: u64, hangs: bool) -> anyhow::Result<[BTreeMap<String,
     Append::append(&store, &rows).await?;
     let folder = dir.path().join("directory");
     std::fs::create_dir_all(&folder)?;
-    let mut desk = Desk::open(Arc::new(store), Arc::new(ClosedLog { hangs }), folder)?;
-    desk.know(&world)?;
-    desk::turn(MIDDLE);
+    let mut served = Served::open(Arc::new(store), Arc::new(ClosedLog { hangs }), folder)?;
+    served.know(&world)?;
+    served::turn(MIDDLE);
     let mut cases = Vec::new();
     for person in 0..world.people.len() {
         for (number, patient) in world.patients.iter().enumerate() {
@@ -73,7 +73,7 @@ pub async fn ask_all(seed: u64, hangs: bool) -> anyhow::Result<[BTreeMap<String,
             }
         }
     }
-    let answers = join_all(cases.iter().map(|(asker, question, _)| desk.ask(&world, asker, question))).await;
+    let answers = join_all(cases.iter().map(|(asker, question, _)| served.ask(&world, asker, question))).await;
     let mut refused = [BTreeMap::new(), BTreeMap::new()];
     for ((_, question, is_open), answer) in cases.iter().zip(answers) {
         let Err(status) = answer else { anyhow::bail!("{question:?} is answered without a record") };

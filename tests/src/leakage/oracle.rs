@@ -3,9 +3,9 @@
 //! Shares nothing with `model::access`: roles, permissions, kinds and purposes are named here again.
 
 use super::{
-    desk::{self, MOVED_DAYS},
     question::{Asker, Kind, Question, Who},
     readings::{METRICS, Reading},
+    served::{self, MOVED_DAYS},
     world::{HOUR, Patient, Span, Whom, World},
 };
 use model::PatientId;
@@ -119,7 +119,7 @@ pub fn may_ask_why(world: &World, asker: &Asker, now: i64) -> bool {
 
 /// By how much a subject's times are moved back: what only the service knows.
 fn moved_by(question: &Question) -> i64 {
-    desk::names().moved_by(question.study, PatientId::new(question.patient))
+    served::names().moved_by(question.study, PatientId::new(question.patient))
 }
 
 /// What an answer must show.

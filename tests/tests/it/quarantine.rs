@@ -50,15 +50,15 @@ async fn publish(sandbox: &Sandbox, bed: &Bed, records: &[Bytes]) -> anyhow::Res
     Ok(())
 }
 
-async fn desk(sandbox: &Sandbox) -> anyhow::Result<QuarantineClient> {
+async fn served(sandbox: &Sandbox) -> anyhow::Result<QuarantineClient> {
     let token = sandbox.issuer()?.user_token(auth::DEMO_PEOPLE[2].2)?;
     QuarantineClient::connect(&sandbox.endpoint(), &token).await
 }
 
 async fn act(sandbox: &Sandbox, action: Quarantine) -> (String, anyhow::Result<()>) {
     let mut out = Vec::new();
-    let done = match desk(sandbox).await {
-        Ok(mut desk) => desk.act(&action, &mut out).await,
+    let done = match served(sandbox).await {
+        Ok(mut served) => served.act(&action, &mut out).await,
         Err(error) => Err(error),
     };
     (String::from_utf8_lossy(&out).into_owned(), done)
@@ -92,9 +92,9 @@ async fn unreadable_records_are_put_aside_once_and_the_partition_goes_on() -> an
         let stored = sandbox.readable(&bed, 2).await?;
         assert_eq!(stored.iter().map(|s| s.sequence).collect::<Vec<_>>(), [1, 2]);
         // rows are written first
-        let count = async || Ok(desk(&sandbox).await?.list().await?.len());
+        let count = async || Ok(served(&sandbox).await?.list().await?.len());
         until("records put aside", count, |n| *n >= 4).await?;
-        let listed = desk(&sandbox).await?.list().await?;
+        let listed = served(&sandbox).await?.list().await?;
         assert_eq!(listed.len(), 4, "round {round}");
         let found: Vec<_> = listed.iter().map(|record| (record.place.clone(), record.bytes)).collect();
         assert!(listed.iter().all(|record| !record.reason.is_empty() && record.replayed_at.is_none()));
@@ -117,7 +117,7 @@ async fn unreadable_records_are_put_aside_once_and_the_partition_goes_on() -> an
     let (out, done) = act(&sandbox, Quarantine::Replay { places: vec![] }).await;
     assert!(done.is_err_and(|error| error.to_string().contains("4 of 4")));
     assert_eq!(out.matches("still cannot be read").count(), 4, "{out}");
-    assert_eq!(desk(&sandbox).await?.list().await?.len(), 4);
+    assert_eq!(served(&sandbox).await?.list().await?.len(), 4);
     let (out, done) = act(&sandbox, Quarantine::Replay { places: vec!["readings.v1/0/999".into()] }).await;
     assert!(done.is_err() && out.contains("nothing was put aside there"), "{out}");
     Ok(())
@@ -152,7 +152,8 @@ async fn a_record_that_can_be_read_by_now_is_replayed_and_lands_on_itself() -> a
     sandbox.write(&bed, 6, vec![tests::builders::pulse(66.0, AT)]).await?;
     let stored = sandbox.readable(&bed, 2).await?;
     assert_eq!(stored.iter().map(|s| s.sequence).collect::<Vec<_>>(), [6, 5]);
-    let replayed = async || Ok(desk(&sandbox).await?.list().await?.iter().filter(|r| r.replayed_at.is_some()).count());
+    let replayed =
+        async || Ok(served(&sandbox).await?.list().await?.iter().filter(|r| r.replayed_at.is_some()).count());
     until("marked as replayed", replayed, |n| *n == 1).await?;
     let (out, done) = act(&sandbox, Quarantine::Replay { places: vec![] }).await;
     done?;

@@ -278,8 +278,8 @@ async fn a_command_reaches_the_node_with_its_files_and_says_what_is_missing() ->
     let uri = secure.uri()?;
     let administrator = auth::demo_person("administrator").unwrap();
     let token = secure.sandbox.issuer()?.user_token(administrator)?;
-    let mut desk = QuarantineClient::connect(files.remote(&uri)?, &token).await?;
-    assert_eq!(desk.list().await?.len(), 0);
+    let mut served = QuarantineClient::connect(files.remote(&uri)?, &token).await?;
+    assert_eq!(served.list().await?.len(), 0);
 
     let missing = Files::default().remote(&uri).unwrap_err().to_string();
     assert!(missing.contains("--ca"), "{missing}");

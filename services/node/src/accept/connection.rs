@@ -3,7 +3,7 @@
 
 use super::{
     Admission, Speaks,
-    lines::{Found, Lines},
+    lines::{LineFaults, Lines},
 };
 use crate::tls::Watched;
 use auth::Certificate;
@@ -42,7 +42,7 @@ pub struct Connection {
     beginning: Option<Beginning>,
     stall: Stall,
     lines: Option<Lines>,
-    found: Found,
+    found: LineFaults,
     _watched: Option<Watched>,
     _place: Slot,
 }
@@ -125,7 +125,7 @@ impl Connection {
     fn new(socket: Socket, place: Slot, watch: &Watch) -> Self {
         let Watch { speaks, from, admission } = watch;
         let deadline = Box::pin(sleep(admission.patience));
-        let found = Found::default();
+        let found = LineFaults::default();
         Self {
             socket,
             caller: Caller::at(*from),
@@ -145,7 +145,7 @@ impl Connection {
     }
 
     /// What was wrong with the lines of its requests, as soon as something was.
-    pub(crate) fn found(&self) -> Found {
+    pub(crate) fn found(&self) -> LineFaults {
         self.found.clone()
     }
 

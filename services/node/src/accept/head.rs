@@ -1,7 +1,7 @@
 //! What a request's head must be before anything looks at it: not too large, each field that decides something once, and on
 //! HTTP/1.1 a `Host` and whole line ends. Whoever is refused is told why.
 
-use super::lines::Found;
+use super::lines::LineFaults;
 use hyper::{HeaderMap, Request, Version, header::HOST};
 
 /// Largest header list: a token and a few more. Counted as HTTP/2 does: name, value and 32 bytes a field (RFC 9113, 10.5.1).
@@ -65,7 +65,7 @@ impl Fault {
 }
 
 /// What is wrong with a request, if something is.
-pub(crate) fn check<B>(request: &Request<B>, found: &Found) -> Result<(), Fault> {
+pub(crate) fn check<B>(request: &Request<B>, found: &LineFaults) -> Result<(), Fault> {
     let headers = request.headers();
     let n_bytes = bytes(headers) + request.uri().path_and_query().map_or(0, |path| path.as_str().len() + FIELD_BYTES);
     if n_bytes > MAX_BYTES {
@@ -101,7 +101,7 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        check(&request.body(()).unwrap(), &Found::default())
+        check(&request.body(()).unwrap(), &LineFaults::default())
     }
 
     #[test]

@@ -21,9 +21,9 @@ const TWO_LENGTHS: u8 = 2;
 
 /// What was found on a connection; shared with who answers its requests.
 #[derive(Clone, Default)]
-pub(crate) struct Found(Arc<AtomicU8>);
+pub(crate) struct LineFaults(Arc<AtomicU8>);
 
-impl Found {
+impl LineFaults {
     /// Why no request of this connection is looked at any more.
     pub(crate) fn fault(&self) -> Option<Fault> {
         match self.0.load(Ordering::Acquire) {
@@ -40,8 +40,8 @@ impl Found {
 
 /// Follows one connection.
 pub(super) struct Lines {
-    found: Found,
-    place: Place,
+    found: LineFaults,
+    place: Within,
     /// The beginning of the line under way.
     line: Vec<u8>,
     /// The last byte of the line under way.
@@ -50,7 +50,7 @@ pub(super) struct Lines {
 }
 
 /// Where the next byte belongs.
-enum Place {
+enum Within {
     Head,
     /// A body of which so many bytes are to come.
     Body(u64),
@@ -69,24 +69,24 @@ struct Head {
 
 impl Lines {
     /// At the beginning of a connection; says to `found` what it finds.
-    pub(super) fn new(found: Found) -> Self {
-        Self { found, place: Place::Head, line: Vec::new(), last: 0, head: Head::default() }
+    pub(super) fn new(found: LineFaults) -> Self {
+        Self { found, place: Within::Head, line: Vec::new(), last: 0, head: Head::default() }
     }
 
     /// These bytes came.
     pub(super) fn read(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match &mut self.place {
-                Place::Over => return,
-                Place::Body(n_left) => {
+                Within::Over => return,
+                Within::Body(n_left) => {
                     let n_here = usize::try_from(*n_left).unwrap_or(usize::MAX).min(bytes.len());
                     *n_left -= n_here as u64;
                     if *n_left == 0 {
-                        self.place = Place::Head;
+                        self.place = Within::Head;
                     }
                     bytes = &bytes[n_here..];
                 }
-                Place::Head => match bytes.iter().position(|&byte| byte == b'\n') {
+                Within::Head => match bytes.iter().position(|&byte| byte == b'\n') {
                     None => return self.keep(bytes),
                     Some(at) => {
                         self.keep(&bytes[..at]);
@@ -113,7 +113,7 @@ impl Lines {
         let line = line.strip_suffix(b"\r").unwrap_or(&line);
         if !line.is_empty() {
             if !self.head.has_begun && line.starts_with(HTTP2) {
-                self.place = Place::Over;
+                self.place = Within::Over;
             }
             self.head.has_begun = true;
             return self.head.field(line);
@@ -124,9 +124,9 @@ impl Lines {
                 self.found.add(TWO_LENGTHS);
             }
             self.place = match std::mem::take(&mut self.head) {
-                Head { is_chunked: true, .. } => Place::Over,
-                Head { body_bytes: 0, .. } => Place::Head,
-                Head { body_bytes, .. } => Place::Body(body_bytes),
+                Head { is_chunked: true, .. } => Within::Over,
+                Head { body_bytes: 0, .. } => Within::Head,
+                Head { body_bytes, .. } => Within::Body(body_bytes),
             };
         }
     }
@@ -151,7 +151,7 @@ mod tests {
     /// What is found, however the bytes are cut.
     fn fault(text: &str) -> Option<Fault> {
         let one = |n_bytes: usize| {
-            let found = Found::default();
+            let found = LineFaults::default();
             let mut lines = Lines::new(found.clone());
             text.as_bytes().chunks(n_bytes).for_each(|part| lines.read(part));
             found.fault()

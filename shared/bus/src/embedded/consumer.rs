@@ -3,7 +3,7 @@
 use super::{
     Log, chunk, layout,
     segments::{self, Segment},
-    shared::Shared,
+    shared::LogState,
     unreadable,
 };
 use crate::{Commits, Delivery, Error, Partition, Subscribe, metrics::Delivered};
@@ -101,7 +101,7 @@ impl Subscribe for Consumer {
 /// Up to `max_records` and about `max_bytes` (one record at least), each partition its share of what is left,
 /// the one after last time's first comes first; and where to go on.
 fn read(
-    shared: &Arc<Shared>,
+    shared: &Arc<LogState>,
     mut at: Vec<i64>,
     first: usize,
     max_records: usize,

@@ -1,6 +1,6 @@
 //! Forgetting: records that every group has committed and that are older, or further back, than the log keeps.
 
-use super::{folder::Folder, layout, on_disk, segments::Segment, shared::Shared, unwritable, writing::now_ms};
+use super::{folder::Folder, layout, on_disk, segments::Segment, shared::LogState, unwritable, writing::now_ms};
 use crate::{Error, metrics};
 use disk::Need;
 use std::{
@@ -12,7 +12,7 @@ use std::{
 const TRIM_EVERY: Duration = Duration::from_secs(30);
 
 /// Trims now and then, until the log is closed.
-pub(super) fn run(shared: &Shared, closed: &mpsc::Receiver<()>) {
+pub(super) fn run(shared: &LogState, closed: &mpsc::Receiver<()>) {
     while closed.recv_timeout(TRIM_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
         match trim(shared) {
             Ok(0) => {}
@@ -23,7 +23,7 @@ pub(super) fn run(shared: &Shared, closed: &mpsc::Receiver<()>) {
 }
 
 /// Drops the segments that may go; returns how many records went.
-pub(super) fn trim(shared: &Shared) -> Result<u64, Error> {
+pub(super) fn trim(shared: &LogState) -> Result<u64, Error> {
     let _one_at_a_time = shared.trimming.lock().unwrap_or_else(PoisonError::into_inner);
     let mut n_trimmed = 0;
     while let [first, next, ..] = &shared.segments()[..]
@@ -44,7 +44,7 @@ pub(super) fn trim(shared: &Shared) -> Result<u64, Error> {
 }
 
 /// Whether everything before `next` has been committed by every group and is old, or far back.
-fn may_go(shared: &Shared, next: &Segment) -> bool {
+fn may_go(shared: &LogState, next: &Segment) -> bool {
     let Some(committed) = shared.committed_by_all() else { return false };
     let age_ms = now_ms().saturating_sub(next.since_ms);
     let newer_bytes = shared.bytes.load(Ordering::Acquire).saturating_sub(next.bytes);

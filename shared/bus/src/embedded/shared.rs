@@ -19,7 +19,7 @@ use std::{
 };
 use tokio::sync::{Semaphore, watch};
 
-pub(super) struct Shared {
+pub(super) struct LogState {
     /// Replaced as a whole, so that a reader keeps what it began with. First: gone before the folder is unlocked.
     segments: RwLock<Segments>,
     pub folder: Folder,
@@ -74,7 +74,7 @@ pub(super) fn forgive(folder: &Folder, partitions: usize) -> Result<Vec<String>,
     Ok(said)
 }
 
-impl Shared {
+impl LogState {
     /// Recovers the state of an open folder.
     pub(super) fn recover(folder: Folder, settings: Settings) -> Result<Self, Error> {
         let partitions = usize::from(settings.partitions);

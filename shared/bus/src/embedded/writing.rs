@@ -4,7 +4,7 @@ use super::{
     RECORD_OVERHEAD_BYTES, chunk,
     layout::{self, SegmentEntry},
     segments::Segment,
-    shared::Shared,
+    shared::LogState,
 };
 use crate::metrics::Published;
 use bytes::Bytes;
@@ -57,14 +57,14 @@ pub(super) struct Pending {
 }
 
 /// Ends when every sender is gone and everything sent has been written or has failed.
-pub(super) fn run(shared: &Shared, queue: mpsc::Receiver<Pending>) {
+pub(super) fn run(shared: &LogState, queue: mpsc::Receiver<Pending>) {
     let _ended = Ended(shared);
     let Some(mut writer) = Writer::new(shared) else { return shared.fail("the log has no segment".into()) };
     drain(shared, queue, |group| writer.write(group));
 }
 
 /// A writing thread that panics must not leave publishers waiting for ever.
-struct Ended<'a>(&'a Shared);
+struct Ended<'a>(&'a LogState);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
@@ -76,7 +76,7 @@ impl Drop for Ended<'_> {
 }
 
 /// The loop, apart from what writing means.
-fn drain(shared: &Shared, mut queue: mpsc::Receiver<Pending>, mut write: impl FnMut(&[Pending]) -> Outcome) {
+fn drain(shared: &LogState, mut queue: mpsc::Receiver<Pending>, mut write: impl FnMut(&[Pending]) -> Outcome) {
     let published = Published::new();
     let mut group = Vec::with_capacity(MAX_GROUP_RECORDS);
     while queue.blocking_recv_many(&mut group, MAX_GROUP_RECORDS) > 0 {
@@ -109,7 +109,7 @@ fn drain(shared: &Shared, mut queue: mpsc::Receiver<Pending>, mut write: impl Fn
 
 /// Where the log stands, on the writing thread.
 struct Writer<'a> {
-    shared: &'a Shared,
+    shared: &'a LogState,
     ends: Vec<i64>,
     bytes: u64,
     /// The last one.
@@ -127,7 +127,7 @@ struct OpenChunk {
 
 impl<'a> Writer<'a> {
     /// `None` when the log has no segment, which opening it rules out.
-    fn new(shared: &'a Shared) -> Option<Self> {
+    fn new(shared: &'a LogState) -> Option<Self> {
         let segment = shared.segments().last()?.clone();
         let (ends, bytes) = (shared.ends(), shared.bytes.load(Ordering::Relaxed));
         let open = ends.iter().map(|_| OpenChunk::default()).collect();
@@ -197,10 +197,10 @@ mod tests {
         (Pending { partition: 0, payload: Bytes::new(), cost_bytes, since: Instant::now(), receipt }, outcome)
     }
 
-    fn shared(dir: &std::path::Path) -> Arc<Shared> {
+    fn shared(dir: &std::path::Path) -> Arc<LogState> {
         let settings = Settings { max_in_flight_bytes: 1000, ..Settings::default() };
         let space = disk::Space::new(dir, 0);
-        let shared = Shared::recover(folder::open(&dir.join("log"), &settings, space).unwrap(), settings).unwrap();
+        let shared = LogState::recover(folder::open(&dir.join("log"), &settings, space).unwrap(), settings).unwrap();
         Arc::new(shared)
     }
 

@@ -3,7 +3,7 @@
 
 use super::{
     OffsetReset, Settings, admin, client_error,
-    thread::{self, Context, Shared},
+    thread::{self, Context, ThreadState},
 };
 use crate::{
     Commits, Delivery, Error, NextOffset, Partition, Subscribe,
@@ -36,7 +36,7 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(5);
 pub struct KafkaConsumer {
     /// `None` only while dropping.
     consumer: Option<Arc<BaseConsumer<Context>>>,
-    shared: Arc<Shared>,
+    shared: Arc<ThreadState>,
     settings: Settings,
     /// Disconnected when the polling thread has ended.
     ended: mpsc::Receiver<()>,
@@ -49,7 +49,7 @@ impl KafkaConsumer {
     /// # Errors
     /// `Config` when the settings are wrong.
     pub fn open(settings: Settings, group: &str) -> Result<Self, Error> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(ThreadState::default());
         let bootstrap = settings.auto_offset_reset == OffsetReset::Earliest;
         let context = Context { shared: shared.clone() };
         let consumer: BaseConsumer<Context> =
@@ -92,7 +92,7 @@ impl KafkaConsumer {
     /// librdkafka answers these by waiting.
     async fn blocking<T: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&BaseConsumer<Context>, &Shared) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(&BaseConsumer<Context>, &ThreadState) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let Some(consumer) = self.consumer.clone() else { return Err(Error::Fatal("the consumer is closed".into())) };
         let shared = self.shared.clone();

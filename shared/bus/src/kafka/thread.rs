@@ -40,7 +40,7 @@ const SEEK_LIMIT: Duration = Duration::from_secs(10);
 
 /// Between the polling thread and the reader.
 #[derive(Default)]
-pub(super) struct Shared {
+pub(super) struct ThreadState {
     assignment: Mutex<Assignment>,
     /// Something came, or went wrong.
     pub filled: Notify,
@@ -51,7 +51,7 @@ pub(super) struct Shared {
     trouble: Trouble,
 }
 
-impl Shared {
+impl ThreadState {
     pub(super) fn assignment(&self) -> MutexGuard<'_, Assignment> {
         self.assignment.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -81,7 +81,7 @@ impl Shared {
 
 /// Hears of rebalances, on the polling thread.
 pub(super) struct Context {
-    pub shared: Arc<Shared>,
+    pub shared: Arc<ThreadState>,
 }
 
 impl ClientContext for Context {
@@ -163,7 +163,7 @@ fn committed(consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList) 
 ///
 /// With `bootstrap`, a partition without a committed position gets one at its beginning: one that never had a record
 /// would have none otherwise, and a later start that insists on positions would refuse it.
-pub(super) fn run(consumer: Arc<BaseConsumer<Context>>, shared: &Shared, bootstrap: bool) {
+pub(super) fn run(consumer: Arc<BaseConsumer<Context>>, shared: &ThreadState, bootstrap: bool) {
     let mut bootstrap_at = bootstrap.then(Instant::now);
     let mut paused = false;
     let mut full_since: Option<Instant> = None;
@@ -203,7 +203,7 @@ pub(super) fn run(consumer: Arc<BaseConsumer<Context>>, shared: &Shared, bootstr
 
 /// False when it has to be tried again. Nothing can have been committed by the reader meanwhile: nothing has been read,
 /// and it is this thread that reads.
-fn first_positions(consumer: &BaseConsumer<Context>, shared: &Shared) -> bool {
+fn first_positions(consumer: &BaseConsumer<Context>, shared: &ThreadState) -> bool {
     let without = shared.assignment().without_position();
     if without.is_empty() {
         return true;
@@ -236,7 +236,7 @@ fn first_positions(consumer: &BaseConsumer<Context>, shared: &Shared) -> bool {
 }
 
 /// Jumps to the beginning when asked to and something is assigned.
-fn rewind(consumer: &BaseConsumer<Context>, shared: &Shared) {
+fn rewind(consumer: &BaseConsumer<Context>, shared: &ThreadState) {
     let assignment = shared.assignment();
     if !assignment.rewinding || assignment.partitions().is_empty() {
         return;
@@ -264,7 +264,7 @@ fn set_paused(consumer: &BaseConsumer<Context>, pause: bool) -> bool {
     done.is_ok()
 }
 
-fn report(shared: &Shared, error: KafkaError) {
+fn report(shared: &ThreadState, error: KafkaError) {
     let mut assignment = shared.assignment();
     match error {
         KafkaError::MessageConsumptionFatal(code) => assignment.fatal = Some(code.to_string()),

@@ -22,9 +22,9 @@ use tonic::{Code, Status};
 pub const PIECE_BYTES: usize = 16 << 10;
 
 /// A body whose bytes are counted.
-pub struct Answer(Shared);
+pub struct Answer(SharedContent);
 
-type Shared = Arc<Mutex<Option<Content>>>;
+type SharedContent = Arc<Mutex<Option<Content>>>;
 
 struct Content {
     pieces: VecDeque<Bytes>,

@@ -1,7 +1,7 @@
 //! The chain under failures: order, no fork, fail closed, checkpoints.
 
 use super::*;
-use crate::{AuditQuery, Found};
+use crate::{AuditQuery, FoundEntries};
 use bytes::Bytes;
 use model::{
     Nanos, UserId,
@@ -81,19 +81,19 @@ impl Audit for Fake {
         unreachable!("an auditor does not read")
     }
 
-    async fn search(&self, _: &AuditQuery) -> Result<Found, Error> {
+    async fn search(&self, _: &AuditQuery) -> Result<FoundEntries, Error> {
         unreachable!("an auditor does not read")
     }
 }
 
 /// Signs with a byte of what is signed, and keeps what was signed in memory; both fail when told to.
 #[derive(Default)]
-struct Desk {
+struct FakeSigner {
     kept: Mutex<Vec<Checkpoint>>,
     is_closed: Mutex<bool>,
 }
 
-impl Desk {
+impl FakeSigner {
     fn sequences(&self) -> Vec<u64> {
         self.kept.lock().unwrap().iter().map(|checkpoint| checkpoint.sequence).collect()
     }
@@ -103,7 +103,7 @@ impl Desk {
     }
 }
 
-impl Sign for Desk {
+impl Sign for FakeSigner {
     fn sign(&self, bytes: &[u8]) -> Result<[u8; 64], Error> {
         Ok([bytes[50]; 64])
     }
@@ -114,7 +114,7 @@ impl Sign for Desk {
 }
 
 #[async_trait]
-impl Checkpoints for Desk {
+impl Checkpoints for FakeSigner {
     async fn keep(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         if *self.is_closed.lock().unwrap() {
             return Err(Error::Unavailable("as planned".into()));
@@ -139,15 +139,15 @@ impl Checkpoints for Desk {
 struct Running {
     auditor: Auditor,
     store: Arc<Fake>,
-    desk: Arc<Desk>,
+    signer: Arc<FakeSigner>,
     stop: CancellationToken,
     work: tokio::task::JoinHandle<Result<(), Error>>,
 }
 
 fn start(store: Arc<Fake>) -> Running {
-    let (desk, stop) = (Arc::new(Desk::default()), CancellationToken::new());
-    let (auditor, work) = Auditor::new(store.clone(), desk.clone(), desk.clone(), || Nanos(9));
-    Running { auditor, store, desk, work: tokio::spawn(work.run(stop.clone())), stop }
+    let (signer, stop) = (Arc::new(FakeSigner::default()), CancellationToken::new());
+    let (auditor, work) = Auditor::new(store.clone(), signer.clone(), signer.clone(), || Nanos(9));
+    Running { auditor, store, signer, work: tokio::spawn(work.run(stop.clone())), stop }
 }
 
 impl Running {
@@ -178,7 +178,7 @@ impl Running {
 
     /// Checks the whole chain, of which all is covered by a checkpoint.
     fn expect_whole(&self, n: u64) {
-        let (covered, findings) = self.store.verify(self.auditor.writer(), self.desk.kept.lock().unwrap().clone());
+        let (covered, findings) = self.store.verify(self.auditor.writer(), self.signer.kept.lock().unwrap().clone());
         assert_eq!((covered, findings), (n, vec![]));
     }
 }
@@ -194,7 +194,7 @@ async fn events_keep_their_order_and_share_appends() {
     let n_appends = *running.store.n_appends.lock().unwrap();
     assert!((4..100).contains(&n_appends), "{n_appends} appends");
     running.stop().await.unwrap();
-    assert_eq!(running.desk.sequences(), [1_000], "one at stop");
+    assert_eq!(running.signer.sequences(), [1_000], "one at stop");
     running.expect_whole(1_000);
 }
 
@@ -239,12 +239,12 @@ async fn what_is_not_durable_fails_in_time() {
         assert_eq!(began.elapsed(), PATIENCE);
     }
     // nobody works
-    let desk = Arc::new(Desk::default());
-    let (auditor, work) = Auditor::new(Fake::new(|| Fate::Works), desk.clone(), desk.clone(), || Nanos(9));
+    let signer = Arc::new(FakeSigner::default());
+    let (auditor, work) = Auditor::new(Fake::new(|| Fate::Works), signer.clone(), signer.clone(), || Nanos(9));
     let idle = Running {
         auditor,
         store: Fake::new(|| Fate::Works),
-        desk,
+        signer,
         stop: CancellationToken::new(),
         work: tokio::spawn(std::future::pending()),
     };
@@ -273,14 +273,14 @@ async fn later_events_wait_behind_and_go_on_when_the_store_does() {
 async fn checkpoints_come_every_30_seconds_if_there_is_anything_new() {
     let mut running = start(Fake::new(|| Fate::Works));
     sleep(Duration::from_secs(100)).await;
-    assert!(running.desk.sequences().is_empty());
+    assert!(running.signer.sequences().is_empty());
     assert_eq!(running.auditor.checkpoint().await.unwrap(), None);
 
     running.record(1).await.unwrap().unwrap();
     sleep(CHECKPOINT_EVERY).await;
-    assert_eq!(running.desk.sequences(), [1]);
+    assert_eq!(running.signer.sequences(), [1]);
     sleep(Duration::from_secs(100)).await;
-    assert_eq!(running.desk.sequences(), [1], "nothing new");
+    assert_eq!(running.signer.sequences(), [1], "nothing new");
 
     running.record(2).await.unwrap().unwrap();
     assert_eq!(running.auditor.checkpoint().await.unwrap().unwrap().sequence, 2);
@@ -288,24 +288,24 @@ async fn checkpoints_come_every_30_seconds_if_there_is_anything_new() {
 
     // one that is not kept is made again
     running.record(3).await.unwrap().unwrap();
-    running.desk.close(true);
+    running.signer.close(true);
     assert!(running.auditor.checkpoint().await.is_err());
     sleep(CHECKPOINT_EVERY).await;
-    assert_eq!(running.desk.sequences(), [1, 2]);
-    running.desk.close(false);
+    assert_eq!(running.signer.sequences(), [1, 2]);
+    running.signer.close(false);
     sleep(CHECKPOINT_EVERY).await;
-    assert_eq!(running.desk.sequences(), [1, 2, 3]);
+    assert_eq!(running.signer.sequences(), [1, 2, 3]);
 
     // what is durable is signed though the store has stopped to answer
     running.record(4).await.unwrap().unwrap();
     running.store.set(Fate::Fails);
     assert!(running.record(5).await.unwrap().is_err());
     sleep(CHECKPOINT_EVERY).await;
-    assert_eq!(running.desk.sequences(), [1, 2, 3, 4]);
+    assert_eq!(running.signer.sequences(), [1, 2, 3, 4]);
     running.store.set(Fate::Works);
     sleep(MAX_WAIT).await;
     running.stop().await.unwrap();
-    assert_eq!(running.desk.sequences(), [1, 2, 3, 4, 5]);
+    assert_eq!(running.signer.sequences(), [1, 2, 3, 4, 5]);
     running.expect_whole(5);
 }
 
@@ -336,12 +336,12 @@ async fn a_stop_does_not_wait_for_a_store_that_refuses() {
     sleep(Duration::from_secs(1)).await;
     running.stop().await.unwrap();
     assert!(fails.await.unwrap().is_err());
-    assert_eq!(running.desk.sequences(), [1], "of what is known to be durable");
+    assert_eq!(running.signer.sequences(), [1], "of what is known to be durable");
 
     // the last checkpoint's error is the work's
     let mut running = start(Fake::new(|| Fate::Works));
     running.record(1).await.unwrap().unwrap();
-    running.desk.close(true);
+    running.signer.close(true);
     assert!(running.stop().await.is_err());
 }
 
@@ -383,10 +383,10 @@ async fn trouble_is_known_before_a_checkpoint_is_due_and_gone_when_its_cause_is(
     let trouble = || running.auditor.trouble();
     sleep(TRY_EVERY).await;
     assert_eq!(trouble(), None);
-    running.desk.close(true);
+    running.signer.close(true);
     sleep(TRY_EVERY + Duration::from_millis(1)).await;
     assert_eq!(trouble().as_deref(), Some("as planned"));
-    running.desk.close(false);
+    running.signer.close(false);
     sleep(TRY_EVERY).await;
     assert_eq!(trouble(), None);
     running.store.set(Fate::Fails);

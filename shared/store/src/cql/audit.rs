@@ -5,7 +5,7 @@
 //! entries nobody was told are durable; never one that names what the log does not have.
 
 use super::{Inner, Store, connect::again, seal::span, statements::MAX_BATCH_ROWS};
-use crate::{Audit, AuditQuery, Error, Found, audit::Indexed, metrics};
+use crate::{Audit, AuditQuery, Error, FoundEntries, audit::Indexed, metrics};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future, stream};
@@ -137,8 +137,8 @@ impl Audit for Store {
         Ok(writers)
     }
 
-    async fn search(&self, query: &AuditQuery) -> Result<Found, Error> {
-        let mut found = Found::default();
+    async fn search(&self, query: &AuditQuery) -> Result<FoundEntries, Error> {
+        let mut found = FoundEntries::default();
         if query.from >= query.to || query.limit == 0 {
             return Ok(found);
         }

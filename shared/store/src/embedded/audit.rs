@@ -3,7 +3,7 @@
 //! Entries and what the indexes say of them are one batch, and synced before `append` returns.
 
 use super::{Inner, Store, failed, keys, on_disk};
-use crate::{Audit, AuditQuery, Error, Found, audit::Indexed, metrics};
+use crate::{Audit, AuditQuery, Error, FoundEntries, audit::Indexed, metrics};
 use async_trait::async_trait;
 use bytes::Bytes;
 use disk::Need;
@@ -67,7 +67,7 @@ impl Audit for Store {
         .await
     }
 
-    async fn search(&self, query: &AuditQuery) -> Result<Found, Error> {
+    async fn search(&self, query: &AuditQuery) -> Result<FoundEntries, Error> {
         let query = *query;
         self.blocking(move |inner| inner.search_audit(&query)).await
     }
@@ -105,8 +105,8 @@ impl Inner {
         Ok(writers)
     }
 
-    fn search_audit(&self, query: &AuditQuery) -> Result<Found, Error> {
-        let mut found = Found::default();
+    fn search_audit(&self, query: &AuditQuery) -> Result<FoundEntries, Error> {
+        let mut found = FoundEntries::default();
         if query.from >= query.to {
             return Ok(found);
         }

@@ -6,7 +6,7 @@ use crate::{
     fixture::patient,
 };
 use model::{Nanos, audit::Verifier};
-use store::{Audit, AuditQuery, Found};
+use store::{Audit, AuditQuery, FoundEntries};
 
 /// A table is gone at which `append` fails: what comes before it is written, and nothing of what comes after.
 #[tokio::test]
@@ -46,12 +46,12 @@ async fn an_audit_entry_that_was_tampered_with_is_noticed() {
     let all = entries(&mut chain, patient, Nanos(0), 5);
     store.append(&all).await.unwrap();
     let query = AuditQuery { patient: Some(patient), from: Nanos::MIN, to: Nanos::MAX, limit: 9 };
-    assert_eq!(store.search(&query).await.unwrap(), Found { entries: newest_first(&all), unreadable: 0 });
+    assert_eq!(store.search(&query).await.unwrap(), FoundEntries { entries: newest_first(&all), unreadable: 0 });
     let others: Vec<_> = all.iter().filter(|entry| entry.sequence != 3).cloned().collect();
     let place = format!("WHERE writer = {} AND chunk = 0 AND sequence = 3", chain.writer().uuid());
     for change in ["UPDATE KS.audit SET entry = 0x01", "UPDATE KS.audit SET entry = null", "DELETE FROM KS.audit"] {
         fresh.run(&format!("{change} {place}")).await;
-        let found = Found { entries: newest_first(&others), unreadable: 1 };
+        let found = FoundEntries { entries: newest_first(&others), unreadable: 1 };
         assert_eq!(store.search(&query).await.unwrap(), found, "{change}");
         let mut verifier = Verifier::new(chain.writer(), [], |_| false);
         read(&store, chain.writer(), 9).await.iter().for_each(|(sequence, bytes)| verifier.take(*sequence, bytes));

@@ -23,7 +23,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
-use store::{Audit, AuditQuery, Auditor, Checkpoints, Error, Found, Profiles, Revision, Rollups, Sign};
+use store::{Audit, AuditQuery, Auditor, Checkpoints, Error, FoundEntries, Profiles, Revision, Rollups, Sign};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -50,9 +50,9 @@ pub fn names() -> Pseudonyms {
 }
 
 /// Signs nothing and keeps nothing: the chain itself is what is looked at.
-struct NoDesk;
+struct Nothing;
 
-impl Sign for NoDesk {
+impl Sign for Nothing {
     fn sign(&self, _: &[u8]) -> Result<[u8; 64], Error> {
         Ok([0; 64])
     }
@@ -63,14 +63,14 @@ impl Sign for NoDesk {
 }
 
 #[async_trait]
-impl Profiles for NoDesk {
+impl Profiles for Nothing {
     async fn profile(&self, _: UserId, _: Revision) -> Result<Option<Bytes>, Error> {
         Ok(None)
     }
 }
 
 #[async_trait]
-impl Checkpoints for NoDesk {
+impl Checkpoints for Nothing {
     async fn keep(&self, _: &Checkpoint) -> Result<(), Error> {
         Ok(())
     }
@@ -108,7 +108,7 @@ impl Audit for MemoryLog {
         Ok(self.all().first().map(|entry| entry.writer).into_iter().collect())
     }
 
-    async fn search(&self, query: &AuditQuery) -> Result<Found, Error> {
+    async fn search(&self, query: &AuditQuery) -> Result<FoundEntries, Error> {
         let all = self.all();
         let is_meant = |entry: &&Entry| {
             let event = &entry.event;
@@ -117,12 +117,12 @@ impl Audit for MemoryLog {
         let mut entries: Vec<_> = all.iter().filter(is_meant).cloned().collect();
         entries.sort_by_key(|entry| std::cmp::Reverse((entry.event.at, entry.sequence)));
         entries.truncate(query.limit);
-        Ok(Found { entries, unreadable: 0 })
+        Ok(FoundEntries { entries, unreadable: 0 })
     }
 }
 
 /// A query service and its audit log, for one world.
-pub struct Desk {
+pub struct Served {
     query: Arc<Query>,
     audits: AuditRpcs,
     studies: StudyRpcs,
@@ -137,17 +137,17 @@ pub struct Desk {
     work: JoinHandle<Result<(), Error>>,
 }
 
-impl Desk {
+impl Served {
     /// Its directory file is in `folder`, which must be empty.
     pub fn open(store: Arc<dyn Rollups>, log: Arc<dyn Audit>, folder: PathBuf) -> anyhow::Result<Self> {
         let directory = LiveDirectory::open(&folder)?;
-        let (auditor, work) = Auditor::new(Arc::clone(&log), Arc::new(NoDesk), Arc::new(NoDesk), now);
+        let (auditor, work) = Auditor::new(Arc::clone(&log), Arc::new(Nothing), Arc::new(Nothing), now);
         let stop = CancellationToken::new();
         let work = tokio::spawn(work.run(stop.clone()));
         let writer = auditor.writer();
         let sealer = Sealer::random().context("a key for page tokens")?;
         let query =
-            Arc::new(Query::new(store, Arc::new(NoDesk), sealer, Decisions::new(directory.clone(), auditor, now)));
+            Arc::new(Query::new(store, Arc::new(Nothing), sealer, Decisions::new(directory.clone(), auditor, now)));
         let audits = AuditRpcs::new(Arc::clone(&query), Arc::clone(&log));
         let studies = StudyRpcs::new(Arc::clone(&query), names());
         Ok(Self { query, audits, studies, log, writer, directory, folder, n_files: 0, n_entries: 0, stop, work })

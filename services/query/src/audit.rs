@@ -14,7 +14,7 @@ use proto::operations::v1::{
     audit_service_server::{AuditService, AuditServiceServer},
 };
 use std::sync::Arc;
-use store::{Audit, AuditQuery, Found};
+use store::{Audit, AuditQuery, FoundEntries};
 use tonic::{Request, Response, Status};
 
 /// Most and default entries of a search, and of a piece of a chain.
@@ -59,7 +59,7 @@ impl AuditRpcs {
     ) -> Result<(Vec<AuditRecord>, u32), Status> {
         let limit = limit_of(limit, SEARCHED)?;
         let query = AuditQuery { patient, from: range.from(), to: range.to(), limit };
-        let Found { entries, unreadable } = self.log.search(&query).await.map_err(failed)?;
+        let FoundEntries { entries, unreadable } = self.log.search(&query).await.map_err(failed)?;
         // within the limit
         Ok((entries.iter().map(record).collect(), u32::try_from(unreadable).unwrap_or(u32::MAX)))
     }
