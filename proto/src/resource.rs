@@ -2,6 +2,7 @@
 //!
 //! Nothing here names a field: one that is added to a .proto file follows the rules by its type and its options.
 
+pub use crate::options::v1::Field as Limits;
 use crate::{problem, registry::v1 as registry};
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, ReflectMessage, Value};
@@ -37,19 +38,45 @@ resources! {
     Assignment: "assignment";
 }
 
-/// Whether the server sets a field: `(wardline.options.v1.output_only)`.
+/// Values of `google.api.FieldBehavior`.
+const REQUIRED: i32 = 2;
+const OUTPUT_ONLY: i32 = 3;
+const IDENTIFIER: i32 = 8;
+
+/// Whether a request without a field is refused: `(google.api.field_behavior) = REQUIRED`.
+pub fn is_required(field: &FieldDescriptor) -> bool {
+    has_behavior(field, REQUIRED)
+}
+
+/// Whether the server sets a field: `(google.api.field_behavior) = OUTPUT_ONLY`.
 pub fn is_output_only(field: &FieldDescriptor) -> bool {
-    has_option(field, "wardline.options.v1.output_only")
+    has_behavior(field, OUTPUT_ONLY)
 }
 
-/// Whether a field says which resource is meant (`(wardline.options.v1.identifier)`), or which version of it.
+/// Whether a field says which resource is meant: `(google.api.field_behavior) = IDENTIFIER`.
+pub fn is_identifier(field: &FieldDescriptor) -> bool {
+    has_behavior(field, IDENTIFIER)
+}
+
+/// Whether a field says which resource is meant, or which version of it.
 pub fn is_key(field: &FieldDescriptor) -> bool {
-    field.name() == ETAG || has_option(field, "wardline.options.v1.identifier")
+    field.name() == ETAG || is_identifier(field)
 }
 
-fn has_option(field: &FieldDescriptor, name: &str) -> bool {
-    let Some(option) = field.parent_pool().get_extension_by_name(name) else { return false };
-    field.options().get_extension(&option).as_bool() == Some(true)
+/// What a field may hold, beyond its type: `(wardline.options.v1.field)`.
+pub fn limits(field: &FieldDescriptor) -> Limits {
+    let option = field.parent_pool().get_extension_by_name("wardline.options.v1.field");
+    let options = field.options();
+    let held =
+        option.filter(|option| options.has_extension(option)).map(|option| options.get_extension(&option).into_owned());
+    held.and_then(|held| held.as_message()?.transcode_to().ok()).unwrap_or_default()
+}
+
+fn has_behavior(field: &FieldDescriptor, behavior: i32) -> bool {
+    let Some(option) = field.parent_pool().get_extension_by_name("google.api.field_behavior") else { return false };
+    let options = field.options();
+    let held = options.get_extension(&option);
+    held.as_list().is_some_and(|held| held.iter().any(|held| held.as_enum_number() == Some(behavior)))
 }
 
 /// The descriptor of a resource.

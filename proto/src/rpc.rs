@@ -4,7 +4,7 @@ use crate::{
     google::api::{HttpRule, http_rule::Pattern},
     options::v1 as options,
 };
-use prost_reflect::{DescriptorPool, MethodDescriptor};
+use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 use std::{collections::HashMap, sync::LazyLock, time::Duration};
 
 pub use crate::options::v1::Quota;
@@ -14,6 +14,8 @@ pub use crate::options::v1::Quota;
 pub struct Rpc {
     /// `/package.Service/Method`.
     pub path: String,
+    /// The service of a node that serves it, as in `wardline run --service`.
+    pub process: String,
     /// Whether its client, and whether its server sends more than one message.
     pub streams: (bool, bool),
     /// How it is called as plain HTTP; `None`: it is not.
@@ -88,6 +90,7 @@ impl Rpc {
         let options::Rpc { actions, open, max_kib, seconds, memory_kib, .. } = options;
         Some(Self {
             path: format!("/{}/{}", method.parent_service().full_name(), method.name()),
+            process: process(method.parent_service()),
             streams: (method.is_client_streaming(), method.is_server_streaming()),
             http: option(method, "google.api.http").and_then(Http::of),
             actions,
@@ -116,6 +119,13 @@ impl Http {
         };
         Some(Self { method, path, body })
     }
+}
+
+/// The service of a node that serves a service of rpcs; empty: its descriptor does not say, which a test names.
+fn process(service: &ServiceDescriptor) -> String {
+    let extension = service.parent_pool().get_extension_by_name("wardline.options.v1.process");
+    let said = extension.map(|extension| service.options().get_extension(&extension).into_owned());
+    said.and_then(|said| said.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// An option of a method.

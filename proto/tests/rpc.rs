@@ -25,6 +25,7 @@ fn every_rpc_says_who_may_call_it_and_within_which_bounds() {
     assert_eq!(silent, Vec::<String>::new(), "these have no option (wardline.options.v1.rpc)");
     for rpc in rpc::all() {
         assert_eq!(rpc.actions.is_empty(), rpc.is_open, "{}: actions or open, not both", rpc.path);
+        assert!(!rpc.process.is_empty(), "{}: its service has no option (wardline.options.v1.process)", rpc.path);
         assert!(rpc.quota != Quota::Unspecified, "{}", rpc.path);
         assert_eq!(rpc.is_open, rpc.quota == Quota::Claims, "{}: what is open counts by address", rpc.path);
         assert!(rpc.memory_bytes > 0, "{}", rpc.path);

@@ -8,6 +8,8 @@ variables, and where files from Secrets are mounted.
 {{- with int64 .Values.connections.max }}{{ $_ := set $server "max_connections" . }}{{ end -}}
 {{- $_ := set $server "max_connections_per_address" (int64 .Values.connections.maxPerAddress) -}}
 
+{{- if .Values.routes.enabled }}{{ $_ := set $server "one_address" true }}{{ end -}}
+
 {{- $t := .Values.tls -}}
 {{- $tls := dict -}}
 {{- if $t.secretName -}}

@@ -5,7 +5,7 @@ use bytes::{Buf, BufMut, Bytes};
 use futures::Stream;
 use std::convert::Infallible;
 use tonic::{
-    Request, Status,
+    Request, Status, Streaming,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataMap,
@@ -17,6 +17,19 @@ const PASSED: [&str; 2] = ["authorization", "purpose-of-use"];
 /// Largest answer of an rpc: a page of a timeline at its largest.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 
+/// Calls `/service/rpc` with an encoded request; the encoded responses, one after another.
+pub(super) async fn streamed(
+    routes: Routes,
+    path: PathAndQuery,
+    headers: &HeaderMap,
+    extensions: Extensions,
+    request: Vec<u8>,
+) -> Result<Streaming<Bytes>, Status> {
+    let mut client = ready(routes).await?;
+    let request = Request::from_parts(metadata(headers), extensions, request);
+    Ok(client.server_streaming(request, path, Encoded).await?.into_inner())
+}
+
 /// Calls `/service/rpc` with an encoded request, which is asked for when the rpc reads it and not before; the encoded response.
 /// `extensions` are the connection's: who is at its other end.
 pub(super) async fn unary(
@@ -26,17 +39,26 @@ pub(super) async fn unary(
     extensions: Extensions,
     request: impl Stream<Item = Vec<u8>> + Send + 'static,
 ) -> Result<Bytes, Status> {
+    let mut client = ready(routes).await?;
+    let request = Request::from_parts(metadata(headers), extensions, request);
+    Ok(client.client_streaming(request, path, Encoded).await?.into_inner())
+}
+
+fn metadata(headers: &HeaderMap) -> MetadataMap {
     let mut passed = HeaderMap::new();
     for name in PASSED {
         for value in headers.get_all(name) {
             passed.append(name, value.clone());
         }
     }
-    let request = Request::from_parts(MetadataMap::from_headers(passed), extensions, request);
+    MetadataMap::from_headers(passed)
+}
+
+async fn ready(routes: Routes) -> Result<Grpc<Routes>, Status> {
     let mut client = Grpc::new(routes).max_decoding_message_size(MAX_ANSWER_BYTES);
     // always ready, and cannot fail
     client.ready().await.map_err(|never: Infallible| -> Status { match never {} })?;
-    Ok(client.client_streaming(request, path, Encoded).await?.into_inner())
+    Ok(client)
 }
 
 /// Messages as bytes.

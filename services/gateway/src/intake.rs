@@ -1,15 +1,15 @@
 //! A request's body, read when its rpc reads it: after the auth layer has let the caller in, and never when it has not.
 
 use super::{
-    Inner, json,
+    Condition, Inner, json,
     problem::Problem,
     transcode::{Asked, Served},
 };
 use axum::{
     body::Body,
     http::{
-        HeaderMap, HeaderValue, StatusCode,
-        header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH},
+        HeaderMap, StatusCode,
+        header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH},
     },
 };
 use futures::StreamExt;
@@ -22,8 +22,8 @@ use std::{
 };
 
 /// Largest body of a request, and of one that anybody may send.
-const MAX_BODY_BYTES: usize = 1 << 20;
-const MAX_OPEN_BODY_BYTES: usize = 8 << 10;
+pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
+pub(super) const MAX_OPEN_BODY_BYTES: usize = 8 << 10;
 /// What a body may take while it is taken apart: a megabyte of samples needs more, 4,096 readings half of it.
 const MAX_PARSED_BYTES: usize = 32 << 20;
 /// So much of what was not read is read and thrown away, so long: who is still sending could not read the answer.
@@ -51,11 +51,13 @@ struct State {
     problem: Option<Problem>,
     /// For the body's bytes and what became of them.
     held: Vec<Permit>,
+    /// Other versions that the caller would take, and the request that names the first.
+    others: Option<(Vec<String>, Vec<u8>)>,
 }
 
 impl Intake {
     pub(super) fn new(body: Body) -> Self {
-        Self(Arc::new(Mutex::new(State { body: Some(body), problem: None, held: Vec::new() })))
+        Self(Arc::new(Mutex::new(State { body: Some(body), problem: None, held: Vec::new(), others: None })))
     }
 
     /// The rpc's request; nothing when there is a problem.
@@ -74,6 +76,13 @@ impl Intake {
         }
     }
 
+    /// The request once more for each further version that the caller would take (`If-Match` with several).
+    pub(super) fn others<'a>(&self, served: &'a Served) -> impl Iterator<Item = Vec<u8>> + use<'a> {
+        let others = self.state().others.take();
+        let others = others.into_iter().flat_map(|(tags, first)| tags.into_iter().map(move |tag| (tag, first.clone())));
+        others.filter_map(|(tag, first)| served.with_etag(&first, tag))
+    }
+
     /// What was wrong with the request, if it was read. The rest of its body, or all of it, is thrown away.
     pub(super) fn finish(&self) -> Option<Problem> {
         let mut state = self.state();
@@ -85,7 +94,8 @@ impl Intake {
     }
 
     async fn read(&self, gateway: &Inner, served: &Served, sent: &Sent, body: &mut Body) -> Result<Vec<u8>, Problem> {
-        let if_match = single(&sent.headers)?;
+        let if_match = Condition::of(&sent.headers, &IF_MATCH)?;
+        check_none_match(served, &sent.headers)?;
         let is_open = served.rpc().is_open;
         let max = if is_open { MAX_OPEN_BODY_BYTES } else { MAX_BODY_BYTES };
         let text = self.whole(gateway, sent, max, body).await?;
@@ -97,12 +107,18 @@ impl Intake {
         let account = gateway.bounds.api_parsed.account(sent.caller.caller(), sent.address);
         // below the largest
         let mut parsed = account.take(weight as u32, gateway.bounds.wait).await.map_err(refused)?;
+        let if_match = if_match.as_ref();
         let request =
             served.request(&Asked { variables: &sent.variables, query: &sent.query, if_match, body: &text })?;
         parsed.shrink(u32::try_from(request.len() * DECODED_WEIGHT).unwrap_or(u32::MAX));
         let mut state = self.state();
         // the text is gone when this returns
         state.held = vec![parsed];
+        if let [_, others @ ..] = if_match.map(Condition::strong).unwrap_or_default().as_slice()
+            && !others.is_empty()
+        {
+            state.others = Some((others.iter().map(|tag| (*tag).to_owned()).collect(), request.clone()));
+        }
         Ok(request)
     }
 
@@ -163,13 +179,19 @@ async fn discard(body: Body) {
     }
 }
 
-/// The one `If-Match`, if there is one.
-fn single(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let mut values = headers.get_all(IF_MATCH).iter();
-    match (values.next().map(HeaderValue::to_str), values.next()) {
-        (None, _) => Ok(None),
-        (Some(Ok(tag)), None) => Ok(Some(tag)),
-        _ => Err(Problem::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", "If-Match: only one, in ASCII")),
+/// Of what changes something, `If-None-Match: *` asks that nothing is there yet, as every create does; more it cannot ask.
+fn check_none_match(served: &Served, headers: &HeaderMap) -> Result<(), Problem> {
+    if served.route.method == "GET" {
+        return Ok(());
+    }
+    match Condition::of(headers, &IF_NONE_MATCH)? {
+        None => Ok(()),
+        Some(Condition::Any) if served.creates() => Ok(()),
+        Some(_) => {
+            let mut wrong = super::problem::Violations::default();
+            wrong.push("If-None-Match", "is for GET, and as * for what is created; leave it out");
+            Err(Problem::fields(wrong))
+        }
     }
 }
 

@@ -1,55 +1,63 @@
 //! The same API as JSON over HTTP: routes as the descriptors say, and one way from a request to an rpc and back for all of them.
 //!
 //! An rpc is called in this process with the caller's own token, so that auth layer, policy and audit log see it once, as if
-//! it had come by gRPC. Streams are not offered. Paths hold ids of patients: they are logged nowhere.
+//! it had come by gRPC. Answers that go on are server-sent events (`events.rs`); pages may call by grpc-web (`web.rs`), too. Paths hold ids of patients: they are logged nowhere.
 //!
 //! A body is read when the rpc reads its request, which is after the auth layer: from whom it may not come nothing is read.
 //!
 //! What is bounded: a request's body and what it becomes (`intake.rs`), its time ([`TIMEOUT`]), the answers that are turned
 //! into JSON at once ([`TURNED_KIB`]: others wait, within their time), and those not yet taken ([`Bounds`]).
 
+mod answering;
 mod call;
+pub mod cluster;
+mod compress;
+mod conditions;
+mod events;
 mod intake;
 mod json;
 pub mod metrics;
 pub mod openapi;
+mod origins;
+mod page;
 mod problem;
 mod routes;
 #[cfg(test)]
 mod tests;
 mod transcode;
+mod web;
 
+pub use origins::Origins;
+
+use answering::{TURNED_KIB, Wanted};
 use anyhow::Context;
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody},
     http::{
-        HeaderValue, Request, Response, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS},
+        HeaderValue, Method, Request, Response, StatusCode,
+        header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
         request::Parts,
         uri::PathAndQuery,
     },
 };
+use conditions::Condition;
 use futures::{StreamExt, future, stream};
 use guard::{
     Caller, RequestId,
     access::OPENAPI,
     auth_layer::Named,
-    bounds::{Bounds, InProcess, answer},
+    bounds::{Bounds, InProcess},
 };
-use intake::{Intake, Sent, refused};
+use intake::{Intake, Sent};
 use problem::Problem;
 use proto::rpc::{self, Body as Holds};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
 use tonic::service::Routes;
-use transcode::{Answer, Served};
+use transcode::{Asked, Served};
 
 /// How long a request may take, its body included.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
-/// KiB of encoded answers that are turned into JSON at once: in between they take up to fifty times as much.
-const TURNED_KIB: u32 = 2 << 10;
-/// An encoded answer that is turned into JSON where it came: a millisecond's work.
-const TURNED_INLINE_BYTES: usize = 64 << 10;
 
 /// What a path says, by the name of its variable.
 type Variables = Vec<(&'static str, String)>;
@@ -58,21 +66,35 @@ type Variables = Vec<(&'static str, String)>;
 #[derive(Clone)]
 pub struct Gateway(Arc<Inner>);
 
+/// What a gateway is told besides what it stands before.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Whose pages may call.
+    pub origins: Origins,
+    /// Of which processes the document tells, by their names (`wardline run --service`): of this one, or of the cluster's.
+    pub processes: Vec<String>,
+}
+
 struct Inner {
     rpcs: Routes,
     routes: Vec<(Arc<Served>, PathAndQuery)>,
-    openapi: Bytes,
+    openapi: page::Page,
     turned: Semaphore,
     bounds: Bounds,
+    settings: Settings,
 }
 
 /// Every rpc that has a route.
 pub(crate) fn served() -> anyhow::Result<Vec<Served>> {
     let pool = proto::pool().context("the descriptors")?;
     let routed = rpc::all().iter().filter_map(|rpc| Some((rpc, rpc.http.as_ref()?)));
-    routed
+    let all: Result<Vec<_>, _> = routed
         .map(|(rpc, route)| Served::new(pool, rpc, route).with_context(|| format!("{} has no descriptor", rpc.path)))
-        .collect()
+        .collect();
+    let mut all = all?;
+    transcode::find_places(&mut all);
+    all.extend(events::health());
+    Ok(all)
 }
 
 /// A refusal in the form of all errors of the API, of a request that was not looked at.
@@ -82,7 +104,7 @@ pub fn refusal(status: StatusCode, reason: &str, detail: impl Into<String>, id: 
 
 impl Gateway {
     /// Over the services of this node; the others' rpcs answer 501.
-    pub fn new(rpcs: Routes, bounds: Bounds) -> anyhow::Result<Self> {
+    pub fn new(rpcs: Routes, bounds: Bounds, settings: Settings) -> anyhow::Result<Self> {
         let routes = served()?.into_iter().map(|served| {
             let path = served.rpc().path.parse()?;
             anyhow::Ok((Arc::new(served), path))
@@ -90,16 +112,17 @@ impl Gateway {
         Ok(Self(Arc::new(Inner {
             rpcs,
             routes: routes.collect::<Result<_, _>>()?,
-            openapi: openapi::document()?.into(),
+            openapi: page::Page::new(&settings.processes)?,
             turned: Semaphore::new(TURNED_KIB as usize),
             bounds,
+            settings,
         })))
     }
 
     /// Answers one request.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Body>
     where
-        B: axum::body::HttpBody<Data = Bytes> + Send + 'static,
+        B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<axum::BoxError>,
     {
         let began = Instant::now();
@@ -107,15 +130,27 @@ impl Gateway {
         let given = parts.extensions.get::<RequestId>().copied();
         let id = given.unwrap_or_else(|| RequestId::of(&parts.headers));
         parts.extensions.insert(id);
+        let (page, is_head) = (parts.headers.get(origins::ASKING).cloned(), parts.method == Method::HEAD);
         let mut route = "none";
-        let answering = Arc::clone(&self.0).ask(parts, Body::new(body), &mut route);
-        let answered = tokio::time::timeout(TIMEOUT, answering).await.unwrap_or_else(|_| {
-            Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "TIMEOUT", "it took too long; ask for less, or again"))
-        });
+        let answered = if web::is_asked(&parts.headers) {
+            route = "grpc-web";
+            // each rpc has a time of its own
+            web::answer(self.0.rpcs.clone(), Request::from_parts(parts, Body::new(body))).await
+        } else {
+            let answering = Arc::clone(&self.0).ask(parts, Body::new(body), &mut route);
+            tokio::time::timeout(TIMEOUT, answering).await.unwrap_or_else(|_| {
+                Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "TIMEOUT", "it took too long; ask for less, or again"))
+            })
+        };
         let mut response = answered.unwrap_or_else(|problem| problem.response(id));
+        if is_head {
+            response = without_body(response);
+        }
+        let headers = response.headers_mut();
         // who is at the other end may have no leave to see it tomorrow
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        self.0.settings.origins.open(page.as_ref(), headers);
         metrics::answered(route, response.status(), began.elapsed());
         response
     }
@@ -129,17 +164,26 @@ impl Inner {
         body: Body,
         label: &mut &'static str,
     ) -> Result<Response<Body>, Problem> {
+        if parts.method == Method::OPTIONS {
+            return self.options(&parts);
+        }
         if parts.uri.path() == OPENAPI {
             *label = OPENAPI;
-            return match parts.method.as_str() {
-                "GET" => Ok(json(self.openapi.clone())),
-                _ => Err(Problem::method(&["GET"])),
+            return match parts.method {
+                Method::GET | Method::HEAD => self.openapi.answer(&parts.headers),
+                _ => Err(Problem::method(&self.allowed(OPENAPI))),
             };
         }
         let (place, variables) = self.find(&parts)?;
         let (served, rpc) = &self.routes[place];
         *label = &served.route.path;
         let Parts { uri, headers, mut extensions, .. } = parts;
+        if served.rpc().streams.1 {
+            let query = uri.query().unwrap_or_default();
+            let request = served.request(&Asked { variables: &variables, query, if_match: None, body: b"" })?;
+            return events::answer(self.rpcs.clone(), rpc.clone(), served, &headers, extensions, request).await;
+        }
+        let wanted = Wanted::new(uri.path(), served, &headers)?;
         let caller = InProcess::default();
         extensions.insert(caller.clone());
         if served.route.body != Holds::Nothing {
@@ -154,7 +198,15 @@ impl Inner {
             stream::once(async move { intake.request(&gateway, &gateway.routes[place].0, &sent).await })
         };
         let request = request.filter_map(future::ready);
-        let answer = call::unary(self.rpcs.clone(), rpc.clone(), &headers, extensions, request).await;
+        let (rpcs, again) = (self.rpcs.clone(), extensions.clone());
+        let mut answer = call::unary(rpcs, rpc.clone(), &headers, extensions, request).await;
+        for request in intake.others(served) {
+            if !answer.as_ref().is_err_and(problem::is_other_version) {
+                break;
+            }
+            let request = stream::once(future::ready(request));
+            answer = call::unary(self.rpcs.clone(), rpc.clone(), &headers, again.clone(), request).await;
+        }
         if let Some(problem) = intake.finish() {
             return Err(problem);
         }
@@ -163,63 +215,75 @@ impl Inner {
             Holds::Whole | Holds::Nothing => None,
         };
         let encoded = answer.map_err(|status| Problem::of(&status, body_field))?;
-        self.answered(served, &caller, encoded).await
+        self.answered(served, &caller, encoded, &wanted).await
     }
 
-    /// Which route a request is for, and what its path says.
-    fn find(&self, parts: &Parts) -> Result<(usize, Variables), Problem> {
-        let (path, mut allowed) = (parts.uri.path(), Vec::new());
-        for (place, (served, _)) in self.routes.iter().enumerate() {
-            let Some(variables) = served.path.matched(path) else { continue };
-            if served.route.method == parts.method.as_str() {
-                return Ok((place, variables));
-            }
-            allowed.push(served.route.method);
+    /// What may be done at a path, for whoever asks; and whether a page of another origin may (a preflight).
+    fn options(&self, parts: &Parts) -> Result<Response<Body>, Problem> {
+        let allowed = self.allowed(parts.uri.path());
+        if allowed.is_empty() {
+            return Err(nothing_here());
         }
-        Err(match allowed.as_slice() {
-            [] => Problem::new(
-                StatusCode::NOT_FOUND,
-                "NO_SUCH_PATH",
-                format!("there is nothing here; {OPENAPI} says what there is"),
-            ),
-            allowed => Problem::method(allowed),
-        })
-    }
-
-    /// The answer as JSON, when there is room for it, and held until it is taken.
-    async fn answered(
-        &self,
-        served: &Arc<Served>,
-        caller: &InProcess,
-        encoded: Bytes,
-    ) -> Result<Response<Body>, Problem> {
-        let turned = self.turn(served, &encoded).await;
-        drop(encoded);
-        let Answer { json: text, etag } = turned.ok_or_else(|| {
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "the answer could not be written as JSON")
-        })?;
-        // set aside before the call, but for rpcs that are open to all
-        let permit = caller.answer().unwrap_or_else(|| self.bounds.answers.account(None, None).none());
-        let n_bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
-        let permit = permit.fitted(n_bytes, self.bounds.wait).await.map_err(refused)?;
-        let body = answer::Answer::new(vec![text.into()], None, permit, &self.bounds.untaken);
-        let mut response = json(Bytes::new()).map(|_| Body::new(body));
-        if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(&format!("\"{etag}\"")).ok()) {
-            response.headers_mut().insert(ETAG, etag);
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        if let Ok(allowed) = HeaderValue::try_from(allowed.join(", ")) {
+            self.settings.origins.preflight(&parts.headers, &allowed, response.headers_mut());
+            response.headers_mut().insert(ALLOW, allowed);
         }
         Ok(response)
     }
 
-    /// A large one on a thread of its own: others are not to wait for it.
-    async fn turn(&self, served: &Arc<Served>, encoded: &Bytes) -> Option<Answer> {
-        let kib = u32::try_from(encoded.len() >> 10).unwrap_or(u32::MAX).clamp(1, TURNED_KIB);
-        let _room = self.turned.acquire_many(kib).await.ok()?;
-        if encoded.len() <= TURNED_INLINE_BYTES {
-            return served.answer(encoded);
+    /// The methods of a path, ascending; none: there is nothing.
+    fn allowed(&self, path: &str) -> Vec<&'static str> {
+        let matching = self.routes.iter().filter(|(served, _)| served.path.matched(path).is_some());
+        let mut allowed: Vec<_> = matching.map(|(served, _)| served.route.method).collect();
+        if path == OPENAPI {
+            allowed.push("GET");
         }
-        let (served, encoded) = (Arc::clone(served), encoded.clone());
-        tokio::task::spawn_blocking(move || served.answer(&encoded)).await.ok()?
+        if web::is_rpc(path) {
+            allowed.push("POST");
+        }
+        if allowed.contains(&"GET") {
+            allowed.push("HEAD");
+        }
+        if !allowed.is_empty() {
+            allowed.push("OPTIONS");
+        }
+        allowed.sort_unstable();
+        allowed
     }
+
+    /// Which route a request is for, and what its path says.
+    fn find(&self, parts: &Parts) -> Result<(usize, Variables), Problem> {
+        let method = if parts.method == Method::HEAD { "GET" } else { parts.method.as_str() };
+        for (place, (served, _)) in self.routes.iter().enumerate() {
+            if served.route.method == method
+                && let Some(variables) = served.path.matched(parts.uri.path())
+            {
+                return Ok((place, variables));
+            }
+        }
+        Err(match self.allowed(parts.uri.path()).as_slice() {
+            [] => nothing_here(),
+            _ if web::is_rpc(parts.uri.path()) && parts.method == Method::POST => web::unknown_kind(),
+            allowed => Problem::method(allowed),
+        })
+    }
+}
+
+fn nothing_here() -> Problem {
+    let text = format!("there is nothing here; {OPENAPI} says what there is");
+    Problem::new(StatusCode::NOT_FOUND, "NO_SUCH_PATH", text)
+}
+
+/// The head of an answer, which says how long the body would have been.
+fn without_body(response: Response<Body>) -> Response<Body> {
+    let n_bytes = response.body().size_hint().exact();
+    let mut response = response.map(|_| Body::empty());
+    if let Some(n_bytes) = n_bytes.filter(|_| response.status() != StatusCode::NOT_MODIFIED) {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(n_bytes));
+    }
+    response
 }
 
 /// What a path says of whom the request is about.

@@ -16,7 +16,7 @@ use std::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// When an answer without `RetryInfo` says "later".
+/// When an answer without `RetryInfo` says "later": of all 409 only one that is to be sent again has a `Retry-After`.
 const LATER: Duration = Duration::from_secs(1);
 /// Fields at fault that are named; of more it is said how many.
 const MAX_NAMED: usize = 20;
@@ -152,8 +152,9 @@ impl Problem {
             headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         }
         let given = details.retry_info().and_then(|info| info.retry_delay);
-        let retry = given.or_else(|| (status.code() == Code::Unavailable).then_some(LATER));
-        if let Some(delay) = retry.filter(|_| matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)) {
+        let retry = given.or_else(|| matches!(status.code(), Code::Unavailable | Code::Aborted).then_some(LATER));
+        let retried = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::Aborted);
+        if let Some(delay) = retry.filter(|_| retried && http != StatusCode::PRECONDITION_FAILED) {
             // whole seconds, rather too late than too early
             let seconds = delay.as_secs() + u64::from(delay.subsec_nanos() > 0);
             headers.push((RETRY_AFTER, HeaderValue::from(seconds.max(1))));
@@ -170,8 +171,8 @@ impl Problem {
         Self { status: http, reason, detail: status.message().to_owned(), violations, why, headers }
     }
 
-    /// The answer.
-    pub(super) fn response(&self, id: RequestId) -> Response<Body> {
+    /// As JSON.
+    pub(super) fn json(&self, id: RequestId) -> Vec<u8> {
         let shown = Shown {
             kind: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Error"),
@@ -184,7 +185,12 @@ impl Problem {
             why: self.why.as_deref(),
         };
         // strings and a number always become JSON
-        let mut response = Response::new(Body::from(serde_json::to_vec(&shown).unwrap_or_default()));
+        serde_json::to_vec(&shown).unwrap_or_default()
+    }
+
+    /// The answer.
+    pub(super) fn response(&self, id: RequestId) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.json(id)));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -193,16 +199,22 @@ impl Problem {
     }
 }
 
+/// Whether an update was refused because another version is there than the one that it names.
+pub(super) fn is_other_version(status: &Status) -> bool {
+    status.get_details_error_info().is_some_and(|info| info.reason == "ETAG_MISMATCH")
+}
+
 fn http_status(code: Code, reason: &str) -> StatusCode {
     match code {
         Code::FailedPrecondition | Code::Aborted if reason == "ETAG_MISMATCH" => StatusCode::PRECONDITION_FAILED,
         Code::FailedPrecondition if reason == "ETAG_REQUIRED" => StatusCode::PRECONDITION_REQUIRED,
         Code::Ok => StatusCode::OK,
-        Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
+        Code::InvalidArgument | Code::OutOfRange => StatusCode::BAD_REQUEST,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::PermissionDenied => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
-        Code::Aborted | Code::AlreadyExists => StatusCode::CONFLICT,
+        // what is there stands against it: the same request is right when that has changed
+        Code::Aborted | Code::AlreadyExists | Code::FailedPrecondition => StatusCode::CONFLICT,
         Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
         Code::Unavailable | Code::Cancelled => StatusCode::SERVICE_UNAVAILABLE,
         Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
@@ -224,7 +236,7 @@ mod tests {
             (Code::PermissionDenied, 403),
             (Code::NotFound, 404),
             (Code::InvalidArgument, 400),
-            (Code::FailedPrecondition, 400),
+            (Code::FailedPrecondition, 409),
             (Code::Aborted, 409),
             (Code::AlreadyExists, 409),
             (Code::ResourceExhausted, 429),
@@ -243,6 +255,9 @@ mod tests {
         let id = RequestId::current();
         let answer = Problem::of(&problem::unavailable("LOG_FULL", "full", Duration::from_millis(1_200)), None);
         assert_eq!(answer.response(id).headers()[RETRY_AFTER], "2");
+        let again = |reason| Problem::of(&problem::status(Code::Aborted, reason, "x"), None).response(id);
+        assert!(again("ABORTED").headers().contains_key(RETRY_AFTER));
+        assert!(!again("ETAG_MISMATCH").headers().contains_key(RETRY_AFTER));
         let plain = Problem::of(&problem::status(Code::ResourceExhausted, "QUOTA", "no more"), None).response(id);
         assert!(!plain.headers().contains_key(RETRY_AFTER), "without RetryInfo it must not be tried again");
         let nobody = Problem::of(&problem::unauthenticated("NO_TOKEN", "send one"), None).response(id);

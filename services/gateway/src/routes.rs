@@ -40,6 +40,13 @@ impl Path {
         })
     }
 
+    /// Whether a variable, by the last part of its name, reaches to the end of the path.
+    pub(crate) fn is_rest(&self, name: &str) -> bool {
+        let is_it =
+            |segment: &Segment| matches!(segment, Segment::Variable { field, rest: true, .. } if last(field) == name);
+        self.0.iter().any(is_it)
+    }
+
     /// As OpenAPI writes it: variables by the last part of their names.
     pub(crate) fn shown(&self) -> String {
         let segments = self.0.iter().map(|segment| match segment {

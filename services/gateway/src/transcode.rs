@@ -1,6 +1,7 @@
 //! A request of HTTP becomes the request of an rpc, and the answer of an rpc becomes JSON.
 
 use super::{
+    conditions::{self, Condition},
     json::{self, At, Wrong, refuse},
     problem::Problem,
     routes::{Path, decoded, last},
@@ -11,7 +12,7 @@ use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, SerializeOptions, Value,
 };
 use proto::{
-    resource::is_key,
+    resource::{is_identifier, is_key},
     rpc::{Body, Http, Rpc},
 };
 use serde_json::Value as Json;
@@ -28,6 +29,8 @@ pub(crate) struct Served {
     pub(crate) route: &'static Http,
     pub(crate) path: Path,
     pub(crate) method: MethodDescriptor,
+    /// Of what it creates, when that has a path of its own below this one: the field that names it.
+    place: Option<String>,
 }
 
 /// What a caller sent, taken apart.
@@ -36,8 +39,8 @@ pub(super) struct Asked<'a> {
     pub(super) variables: &'a [(&'static str, String)],
     /// As it was sent.
     pub(super) query: &'a str,
-    /// `If-Match`, as it was sent.
-    pub(super) if_match: Option<&'a str>,
+    /// `If-Match`.
+    pub(super) if_match: Option<&'a Condition>,
     /// Empty: none.
     pub(super) body: &'a [u8],
 }
@@ -46,6 +49,8 @@ pub(super) struct Asked<'a> {
 pub(super) struct Answer {
     pub(super) json: Vec<u8>,
     pub(super) etag: Option<String>,
+    /// The id of what was created, when it is found below the path of the request.
+    pub(super) created: Option<String>,
 }
 
 impl Served {
@@ -53,7 +58,23 @@ impl Served {
     pub(crate) fn new(pool: &DescriptorPool, rpc: &'static Rpc, route: &'static Http) -> Option<Self> {
         let (service, name) = rpc.names();
         let method = pool.get_service_by_name(service)?.methods().find(|method| method.name() == name)?;
-        Some(Self { rpc, route, path: Path::new(&route.path), method })
+        Some(Self { rpc, route, path: Path::new(&route.path), method, place: None })
+    }
+
+    /// Whether it makes something that was not there: 201.
+    pub(crate) fn creates(&self) -> bool {
+        self.route.method == "POST" && self.method.name().starts_with("Create")
+    }
+
+    /// Whether what it makes has a path of its own.
+    pub(crate) fn has_location(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// What it creates, updates or sends: the message that the body is.
+    fn resource(&self) -> Option<MessageDescriptor> {
+        let Body::Field(name) = &self.route.body else { return None };
+        Some(message_field(&self.method.input(), name)?.1)
     }
 
     /// What its descriptor says.
@@ -115,7 +136,7 @@ impl Served {
         }
         self.take_query(&mut message, asked.query, &mut wrong);
         if let Some(tag) = asked.if_match {
-            self.take_if_match(&mut message, tag, &mut wrong);
+            self.take_if_match(&mut message, tag, &mut wrong)?;
         }
         if wrong.is_empty() { Ok(message.encode_to_vec()) } else { Err(Problem::fields(wrong)) }
     }
@@ -201,22 +222,42 @@ impl Served {
         }
     }
 
-    fn take_if_match(&self, message: &mut DynamicMessage, tag: &str, wrong: &mut Wrong) {
-        let mut refused = |description: &str| refuse(wrong, "If-Match", description);
+    /// The first of several versions goes into the request; [`Served::with_etag`] makes it anew for the others.
+    fn take_if_match(
+        &self,
+        message: &mut DynamicMessage,
+        condition: &Condition,
+        wrong: &mut Wrong,
+    ) -> Result<(), Problem> {
         let Some(field) = self.etag() else {
-            return refused("nothing here goes by an entity tag; leave it out");
+            refuse(wrong, "If-Match", "nothing here goes by an entity tag; leave it out");
+            return Ok(());
         };
-        // whatever is there
-        if tag.trim() == "*" {
-            return;
-        }
-        let inner = tag.trim().strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
-        let Some(inner) = inner.filter(|inner| !inner.is_empty() && !inner.contains('"')) else {
-            return refused("must be one entity tag, as it came in ETag: \"...\"");
+        let first = match condition {
+            Condition::Any => return Ok(()),
+            Condition::Tags(_) => condition.strong(),
         };
-        if let Placed::Differs = place(message, &field, Value::String(inner.to_owned())) {
-            refused("is not the etag that is given, too; give one of them");
+        let Some(tag) = first.first().filter(|tag| !tag.is_empty()) else { return Err(conditions::failed()) };
+        let is_given = etag_of(message, &field).is_some_and(|given| !given.is_empty());
+        if is_given && first.len() > 1
+            || matches!(place(message, &field, Value::String((*tag).to_owned())), Placed::Differs)
+        {
+            refuse(wrong, "If-Match", "is not the etag that is given, too; give one of them");
         }
+        Ok(())
+    }
+
+    /// An encoded request that names another version.
+    pub(super) fn with_etag(&self, request: &[u8], tag: String) -> Option<Vec<u8>> {
+        let mut message = DynamicMessage::decode(self.method.input(), request).ok()?;
+        let field = self.etag()?;
+        let (above, name) = field.rsplit_once('.').map_or((None, &*field), |(above, name)| (Some(above), name));
+        let held = match above {
+            Some(above) => message.get_field_by_name_mut(above)?.as_message_mut()?,
+            None => &mut message,
+        };
+        held.try_set_field_by_name(name, Value::String(tag)).ok()?;
+        Some(message.encode_to_vec())
     }
 
     /// The rpc's response as JSON; `None` when it is no such message.
@@ -229,11 +270,45 @@ impl Served {
         }
         let etag = message.get_field_by_name(ETAG).and_then(|etag| etag.as_str().map(str::to_owned));
         let etag = etag.filter(|etag| !etag.is_empty());
+        let created = self.place.as_ref().and_then(|field| id_in(&message, field, self.resource()?));
         let mut json = serde_json::Serializer::new(Vec::new());
         // every field is there, whatever it holds: clients need not know defaults
         let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
         message.serialize_with_options(&mut json, &options).ok()?;
-        Some(Answer { json: json.into_inner(), etag })
+        Some(Answer { json: json.into_inner(), etag, created })
+    }
+}
+
+/// Finds out where what is created can be found: a path below the one that creates it, whose last part names it.
+pub(crate) fn find_places(all: &mut [Served]) {
+    let below: Vec<_> = all.iter().map(|served| served.path.shown()).collect();
+    for served in all.iter_mut().filter(|served| served.creates()) {
+        let key = served.resource().and_then(|resource| resource.fields().find(is_identifier));
+        let here = |key: &FieldDescriptor| format!("{}/{{{}}}", served.path.shown(), key.name());
+        served.place = key.filter(|key| below.contains(&here(key))).map(|key| key.name().to_owned());
+    }
+}
+
+/// The id of a resource, which is the message or a field of it, when it can stand in a path as it is.
+fn id_in(message: &DynamicMessage, field: &str, resource: MessageDescriptor) -> Option<String> {
+    let is_it = |message: &DynamicMessage| prost_reflect::ReflectMessage::descriptor(message) == resource;
+    let id = if is_it(message) {
+        message.get_field_by_name(field)?.as_str()?.to_owned()
+    } else {
+        let inner = message.fields().find_map(|(_, value)| value.as_message().filter(|inner| is_it(inner)))?;
+        inner.get_field_by_name(field)?.as_str()?.to_owned()
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (!id.is_empty() && id.bytes().all(is_plain)).then_some(id)
+}
+
+/// The etag in a request that is being made.
+fn etag_of(message: &DynamicMessage, path: &str) -> Option<String> {
+    let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+    let value = message.get_field_by_name(name)?;
+    match rest {
+        Some(rest) => etag_of(value.as_message()?, rest),
+        None => value.as_str().map(str::to_owned),
     }
 }
 

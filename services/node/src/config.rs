@@ -1,7 +1,7 @@
 //! Configuration: defaults (the manual) < file < environment < flags. Unknown keys are refused, and every mistake is
 //! reported at once.
 
-use crate::json::Listen;
+use crate::json::{Listen, Origins};
 use anyhow::{Context, bail};
 use merge::{merge, put, set};
 use serde::Deserialize;
@@ -81,7 +81,7 @@ macro_rules! sections {
 
 sections! {
     Server {
-        grpc_listen: SocketAddr, api_listen: Listen, http_listen: SocketAddr, max_streams: u32, max_connections: usize,
+        grpc_listen: SocketAddr, api_listen: Listen, api_origins: Origins, one_address: bool, http_listen: SocketAddr, max_streams: u32, max_connections: usize,
         max_connections_per_address: usize, connection_age_minutes: u64, write_timeout_seconds: u64, drain_seconds: u64,
     }
     Quotas {

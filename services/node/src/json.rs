@@ -40,6 +40,19 @@ impl TryFrom<String> for Listen {
     }
 }
 
+/// `server.api_origins`: whose pages may call.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub struct Origins(pub gateway::Origins);
+
+impl TryFrom<Vec<String>> for Origins {
+    type Error = String;
+
+    fn try_from(origins: Vec<String>) -> Result<Self, String> {
+        gateway::Origins::new(&origins).map(Self)
+    }
+}
+
 /// The API, until `stop` and what is under way then. `guard` is let go of at the very end.
 pub(crate) async fn run(
     listener: Listener,

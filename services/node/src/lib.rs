@@ -4,6 +4,7 @@ mod accept;
 pub mod audit;
 pub mod config;
 mod descriptors;
+mod elsewhere;
 pub mod engines;
 pub mod http;
 mod json;

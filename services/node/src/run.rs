@@ -107,7 +107,10 @@ impl Node {
         let no_more = Arc::new(served.clone().drop_guard());
         let (grpc, api, http) = (listeners.grpc_at, listeners.api_at, listeners.http_at);
         if let Some(listener) = listeners.api {
-            let gateway = Gateway::new(routes.clone(), bounds).context("JSON API")?;
+            let described = if config.server.one_address { &Service::ALL } else { services };
+            let processes = described.iter().map(|service| service.name.to_owned()).collect();
+            let settings = gateway::Settings { origins: config.server.api_origins.0.clone(), processes };
+            let gateway = Gateway::new(routes.clone(), bounds, settings).context("JSON API")?;
             tasks.spawn(json::run(listener, gateway, terms, stop.clone(), Arc::clone(&no_more)));
         }
         let serving = serving::serve(listeners.grpc, terms, Rpcs(routes), stop.clone());

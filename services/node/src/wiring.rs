@@ -2,6 +2,7 @@
 
 use crate::{
     config::Config,
+    elsewhere,
     engines::{Log, Store},
     ready::Ready,
     service::Service,
@@ -26,6 +27,10 @@ use tonic::{
     server::NamedService,
     service::{Routes, RoutesBuilder},
 };
+
+/// Services of rpcs that are there in every process.
+const FOREIGN: [&str; 3] =
+    ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 
 /// What services work with.
 pub struct Backends {
@@ -96,7 +101,12 @@ impl<'a> Wiring<'a> {
         let (health, health_service) = tonic_health::server::health_reporter();
         self.routes.add_service(self.quotas.before(health_service));
         let descriptors = || {
-            tonic_reflection::server::Builder::configure()
+            let served = self.names.iter().map(|(name, _)| *name).filter(|name| !name.is_empty());
+            // what this process serves, and nothing else
+            let builder = served
+                .chain(FOREIGN)
+                .fold(tonic_reflection::server::Builder::configure(), |builder, name| builder.with_service_name(name));
+            builder
                 .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
                 // so that a client can show what an error's details say
                 .register_encoded_file_descriptor_set(proto::ERROR_DESCRIPTORS)
@@ -108,7 +118,8 @@ impl<'a> Wiring<'a> {
         ready.report(&health, &self.names).await;
         let reporting = ready.clone().keep_reporting(health, self.names, self.stop.clone());
         spawn(self.tasks, reporting);
-        let bounded = Methods::new(&self.config.methods(), self.stop.clone()).before(self.routes.routes());
+        let routes = Routes::from(self.routes.routes().into_axum_router().fallback(elsewhere::answer(services)));
+        let bounded = Methods::new(&self.config.methods(), self.stop.clone()).before(routes);
         Ok(observe::around(bounded))
     }
 

@@ -57,7 +57,7 @@ fn made() -> (TempDir, PathBuf) {
     (dir, engine)
 }
 
-fn damage(result: Result<disk::Found, Error>, context: &str) -> disk::Damage {
+fn damage(result: Result<disk::EngineFiles, Error>, context: &str) -> disk::Damage {
     match result {
         Err(Error::Damaged(damage)) => damage,
         Err(other) => panic!("{context}: {other}"),

@@ -8,6 +8,9 @@ use std::{collections::HashMap, fmt::Write, sync::LazyLock};
 /// Where the OpenAPI document of the JSON API is, open to all.
 pub const OPENAPI: &str = "/v1/openapi.json";
 
+/// Where the JSON API tells whether a service is there, and whenever that changes, open to all.
+pub const HEALTH: &str = "/v1/health:watch";
+
 /// The routes of the internal port, where there is no patient data.
 const ROUTES: [&str; 3] = ["/live", "/metrics", "/ready"];
 
@@ -26,7 +29,9 @@ pub fn matrix() -> String {
     for (http, rpc) in rpc::all().iter().filter_map(|rpc| Some((rpc.http.as_ref()?, rpc))) {
         let _ = writeln!(text, "  {:<6} {:<59} {}", http.method, http.path, &rpc.path[1..]);
     }
-    let _ = writeln!(text, "  {:<6} {OPENAPI:<59} open to all", "GET");
+    for open in [HEALTH, OPENAPI] {
+        let _ = writeln!(text, "  {:<6} {open:<59} open to all", "GET");
+    }
     text += "\nRoutes of the internal port, open to all who reach it: no patient data\n";
     for route in ROUTES {
         let _ = writeln!(text, "  {route}");

@@ -71,6 +71,19 @@ async fn much_metadata_is_refused_in_the_terms_of_the_port() -> anyhow::Result<(
         let answer = http::ask(sandbox.api()?, "GET", "/v1/openapi.json", headers, "").await?;
         assert_eq!(reason(&answer)?, (431, "METADATA_TOO_LARGE".to_owned()));
     }
+    // also a head that is not kept, wherever it becomes too long
+    let fields = |n: usize| (0..n).map(|n| format!("x-{n}: y\r\n")).collect::<String>();
+    let endless = "z".repeat(300_000);
+    for head in [
+        format!("GET /v1/openapi.json HTTP/1.1\r\nhost: w\r\nx: {endless}\r\nconnection: close\r\n\r\n"),
+        format!("GET /{endless} HTTP/1.1\r\nhost: w\r\n\r\n"),
+        format!("GET / HTTP/1.1\r\nhost: w\r\n{}: y\r\n\r\n", endless),
+        format!("GET / HTTP/1.1\r\nhost: w\r\n{}\r\n", fields(20_000)),
+        format!("GET / HTTP/1.1\r\nhost: w\r\n{}\r\n", fields(450)),
+    ] {
+        let answer = http::raw(sandbox.api()?, &head).await?;
+        assert_eq!(reason(&answer)?, (431, "METADATA_TOO_LARGE".to_owned()), "{} bytes", head.len());
+    }
     let usual = "z".repeat(6_000);
     let answer = raw::call(&mut channel, CHECK, &[("x-usual", &usual)], raw::frame(0, b"")).await?;
     assert_eq!(answer.status.code(), Code::Ok);

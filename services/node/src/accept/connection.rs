@@ -42,6 +42,7 @@ pub struct Connection {
     beginning: Option<Beginning>,
     stall: Stall,
     lines: Option<Lines>,
+    overlong: Overlong,
     found: LineFaults,
     _watched: Option<Watched>,
     _place: Slot,
@@ -50,6 +51,24 @@ pub struct Connection {
 enum Socket {
     Plain(TcpStream),
     Encrypted(Box<TlsStream<TcpStream>>),
+}
+
+impl Socket {
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
+            Self::Encrypted(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+/// Whether there is a head that is too long to be passed on.
+enum Overlong {
+    No,
+    /// What comes is left out, until its end; then this is passed on in its place.
+    LeavingOut(&'static [u8]),
+    /// This is still to be passed on, and nothing after it: its request is the connection's last.
+    Ending(&'static [u8]),
 }
 
 /// Until the first bytes are there.
@@ -133,6 +152,7 @@ impl Connection {
             beginning: Some(Beginning { n_missing: speaks.first_bytes(), deadline }),
             stall: Stall { patience: admission.write_patience, deadline: None },
             lines: (*speaks == Speaks::Http).then(|| Lines::new(found.clone())),
+            overlong: Overlong::No,
             found,
             _watched: None,
             _place: place,
@@ -149,6 +169,31 @@ impl Connection {
         self.found.clone()
     }
 
+    /// Reads a head that is too long to its end, so that its sender can read the answer, and passes on an end for what was passed on.
+    fn leave_out(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match &mut self.overlong {
+                Overlong::Ending([]) => return Poll::Pending,
+                Overlong::Ending(ending) => {
+                    let (now, later) = ending.split_at(ending.len().min(buffer.remaining()));
+                    buffer.put_slice(now);
+                    *ending = later;
+                    return Poll::Ready(Ok(()));
+                }
+                Overlong::LeavingOut(ending) => {
+                    let mut scratch = [0; 4 << 10];
+                    let mut scratch = ReadBuf::new(&mut scratch);
+                    ready!(self.socket.poll_read(context, &mut scratch))?;
+                    let has_ended = self.lines.as_mut().is_none_or(|lines| lines.leave_out(scratch.filled()));
+                    if has_ended || scratch.filled().is_empty() {
+                        self.overlong = Overlong::Ending(ending);
+                    }
+                }
+                Overlong::No => return Poll::Pending,
+            }
+        }
+    }
+
     fn check(&self) -> io::Result<()> {
         self.ending.as_ref().map_or(Ok(()), |ending| ending.check())
     }
@@ -163,12 +208,19 @@ impl AsyncRead for Connection {
             ending.check()?;
         }
         let before = buffer.filled().len();
-        let read = match &mut this.socket {
-            Socket::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
-            Socket::Encrypted(stream) => Pin::new(stream).poll_read(context, buffer),
-        };
-        if let (Some(lines), Poll::Ready(Ok(()))) = (&mut this.lines, &read) {
-            lines.read(&buffer.filled()[before..]);
+        if !matches!(this.overlong, Overlong::No) {
+            return this.leave_out(context, buffer);
+        }
+        let read = this.socket.poll_read(context, buffer);
+        if let (Some(lines), Poll::Ready(Ok(()))) = (&mut this.lines, &read)
+            && let Some((n_passed, ending)) = lines.read(&buffer.filled()[before..])
+        {
+            let left_out = buffer.filled()[before + n_passed..].to_vec();
+            this.overlong = match lines.leave_out(&left_out) {
+                true => Overlong::Ending(ending),
+                false => Overlong::LeavingOut(ending),
+            };
+            buffer.set_filled(before + n_passed);
         }
         let Some(beginning) = &mut this.beginning else { return read };
         if let Poll::Ready(outcome) = read {

@@ -6,8 +6,8 @@ use hyper::{HeaderMap, Request, Version, header::HOST};
 
 /// Largest header list: a token and a few more. Counted as HTTP/2 does: name, value and 32 bytes a field (RFC 9113, 10.5.1).
 pub(crate) const MAX_BYTES: usize = 8 << 10;
-/// So much is read, so that who sends more than [`MAX_BYTES`] can be told in the terms of its protocol. Above this, HTTP itself
-/// answers 431 (Request Header Fields Too Large), without more words.
+/// So much is read, so that who sends more than [`MAX_BYTES`] can be told in the terms of its protocol. Above this HTTP/2 itself
+/// answers 431 (Request Header Fields Too Large), without more words; of HTTP/1.1 the rest is left out (`lines.rs`).
 pub(crate) const MAX_READ_BYTES: usize = 64 << 10;
 /// Fields of HTTP/1.1 that are read at all, for the same reason.
 pub(crate) const MAX_READ_FIELDS: usize = 512;

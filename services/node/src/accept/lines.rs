@@ -38,6 +38,12 @@ impl LineFaults {
     }
 }
 
+/// So much of a head is passed on; of a longer one the rest is left out, up to its end or [`MAX_LEFT_OUT_BYTES`], and it is refused
+/// with a reason (the library would answer without one).
+const MAX_PASSED_BYTES: usize = 24 << 10;
+const MAX_PASSED_LINES: usize = 400;
+const MAX_LEFT_OUT_BYTES: usize = 1 << 20;
+
 /// Follows one connection.
 pub(super) struct Lines {
     found: LineFaults,
@@ -62,6 +68,8 @@ enum Within {
 #[derive(Default)]
 struct Head {
     has_begun: bool,
+    n_bytes: usize,
+    n_lines: usize,
     is_chunked: bool,
     n_lengths: u32,
     body_bytes: u64,
@@ -73,27 +81,71 @@ impl Lines {
         Self { found, place: Within::Head, line: Vec::new(), last: 0, head: Head::default() }
     }
 
-    /// These bytes came.
-    pub(super) fn read(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            match &mut self.place {
-                Within::Over => return,
-                Within::Body(n_left) => {
-                    let n_here = usize::try_from(*n_left).unwrap_or(usize::MAX).min(bytes.len());
-                    *n_left -= n_here as u64;
-                    if *n_left == 0 {
-                        self.place = Within::Head;
-                    }
-                    bytes = &bytes[n_here..];
+    /// These bytes came. Of a head that becomes too long: how many of them are to be passed on, and what makes a whole head of them.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Option<(usize, &'static [u8])> {
+        let mut left = bytes;
+        while !left.is_empty() {
+            left = self.step(left);
+            if self.head.n_bytes > MAX_PASSED_BYTES || self.head.n_lines > MAX_PASSED_LINES {
+                return Some((bytes.len() - left.len(), self.ending()));
+            }
+        }
+        None
+    }
+
+    /// These bytes came, and are left out; whether the head has ended, or there is too much of it.
+    pub(super) fn leave_out(&mut self, bytes: &[u8]) -> bool {
+        let mut left = bytes;
+        while !left.is_empty() {
+            left = self.step(left);
+            if self.head.n_lines == 0 || self.head.n_bytes > MAX_LEFT_OUT_BYTES {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// What is missing to a whole head, whatever was passed on of it.
+    fn ending(&mut self) -> &'static [u8] {
+        // from here on it is known to be none that anybody looks at
+        let is_request_line = self.head.n_lines == 0;
+        self.head.n_lines += 1;
+        match (self.line.is_empty(), self.last) {
+            (true, _) => b"\r\n",
+            (false, b'\r') => b"\n\r\n",
+            _ if is_request_line => b" HTTP/1.1\r\nhost: none\r\n\r\n",
+            _ if self.line.contains(&b':') => b"\r\n\r\n",
+            _ => b":\r\n\r\n",
+        }
+    }
+
+    /// Looks at the first of these bytes; the rest.
+    fn step<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        match &mut self.place {
+            Within::Over => &[],
+            Within::Body(n_left) => {
+                let n_here = usize::try_from(*n_left).unwrap_or(usize::MAX).min(bytes.len());
+                *n_left -= n_here as u64;
+                if *n_left == 0 {
+                    self.place = Within::Head;
                 }
-                Within::Head => match bytes.iter().position(|&byte| byte == b'\n') {
-                    None => return self.keep(bytes),
-                    Some(at) => {
-                        self.keep(&bytes[..at]);
-                        bytes = &bytes[at + 1..];
-                        self.end_line();
-                    }
-                },
+                &bytes[n_here..]
+            }
+            Within::Head => {
+                // piece by piece: where too much of it begins is not far behind where that is seen
+                let piece = &bytes[..bytes.len().min(1 << 10)];
+                let (line, is_whole) = match piece.iter().position(|&byte| byte == b'\n') {
+                    None => (piece, false),
+                    Some(at) => (&piece[..at], true),
+                };
+                self.keep(line);
+                let n_bytes = line.len() + usize::from(is_whole);
+                self.head.n_bytes += n_bytes;
+                if is_whole {
+                    self.head.n_lines += 1;
+                    self.end_line();
+                }
+                &bytes[n_bytes..]
             }
         }
     }
@@ -153,7 +205,9 @@ mod tests {
         let one = |n_bytes: usize| {
             let found = LineFaults::default();
             let mut lines = Lines::new(found.clone());
-            text.as_bytes().chunks(n_bytes).for_each(|part| lines.read(part));
+            for part in text.as_bytes().chunks(n_bytes) {
+                lines.read(part);
+            }
             found.fault()
         };
         let all = [1, 2, 3, 7, 4_096].map(one);

@@ -277,7 +277,7 @@ async fn as_json_only_what_is_in_the_body_changes() -> anyhow::Result<()> {
     assert_eq!((status, &after["permissions"], &after["category"]), (200, &before["permissions"], &json!("carer")));
     let emptied = json!({"permissions": [], "etag": after["etag"]}).to_string();
     let (status, problem) = call(&ward.sandbox, &ward.admin, "PATCH", role, &emptied).await?;
-    assert_eq!((status, problem["reason"].as_str()), (400, Some("BUILT_IN_ROLE")));
+    assert_eq!((status, problem["reason"].as_str()), (409, Some("BUILT_IN_ROLE")));
     let (status, _) = call(&ward.sandbox, &ward.admin, "PATCH", role, &change).await?;
     assert_eq!(status, 412);
     Ok(())

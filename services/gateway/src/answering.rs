@@ -1,0 +1,114 @@
+//! What an rpc answered becomes an answer of HTTP: JSON, perhaps compressed, with its headers.
+
+use super::{
+    Inner, compress, conditions,
+    conditions::Condition,
+    intake::refused,
+    json,
+    problem::Problem,
+    transcode::{Answer, Served},
+};
+use axum::{
+    body::{Body, Bytes},
+    http::{
+        HeaderMap, HeaderValue, Response, StatusCode,
+        header::{CONTENT_ENCODING, ETAG, IF_NONE_MATCH, LOCATION, VARY},
+    },
+};
+use guard::bounds::{InProcess, answer};
+use std::sync::Arc;
+
+/// KiB of encoded answers that are turned into JSON at once: in between they take up to fifty times as much.
+pub(super) const TURNED_KIB: u32 = 2 << 10;
+/// An encoded answer that is turned into JSON, or JSON that is compressed, where it came: a millisecond's work.
+const INLINE_BYTES: usize = 64 << 10;
+
+/// What a request wants to know of its answer.
+pub(super) struct Wanted {
+    /// The request's path, as it was sent.
+    pub(super) path: String,
+    /// Nothing that the caller has already (`If-None-Match`).
+    unless: Option<Condition>,
+    gzip: bool,
+}
+
+impl Wanted {
+    /// As the request's headers say.
+    ///
+    /// # Errors
+    /// When `If-None-Match` is no list of entity tags.
+    pub(super) fn new(path: &str, served: &Served, headers: &HeaderMap) -> Result<Self, Problem> {
+        // of what is made once, such as a token, nothing else is to be learnt from its length
+        let is_read = served.route.method == "GET";
+        let unless = if is_read { Condition::of(headers, &IF_NONE_MATCH)? } else { None };
+        Ok(Self { path: path.to_owned(), unless, gzip: is_read && compress::is_accepted(headers) })
+    }
+}
+
+impl Inner {
+    /// The answer as JSON, when there is room for it, and held until it is taken.
+    pub(super) async fn answered(
+        &self,
+        served: &Arc<Served>,
+        caller: &InProcess,
+        encoded: Bytes,
+        wanted: &Wanted,
+    ) -> Result<Response<Body>, Problem> {
+        let turned = self.turn(served, encoded, wanted.gzip).await;
+        let (Answer { json: text, etag, created }, is_compressed) = turned.ok_or_else(|| {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "the answer could not be written as JSON")
+        })?;
+        let tag = etag.as_deref().and_then(conditions::quoted);
+        if let (Some(unless), Some(etag)) = (&wanted.unless, &etag)
+            && unless.lists(etag)
+        {
+            return Ok(headed(Response::new(Body::empty()), StatusCode::NOT_MODIFIED, [(ETAG, tag)]));
+        }
+        // set aside before the call, but for rpcs that are open to all
+        let permit = caller.answer().unwrap_or_else(|| self.bounds.answers.account(None, None).none());
+        let n_bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let permit = permit.fitted(n_bytes, self.bounds.wait).await.map_err(refused)?;
+        let body = answer::Answer::new(vec![text.into()], None, permit, &self.bounds.untaken);
+        let response = json(Bytes::new()).map(|_| Body::new(body));
+        let location = created.and_then(|id| HeaderValue::try_from(format!("{}/{id}", wanted.path)).ok());
+        let status = if served.creates() { StatusCode::CREATED } else { StatusCode::OK };
+        let of_reads = |value| (served.route.method == "GET").then(|| HeaderValue::from_static(value));
+        let coding = is_compressed.then(|| HeaderValue::from_static("gzip"));
+        let more = [(ETAG, tag), (LOCATION, location), (CONTENT_ENCODING, coding), (VARY, of_reads("accept-encoding"))];
+        Ok(headed(response, status, more))
+    }
+
+    /// A large one on a thread of its own: others are not to wait for it. Whether it is compressed, too.
+    ///
+    /// One with an entity tag is not: its compressed form would need a tag of its own, which no update would match.
+    async fn turn(&self, served: &Arc<Served>, encoded: Bytes, gzip: bool) -> Option<(Answer, bool)> {
+        let kib = u32::try_from(encoded.len() >> 10).unwrap_or(u32::MAX).clamp(1, TURNED_KIB);
+        let _room = self.turned.acquire_many(kib).await.ok()?;
+        let answer = if encoded.len() <= INLINE_BYTES {
+            served.answer(&encoded)?
+        } else {
+            let served = Arc::clone(served);
+            tokio::task::spawn_blocking(move || served.answer(&encoded)).await.ok()??
+        };
+        if !gzip || answer.etag.is_some() || !compress::is_worth_it(answer.json.len()) {
+            return Some((answer, false));
+        }
+        let packed = |answer: Answer| Some((Answer { json: compress::gzip(&answer.json).ok()?, ..answer }, true));
+        match answer.json.len() {
+            ..=INLINE_BYTES => packed(answer),
+            _ => tokio::task::spawn_blocking(move || packed(answer)).await.ok()?,
+        }
+    }
+}
+
+/// An answer with this status, and with those of the headers that have a value.
+fn headed<const N: usize>(
+    mut response: Response<Body>,
+    status: StatusCode,
+    headers: [(axum::http::HeaderName, Option<HeaderValue>); N],
+) -> Response<Body> {
+    *response.status_mut() = status;
+    let given = headers.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    response.headers_mut().extend(given);
+    response
+}

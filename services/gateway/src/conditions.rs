@@ -1,0 +1,125 @@
+//! Conditional requests (RFC 9110, 13): what `If-Match` and `If-None-Match` list.
+
+use super::problem::{Problem, Violations};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+/// Entity tags of one header that are looked at: each may cost a call.
+const MAX_TAGS: usize = 8;
+
+/// What a header asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// `*`: whatever is there.
+    Any,
+    /// One of these.
+    Tags(Vec<Tag>),
+}
+
+/// An entity tag, without its quotation marks.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Tag {
+    is_weak: bool,
+    text: String,
+}
+
+impl Condition {
+    /// What all headers of this name say together; `None` when there is none.
+    ///
+    /// # Errors
+    /// INVALID_REQUEST, when one of them is no list of entity tags.
+    pub(super) fn of(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Self>, Problem> {
+        let values: Option<Vec<_>> = headers.get_all(name).iter().map(|value| value.to_str().ok()).collect();
+        match values.as_deref() {
+            Some([]) => Ok(None),
+            Some(values) => Self::parse(&values.join(",")).map(Some).ok_or_else(|| wrong(name)),
+            None => Err(wrong(name)),
+        }
+    }
+
+    /// What a header's text says; `None` when that is no list of entity tags.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        if text.trim() == "*" {
+            return Some(Self::Any);
+        }
+        let (mut tags, mut rest) = (Vec::new(), text.trim());
+        while !rest.is_empty() {
+            let strong = rest.strip_prefix("W/");
+            let (tag, after) = strong.unwrap_or(rest).strip_prefix('"')?.split_once('"')?;
+            tags.push(Tag { is_weak: strong.is_some(), text: tag.to_owned() });
+            let after = after.trim_start();
+            if !after.is_empty() && !after.starts_with(',') || tags.len() > MAX_TAGS {
+                return None;
+            }
+            rest = after.trim_start_matches([' ', '\t', ',']);
+        }
+        (!tags.is_empty()).then_some(Self::Tags(tags))
+    }
+
+    /// The tags that can match strongly: a weak one never does (RFC 9110, 8.8.3.2). `*` lists none.
+    pub(super) fn strong(&self) -> Vec<&str> {
+        match self {
+            Self::Any => Vec::new(),
+            Self::Tags(tags) => tags.iter().filter(|tag| !tag.is_weak).map(|tag| tag.text.as_str()).collect(),
+        }
+    }
+
+    /// Whether a version is listed, weak or not: what is asked of `If-None-Match`.
+    pub(super) fn lists(&self, etag: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Tags(tags) => tags.iter().any(|tag| tag.text == etag),
+        }
+    }
+}
+
+/// 412: what is there is none of what was listed.
+pub(super) fn failed() -> Problem {
+    let detail = "If-Match: none of the entity tags is that of what is there; a weak one (W/) never is: read it again";
+    Problem::new(StatusCode::PRECONDITION_FAILED, "ETAG_MISMATCH", detail)
+}
+
+/// An entity tag as a header's value.
+pub(super) fn quoted(etag: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(&format!("\"{etag}\"")).ok()
+}
+
+fn wrong(name: &HeaderName) -> Problem {
+    let mut wrong = Violations::default();
+    let shown = if name == axum::http::header::IF_MATCH { "If-Match" } else { "If-None-Match" };
+    wrong.push(shown, format!("must be * or up to {MAX_TAGS} entity tags as they came in ETag: \"...\", \"...\""));
+    Problem::fields(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_read_as_they_are_written() {
+        let strong = |text: &str| Condition::parse(text).map(|tags| tags.strong().join("|"));
+        assert_eq!(strong(r#""7""#).as_deref(), Some("7"));
+        assert_eq!(strong(r#" "7" ,, "a,b"	,W/"8" "#).as_deref(), Some("7|a,b"));
+        assert_eq!(Condition::parse(" * "), Some(Condition::Any));
+        for wrong in
+            ["", "7", "\"7", "w/\"7\"", "*, \"7\"", "\"7\"\"8\"", "\"7\" \"8\"", "\"7\" 8", &"\"7\",".repeat(9)]
+        {
+            assert_eq!(Condition::parse(wrong), None, "{wrong}");
+        }
+        let listed = Condition::parse(r#"W/"7", "8""#).unwrap();
+        assert_eq!(["7", "8", "9"].map(|etag| listed.lists(etag)), [true, true, false]);
+        assert!(Condition::Any.lists("7"));
+    }
+
+    #[test]
+    fn headers_of_one_name_are_one_list() {
+        let name = axum::http::header::IF_NONE_MATCH;
+        let mut headers = HeaderMap::new();
+        assert!(Condition::of(&headers, &name).is_ok_and(|none| none.is_none()));
+        for tag in ["\"7\"", "W/\"8\""] {
+            headers.append(&name, HeaderValue::from_static(tag));
+        }
+        assert!(Condition::of(&headers, &name).is_ok_and(|both| both.is_some_and(|both| both.lists("8"))));
+        headers.append(&name, HeaderValue::from_bytes(b"\"\xff\"").unwrap());
+        assert!(Condition::of(&headers, &name).is_err());
+    }
+}

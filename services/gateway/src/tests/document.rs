@@ -1,0 +1,68 @@
+//! What the OpenAPI document says of requests and answers, by examples; `tests/clients/openapi` tries all of it.
+
+use super::*;
+
+fn document() -> Json {
+    serde_json::from_str(&openapi::document().unwrap()).unwrap()
+}
+
+fn schema(name: &str) -> Json {
+    document()["components"]["schemas"][name].clone()
+}
+
+#[test]
+fn what_is_sent_and_what_is_answered_are_different_schemas() {
+    let document = document();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        let is_request = ["Request", "Input", "Change"].iter().any(|end| name.ends_with(end));
+        if schema["type"] == "object" && name != "Problem" {
+            assert_eq!(schema["additionalProperties"], json!(!is_request), "{name}");
+        }
+    }
+    assert_eq!(schema("GrantInput")["required"], json!(["user_id", "role_id"]));
+    assert!(schema("Grant")["required"].as_array().unwrap().contains(&json!("grant_id")), "it is always answered");
+    // what changes a thing needs nothing, and names nothing of the server's
+    let change = schema("DeviceChange");
+    assert!(change.get("required").is_none() && change["properties"].get("registered_by").is_none(), "{change}");
+    assert_eq!(schema("Device")["properties"]["registered_by"]["readOnly"], json!(true));
+}
+
+#[test]
+fn values_have_their_formats_and_limits() {
+    let of = |schema_name: &str, field: &str| schema(schema_name)["properties"][field].clone();
+    assert_eq!(of("GrantInput", "user_id")["format"], "uuid");
+    let sequence = of("WriteReadingsRequest", "sequence");
+    assert_eq!((&sequence["type"], &sequence["format"]), (&json!(["string", "integer"]), &json!("uint64")));
+    assert_eq!(of("StoredReading", "sequence")["type"], "string");
+    assert_eq!(of("StoredReading", "measured_at")["format"], "date-time");
+    assert_eq!(of("Series", "flags")["format"], "byte");
+    let name = of("DeviceInput", "name");
+    assert_eq!([&name["minLength"], &name["maxLength"]], [&json!(1), &json!(128)]);
+    assert_eq!(of("ContactInput", "family_members")["maxItems"], 20);
+    assert_eq!(schema("TimelineLayout")["enum"][2], "TIMELINE_LAYOUT_COLUMNS");
+    let parameters = document()["paths"]["/v1/patients/{patient_id}/timeline"]["get"]["parameters"].clone();
+    let named = |name: &str| parameters.as_array().unwrap().iter().find(|held| held["name"] == name).unwrap().clone();
+    assert_eq!(
+        (&named("patient_id")["schema"]["format"], &named("page_size")["schema"]["minimum"]),
+        (&json!("uuid"), &json!(0))
+    );
+}
+
+#[test]
+fn answers_and_what_can_go_wrong_are_said_by_status() {
+    let document = document();
+    let of = |path: &str, method: &str| {
+        let answers = document["paths"][path][method]["responses"].as_object().unwrap();
+        answers.keys().cloned().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(of("/v1/users", "post"), "201 400 401 403 404 409 413 415 429 501 503 504 default");
+    assert_eq!(of("/v1/users/{user_id}", "patch"), "200 400 401 403 404 409 412 413 415 428 429 501 503 504 default");
+    assert_eq!(of("/v1/users", "get"), "200 400 401 403 404 429 501 503 504 default");
+    let conflict = &document["components"]["responses"]["Conflict"];
+    assert!(conflict["description"].as_str().unwrap().contains("`ROLE_IN_USE`"), "{conflict}");
+    assert!(conflict["content"]["application/problem+json"].is_object());
+    let created = &document["paths"]["/v1/users"]["post"]["responses"]["201"]["headers"];
+    assert!(created["Location"].is_object() && created["ETag"].is_object(), "{created}");
+    let one = openapi::document_of(|process| process == "query").unwrap();
+    assert!(one.contains("/v1/patients/{patient_id}/latest") && !one.contains("\"/v1/users\""));
+}

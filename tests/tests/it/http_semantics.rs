@@ -1,0 +1,192 @@
+//! The JSON API keeps to HTTP: conditional requests, HEAD and OPTIONS, pages of other origins, what is created and where.
+
+use anyhow::Context;
+use auth::demo_person;
+use node::service::Service;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use tests::{
+    Bed, Sandbox,
+    http::{self, Answer},
+};
+use uuid::Uuid;
+
+const NURSE: &str = "/v1/roles/nurse";
+
+/// One of the demo's people who asks.
+struct Client {
+    sandbox: Sandbox,
+    token: String,
+}
+
+impl Client {
+    async fn new(flags: &[&str]) -> anyhow::Result<Self> {
+        let sandbox = Sandbox::with(1, flags, &[Service::REGISTRY, Service::QUERY]).await?;
+        let user = demo_person("administrator").context("no such role")?;
+        let token = format!("Bearer {}", sandbox.issuer()?.user_token(user)?);
+        Ok(Self { sandbox, token })
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> anyhow::Result<Answer> {
+        let own = [("authorization", &*self.token), ("content-type", "application/json")];
+        let own = &own[..if body.is_empty() { 1 } else { 2 }];
+        http::ask(self.sandbox.api()?, method, path, &[own, headers].concat(), body).await
+    }
+
+    async fn create(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
+        self.ask("POST", path, &[], &body.to_string()).await
+    }
+}
+
+fn reason(answer: &Answer) -> anyhow::Result<(u16, Value)> {
+    Ok((answer.status, answer.json()?["reason"].clone()))
+}
+
+#[tokio::test]
+async fn an_update_takes_place_when_one_of_the_listed_versions_is_there() -> anyhow::Result<()> {
+    let client = Client::new(&[]).await?;
+    let read = client.ask("GET", NURSE, &[], "").await?;
+    let etag = read.header("etag").context("no etag")?.to_owned();
+    let change = |condition: String| {
+        let client = &client;
+        async move { client.ask("PATCH", NURSE, &[("if-match", &condition)], r#"{"category": "carer"}"#).await }
+    };
+    for listed in [format!("W/{etag}"), "\"999\"".to_owned(), "\"998\", W/\"1\" ,\"999\"".to_owned()] {
+        assert_eq!(reason(&change(listed.clone()).await?)?, (412, json!("ETAG_MISMATCH")), "{listed}");
+    }
+    let listed = change(format!("\"998\", W/{etag}, {etag}")).await?;
+    assert_eq!((listed.status, &listed.json()?["category"]), (200, &json!("carer")), "{}", listed.body);
+    assert_ne!(listed.header("etag"), Some(&*etag));
+    for wrong in ["998", "\"998\" \"999\"", "\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\""] {
+        let answer = change(wrong.to_owned()).await?;
+        assert_eq!((answer.status, &answer.json()?["violations"][0]["field"]), (400, &json!("If-Match")), "{wrong}");
+    }
+    // nobody learns by it what they may not see
+    let stranger = http::ask(client.sandbox.api()?, "PATCH", NURSE, &[("if-match", "W/\"1\"")], "{}").await?;
+    assert_eq!(stranger.status, 401);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_caller_has_already_is_not_sent_again() -> anyhow::Result<()> {
+    let client = Client::new(&[]).await?;
+    let read = client.ask("GET", NURSE, &[], "").await?;
+    let etag = read.header("etag").context("no etag")?;
+    for held in [etag.to_owned(), format!("\"1x\", W/{etag}"), "*".to_owned()] {
+        let answer = client.ask("GET", NURSE, &[("if-none-match", &held)], "").await?;
+        assert_eq!((answer.status, &*answer.body, answer.header("etag")), (304, "", Some(etag)), "{held}");
+    }
+    let other = client.ask("GET", NURSE, &[("if-none-match", "\"1x\"")], "").await?;
+    assert_eq!((other.status, other.json()?), (200, read.json()?));
+    let wrong = client.ask("GET", NURSE, &[("if-none-match", "7")], "").await?;
+    assert_eq!((wrong.status, &wrong.json()?["violations"][0]["field"]), (400, &json!("If-None-Match")));
+    // a change cannot go by it, but what is created is new anyway
+    let change = client.ask("PATCH", NURSE, &[("if-none-match", "*")], r#"{"category": "x"}"#).await?;
+    assert_eq!((change.status, &change.json()?["violations"][0]["field"]), (400, &json!("If-None-Match")));
+    let user = json!({"person": {"name": "A"}}).to_string();
+    assert_eq!(client.ask("POST", "/v1/users", &[("if-none-match", "*")], &user).await?.status, 201);
+
+    let document = client.ask("GET", "/v1/openapi.json", &[], "").await?;
+    let etag = document.header("etag").context("no etag")?;
+    let again = client.ask("GET", "/v1/openapi.json", &[("if-none-match", etag)], "").await?;
+    assert_eq!((again.status, &*again.body), (304, ""));
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_get_has_its_head_and_each_path_says_what_it_takes() -> anyhow::Result<()> {
+    let client = Client::new(&[]).await?;
+    let accesses = format!("/v1/patients/{}/accesses", Bed::numbered(0).patient.uuid());
+    for path in [NURSE, "/v1/roles", "/v1/openapi.json", "/v1/roles/none", "/v1/nothing", &accesses] {
+        let (get, head) = (client.ask("GET", path, &[], "").await?, client.ask("HEAD", path, &[], "").await?);
+        assert_eq!((head.status, &*head.body), (get.status, ""), "{path}");
+        // each request has an id of its own, also in a problem
+        let same = |(name, _): &&(String, String)| name != "x-request-id";
+        let sorted = |answer: &Answer| answer.headers.iter().filter(same).cloned().collect::<BTreeSet<_>>();
+        assert_eq!(sorted(&head), sorted(&get), "{path}");
+        assert_eq!(head.header("content-length"), Some(&*get.body.len().to_string()), "{path}");
+    }
+    let nobody = http::ask(client.sandbox.api()?, "HEAD", NURSE, &[], "").await?;
+    assert_eq!((nobody.status, &*nobody.body), (401, ""));
+    for (path, allowed) in [
+        ("/v1/users/x", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+        ("/v1/openapi.json", "GET, HEAD, OPTIONS"),
+        ("/v1/devices/x:claim", "OPTIONS, POST"),
+    ] {
+        let answer = http::ask(client.sandbox.api()?, "OPTIONS", path, &[], "").await?;
+        assert_eq!((answer.status, answer.header("allow"), &*answer.body), (204, Some(allowed), ""), "{path}");
+        assert!(answer.header("access-control-allow-methods").is_none());
+    }
+    assert_eq!(http::ask(client.sandbox.api()?, "OPTIONS", "/v1/nothing", &[], "").await?.status, 404);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_page_of_an_origin_that_is_named_may_call_and_no_other() -> anyhow::Result<()> {
+    let client =
+        Client::new(&["server.api_origins=[\"https://console.example.org\", \"http://localhost:3000\"]"]).await?;
+    let wants = [("access-control-request-method", "PATCH"), ("access-control-request-headers", "authorization")];
+    for (origin, is_named) in [("http://localhost:3000", true), ("https://example.org", false), ("null", false)] {
+        let asking = [[("origin", origin)].as_slice(), &wants].concat();
+        let preflight = http::ask(client.sandbox.api()?, "OPTIONS", NURSE, &asking, "").await?;
+        let named = is_named.then_some(origin);
+        assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (204, named));
+        let methods = preflight.header("access-control-allow-methods");
+        assert_eq!(methods, is_named.then_some("DELETE, GET, HEAD, OPTIONS, PATCH"));
+        let headers = preflight.header("access-control-allow-headers").unwrap_or_default();
+        assert_eq!(headers.contains("authorization") && headers.contains("if-match"), is_named);
+        // the answer, and what is wrong with it, can be read by the page
+        for (path, status) in [(NURSE, 200), ("/v1/roles/none", 404)] {
+            let answer = client.ask("GET", path, &[("origin", origin)], "").await?;
+            assert_eq!((answer.status, answer.header("access-control-allow-origin")), (status, named));
+            let exposed = answer.header("access-control-expose-headers").unwrap_or_default();
+            assert_eq!(exposed.contains("etag") && exposed.contains("retry-after"), is_named);
+            assert!(answer.headers.iter().any(|(name, value)| name == "vary" && value == "origin"));
+        }
+    }
+    let off = Client::new(&[]).await?;
+    let answer = off.ask("GET", NURSE, &[("origin", "http://localhost:3000")], "").await?;
+    assert!(answer.headers.iter().all(|(name, _)| !name.starts_with("access-control-")), "{:?}", answer.headers);
+    assert!(Sandbox::with(0, &["server.api_origins=[\"*\"]"], &[Service::QUERY]).await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_created_has_a_place_and_what_stands_against_it_is_a_conflict() -> anyhow::Result<()> {
+    let client = Client::new(&[]).await?;
+    let id = Uuid::new_v4().to_string();
+    let user = json!({"user_id": id, "person": {"name": "A"}});
+    let created = client.create("/v1/users", &user).await?;
+    let location = created.header("location").context("no location")?;
+    assert_eq!((created.status, location), (201, &*format!("/v1/users/{id}")));
+    assert_eq!(client.ask("GET", location, &[], "").await?.json()?["user_id"], json!(id));
+    assert_eq!(reason(&client.create("/v1/users", &user).await?)?, (409, json!("EXISTS")));
+
+    let device = client.create("/v1/devices", &json!({"name": "d", "mac": "00:00:5e:00:53:01"})).await?;
+    let location = device.header("location").context("no location")?;
+    assert_eq!(device.status, 201, "{}", device.body);
+    assert_eq!(client.ask("GET", location, &[], "").await?.json()?["device_id"], device.json()?["device"]["device_id"]);
+    let taken = client.create("/v1/devices", &json!({"name": "e", "mac": "00:00:5e:00:53:01"})).await?;
+    assert_eq!(reason(&taken)?, (409, json!("MAC_TAKEN")));
+
+    let grant = client.create("/v1/grants", &json!({"user_id": id, "role_id": "nurse"})).await?;
+    let location = grant.header("location").context("no location")?;
+    assert_eq!(
+        (grant.status, location),
+        (201, &*format!("/v1/grants/{}", grant.json()?["grant_id"].as_str().unwrap_or("none")))
+    );
+    // a grant is found in the list of all: its path is there to end it
+    let read = client.ask("GET", location, &[], "").await?;
+    assert_eq!((read.status, read.header("allow")), (405, Some("DELETE, OPTIONS")));
+    // what cannot be done as things are, and could be done otherwise
+    let role = client
+        .create("/v1/roles", &json!({"role_id": "aide", "category": "x", "permissions": ["readings.read"]}))
+        .await?;
+    let etag = role.header("etag").with_context(|| role.body.clone())?;
+    let held = client.create("/v1/grants", &json!({"user_id": id, "role_id": "aide"})).await?;
+    assert_eq!((role.status, held.status), (201, 201), "{} {}", role.body, held.body);
+    let refused = client.ask("DELETE", "/v1/roles/aide", &[("if-match", etag)], "").await?;
+    assert_eq!(reason(&refused)?, (409, json!("ROLE_IN_USE")));
+    assert_eq!(refused.header("retry-after"), None, "the same request will not do");
+    Ok(())
+}
