@@ -25,7 +25,8 @@ use model::{DeviceId, PatientId, StreamId};
 use node::{
     config::{Config, Sources},
     run::Node,
-    service::Service,
+    services,
+    wiring::Service,
 };
 use proto::telemetry::v1::{
     Opened, Reading, StoredReading, WriteReadingsResponse, ingest_service_client::IngestServiceClient,
@@ -84,7 +85,7 @@ impl Bed {
 impl Sandbox {
     /// All services on embedded engines, with beds 0 to `n_beds`.
     pub async fn start(n_beds: u32) -> anyhow::Result<Self> {
-        Self::with(n_beds, &[], &Service::ALL).await
+        Self::with(n_beds, &[], &services::ALL).await
     }
 
     /// Some services, with settings (`section.key=value`).

@@ -3,7 +3,7 @@
 use crate::{Bed, Sandbox, wait::until};
 use anyhow::Context;
 use auth::{DemoCa, Issued};
-use node::service::Service;
+use node::services;
 use std::{fs, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -53,7 +53,7 @@ impl Secure {
         ];
         all.extend(flags.iter().map(|&flag| flag.to_owned()));
         let all: Vec<_> = all.iter().map(String::as_str).collect();
-        let sandbox = Sandbox::with(2, &all, &Service::ALL).await?;
+        let sandbox = Sandbox::with(2, &all, &services::ALL).await?;
         Ok(Self { sandbox, ca, dir })
     }
 

@@ -7,14 +7,19 @@
 
 mod connection;
 mod farewell;
-pub(crate) mod head;
+pub(crate) mod fault;
+mod head;
 mod lines;
 pub(crate) mod serving;
 
 pub use connection::Connection;
 pub(crate) use farewell::AT_ONCE as FAREWELLS_AT_ONCE;
 
-use crate::{config::Config, metrics, tls::Tls};
+use crate::{
+    config::Config,
+    metrics,
+    tls::{Speaks, Tls},
+};
 use connection::{Ending, Watch};
 use farewell::Farewells;
 use futures::future::OptionFuture;
@@ -29,26 +34,6 @@ use tokio_rustls::TlsAcceptor;
 
 /// How long nothing is accepted after the system had no file or memory for a connection.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// What is spoken behind a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Speaks {
-    /// HTTP/2 alone: gRPC.
-    Http2,
-    /// HTTP/1.1 or HTTP/2, as the client likes.
-    Http,
-}
-
-impl Speaks {
-    /// The first bytes that a client must have sent in time: until they are there, nothing behind the listener looks at the clock.
-    fn first_bytes(self) -> usize {
-        match self {
-            // the preface (RFC 9113, 3.4)
-            Self::Http2 => 24,
-            Self::Http => 1,
-        }
-    }
-}
 
 /// Who is let in, and how patiently it is waited. Cheap to clone: ports with clones of one count together.
 #[derive(Clone)]

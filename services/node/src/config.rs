@@ -1,7 +1,6 @@
 //! Configuration: defaults (the manual) < file < environment < flags. Unknown keys are refused, and every mistake is
 //! reported at once.
 
-use crate::json::{Listen, Origins};
 use anyhow::{Context, bail};
 use merge::{merge, put, set};
 use serde::Deserialize;
@@ -20,11 +19,13 @@ macro_rules! choices {
     )+};
 }
 
+mod api;
 mod devices;
 pub mod issuer;
 mod limits;
 mod merge;
 mod rpcs;
+pub use api::{Listen, Origins};
 pub use issuer::Issuer;
 
 /// The defaults file, compiled in.

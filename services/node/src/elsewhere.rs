@@ -1,6 +1,6 @@
 //! What an rpc is answered that this process does not serve: which one does.
 
-use crate::service::Service;
+use crate::wiring::Service;
 use axum::body::Body;
 use proto::{problem, rpc};
 use std::future::{Ready, ready};

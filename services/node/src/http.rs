@@ -6,7 +6,7 @@
 use crate::{
     accept::{
         Listener,
-        head::Fault,
+        fault::Fault,
         serving::{self, Answers, Terms},
     },
     metrics::Metrics,
@@ -69,10 +69,7 @@ async fn is_ready(State(ready): State<Ready>) -> (StatusCode, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        accept::{Admission, Speaks},
-        config::Config,
-    };
+    use crate::{accept::Admission, config::Config, tls::Speaks};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},

@@ -2,9 +2,10 @@
 
 use crate::accept::{
     Listener,
-    head::Fault,
+    fault::Fault,
     serving::{self, Answers, Terms},
 };
+use crate::config::Listen;
 use anyhow::Context;
 use axum::{
     body::Body,
@@ -16,42 +17,12 @@ use guard::{
     streams::{TAKEN_WITHIN, end_stream_at},
 };
 use hyper::body::Incoming;
-use serde::Deserialize;
-use std::{
-    net::{AddrParseError, SocketAddr},
-    sync::Arc,
-};
+use std::sync::Arc;
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Requests at once on one connection of HTTP/2.
 const MAX_STREAMS: u32 = 64;
-
-/// `server.api_listen`: an address, or an empty text for none.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Listen(pub Option<SocketAddr>);
-
-impl TryFrom<String> for Listen {
-    type Error = AddrParseError;
-
-    fn try_from(text: String) -> Result<Self, AddrParseError> {
-        Ok(Self(if text.is_empty() { None } else { Some(text.parse()?) }))
-    }
-}
-
-/// `server.api_origins`: whose pages may call.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "Vec<String>")]
-pub struct Origins(pub gateway::Origins);
-
-impl TryFrom<Vec<String>> for Origins {
-    type Error = String;
-
-    fn try_from(origins: Vec<String>) -> Result<Self, String> {
-        gateway::Origins::new(&origins).map(Self)
-    }
-}
 
 /// The API, until `stop` and what is under way then. `guard` is let go of at the very end.
 pub(crate) async fn run(

@@ -2,7 +2,7 @@
 //!
 //! A counter whose labels are known is there at 0 from the start: what is absent alerts nobody.
 
-use crate::service::Service;
+use crate::wiring::Service;
 use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, set_global_recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn names_and_units_are_as_prometheus_wants_them() {
-        let all: Vec<_> = of(&Service::ALL).collect();
+        let all: Vec<_> = of(&crate::services::ALL).collect();
         let names: BTreeSet<_> = all.iter().map(|instrument| instrument.name).collect();
         assert_eq!(names.len(), all.len(), "two have one name");
         for Instrument { name, kind, unit, help, .. } in all {

@@ -7,7 +7,7 @@
 
 use crate::{
     metrics,
-    service::{Need, Service},
+    wiring::{Need, Service},
 };
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 use tokio::sync::watch;

@@ -2,8 +2,8 @@
 
 use crate::{
     accept::{
-        Admission, Listener, Speaks,
-        head::Fault,
+        Admission, Listener,
+        fault::Fault,
         serving::{self, Answers, Terms},
     },
     audit,
@@ -14,11 +14,9 @@ use crate::{
     metrics::Metrics,
     probes,
     ready::{Condition, Needed, Ready, Steady},
-    recovery,
-    service::{Need, Service},
-    telemetry,
-    tls::Tls,
-    wiring::{Backends, Tasks, Wiring, spawn},
+    recovery, routes, telemetry,
+    tls::{Speaks, Tls},
+    wiring::{Backends, Need, Service, Tasks, Wiring, spawn},
 };
 use anyhow::{Context, anyhow};
 use auth::{DemoIssuer, Verifier};
@@ -29,7 +27,7 @@ use gateway::Gateway;
 use guard::{RequestId, auth_layer::AuthLayer, bounds::Bounds};
 use hyper::{Request, Response, body::Incoming};
 use proto::problem;
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, body::Body, codegen::Service as _, service::Routes};
@@ -101,14 +99,13 @@ impl Node {
         if let Some(tls) = tls {
             tasks.spawn(tls.follow(stop.clone()));
         }
-        let routes = Wiring::new(config, &backends, &auth, tasks, &stop).routes(services, &ready).await?;
+        let routes = routes::routes(Wiring::new(config, &backends, &auth, tasks, &stop), services, &ready).await?;
         // what is shown while the node drains is written down, too
         let served = CancellationToken::new();
         let no_more = Arc::new(served.clone().drop_guard());
         let (grpc, api, http) = (listeners.grpc_at, listeners.api_at, listeners.http_at);
         if let Some(listener) = listeners.api {
-            let described = if config.server.one_address { &Service::ALL } else { services };
-            let processes = described.iter().map(|service| service.name.to_owned()).collect();
+            let processes = described(config, services);
             let settings = gateway::Settings { origins: config.server.api_origins.0.clone(), processes };
             let gateway = Gateway::new(routes.clone(), bounds, settings).context("JSON API")?;
             tasks.spawn(json::run(listener, gateway, terms, stop.clone(), Arc::clone(&no_more)));
@@ -267,6 +264,14 @@ async fn watch_audit(auditor: store::Auditor, condition: Condition, stop: Cancel
         }
     }
     Ok(())
+}
+
+/// The processes whose rpcs the API describes: where the cluster has one address, all there are.
+fn described(config: &Config, services: &[Service]) -> Vec<String> {
+    let here = services.iter().map(|service| service.name.to_owned());
+    let all = proto::rpc::all().iter().map(|rpc| rpc.process.clone());
+    let described: BTreeSet<_> = if config.server.one_address { all.collect() } else { here.collect() };
+    described.into_iter().collect()
 }
 
 /// A way into a log.

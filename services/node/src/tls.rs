@@ -8,7 +8,7 @@
 mod files;
 mod settings;
 
-use crate::{accept::Speaks, config, metrics};
+use crate::{config, metrics};
 use auth::Certificate;
 use files::{Contents, Material};
 use guard::clock;
@@ -22,6 +22,26 @@ use std::{
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
+
+/// What is spoken behind a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    /// HTTP/2 alone: gRPC.
+    Http2,
+    /// HTTP/1.1 or HTTP/2, as the client likes.
+    Http,
+}
+
+impl Speaks {
+    /// The first bytes that a client must have sent in time: until they are there, nothing behind the listener looks at the clock.
+    pub(crate) fn first_bytes(self) -> usize {
+        match self {
+            // the preface (RFC 9113, 3.4)
+            Self::Http2 => 24,
+            Self::Http => 1,
+        }
+    }
+}
 
 /// What is served with now, and the connections that must be looked at when it changes.
 pub(crate) struct Tls {

@@ -2,10 +2,7 @@
 
 use crate::{
     config::Config,
-    elsewhere,
     engines::{Log, Store},
-    ready::Ready,
-    service::Service,
 };
 use anyhow::Context;
 use bus::Publish;
@@ -13,11 +10,10 @@ use guard::{
     auth_layer::{AuthLayer, Logins},
     clock,
     decisions::Decisions,
-    methods::Methods,
-    observe,
     quotas::Quotas,
 };
-use std::{convert::Infallible, sync::Arc};
+use model::telemetry::Instrument;
+use std::{convert::Infallible, fmt, sync::Arc};
 use store::Auditor;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -28,9 +24,62 @@ use tonic::{
     service::{Routes, RoutesBuilder},
 };
 
-/// Services of rpcs that are there in every process.
-const FOREIGN: [&str; 3] =
-    ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
+/// A service: its name, what it stands on, and how it is wired into a node.
+#[derive(Clone, Copy)]
+pub struct Service {
+    /// On the command line, in health and in conditions of readiness: one lower-case word.
+    pub name: &'static str,
+    /// For operators, in a line.
+    pub about: &'static str,
+    /// What a node that runs it opens for it.
+    pub needs: &'static [Need],
+    /// What it tells about itself, beside what every node does.
+    pub metrics: &'static [Instrument],
+    /// Puts its rpcs and its tasks into the node; called once, when all that it needs is open.
+    pub wire: fn(&mut Wiring<'_>) -> anyhow::Result<()>,
+}
+
+/// What a service stands on. But for notices, it is not ready while this is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// A way to publish readings.
+    Log,
+    /// A way to publish notices; they wait for the log by themselves.
+    Notices,
+    /// The store, to work at all. (Every node opens it: a device's positions are there.)
+    Store,
+    /// An up-to-date directory.
+    Directory,
+    /// The audit log: it shows something.
+    Audit,
+}
+
+impl Service {
+    /// Whether it stands on something.
+    pub fn needs(&self, need: Need) -> bool {
+        self.needs.contains(&need)
+    }
+
+    /// Whether it cannot work while something is not there.
+    pub(crate) fn waits_for(&self, need: Need) -> bool {
+        need != Need::Notices && self.needs(need)
+    }
+}
+
+/// A service is known by its name.
+impl PartialEq for Service {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Service {}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
 
 /// What services work with.
 pub struct Backends {
@@ -71,11 +120,11 @@ pub struct Wiring<'a> {
     pub tasks: &'a mut Tasks,
     /// Cancelled when the node is to end.
     pub stop: &'a CancellationToken,
-    routes: RoutesBuilder,
+    pub(crate) routes: RoutesBuilder,
     /// The one that is being wired.
-    wired: Option<Service>,
+    pub(crate) wired: Option<Service>,
     /// What health tells of: rpc services, and the service of the node that each belongs to.
-    names: Vec<(&'static str, Option<Service>)>,
+    pub(crate) names: Vec<(&'static str, Option<Service>)>,
 }
 
 impl<'a> Wiring<'a> {
@@ -90,37 +139,6 @@ impl<'a> Wiring<'a> {
         let auth = auth.clone().limited(quotas.clone());
         let (routes, names) = (Routes::builder(), vec![("", None)]);
         Self { config, backends, auth, quotas, tasks, stop, routes, wired: None, names }
-    }
-
-    /// Wires services, then health and reflection, and puts the limits of each rpc before all of them.
-    pub(crate) async fn routes(mut self, services: &[Service], ready: &Ready) -> anyhow::Result<Routes> {
-        for service in services {
-            self.wired = Some(*service);
-            (service.wire)(&mut self).with_context(|| format!("service {}", service.name))?;
-        }
-        let (health, health_service) = tonic_health::server::health_reporter();
-        self.routes.add_service(self.quotas.before(health_service));
-        let descriptors = || {
-            let served = self.names.iter().map(|(name, _)| *name).filter(|name| !name.is_empty());
-            // what this process serves, and nothing else
-            let builder = served
-                .chain(FOREIGN)
-                .fold(tonic_reflection::server::Builder::configure(), |builder, name| builder.with_service_name(name));
-            builder
-                .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-                // so that a client can show what an error's details say
-                .register_encoded_file_descriptor_set(proto::ERROR_DESCRIPTORS)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
-        // older tools ask for v1alpha
-        self.routes.add_service(self.quotas.before(descriptors().build_v1()?));
-        self.routes.add_service(self.quotas.before(descriptors().build_v1alpha()?));
-        ready.report(&health, &self.names).await;
-        let reporting = ready.clone().keep_reporting(health, self.names, self.stop.clone());
-        spawn(self.tasks, reporting);
-        let routes = Routes::from(self.routes.routes().into_axum_router().fallback(elsewhere::answer(services)));
-        let bounded = Methods::new(&self.config.methods(), self.stop.clone()).before(routes);
-        Ok(observe::around(bounded))
     }
 
     /// Where something is shown: the way in, which writes a login down, and who decides what may be shown, and writes it down.

@@ -18,8 +18,8 @@ use node::{
     config::{Config, MANUAL, Sources},
     engines, metrics, recovery,
     run::Node,
-    service::Service,
-    telemetry,
+    services, telemetry,
+    wiring::Service,
 };
 use serde::Serialize;
 use std::{
@@ -141,7 +141,7 @@ async fn run(config: &Config, files: &Files, services: &[Service], stop: Cancell
         started => started?,
     };
     if config.demo() {
-        if services.contains(&Service::REGISTRY) {
+        if services.contains(&services::REGISTRY) {
             demo::staff(config, &files.remote(&config.uri(node.grpc))?).await?;
         }
         say(demo::banner(config, &node)? + "\n")?;

@@ -6,7 +6,7 @@ use auth::{DEMO_PEOPLE, DemoIssuer};
 use client::Remote;
 use directory::Directory;
 use model::PatientId;
-use node::{config::Config, run::Node, service::Service};
+use node::{config::Config, run::Node, wiring::Service};
 use std::{fmt::Write as _, fs, path::Path};
 use tokio_util::sync::CancellationToken;
 use uuid::uuid;

@@ -1,7 +1,7 @@
 //! `wardline`: read the command line, do it, stop when told to.
 
 use clap::Parser;
-use node::service::Service;
+use node::services;
 use std::process::ExitCode;
 use tokio_util::sync::CancellationToken;
 use wardline::{
@@ -25,7 +25,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let stop = CancellationToken::new();
     tokio::spawn(signals(stop.clone()));
-    match commands::execute(cli, &Service::ALL, stop).await {
+    match commands::execute(cli, &services::ALL, stop).await {
         Ok(()) => ExitCode::SUCCESS,
         // `| head` has seen enough
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

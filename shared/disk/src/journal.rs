@@ -4,7 +4,7 @@
 //! end (`3`, XXH3-64 of the items, `FJL3`); little-endian. The start is not under the checksum: a changed number of items
 //! shows in what follows, a changed sequence number in its neighbours and in our link.
 
-use crate::chain::{LINK_KEY, Link};
+use crate::link::{LINK_KEY, Link};
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Seek, SeekFrom},

@@ -15,6 +15,7 @@ mod chain;
 mod check;
 mod error;
 mod journal;
+mod link;
 mod manifest;
 pub mod private;
 mod repair;

@@ -111,7 +111,7 @@ async fn main() -> anyhow::Result<()> {
     if env::args().nth(1).is_some_and(|what| what == "run") {
         let stop = CancellationToken::new();
         tokio::spawn(wardline::signals(stop.clone()));
-        return wardline::commands::execute(wardline::cli::Cli::parse(), &node::service::Service::ALL, stop).await;
+        return wardline::commands::execute(wardline::cli::Cli::parse(), &node::services::ALL, stop).await;
     }
     let options = Options::parse();
     let report = measure(&options).await?;

@@ -148,7 +148,7 @@ async fn of_many_refused_readings_a_hundred_are_named_and_all_are_counted() -> a
 
 #[tokio::test]
 async fn a_device_has_a_few_streams_and_is_told_when_it_opens_one_more() -> anyhow::Result<()> {
-    let sandbox = Sandbox::with(2, &["ingest.max_streams_per_device=2"], &[node::service::Service::INGEST]).await?;
+    let sandbox = Sandbox::with(2, &["ingest.max_streams_per_device=2"], &[node::services::INGEST]).await?;
     let beds: Vec<_> =
         (1..=3).map(|n| Bed { stream: model::StreamId::from_bytes([n; 16]), ..Bed::numbered(0) }).collect();
     let (_first, second) = (sandbox.line(&beds[0], 0).await?, sandbox.line(&beds[1], 0).await?);
@@ -284,7 +284,7 @@ async fn bytes_on_their_way_are_counted_for_each_caller_and_each_address_on_both
         (["memory.requests_mib_per_caller=0", "memory.requests_mib_per_address=1"], "REQUESTS_OF_ADDRESS", true),
     ] {
         let flags = [&share[..], &["memory.wait_seconds=0"]].concat();
-        let sandbox = Sandbox::with(2, &flags, &[node::service::Service::INGEST]).await?;
+        let sandbox = Sandbox::with(2, &flags, &[node::services::INGEST]).await?;
         let held = begun(&sandbox, HERE, &first, 1_000_000, PART).await?;
         // until it has been read
         let same = async || whole(&sandbox, HERE, &first, PART).await;
@@ -318,7 +318,7 @@ async fn bytes_on_their_way_are_counted_for_each_caller_and_each_address_on_both
 #[tokio::test]
 async fn one_caller_has_a_few_calls_at_once_on_a_whole_node() -> anyhow::Result<()> {
     let flags = ["memory.wait_seconds=0", "memory.calls_mib_per_caller=16"];
-    let sandbox = Sandbox::with(1, &flags, &node::service::Service::ALL).await?;
+    let sandbox = Sandbox::with(1, &flags, &node::services::ALL).await?;
     let authorization = format!("Bearer {}", person(&sandbox, "doctor")?);
     let mut channel = sandbox.channel().await?;
     // a page of a timeline may take all of it, also while its request is on its way

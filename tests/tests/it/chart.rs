@@ -1,7 +1,7 @@
 //! The chart's routes bring each rpc, and each route of the JSON API, to a service that serves it.
 
 use anyhow::{Context, ensure};
-use node::service::Service;
+use node::services;
 use proto::rpc;
 use std::{collections::BTreeMap, env, fs, path::Path};
 
@@ -51,7 +51,7 @@ fn each_rpc_and_each_path_goes_to_the_service_that_serves_it() -> anyhow::Result
     ensure!(fs::read_to_string(&path)? == made, "WARDLINE_WRITE_ROUTES=1 cargo test -p tests --test it chart");
     let routes = read(&made)?;
     let services: Vec<_> = routes.keys().map(String::as_str).collect();
-    let mut expected = Service::ALL.map(|service| service.name);
+    let mut expected = services::ALL.map(|service| service.name);
     expected.sort_unstable();
     assert_eq!(services, expected);
     for rpc in rpc::all() {

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use auth::demo_person;
 use client::Remote;
-use node::service::Service;
+use node::services;
 use proto::{
     registry::v1::{
         Assignment, Device, ListAssignmentsRequest, ListDevicesRequest, ListUsersRequest, User,
@@ -25,7 +25,7 @@ const PATIENT: Uuid = uuid!("9fc9151b-a5c2-5138-abc7-db04232ac801");
 
 /// A node that knows the first administrator alone, and the demo's people, entered through it.
 async fn staffed(flags: &[&str]) -> anyhow::Result<(Sandbox, replay::Target)> {
-    let mut sandbox = Sandbox::with(0, flags, &Service::ALL).await?;
+    let mut sandbox = Sandbox::with(0, flags, &services::ALL).await?;
     sandbox.stop().await?;
     let config = sandbox.config()?;
     std::fs::remove_file(config.directory_dir().join("everybody.toml"))?;

@@ -1,6 +1,6 @@
 //! Heads of requests that a proxy in front could take for something else, and heads that are too large.
 
-use node::service::Service;
+use node::services;
 use tests::{
     Bed, Sandbox,
     http::{self, Answer},
@@ -17,7 +17,7 @@ fn reason(answer: &Answer) -> anyhow::Result<(u16, String)> {
 
 #[tokio::test]
 async fn a_head_that_can_be_read_in_two_ways_is_refused_and_told_why() -> anyhow::Result<()> {
-    let sandbox = Sandbox::with(1, &[], &[Service::QUERY]).await?;
+    let sandbox = Sandbox::with(1, &[], &[services::QUERY]).await?;
     let get = "GET /v1/openapi.json HTTP/1.1\r\n";
     let token = "authorization: Bearer a\r\n";
     for (text, expected) in [

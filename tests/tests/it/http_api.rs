@@ -174,9 +174,9 @@ async fn what_is_wrong_is_said() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_service_that_does_not_run_here_is_not_implemented_here() -> anyhow::Result<()> {
-    let sandbox = Sandbox::with(1, &[], &[node::service::Service::INGEST]).await?;
+    let sandbox = Sandbox::with(1, &[], &[node::services::INGEST]).await?;
     assert_eq!(get(&sandbox, "doctor", &latest(&Bed::numbered(0))).await?.status, 501);
-    let off = Sandbox::with(1, &["server.api_listen="], &[node::service::Service::QUERY]).await?;
+    let off = Sandbox::with(1, &["server.api_listen="], &[node::services::QUERY]).await?;
     assert!(off.api().is_err());
     Ok(())
 }
@@ -220,7 +220,7 @@ async fn the_document_is_open_and_says_which_routes_there_are() -> anyhow::Resul
 #[tokio::test]
 async fn a_connection_is_kept_and_a_stop_ends_it() -> anyhow::Result<()> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut sandbox = Sandbox::with(1, &["server.drain_seconds=8"], &node::service::Service::ALL).await?;
+    let mut sandbox = Sandbox::with(1, &["server.drain_seconds=8"], &node::services::ALL).await?;
     let mut stream = tokio::net::TcpStream::connect(sandbox.api()?).await?;
     let mut buffer = vec![0; 64 << 10];
     for _ in 0..2 {

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use auth::demo_person;
-use node::service::Service;
+use node::services;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tests::{
@@ -21,7 +21,7 @@ struct Client {
 
 impl Client {
     async fn new(flags: &[&str]) -> anyhow::Result<Self> {
-        let sandbox = Sandbox::with(1, flags, &[Service::REGISTRY, Service::QUERY]).await?;
+        let sandbox = Sandbox::with(1, flags, &[services::REGISTRY, services::QUERY]).await?;
         let user = demo_person("administrator").context("no such role")?;
         let token = format!("Bearer {}", sandbox.issuer()?.user_token(user)?);
         Ok(Self { sandbox, token })
@@ -147,7 +147,7 @@ async fn a_page_of_an_origin_that_is_named_may_call_and_no_other() -> anyhow::Re
     let off = Client::new(&[]).await?;
     let answer = off.ask("GET", NURSE, &[("origin", "http://localhost:3000")], "").await?;
     assert!(answer.headers.iter().all(|(name, _)| !name.starts_with("access-control-")), "{:?}", answer.headers);
-    assert!(Sandbox::with(0, &["server.api_origins=[\"*\"]"], &[Service::QUERY]).await.is_err());
+    assert!(Sandbox::with(0, &["server.api_origins=[\"*\"]"], &[services::QUERY]).await.is_err());
     Ok(())
 }
 

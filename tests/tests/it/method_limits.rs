@@ -1,6 +1,6 @@
 //! What an rpc may be asked holds before anything of it is kept, also for those that are open to all.
 
-use node::service::Service;
+use node::services;
 use tests::{Bed, Sandbox, line::Problem, raw};
 use tonic::Code;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -62,7 +62,7 @@ async fn with_a_token_too_a_method_takes_what_it_needs() -> anyhow::Result<()> {
 #[tokio::test]
 async fn calls_without_a_token_are_counted_and_a_stop_ends_those_that_last() -> anyhow::Result<()> {
     let flags = ["server.max_connections_per_address=2", "server.drain_seconds=10"];
-    let mut sandbox = Sandbox::with(1, &flags, &[Service::QUERY]).await?;
+    let mut sandbox = Sandbox::with(1, &flags, &[services::QUERY]).await?;
     let mut client = HealthClient::new(sandbox.channel().await?);
     let watched = HealthCheckRequest::default;
     let mut first = client.watch(watched()).await?.into_inner();

@@ -3,7 +3,7 @@
 use model::telemetry::{Instrument, InstrumentKind};
 use node::{
     metrics::{of, table},
-    service::Service,
+    services,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,7 +49,7 @@ impl Scraped {
 
     /// What is shown and not said in the table, or otherwise.
     fn unsaid(&self) -> Vec<String> {
-        let all: BTreeMap<_, _> = of(&Service::ALL).map(|instrument| (instrument.name, instrument)).collect();
+        let all: BTreeMap<_, _> = of(&services::ALL).map(|instrument| (instrument.name, instrument)).collect();
         let mut unsaid = Vec::new();
         for (name, kind) in &self.kinds {
             let said = all.get(&**name).is_some_and(|instrument| {
@@ -91,7 +91,7 @@ async fn scrape(sandbox: &Sandbox) -> anyhow::Result<(String, Scraped)> {
 #[test]
 fn the_table_for_operators_is_what_the_crates_say() {
     assert!(
-        table(&Service::ALL) == include_str!("../../../helm/wardline/metrics.md"),
+        table(&services::ALL) == include_str!("../../../helm/wardline/metrics.md"),
         "cargo run -- metrics > helm/wardline/metrics.md"
     );
 }
@@ -101,7 +101,7 @@ async fn what_is_alerted_on_is_there_before_anything_happens() -> anyhow::Result
     let sandbox = Sandbox::start(0).await?;
     let missing = async || {
         let (_, scraped) = scrape(&sandbox).await?;
-        let counters = of(&Service::ALL).filter(|instrument| instrument.kind == InstrumentKind::Counter);
+        let counters = of(&services::ALL).filter(|instrument| instrument.kind == InstrumentKind::Counter);
         let series = counters.flat_map(|counter| counter.series().into_iter().map(|labels| (counter.name, labels)));
         let mut expected: BTreeSet<(String, BTreeMap<String, String>)> = series
             .map(|(name, labels)| {

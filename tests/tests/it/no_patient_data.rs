@@ -87,7 +87,7 @@ fn no_log_line_and_no_metric_shows_anything_of_a_patient() -> anyhow::Result<()>
 #[ignore = "run by no_log_line_and_no_metric_shows_anything_of_a_patient, in a process of its own"]
 async fn child() -> anyhow::Result<()> {
     anyhow::ensure!(env::var_os(CHILD).is_some(), "this is the other test's other half");
-    let mut sandbox = Sandbox::with(0, &["telemetry.level=trace"], &node::service::Service::ALL).await?;
+    let mut sandbox = Sandbox::with(0, &["telemetry.level=trace"], &node::services::ALL).await?;
     sandbox.stop().await?;
     sandbox.write_beds("beds", &[bed()])?;
     put_garbage(&sandbox).await?;

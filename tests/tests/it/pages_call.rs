@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use node::service::Service;
+use node::services;
 use prost::Message;
 use proto::{
     operations::v1::{SearchAuditLogRequest, audit_service_client::AuditServiceClient},
@@ -60,7 +60,7 @@ fn messages(mut body: &[u8]) -> anyhow::Result<(Vec<Vec<u8>>, String)> {
 
 #[tokio::test]
 async fn a_page_reads_by_grpc_web_what_a_program_reads_and_each_call_is_written_down_once() -> anyhow::Result<()> {
-    let sandbox = Sandbox::with(1, &["server.api_origins=[\"https://console.example.org\"]"], &Service::ALL).await?;
+    let sandbox = Sandbox::with(1, &["server.api_origins=[\"https://console.example.org\"]"], &services::ALL).await?;
     let bed = Bed::numbered(0);
     sandbox.write(&bed, 1, vec![pulse(61.0, guard::clock::now())]).await?;
     sandbox.readable(&bed, 1).await?;
@@ -119,7 +119,7 @@ async fn a_page_reads_by_grpc_web_what_a_program_reads_and_each_call_is_written_
 #[tokio::test]
 async fn a_stream_of_readings_is_acknowledged_to_a_page_that_has_sent_all_of_it() -> anyhow::Result<()> {
     use stream_readings_response::Message as Said;
-    let sandbox = Sandbox::with(1, &[], &[Service::INGEST]).await?;
+    let sandbox = Sandbox::with(1, &[], &[services::INGEST]).await?;
     let bed = Bed::numbered(0);
     let token = format!("Bearer {}", sandbox.device_token(bed.device)?);
     let path = "/wardline.telemetry.v1.IngestService/StreamReadings";
@@ -138,7 +138,7 @@ async fn a_stream_of_readings_is_acknowledged_to_a_page_that_has_sent_all_of_it(
 
 #[tokio::test]
 async fn whether_a_service_is_there_is_told_as_events_until_the_node_goes() -> anyhow::Result<()> {
-    let sandbox = Sandbox::with(0, &[], &[Service::QUERY]).await?;
+    let sandbox = Sandbox::with(0, &[], &[services::QUERY]).await?;
     let mut stream = TcpStream::connect(sandbox.api()?).await?;
     stream
         .write_all(b"GET /v1/health:watch?service=wardline.telemetry.v1.TimelineService HTTP/1.0\r\nhost: w\r\n\r\n")
@@ -157,7 +157,7 @@ async fn whether_a_service_is_there_is_told_as_events_until_the_node_goes() -> a
     assert!(at("\"SERVING\"")? < at("NOT_SERVING")? && at("NOT_SERVING")? < at("event: error")?, "{text}");
     assert!(at("event: error")? < at("\"reason\":\"DRAINING\"")?, "{text}");
     // what fails at once is answered as any other
-    let sandbox = Sandbox::with(0, &[], &[Service::QUERY]).await?;
+    let sandbox = Sandbox::with(0, &[], &[services::QUERY]).await?;
     let none = tests::http::ask(sandbox.api()?, "GET", "/v1/health:watch?service=none", &[], "").await?;
     assert_eq!((none.status, none.header("content-type")), (404, Some("application/problem+json")));
     let wrong = tests::http::ask(sandbox.api()?, "GET", "/v1/health:watch?servise=x", &[], "").await?;

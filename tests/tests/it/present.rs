@@ -83,7 +83,7 @@ async fn a_reading_measured_ahead_of_its_receipt_is_kept_and_flagged_and_hides_n
 #[tokio::test]
 async fn a_reading_ahead_of_its_receipt_is_left_out_also_after_its_time_has_come() -> anyhow::Result<()> {
     let flags = ["ingest.max_clock_ahead_seconds=0"];
-    let sandbox = Sandbox::with(1, &flags, &node::service::Service::ALL).await?;
+    let sandbox = Sandbox::with(1, &flags, &node::services::ALL).await?;
     let (bed, now) = (Bed::numbered(0), guard::clock::now());
     sandbox.write(&bed, 1, vec![pulse(70.0, now.plus(-HOUR))]).await?;
     let soon = now.plus(2 * Nanos::SECOND);
@@ -174,7 +174,7 @@ async fn the_later_of_two_values_is_the_latest_also_in_another_unit() -> anyhow:
 #[tokio::test]
 async fn trends_and_studies_leave_out_what_was_ahead_by_the_rule_of_the_settings() -> anyhow::Result<()> {
     let flags = ["ingest.max_clock_ahead_seconds=0", "study.max_days=1"];
-    let sandbox = Sandbox::with(1, &flags, &node::service::Service::ALL).await?;
+    let sandbox = Sandbox::with(1, &flags, &node::services::ALL).await?;
     let (bed, now) = (Bed::numbered(0), guard::clock::now());
     // within what clocks may differ by default
     let soon = now.plus(2 * Nanos::SECOND);
@@ -231,7 +231,7 @@ async fn what_is_ahead_is_marked_on_its_way_in() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn rows_of_an_older_program_come_to_what_the_settings_say() -> anyhow::Result<()> {
-    let mut sandbox = Sandbox::with(1, &["ingest.max_clock_ahead_seconds=0"], &node::service::Service::ALL).await?;
+    let mut sandbox = Sandbox::with(1, &["ingest.max_clock_ahead_seconds=0"], &node::services::ALL).await?;
     sandbox.stop().await?;
     let (bed, now) = (Bed::numbered(0), guard::clock::now());
     // ahead by a minute, and nothing says so

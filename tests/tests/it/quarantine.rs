@@ -3,7 +3,7 @@
 use bus::{Outgoing, Publish, embedded};
 use bytes::Bytes;
 use model::{BatchId, Block, ClockQuality, Factor, Hour, Nanos, Quality, Record, Slice, Values};
-use node::service::Service;
+use node::services;
 use proto::operations::v1::{
     ListQuarantinedRequest, ReplayQuarantinedRequest, quarantine_service_client::QuarantineServiceClient,
 };
@@ -65,7 +65,7 @@ async fn act(sandbox: &Sandbox, action: Quarantine) -> (String, anyhow::Result<(
 }
 
 async fn stopped(n_beds: u32) -> anyhow::Result<Sandbox> {
-    let mut sandbox = Sandbox::with(n_beds, &[], &Service::ALL).await?;
+    let mut sandbox = Sandbox::with(n_beds, &[], &services::ALL).await?;
     sandbox.stop().await?;
     Ok(sandbox)
 }

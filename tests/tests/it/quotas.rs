@@ -3,7 +3,7 @@
 use anyhow::Context;
 use client::{Error, Sender, Stream};
 use model::Nanos;
-use node::service::Service;
+use node::services;
 use proto::{
     operations::v1::{AuditRecord, SearchAuditLogRequest, audit_service_client::AuditServiceClient},
     registry::v1::{
@@ -34,7 +34,7 @@ fn over(status: &Status) -> anyhow::Result<String> {
 
 #[tokio::test]
 async fn a_flood_of_claims_ends_at_its_address_s_limit_and_accuses_nobody() -> anyhow::Result<()> {
-    let sandbox = Sandbox::with(1, &["quotas.claims_a_second=1"], &Service::ALL).await?;
+    let sandbox = Sandbox::with(1, &["quotas.claims_a_second=1"], &services::ALL).await?;
     let device_id = Uuid::new_v4().to_string();
     let mut client = EnrolmentServiceClient::new(sandbox.channel().await?);
     let claim = ClaimDeviceRequest { device_id: device_id.clone(), claim_code: "X".into(), csr: String::new() };
@@ -80,7 +80,7 @@ async fn a_flood_of_claims_ends_at_its_address_s_limit_and_accuses_nobody() -> a
 
 #[tokio::test]
 async fn one_caller_s_writes_are_limited_and_nobody_else_s() -> anyhow::Result<()> {
-    let sandbox = Sandbox::with(0, &["quotas.writes_a_second=1"], &Service::ALL).await?;
+    let sandbox = Sandbox::with(0, &["quotas.writes_a_second=1"], &services::ALL).await?;
     let mut client = RegistryServiceClient::new(sandbox.channel().await?);
     let role = |n: u32| CreateRoleRequest {
         role: Some(Role { role_id: format!("role-{n}"), category: Some("staff".into()), ..Role::default() }),
@@ -103,7 +103,7 @@ async fn one_caller_s_writes_are_limited_and_nobody_else_s() -> anyhow::Result<(
 #[tokio::test]
 async fn a_device_over_its_rate_is_slowed_down_and_loses_nothing() -> anyhow::Result<()> {
     // 200 at once: more than that is too much however slow the machine is
-    let sandbox = Sandbox::with(2, &["quotas.device_readings_a_second=40"], &Service::ALL).await?;
+    let sandbox = Sandbox::with(2, &["quotas.device_readings_a_second=40"], &services::ALL).await?;
     let (bed, other) = (Bed::numbered(0), Bed::numbered(1));
     let began = guard::clock::now();
     let readings = |n: i64| (0..n).map(|at| pulse(60.0, Nanos(began.0 - at * 1_000_000))).collect::<Vec<_>>();
@@ -173,7 +173,7 @@ async fn of_two_clients_of_one_stream_one_stays_and_the_other_stops() -> anyhow:
 #[tokio::test]
 async fn of_a_flood_of_refused_claims_some_are_written_and_the_rest_counted() -> anyhow::Result<()> {
     const N_CLAIMS: usize = 400;
-    let sandbox = Sandbox::with(0, &["quotas.claims_a_second=0"], &Service::ALL).await?;
+    let sandbox = Sandbox::with(0, &["quotas.claims_a_second=0"], &services::ALL).await?;
     let client = EnrolmentServiceClient::new(sandbox.channel().await?);
     let mut claims = tokio::task::JoinSet::new();
     for _ in 0..N_CLAIMS {

@@ -4,7 +4,7 @@ use anyhow::Context;
 use node::{
     config::{Config, Sources},
     run::Node,
-    service::Service,
+    services,
 };
 use proto::telemetry::v1::{Reading, SampleWidth, Waveform, reading::Value};
 use std::time::Duration;
@@ -45,7 +45,7 @@ async fn a_node_on_embedded_engines_is_ready_when_it_has_started() -> anyhow::Re
 
 #[tokio::test]
 async fn ingest_without_its_log_is_not_ready_and_refuses_at_once() -> anyhow::Result<()> {
-    let mut sandbox = Sandbox::with(1, &KAFKA, &[Service::INGEST]).await?;
+    let mut sandbox = Sandbox::with(1, &KAFKA, &[services::INGEST]).await?;
     let (status, text) = http::get(sandbox.http(), "/ready").await?;
     assert!(status == 503 && text.contains("\r\n\r\nnot ready\nlog: "), "{text}");
     assert_eq!(http::get(sandbox.http(), "/live").await?.0, 200);
@@ -82,7 +82,7 @@ async fn query_waits_for_its_store_is_alive_and_not_ready() -> anyhow::Result<()
     let waiting = config(dir.path(), http, &CQL)?;
     let starting = tokio::spawn({
         let stop = stop.clone();
-        async move { Node::start(&waiting, &[Service::QUERY], stop).await.map(drop) }
+        async move { Node::start(&waiting, &[services::QUERY], stop).await.map(drop) }
     });
     let said = async || http::get(http, "/ready").await;
     let holds = |(status, text): &(u16, String)| *status == 503 && text.contains("store: it did not answer yet");
@@ -93,7 +93,7 @@ async fn query_waits_for_its_store_is_alive_and_not_ready() -> anyhow::Result<()
     assert!(timeout(SOON, starting).await??.is_err(), "it has never started");
     // what no waiting mends ends it
     let wrong = config(dir.path(), free_address()?, &[&CQL[..], &["store.cql.keyspace=No-Keyspace"]].concat())?;
-    let started = timeout(SOON, Node::start(&wrong, &[Service::QUERY], CancellationToken::new())).await?;
+    let started = timeout(SOON, Node::start(&wrong, &[services::QUERY], CancellationToken::new())).await?;
     assert!(started.is_err());
     Ok(())
 }

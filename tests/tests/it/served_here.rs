@@ -2,7 +2,7 @@
 //! its document.
 
 use anyhow::Context;
-use node::service::Service;
+use node::services;
 use proto::rpc;
 use std::collections::BTreeSet;
 use tests::{
@@ -23,7 +23,7 @@ async fn listed(sandbox: &Sandbox) -> anyhow::Result<BTreeSet<String>> {
 
 #[tokio::test]
 async fn each_process_lists_what_it_serves_and_names_who_serves_the_rest() -> anyhow::Result<()> {
-    for service in Service::ALL {
+    for service in services::ALL {
         let sandbox = Sandbox::with(0, &[], &[service]).await?;
         let mine = |rpc: &rpc::Rpc| rpc.process == service.name;
         let named = rpc::all().iter().filter(|rpc| mine(rpc)).map(|rpc| rpc.names().0.to_owned());
@@ -52,7 +52,7 @@ async fn each_process_lists_what_it_serves_and_names_who_serves_the_rest() -> an
 
 #[tokio::test]
 async fn who_serves_it_is_said_as_json_too() -> anyhow::Result<()> {
-    let sandbox = Sandbox::with(0, &[], &[Service::INGEST]).await?;
+    let sandbox = Sandbox::with(0, &[], &[services::INGEST]).await?;
     let answer = http::ask(sandbox.api()?, "GET", "/v1/patients/x/latest", &[], "").await?;
     let problem = answer.json()?;
     assert_eq!((answer.status, problem["reason"].as_str()), (501, Some("NOT_SERVED_HERE")));

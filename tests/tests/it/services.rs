@@ -3,8 +3,9 @@
 use crate::readiness::config;
 use node::{
     run::Node,
-    service::{Need, Service},
+    services,
     wiring::spawn,
+    wiring::{Need, Service},
 };
 use std::time::Duration;
 use tests::torture::child::free_address;
@@ -26,7 +27,7 @@ const PANICS: Service = Service {
 #[tokio::test]
 async fn a_task_that_panics_ends_the_node_whichever_service_it_is_of() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    for services in [&[PANICS][..], &[Service::REGISTRY, PANICS]] {
+    for services in [&[PANICS][..], &[services::REGISTRY, PANICS]] {
         let config = config(dir.path(), free_address()?, &[])?;
         let node = Node::start(&config, services, CancellationToken::new()).await?;
         let ended = timeout(Duration::from_secs(10), node.wait()).await?;

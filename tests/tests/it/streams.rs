@@ -1,7 +1,7 @@
 //! Streams against a whole node: resuming, superseding, draining, ending.
 
 use model::Nanos;
-use node::service::Service;
+use node::services;
 use proto::telemetry::v1::stream_readings_response::Message as Out;
 use std::time::Duration;
 use tests::{
@@ -165,7 +165,7 @@ async fn a_stop_drains_the_stream_and_nothing_acknowledged_is_lost() -> anyhow::
 
 #[tokio::test]
 async fn an_idle_stream_is_ended_and_so_is_one_that_never_opens() -> anyhow::Result<()> {
-    let sandbox = Sandbox::with(1, &["ingest.idle_seconds=1"], &Service::ALL).await?;
+    let sandbox = Sandbox::with(1, &["ingest.idle_seconds=1"], &services::ALL).await?;
     let bed = Bed::numbered(0);
     let token = sandbox.device_token(bed.device)?;
     let silent = Line::start(sandbox.ingest().await?, Some(&token)).await?;

@@ -87,7 +87,7 @@ fn ties(barred: bool) -> anyhow::Result<String> {
 
 #[tokio::test]
 async fn a_study_shows_numbers_under_other_names_and_times() -> anyhow::Result<()> {
-    let mut sandbox = Sandbox::with(3, &[&format!("study.max_days={MAX_DAYS}")], &node::service::Service::ALL).await?;
+    let mut sandbox = Sandbox::with(3, &[&format!("study.max_days={MAX_DAYS}")], &node::services::ALL).await?;
     let bed = Bed::numbered(0);
     let now = guard::clock::now().0 / Nanos::SECOND;
     // old enough, and not yet

@@ -2,7 +2,7 @@
 
 use guard::convert;
 use model::Nanos;
-use node::service::Service;
+use node::services;
 use proto::telemetry::v1::{ReadTimelineRequest, ReadTimelineResponse, Series, StoredReading, TimelineLayout};
 use std::collections::BTreeSet;
 use tests::{
@@ -103,7 +103,7 @@ async fn pages_of_any_size_and_layout_join_to_the_same_readings() -> anyhow::Res
 #[tokio::test]
 async fn sealed_hours_read_as_their_rows_did_and_late_data_is_seen_at_once() -> anyhow::Result<()> {
     let flags = ["writer.seal_every_seconds=1", "writer.seal_quiet_seconds=0"];
-    let sandbox = Sandbox::with(0, &flags, &Service::ALL).await?;
+    let sandbox = Sandbox::with(0, &flags, &services::ALL).await?;
     let bed = ward(&sandbox).await?;
     let before = sandbox.readable(&bed, N_READINGS).await?;
     let hour = |reading: &StoredReading| reading.measured_at.map(|at| at.seconds / 3_600);

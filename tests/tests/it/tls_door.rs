@@ -1,7 +1,7 @@
 //! The door: nobody waits for another's handshake, who is silent or over a limit is closed, and old versions are refused.
 
 use anyhow::Context;
-use node::service::Service;
+use node::services;
 use std::{io::ErrorKind, time::Duration};
 use tests::{
     Bed, Sandbox,
@@ -70,7 +70,7 @@ async fn who_connects_and_is_silent_is_closed_and_holds_nobody_up() -> anyhow::R
 
 #[tokio::test]
 async fn in_the_clear_too_a_silent_connection_is_closed_and_one_that_works_is_not() -> anyhow::Result<()> {
-    let sandbox = Sandbox::with(1, &["tls.handshake_timeout_seconds=1"], &Service::ALL).await?;
+    let sandbox = Sandbox::with(1, &["tls.handshake_timeout_seconds=1"], &services::ALL).await?;
     let bed = Bed::numbered(0);
     let (mut line, _) = sandbox.line(&bed, 0).await?;
     let address = sandbox.endpoint().replace("http://", "");
@@ -87,7 +87,7 @@ async fn in_the_clear_too_a_silent_connection_is_closed_and_one_that_works_is_no
 #[tokio::test]
 async fn what_is_over_a_limit_is_closed_at_once_and_counted() -> anyhow::Result<()> {
     for flag in ["server.max_connections_per_address=3", "server.max_connections=3"] {
-        let sandbox = Sandbox::with(1, &[flag, "tls.handshake_timeout_seconds=300"], &Service::ALL).await?;
+        let sandbox = Sandbox::with(1, &[flag, "tls.handshake_timeout_seconds=300"], &services::ALL).await?;
         let address = sandbox.endpoint().replace("http://", "");
         let refused = async || metric(sandbox.http(), "wardline_connections_refused_total").await;
         let channel = sandbox.channel().await?;

@@ -22,7 +22,7 @@ async fn node(issuers: &[&TestIssuer], more: &[&str]) -> anyhow::Result<Sandbox>
     let believed: Vec<_> = issuers.iter().map(|issuer| issuer.setting()).collect();
     let believed = format!("auth.issuers=[{}]", believed.join(", "));
     let flags: Vec<&str> = ["auth.demo=on", &believed].into_iter().chain(more.iter().copied()).collect();
-    let sandbox = Sandbox::with(1, &flags, &node::service::Service::ALL).await?;
+    let sandbox = Sandbox::with(1, &flags, &node::services::ALL).await?;
     sandbox.write(&Bed::numbered(0), 1, vec![pulse(60.0, guard::clock::now())]).await?;
     sandbox.readable(&Bed::numbered(0), 1).await?;
     Ok(sandbox)

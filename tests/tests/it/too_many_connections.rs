@@ -1,7 +1,7 @@
 //! Who is one connection too many is told why, in the terms of the port, and all ports count together.
 
 use anyhow::Context;
-use node::service::Service;
+use node::services;
 use tests::{Sandbox, http, wait::PATIENCE};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -41,7 +41,7 @@ async fn both_ports_count_an_address_together_and_say_that_it_has_too_many() -> 
         ("server.max_connections_per_address=2", "server.max_connections_per_address"),
         ("server.max_connections=2", "server.max_connections"),
     ] {
-        let sandbox = Sandbox::with(1, &[limit, "tls.handshake_timeout_seconds=300"], &[Service::QUERY]).await?;
+        let sandbox = Sandbox::with(1, &[limit, "tls.handshake_timeout_seconds=300"], &[services::QUERY]).await?;
         let (grpc, api) = (sandbox.endpoint().replace("http://", ""), sandbox.api()?.to_string());
         let _held = [TcpStream::connect(&grpc).await?, TcpStream::connect(&api).await?];
         // until they are counted
@@ -65,7 +65,7 @@ async fn both_ports_count_an_address_together_and_say_that_it_has_too_many() -> 
 
 #[tokio::test]
 async fn who_is_told_costs_little_and_beyond_a_few_nobody_is() -> anyhow::Result<()> {
-    let sandbox = Sandbox::with(1, &["server.max_connections=1"], &[Service::QUERY]).await?;
+    let sandbox = Sandbox::with(1, &["server.max_connections=1"], &[services::QUERY]).await?;
     let grpc = sandbox.endpoint().replace("http://", "");
     let channel = sandbox.channel().await?;
     let mut all = tokio::task::JoinSet::new();

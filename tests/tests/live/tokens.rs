@@ -58,7 +58,7 @@ impl Keycloak {
             "auth.issuers=[{{name = \"{}\", audience = \"wardline\", algorithm = \"RS256\", discovery = true, nbf = \"optional\"{ca_file}}}]",
             self.issuer
         );
-        Sandbox::with(1, &["auth.demo=on", &issuer], &node::service::Service::ALL).await
+        Sandbox::with(1, &["auth.demo=on", &issuer], &node::services::ALL).await
     }
 
     /// An access token of a realm.

@@ -2,10 +2,10 @@
 //! nothing at first or takes nothing of what it is sent.
 
 use super::{
-    Admission, Speaks,
+    Admission,
     lines::{LineFaults, Lines},
 };
-use crate::tls::Watched;
+use crate::tls::{Speaks, Watched};
 use auth::Certificate;
 use futures::task::AtomicWaker;
 use guard::{Caller, connection_limit::Slot};

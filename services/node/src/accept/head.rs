@@ -1,68 +1,20 @@
 //! What a request's head must be before anything looks at it: not too large, each field that decides something once, and on
 //! HTTP/1.1 a `Host` and whole line ends. Whoever is refused is told why.
 
-use super::lines::LineFaults;
+use super::{
+    fault::{FIELD_BYTES, Fault, MAX_BYTES},
+    lines::LineFaults,
+};
 use hyper::{HeaderMap, Request, Version, header::HOST};
 
-/// Largest header list: a token and a few more. Counted as HTTP/2 does: name, value and 32 bytes a field (RFC 9113, 10.5.1).
-pub(crate) const MAX_BYTES: usize = 8 << 10;
 /// So much is read, so that who sends more than [`MAX_BYTES`] can be told in the terms of its protocol. Above this HTTP/2 itself
 /// answers 431 (Request Header Fields Too Large), without more words; of HTTP/1.1 the rest is left out (`lines.rs`).
 pub(crate) const MAX_READ_BYTES: usize = 64 << 10;
 /// Fields of HTTP/1.1 that are read at all, for the same reason.
 pub(crate) const MAX_READ_FIELDS: usize = 512;
-/// What a field costs besides its text.
-const FIELD_BYTES: usize = 32;
 /// Fields that decide something here. Sent twice, a proxy in front may look at the one and this node at the other.
 const ONCE: [&str; 7] =
     ["host", "authorization", "content-type", "purpose-of-use", "grpc-encoding", "grpc-timeout", "te"];
-
-/// Why a request is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// More than [`MAX_BYTES`].
-    TooLarge(usize),
-    /// This field came more than once.
-    Twice(&'static str),
-    /// HTTP/1.1 without a host.
-    NoHost,
-    /// HTTP/2 with an `:authority` and another `host`.
-    OtherHost,
-    /// A line that does not end with CR LF.
-    BareLineFeed,
-    /// A body with two lengths, or with a length and in chunks.
-    TwoLengths,
-}
-
-impl Fault {
-    /// UPPER_SNAKE_CASE, stable.
-    pub(crate) fn reason(self) -> &'static str {
-        match self {
-            Self::TooLarge(_) => "METADATA_TOO_LARGE",
-            Self::Twice(_) => "DUPLICATE_HEADER",
-            Self::NoHost => "HOST_MISSING",
-            Self::OtherHost => "HOST_MISMATCH",
-            Self::BareLineFeed => "BARE_LINE_FEED",
-            Self::TwoLengths => "AMBIGUOUS_LENGTH",
-        }
-    }
-
-    /// What is allowed and what to do.
-    pub(crate) fn text(self) -> String {
-        match self {
-            Self::TooLarge(n_bytes) => format!(
-                "metadata: {n_bytes} bytes (name, value and {FIELD_BYTES} a field); at most {MAX_BYTES}: send a shorter token or fewer fields"
-            ),
-            Self::Twice(name) => format!("{name}: came more than once; send it once"),
-            Self::NoHost => "host: missing; HTTP/1.1 needs it".to_owned(),
-            Self::OtherHost => "host: is not the :authority of the request; send one of them".to_owned(),
-            Self::BareLineFeed => "a line ends with a line feed alone; end lines with CR LF".to_owned(),
-            Self::TwoLengths => {
-                "content-length: came twice, or with transfer-encoding; send one of them once".to_owned()
-            }
-        }
-    }
-}
 
 /// What is wrong with a request, if something is.
 pub(crate) fn check<B>(request: &Request<B>, found: &LineFaults) -> Result<(), Fault> {

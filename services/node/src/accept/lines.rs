@@ -5,7 +5,7 @@
 //! It follows the bytes as they are read, keeps a line's first [`MAX_KEPT_BYTES`] and looks at no body. Behind a request whose
 //! body comes in chunks it looks no further: the server closes the connection after that one.
 
-use super::head::Fault;
+use super::fault::Fault;
 use std::sync::{
     Arc,
     atomic::{AtomicU8, Ordering},

@@ -3,13 +3,14 @@
 //!
 //! What is bounded: streams and resets of a connection, what is read of a request's head, what waits to be sent on a stream
 //! ([`SEND_BYTES`]), a connection's age, how long it says nothing at first, and how long the rest has after a stop. A request with
-//! a head that will not do is refused before anything looks at it ([`head`](super::head)).
+//! a head that will not do is refused before anything looks at it (`head.rs`).
 
 use super::{
-    Connection, Listener, Speaks,
-    head::{self, Fault, MAX_READ_BYTES, MAX_READ_FIELDS},
+    Connection, Listener,
+    fault::Fault,
+    head::{self, MAX_READ_BYTES, MAX_READ_FIELDS},
 };
-use crate::config::Config;
+use crate::{config::Config, tls::Speaks};
 use bytes::Bytes;
 use guard::{RequestId, streams};
 use hyper::{

@@ -1,7 +1,7 @@
 //! Conditions, by themselves and as probes set them.
 
 use super::*;
-use crate::probes;
+use crate::{probes, services};
 use async_trait::async_trait;
 use bus::{Error, Outgoing, Publish, Receipt};
 use directory::LiveDirectory;
@@ -81,7 +81,7 @@ impl store::Registry for Engine {
 
 #[test]
 fn a_node_is_ready_when_all_that_its_services_need_holds() {
-    let ready = Ready::new(&[Service::INGEST]);
+    let ready = Ready::new(&[services::INGEST]);
     let running = ready.condition("running", Needed::ByAll);
     let store = ready.condition("store", Needed::For(Need::Store));
     assert!(!ready.is_ready(), "nothing is known yet");
@@ -89,7 +89,7 @@ fn a_node_is_ready_when_all_that_its_services_need_holds() {
     assert!(ready.is_ready());
     // the same condition, made by somebody else
     ready.condition("store", Needed::For(Need::Store)).fail("it does not answer");
-    assert!(ready.is_ready() && !ready.serves(Service::QUERY));
+    assert!(ready.is_ready() && !ready.serves(services::QUERY));
     assert_eq!(ready.text(), "ready\nstore: it does not answer\n");
     store.hold();
     running.fail("draining");
@@ -108,7 +108,7 @@ async fn until(ready: &Ready, holds: bool) -> Duration {
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_is_silent_is_known_within_ten_seconds_and_so_is_its_answer() {
     let (dir, stop) = (tempfile::tempdir().unwrap(), CancellationToken::new());
-    let ready = Ready::new(&Service::ALL);
+    let ready = Ready::new(&services::ALL);
     let engines = [Arc::new(Engine::default()), Arc::new(Engine::default())];
     let steady = |name, need| Steady::new(ready.condition(name, Needed::For(need)));
     let log = tokio::spawn(probes::log(engines[0].clone(), steady("log", Need::Log), stop.clone()));
@@ -119,9 +119,9 @@ async fn an_engine_that_is_silent_is_known_within_ten_seconds_and_so_is_its_answ
     let reporter = HealthReporter::new();
     let names = vec![
         ("", None),
-        ("ingest", Some(Service::INGEST)),
-        ("query", Some(Service::QUERY)),
-        ("writer", Some(Service::WRITER)),
+        ("ingest", Some(services::INGEST)),
+        ("query", Some(services::QUERY)),
+        ("writer", Some(services::WRITER)),
     ];
     let service = tonic_health::server::HealthService::from_health_reporter(reporter.clone());
     tokio::spawn(ready.clone().keep_reporting(reporter, names, stop.clone()));
@@ -154,7 +154,7 @@ async fn an_engine_that_is_silent_is_known_within_ten_seconds_and_so_is_its_answ
 
 #[test]
 fn one_failure_is_chance() {
-    let ready = Ready::new(&[Service::INGEST]);
+    let ready = Ready::new(&[services::INGEST]);
     let mut steady = Steady::new(ready.condition("log", Needed::For(Need::Log)));
     steady.found(Ok(()));
     for _ in 0..3 {

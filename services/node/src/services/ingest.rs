@@ -1,17 +1,14 @@
 //! Readings in: to the log.
 
+use crate::wiring::{Need, Service, Wiring};
 use crate::{config::Quotas, engines::KnownPositions};
-use crate::{
-    service::{Need, Service},
-    wiring::Wiring,
-};
 use anyhow::Context;
 use guard::{clock, quotas::rate};
 use ingest::{Allowed, Ingest, Limits, Rates};
 use std::{sync::Arc, time::Duration};
 
 /// How it is put into a node.
-pub(crate) const SERVICE: Service = Service {
+pub const SERVICE: Service = Service {
     name: "ingest",
     about: "readings in: to the log",
     needs: &[Need::Log],

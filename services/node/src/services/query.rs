@@ -1,16 +1,13 @@
 //! Timelines, trends, latest values and studies out; and who looked.
 
-use crate::{
-    service::{Need, Service},
-    wiring::Wiring,
-};
+use crate::wiring::{Need, Service, Wiring};
 use anyhow::Context;
 use auth::{Pseudonyms, Sealer};
 use query::{AuditRpcs, Query, StudyRpcs};
 use std::sync::Arc;
 
 /// How it is put into a node.
-pub(crate) const SERVICE: Service = Service {
+pub const SERVICE: Service = Service {
     name: "query",
     about: "timelines, trends, latest values and studies out; the audit log",
     needs: &[Need::Store, Need::Directory, Need::Audit],

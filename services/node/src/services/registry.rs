@@ -1,14 +1,11 @@
 //! People, devices and what ties them; the devices' way to their credentials; and telling of emergencies.
 
-use crate::{
-    service::{Need, Service},
-    wiring::{Wiring, spawn},
-};
+use crate::wiring::{Need, Service, Wiring, spawn};
 use anyhow::Context;
 use registry::Registry;
 
 /// How it is put into a node.
-pub(crate) const SERVICE: Service = Service {
+pub const SERVICE: Service = Service {
     name: "registry",
     about: "people, devices and what ties them",
     needs: &[Need::Notices, Need::Store, Need::Directory, Need::Audit],

@@ -1,16 +1,13 @@
 //! From the log to the store; seals and rollups; and the quarantine, for operators.
 
-use crate::{
-    service::{Need, Service},
-    wiring::{Wiring, spawn},
-};
+use crate::wiring::{Need, Service, Wiring, spawn};
 use anyhow::Context;
 use guard::clock;
 use std::time::Duration;
 use writer::{HourSealer, QuarantineRpcs, Writer};
 
 /// How it is put into a node.
-pub(crate) const SERVICE: Service = Service {
+pub const SERVICE: Service = Service {
     name: "writer",
     about: "from the log to the store; the quarantine",
     needs: &[Need::Log, Need::Store, Need::Audit],

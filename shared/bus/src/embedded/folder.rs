@@ -8,9 +8,8 @@ use super::{
     Settings,
     layout::{self, SegmentEntry},
     on_disk,
-    segments::Segment,
+    segments::{Segment, name, now_ms, options},
     unreadable, unwritable,
-    writing::now_ms,
 };
 use crate::Error;
 use disk::{Chain, Manifest, Space, private};
@@ -143,4 +142,25 @@ fn lock(dir: &Path) -> Result<File, Error> {
 
 fn io_error(error: io::Error) -> Error {
     Error::Unavailable(Box::new(error))
+}
+
+/// Reads back what the folder holds, dropping segments of which only the keyspace is left.
+pub(super) fn recover(folder: &Folder, partitions: usize) -> Result<Vec<Segment>, Error> {
+    let Folder { database, meta, chain, .. } = folder;
+    let mut segments = Vec::new();
+    for entry in layout::segments(meta)? {
+        if entry.starts.len() != partitions || !database.keyspace_exists(&name(entry.number)) {
+            return Err(Error::Fatal(format!("segment {} of the log is damaged", entry.number)));
+        }
+        let segment = Segment::open(database, entry).map_err(unreadable)?;
+        chain.keep(&segment.records).map_err(on_disk)?;
+        segments.push(segment);
+    }
+    let first = segments.first().map_or(0, |segment: &Segment| segment.number);
+    for number in (0..first).rev().take_while(|number| database.keyspace_exists(&name(*number))) {
+        let left = database.keyspace(&name(number), options).map_err(unreadable)?;
+        chain.forget(&left).map_err(on_disk)?;
+        database.delete_keyspace(left).map_err(unreadable)?;
+    }
+    Ok(segments)
 }

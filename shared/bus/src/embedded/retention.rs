@@ -1,6 +1,12 @@
 //! Forgetting: records that every group has committed and that are older, or further back, than the log keeps.
 
-use super::{folder::Folder, layout, on_disk, segments::Segment, shared::LogState, unwritable, writing::now_ms};
+use super::{
+    folder::Folder,
+    layout, on_disk,
+    segments::{Segment, now_ms},
+    shared::LogState,
+    unwritable,
+};
 use crate::{Error, metrics};
 use disk::Need;
 use std::{

@@ -2,10 +2,13 @@
 //! own. New records go into the last one; forgetting is dropping the first one, which costs nothing, where removing
 //! records one by one would cost as much as writing them and make fjall rewrite what it keeps.
 
-use super::{Settings, folder::Folder, layout, on_disk, unreadable};
-use crate::Error;
+use super::{Settings, layout};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, compaction::Leveled, config};
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// Segments per retention: forgetting is that coarse.
 const PER_RETENTION: u32 = 16;
@@ -55,27 +58,6 @@ impl Segment {
 /// All segments, ascending.
 pub(super) type Segments = Arc<Vec<Segment>>;
 
-/// Reads back what the folder holds, dropping segments of which only the keyspace is left.
-pub(super) fn recover(folder: &Folder, partitions: usize) -> Result<Vec<Segment>, Error> {
-    let Folder { database, meta, chain, .. } = folder;
-    let mut segments = Vec::new();
-    for entry in layout::segments(meta)? {
-        if entry.starts.len() != partitions || !database.keyspace_exists(&name(entry.number)) {
-            return Err(Error::Fatal(format!("segment {} of the log is damaged", entry.number)));
-        }
-        let segment = Segment::open(database, entry).map_err(unreadable)?;
-        chain.keep(&segment.records).map_err(on_disk)?;
-        segments.push(segment);
-    }
-    let first = segments.first().map_or(0, |segment: &Segment| segment.number);
-    for number in (0..first).rev().take_while(|number| database.keyspace_exists(&name(*number))) {
-        let left = database.keyspace(&name(number), options).map_err(unreadable)?;
-        chain.forget(&left).map_err(on_disk)?;
-        database.delete_keyspace(left).map_err(unreadable)?;
-    }
-    Ok(segments)
-}
-
 /// The parts of `offsets` in their segments, ascending.
 pub(super) fn parts(
     segments: &[Segment],
@@ -90,11 +72,11 @@ pub(super) fn parts(
     })
 }
 
-fn name(number: u64) -> String {
+pub(super) fn name(number: u64) -> String {
     format!("{}{number}", layout::RECORDS)
 }
 
-fn options() -> KeyspaceCreateOptions {
+pub(super) fn options() -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default()
         .max_memtable_size(MEMTABLE_BYTES)
         .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(NO_COMPACTION_TABLES)))
@@ -103,4 +85,9 @@ fn options() -> KeyspaceCreateOptions {
         .index_block_partitioning_policy(config::PartitioningPolicy::all(true))
         // Only ranges are read: a filter for single keys would cost and never help.
         .filter_policy(config::FilterPolicy::disabled())
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -2,9 +2,9 @@
 
 use super::{
     Settings, chunk,
-    folder::Folder,
+    folder::{self, Folder},
     layout, on_disk,
-    segments::{self, Segment, Segments},
+    segments::{Segment, Segments},
     unreadable,
 };
 use crate::{Commits, Error};
@@ -61,7 +61,7 @@ fn ends(segments: &[Segment]) -> Result<Vec<i64>, Error> {
 
 /// Lowers positions that are behind the log's end; says which.
 pub(super) fn forgive(folder: &Folder, partitions: usize) -> Result<Vec<String>, Error> {
-    let ends = ends(&segments::recover(folder, partitions)?)?;
+    let ends = ends(&folder::recover(folder, partitions)?)?;
     let mut batch = folder.database.batch();
     let mut said = Vec::new();
     for (name, partition, next) in layout::positions(&folder.meta)? {
@@ -78,7 +78,7 @@ impl LogState {
     /// Recovers the state of an open folder.
     pub(super) fn recover(folder: Folder, settings: Settings) -> Result<Self, Error> {
         let partitions = usize::from(settings.partitions);
-        let segments = segments::recover(&folder, partitions)?;
+        let segments = folder::recover(&folder, partitions)?;
         let ends: Vec<_> = ends(&segments)?.into_iter().map(AtomicI64::new).collect();
         let mut groups = Groups::default();
         for (name, partition, next) in layout::positions(&folder.meta)? {

@@ -3,7 +3,7 @@
 use super::{
     RECORD_OVERHEAD_BYTES, chunk,
     layout::{self, SegmentEntry},
-    segments::Segment,
+    segments::{Segment, now_ms},
     shared::LogState,
 };
 use crate::metrics::Published;
@@ -12,7 +12,7 @@ use disk::Need;
 use fjall::OwnedWriteBatch;
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -178,11 +178,6 @@ impl<'a> Writer<'a> {
             *end += open.n_records;
         }
     }
-}
-
-/// Milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

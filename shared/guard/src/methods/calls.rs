@@ -2,7 +2,7 @@
 
 use super::{
     Bounds, Settings, bounds, open_calls,
-    watched::{Answers, Asked, Said},
+    watched::{Answers, Asked, Said, late},
 };
 use crate::{
     Caller,
@@ -97,12 +97,6 @@ async fn bounded(State(methods): State<Methods>, request: Request, next: Next) -
     }
     let stop = bounds.is_open.then(|| methods.0.stop.clone());
     response.map(|body| Body::new(Answers::new(body, said, lifetime.map(|lifetime| began + lifetime), stop, place)))
-}
-
-/// DEADLINE_EXCEEDED: `limit` was not enough.
-pub(super) fn late(limit: Duration) -> Status {
-    let text = format!("not answered within {limit:?}; send the whole request at once, ask for less, or try again");
-    problem::status(Code::DeadlineExceeded, "DEADLINE", text)
 }
 
 /// What a client wants to wait at most: `grpc-timeout`, up to eight digits and a unit.

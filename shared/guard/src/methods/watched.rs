@@ -1,6 +1,6 @@
 //! A call's two bodies: requests that are refused before they are kept, and answers that end in time.
 
-use super::{Bounds, calls::late};
+use super::Bounds;
 use crate::connection_limit::Slot;
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::{HeaderMap, body::Frame};
@@ -241,4 +241,10 @@ fn trailers(status: &Status) -> HeaderMap {
     // a text of ours always fits
     let _ = status.add_header(&mut trailers);
     trailers
+}
+
+/// DEADLINE_EXCEEDED: `limit` was not enough.
+pub(super) fn late(limit: Duration) -> Status {
+    let text = format!("not answered within {limit:?}; send the whole request at once, ask for less, or try again");
+    problem::status(Code::DeadlineExceeded, "DEADLINE", text)
 }

@@ -116,7 +116,7 @@ async fn a_node_without_an_authority_says_so_and_keeps_the_code() -> anyhow::Res
     let (key, public) = key_files(dir.path())?;
     let name = "devices.token_issuer=https://wardline.example.org/devices";
     let signing = format!("devices.token_key_file={}", key.display());
-    let sandbox = Sandbox::with(0, &[name, &signing], &node::service::Service::ALL).await?;
+    let sandbox = Sandbox::with(0, &[name, &signing], &node::services::ALL).await?;
     let integrator = sandbox.issuer()?.user_token(auth::demo_person("device-integrator").context("nobody")?)?;
     let (device_id, claim_code) = register(sandbox.channel().await?, &integrator).await?;
     let mut enrolment = EnrolmentServiceClient::new(sandbox.channel().await?);
@@ -131,7 +131,7 @@ async fn a_node_without_an_authority_says_so_and_keeps_the_code() -> anyhow::Res
 
     // its own issuer's token: good here, and on a node that has only the public half
     let public = format!("devices.token_public_key_files=[\"{}\"]", public.display());
-    let other = Sandbox::with(0, &[name, &public], &node::service::Service::ALL).await?;
+    let other = Sandbox::with(0, &[name, &public], &node::services::ALL).await?;
     other.write_directory("device", &format!("[[device]]\nid = \"{device_id}\"\nmodel = \"m\"\n"))?;
     for node in [&sandbox, &other] {
         let sent = async || {
