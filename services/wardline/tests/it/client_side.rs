@@ -1,6 +1,6 @@
 //! The tools of the device side and of readers, against servers that misbehave.
 
+#[path = "../../../../shared/client/tests/it/fake.rs"]
 mod fake;
 mod simulate;
-mod stream;
 mod timeline;

@@ -76,6 +76,8 @@ pub struct Fake {
     pub script: Script,
     pub door: Door,
     pub max_in_flight: u32,
+    /// 0: no limit is told.
+    pub max_message_bytes: u32,
 }
 
 impl Fake {
@@ -86,6 +88,7 @@ impl Fake {
             script: Arc::new(script),
             door: Arc::new(|_| Ok(())),
             max_in_flight: 16,
+            max_message_bytes: 0,
         }
     }
 
@@ -169,7 +172,8 @@ impl Fake {
                 Ok(Some(Received::Open(open))) => {
                     self.seen.lock().unwrap().opens.push(open.resume_after);
                     let last_durable = self.seen.lock().unwrap().through().max(open.resume_after);
-                    let limits = Limits { max_in_flight: self.max_in_flight, ..Default::default() };
+                    let Self { max_in_flight, max_message_bytes, .. } = self;
+                    let limits = Limits { max_in_flight, max_message_bytes, ..Default::default() };
                     say(Message::Opened(Opened { last_durable, limits: Some(limits) })).await;
                 }
                 Ok(Some(Received::Batch(batch))) => {

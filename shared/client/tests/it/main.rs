@@ -1,0 +1,5 @@
+//! The SDK against a server that misbehaves.
+
+mod fake;
+mod queue;
+mod stream;
