@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// Why sending ended.
+/// Why sending ended, or reading failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    /// There is no token to send with.
-    #[error("no token for the device")]
+    /// There is no token.
+    #[error("there is no token")]
     Token(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The server said no, and would say so again.
     #[error("the server refuses: {} ({:?})", .0.message(), .0.code())]
@@ -30,8 +30,14 @@ pub enum Error {
         uri: String,
         /// What the attempt came to.
         #[source]
-        cause: Arc<tonic::transport::Error>,
+        cause: Arc<dyn std::error::Error + Send + Sync>,
     },
+    /// A [`crate::Remote`] without an address.
+    #[error("there is no endpoint to connect to")]
+    NoEndpoint,
+    /// The server has answered what makes no sense.
+    #[error("the server's answer makes no sense: {0}")]
+    Answer(&'static str),
     /// No server answered in time.
     #[error("no server answered within {} s", .waited.as_secs())]
     Unreachable {
@@ -78,7 +84,7 @@ impl Error {
         }
     }
 
-    /// The server's status code, if it answered.
+    /// The server's status code, if it refused.
     pub fn code(&self) -> Option<Code> {
         match self {
             Self::Refused(status) => Some(status.code()),

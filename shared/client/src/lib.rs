@@ -1,16 +1,25 @@
-//! The device side of the wire: how an integrator should send readings.
+//! Sends readings to Wardline, and reads them.
 //!
-//! What it promises: a batch handed to [`Sender::send`] is kept until the server has acknowledged it, and is sent again
-//! under its own number after every loss of the connection, in order. It leaves memory only when it is durable, was
-//! refused, or the sender has ended with an error. A sender ends on statuses that trying again cannot change.
+//! | To | use |
+//! |---|---|
+//! | send from a device that keeps what is not acknowledged on its own disk | [`QueuedSender`] over a [`Queue`] |
+//! | send from memory, with sequences of one's own | [`Sender`] |
+//! | send single batches: small devices, backfill | [`Writer`] |
+//! | read timelines, trends and newest values | [`Reader`] |
+//! | call any other rpc | a generated client of [`proto`] over a [`Connection`], repeated by [`call()`] |
 //!
-//! One task a stream: it connects, reads and connects again. Batches are encoded once, in the caller's task, and the
-//! transport takes them straight from the window, as many to a frame as are waiting.
+//! All of them take a [`Connection`]: one or several endpoints, in the clear or over TLS, with a token for each call. What is
+//! tried again, and when, is the server's contract: `UNAVAILABLE`, `ABORTED`, `DEADLINE_EXCEEDED`, `CANCELLED`, a lost connection,
+//! and `RESOURCE_EXHAUSTED` where the answer says when to come back; with growing waits, jitter and a bound.
+//!
+//! The crate's folder `examples` has a device and a reader in full.
 
+mod connection;
 mod error;
 mod link;
 pub mod queue;
 mod queued;
+mod reader;
 mod remote;
 mod retry;
 mod sender;
@@ -19,14 +28,19 @@ mod wire;
 mod writer;
 
 use proto::telemetry::v1::ClockQuality;
-use std::sync::Arc;
+use std::{fs, path::PathBuf, sync::Arc};
 use tonic::transport::Channel;
 use uuid::Uuid;
 
+pub use connection::Connection;
 pub use error::Error;
+/// The messages and generated clients of all services.
+pub use proto;
 pub use queue::Queue;
-pub use queued::{QueuedSender, Status};
+pub use queued::{MESSAGE_TOO_LARGE, QueuedSender, Status};
+pub use reader::{Query, Reader};
 pub use remote::{Remote, Tls};
+pub use retry::{Repeat, call};
 pub use sender::{OPEN_PATIENCE, Sender};
 pub use window::{NOT_NAMED, Progress, Refusal, SAMPLE_REFUSALS_MAX};
 pub use writer::Writer;
@@ -34,8 +48,24 @@ pub use writer::Writer;
 /// Any other error.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Gives a bearer token; called at each connect, so that it may be a new one each time.
+/// Gives a bearer token. It is called for each call and at each connect, so that it may be a new one each time, and must not
+/// block for long.
 pub type Tokens = Arc<dyn Fn() -> Result<String, BoxError> + Send + Sync>;
+
+/// Always the same token.
+pub fn token(token: impl Into<String>) -> Tokens {
+    let token = token.into();
+    Arc::new(move || Ok(token.clone()))
+}
+
+/// The token that a file holds, read at each use: whoever renews it replaces the file.
+pub fn token_file(path: impl Into<PathBuf>) -> Tokens {
+    let path = path.into();
+    Arc::new(move || {
+        let text = fs::read_to_string(&path).map_err(|cause| format!("{}: {cause}", path.display()))?;
+        Ok(text.trim().to_owned())
+    })
+}
 
 /// Who sends, and where it left off.
 #[derive(Clone)]
@@ -50,7 +80,7 @@ pub struct Stream {
     pub clock: ClockQuality,
 }
 
-/// A lazily connecting channel with the settings a device should have: a dead connection is noticed within 20 s.
+/// A lazily connecting channel with the settings a client should have: a dead connection is noticed within 20 s.
 ///
 /// # Errors
 /// [`Error::Address`].

@@ -1,7 +1,7 @@
 //! The one task of a stream: connect, read, connect again; and the state it shares with the caller and the transport.
 
 use super::{
-    BoxError, Error, Stream, Tokens,
+    BoxError, Connection, Error, Stream, Tokens,
     retry::{Backoff, Verdict, span, verdict},
     window::Window,
     wire,
@@ -19,7 +19,7 @@ use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep_until, timeout},
 };
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Status, Streaming};
 
 /// How long a server may take to answer `Open`.
 const OPENED_TIMEOUT: Duration = Duration::from_secs(10);
@@ -211,8 +211,8 @@ enum End {
 }
 
 /// Runs the stream until it is closed or cannot go on.
-pub(super) async fn run(shared: Arc<Shared>, channel: Channel, tokens: Tokens, stream: Stream) {
-    let link = Link { shared: shared.clone(), channel, tokens, stream };
+pub(super) async fn run(shared: Arc<Shared>, connection: Connection, tokens: Tokens, stream: Stream) {
+    let link = Link { shared: shared.clone(), connection, tokens, stream };
     let ended = link.serve().await;
     if let Err(error) = &ended {
         tracing::debug!(device = ?link.stream.device, code = ?error.code(), "sending has ended");
@@ -225,7 +225,7 @@ pub(super) async fn run(shared: Arc<Shared>, channel: Channel, tokens: Tokens, s
 
 struct Link {
     shared: Arc<Shared>,
-    channel: Channel,
+    connection: Connection,
     tokens: Tokens,
     stream: Stream,
 }
@@ -289,7 +289,7 @@ impl Link {
             (state.is_paused, state.is_draining) = (false, false);
             state.connection
         });
-        let call = wire::call(self.channel.clone(), &token, &self.stream, self.shared.clone(), connection);
+        let call = wire::call(self.connection.clone(), &token, &self.stream, self.shared.clone(), connection);
         let opened = async {
             let mut incoming = call.await?;
             match incoming.message().await?.and_then(|message| message.message) {

@@ -5,7 +5,7 @@
 //! sent. One task drains the queue over a [`Sender`]; what the server has acknowledged leaves the disk.
 
 use crate::{
-    Error, Progress, Queue, Refusal, Sender, Stream, Tokens, link,
+    Connection, Error, Progress, Queue, Refusal, Sender, Stream, Tokens, link,
     queue::{self, Depth, Stored},
     retry::Backoff,
     window::keep_unread,
@@ -25,7 +25,6 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::timeout,
 };
-use tonic::transport::Channel;
 
 /// Reason of a batch that is larger than the server's messages may be: it is not sent.
 pub const MESSAGE_TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
@@ -92,7 +91,8 @@ impl Shared {
 
 impl QueuedSender {
     /// Begins to drain the queue. It does not wait for a connection: a device may start where there is no network.
-    pub fn open(channel: Channel, tokens: Tokens, queue: Queue, clock: ClockQuality) -> Self {
+    pub fn open(connection: impl Into<Connection>, tokens: Tokens, queue: Queue, clock: ClockQuality) -> Self {
+        let connection = connection.into();
         let queue = Arc::new(queue);
         let shared = Arc::new(Shared {
             state: Mutex::default(),
@@ -101,7 +101,7 @@ impl QueuedSender {
             closing: watch::Sender::new(false),
         });
         let stream = Stream { device: queue.device(), stream: queue.stream(), resume_after: 0, clock };
-        let drain = Drain { queue: queue.clone(), shared: shared.clone(), channel, tokens, stream };
+        let drain = Drain { queue: queue.clone(), shared: shared.clone(), connection, tokens, stream };
         Self { queue, shared, task: tokio::spawn(drain.run()) }
     }
 
@@ -216,7 +216,7 @@ async fn blocking<T: Send + 'static>(
 struct Drain {
     queue: Arc<Queue>,
     shared: Arc<Shared>,
-    channel: Channel,
+    connection: Connection,
     tokens: Tokens,
     /// Without the place to go on from.
     stream: Stream,
@@ -261,7 +261,7 @@ impl Drain {
     async fn connection(&self) -> Result<Next, Error> {
         let resume_after = blocking(&self.queue, |queue| Ok(queue.released())).await?;
         let stream = Stream { resume_after, ..self.stream.clone() };
-        let sender = Sender::open(self.channel.clone(), self.tokens.clone(), stream).await?;
+        let sender = Sender::open(self.connection.clone(), self.tokens.clone(), stream).await?;
         {
             let mut state = self.shared.lock();
             (state.present, state.trouble) = (Some(sender.shared.clone()), None);

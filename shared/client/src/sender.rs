@@ -1,7 +1,7 @@
 //! A device's stream: batches go out in order, and again after each loss of the connection.
 
 use crate::{
-    Error, Progress, Refusal, Stream, Tokens,
+    Connection, Error, Progress, Refusal, Stream, Tokens,
     link::{self, Shared},
     wire,
 };
@@ -9,7 +9,6 @@ use bytes::Bytes;
 use proto::telemetry::v1::Reading;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
-use tonic::transport::Channel;
 
 /// How long [`Sender::open`] tries to reach a server before it gives up.
 pub const OPEN_PATIENCE: Duration = Duration::from_secs(30);
@@ -26,9 +25,9 @@ impl Sender {
     ///
     /// # Errors
     /// [`Error::Token`], [`Error::Refused`], or [`Error::Unreachable`] after [`OPEN_PATIENCE`].
-    pub async fn open(channel: Channel, tokens: Tokens, stream: Stream) -> Result<Self, Error> {
+    pub async fn open(connection: impl Into<Connection>, tokens: Tokens, stream: Stream) -> Result<Self, Error> {
         let shared = Arc::new(Shared::new(stream.resume_after));
-        let link = tokio::spawn(link::run(shared.clone(), channel, tokens, stream));
+        let link = tokio::spawn(link::run(shared.clone(), connection.into(), tokens, stream));
         // from here on dropping it ends the task
         let mut sender = Self { shared, link, last_durable: 0 };
         let opened = sender.shared.wait(|state| state.ended().or(state.first_durable.map(Ok)));

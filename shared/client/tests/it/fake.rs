@@ -235,14 +235,18 @@ impl IngestService for Fake {
     }
 }
 
-/// A wire in front of `server` that can be cut. Each `cut` ends every connection there is.
+/// A wire in front of `server` that can be cut. Each `cut` ends every connection there is; [`GONE`] ends the listener, too.
 pub async fn wire(server: SocketAddr) -> (SocketAddr, watch::Sender<u64>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let cut = watch::Sender::new(0_u64);
-    let cuts = cut.clone();
+    let (cuts, mut gone) = (cut.clone(), cut.subscribe());
     tokio::spawn(async move {
-        while let Ok((mut near, _)) = listener.accept().await {
+        loop {
+            let mut near = tokio::select! {
+                Ok((near, _)) = listener.accept() => near,
+                _ = gone.wait_for(|cut| *cut == GONE) => return,
+            };
             let mut cut = cuts.subscribe();
             tokio::spawn(async move {
                 let Ok(mut far) = TcpStream::connect(server).await else { return };
@@ -255,3 +259,6 @@ pub async fn wire(server: SocketAddr) -> (SocketAddr, watch::Sender<u64>) {
     });
     (address, cut)
 }
+
+/// The cut after which nobody listens.
+pub const GONE: u64 = u64::MAX;

@@ -2,4 +2,6 @@
 
 mod fake;
 mod queue;
+mod reader;
+mod several;
 mod stream;
