@@ -50,7 +50,9 @@ impl Rows {
         let lines = || std::iter::once(&heading).chain(&self.rows);
         let widths: Vec<_> = (0..heading.len())
             .map(|column| {
-                lines().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+                let longest = lines().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
+                // what formatting can fill up to
+                longest.unwrap_or(0).min(usize::from(u16::MAX))
             })
             .collect();
         for line in lines() {
