@@ -149,7 +149,8 @@ async fn run(config: &Config, files: &Files, services: &[Service], stop: Cancell
         if services.contains(&Service::REGISTRY) {
             demo::staff(config, &files.remote(&config.uri(node.grpc))?).await?;
         }
-        say(demo::banner(config, &node)? + "\n")?;
+        // the node goes on when nobody reads it
+        let _ = say(demo::banner(config, &node)? + "\n");
     }
     node.wait().await
 }

@@ -7,6 +7,7 @@ use client::{Connection, Error, Remote, Tokens};
 use guard::convert;
 use proto::prost_types::Timestamp;
 use std::{path::PathBuf, time::Duration};
+use tonic::Code;
 
 /// Items in a page.
 pub(crate) const PAGE: i32 = 1_000;
@@ -35,11 +36,16 @@ pub(crate) use change;
 macro_rules! calling {
     ($repeat:ident, $who:ident.$rpc:ident($message:expr)) => {{
         let message = $message;
-        client::call(client::Repeat::$repeat, $crate::operator::PATIENCE, || {
-            let (mut client, message) = ($who.client.clone(), message.clone());
-            async move { client.$rpc(message).await }
-        })
-        .await
+        loop {
+            let answer = client::call(client::Repeat::$repeat, $crate::operator::PATIENCE, || {
+                let (mut client, message) = ($who.client.clone(), message.clone());
+                async move { client.$rpc(message).await }
+            });
+            match answer.await {
+                Err(error) if $crate::operator::is_told_to_wait(&error) => {}
+                answer => break answer,
+            }
+        }
     }};
 }
 pub(crate) use calling;
@@ -114,6 +120,11 @@ pub async fn connect(remote: impl Into<Remote>, token: impl Into<Token>) -> anyh
     let connection = connection(remote, token)?;
     connection.ready().await?;
     Ok(connection)
+}
+
+/// Whether a node answers, and says to come later: an import of thousands of devices takes its time.
+pub(crate) fn is_told_to_wait(error: &Error) -> bool {
+    matches!(error, Error::Unreachable { last: Some(status), .. } if status.code() == Code::ResourceExhausted)
 }
 
 /// A time as it is printed.

@@ -37,7 +37,7 @@ pub use error::Error;
 /// The messages and generated clients of all services.
 pub use proto;
 pub use queue::Queue;
-pub use queued::{MESSAGE_TOO_LARGE, QueuedSender, Status};
+pub use queued::{MESSAGE_TOO_LARGE, QueuedSender, SessionStatus};
 pub use reader::{Query, Reader};
 pub use remote::{Remote, Tls};
 pub use retry::{Repeat, call};

@@ -33,7 +33,7 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// How a session is.
 #[derive(Debug, Clone)]
-pub struct Status {
+pub struct SessionStatus {
     /// What is on the disk, and what was dropped.
     pub depth: Depth,
     /// What became of the batches that were sent since the session began.
@@ -125,7 +125,7 @@ impl QueuedSender {
     }
 
     /// How it is.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> SessionStatus {
         let depth = self.queue.depth();
         let state = self.shared.lock();
         let (mut progress, mut connections) = (state.progress.clone(), state.connections);
@@ -136,7 +136,7 @@ impl QueuedSender {
             connections += present.n_opened;
             trouble = present.unreachable();
         }
-        Status { depth, progress, connections, trouble }
+        SessionStatus { depth, progress, connections, trouble }
     }
 
     /// As [`Sender::take_refusals`].
@@ -181,7 +181,7 @@ impl QueuedSender {
         while Arc::strong_count(&self.queue) > 1 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let Status { depth, progress, .. } = self.status();
+        let SessionStatus { depth, progress, .. } = self.status();
         match flushed {
             Ok(flushed) => flushed.map(|()| progress),
             Err(_) => Err(Error::Deadline {
