@@ -42,6 +42,8 @@ where
     let levels: Targets = settings.level.parse().context("telemetry.level")?;
     // a span is a line when it ends, with its fields and how long it took: libraries have some at `debug` and `trace`
     let output = layer().with_writer(writer).with_span_events(FmtSpan::CLOSE);
+    // said on standard error, which is what has failed: that would end the thread
+    let output = output.log_internal_errors(false);
     let output = match settings.format {
         Format::Json => {
             let output = output.json().flatten_event(true).map_event_format(BesidesRequests);

@@ -2,12 +2,12 @@
 
 use crate::{
     cli::Audit,
-    operator::{Operator, plain, shown},
+    operator::{self, Token, ask, shown},
     timeline::when,
 };
 use anyhow::{Context, bail};
 use auth::{AuditKey, audit_key};
-use client::Remote;
+use client::{Connection, Remote};
 use guard::convert;
 use model::{
     WriterId,
@@ -18,9 +18,12 @@ use proto::operations::v1::{
     audit_service_client::AuditServiceClient,
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, io::Write, path::Path};
+use std::{
+    collections::BTreeSet,
+    io::{Write, stderr},
+    path::Path,
+};
 use store::{Checkpoints, FolderCheckpoints};
-use tonic::transport::Channel;
 
 /// Pages of entries are at most so large.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -34,13 +37,13 @@ const ENTRIES_A_PAGE: usize = 1_000;
 pub async fn run(
     what: &Audit,
     remote: impl Into<Remote>,
-    token: &str,
+    token: impl Into<Token>,
     dir: &Path,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let (operator, channel) = Operator::connect(remote, token).await?;
-    let client = AuditServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let mut auditor = Auditor { client, operator };
+    let connection = operator::connect(remote, token).await?;
+    let client = AuditServiceClient::new(connection).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let mut auditor = Auditor { client };
     match what {
         Audit::Search { asked, json } => {
             let records = auditor.search(asked).await?;
@@ -101,8 +104,7 @@ pub(crate) fn public_key(dir: &Path) -> anyhow::Result<[u8; 32]> {
 }
 
 struct Auditor {
-    client: AuditServiceClient<Channel>,
-    operator: Operator,
+    client: AuditServiceClient<Connection>,
 }
 
 impl Auditor {
@@ -118,11 +120,11 @@ impl Auditor {
             end_time: instant(&asked.to)?,
             limit: asked.limit,
         };
-        let request = self.operator.request(request);
-        let found = self.client.search_audit_log(request).await.map_err(plain)?.into_inner();
+        let found = ask!(self.search_audit_log(request));
         if found.unreadable > 0 {
             // beside what is asked for, which may go into a file
-            eprintln!("{} more entries cannot be read: `wardline audit verify` says what happened", found.unreadable);
+            let n = found.unreadable;
+            writeln!(stderr(), "{n} more entries cannot be read: `wardline audit verify` says what happened")?;
         }
         Ok(found.records)
     }
@@ -131,8 +133,7 @@ impl Auditor {
     async fn verify(&mut self, folder: &Path, keys: &[[u8; 32]], out: &mut impl Write) -> anyhow::Result<()> {
         // before the entries: what was signed must be there
         let kept = FolderCheckpoints::open(folder)?.kept().await?;
-        let request = self.operator.request(ListAuditWritersRequest {});
-        let listed = self.client.list_audit_writers(request).await.map_err(plain)?.into_inner().writer_ids;
+        let listed = ask!(self.list_audit_writers(ListAuditWritersRequest {})).writer_ids;
         let mut writers: BTreeSet<WriterId> = kept.iter().map(|checkpoint| checkpoint.writer).collect();
         for id in &listed {
             writers.insert(id.parse().with_context(|| format!("writer {id}"))?);
@@ -168,8 +169,7 @@ impl Auditor {
         loop {
             let writer_id = writer.uuid().to_string();
             let request = ReadAuditChainRequest { writer_id, from_sequence, limit: ENTRIES_A_PAGE as i32 };
-            let request = self.operator.request(request);
-            let page = self.client.read_audit_chain(request).await.map_err(plain)?.into_inner().entries;
+            let page = ask!(self.read_audit_chain(request)).entries;
             for entry in &page {
                 verifier.take(entry.sequence, &entry.entry);
                 n += 1;

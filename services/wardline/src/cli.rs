@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{people::cli as people, replay, simulate, timeline};
+use crate::{operator::TokenArgs, people::cli as people, replay, simulate, timeline};
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
 use client::{Remote, Tls};
@@ -32,9 +32,10 @@ pub struct Settings {
     /// One setting, repeatable: section.key=value.
     #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
-    /// Server for the commands that are clients [default: server.grpc_listen, over https when tls.cert_file is set].
-    #[arg(long, global = true)]
-    pub endpoint: Option<String>,
+    /// Server for the commands that are clients; several, with commas or repeated, are tried in turn when one does not answer
+    /// [default: server.grpc_listen, over https when tls.cert_file is set].
+    #[arg(long = "endpoint", global = true, value_delimiter = ',', value_name = "URI")]
+    pub endpoints: Vec<String>,
     /// How they speak to it when it is https.
     #[command(flatten)]
     pub files: Files,
@@ -55,6 +56,15 @@ pub struct Files {
 }
 
 impl Files {
+    /// Servers that serve the same, tried in turn; the first is `default` when there are none.
+    ///
+    /// # Errors
+    /// As [`Files::remote`].
+    pub fn remotes(&self, uris: &[String], default: &str) -> anyhow::Result<Remote> {
+        let Some((first, others)) = uris.split_first() else { return self.remote(default) };
+        others.iter().try_fold(self.remote(first)?, |remote, uri| Ok(remote.or(self.remote(uri)?)))
+    }
+
     /// A server at a URI; `https` with these files.
     ///
     /// # Errors
@@ -114,15 +124,18 @@ pub enum Command {
         /// What to do with them.
         #[command(subcommand)]
         action: Quarantine,
+        /// Whose token is used.
+        #[command(flatten)]
+        access: TokenArgs,
     },
     /// Who looked at whom, and whether that record is whole.
     Audit {
         /// What to do.
         #[command(subcommand)]
         what: Audit,
-        /// Bearer token of an auditor [default: the demo's].
-        #[arg(long, global = true, env = "WARDLINE_TOKEN", hide_env_values = true)]
-        token: Option<String>,
+        /// Whose token is used.
+        #[command(flatten)]
+        access: TokenArgs,
     },
     /// People, devices, roles and what ties them.
     #[command(flatten)]
@@ -138,9 +151,23 @@ pub enum Command {
     /// Print every metric of `/metrics`: name, kind, unit, labels and what it is.
     Metrics,
     /// Play a recording of real patients through the public API.
-    Replay(replay::Options),
+    Replay {
+        /// What, and how.
+        #[command(flatten)]
+        options: replay::Options,
+        /// Whose token is used, and how long a server may be gone.
+        #[command(flatten)]
+        sending: Sending,
+    },
     /// Send made-up readings of made-up patients.
-    Simulate(simulate::Options),
+    Simulate {
+        /// What, and how.
+        #[command(flatten)]
+        options: simulate::Options,
+        /// Whose token is used, and how long a server may be gone.
+        #[command(flatten)]
+        sending: Sending,
+    },
     /// Read a patient's readings: a plot, CSV or JSON.
     Timeline(timeline::Options),
     /// A demo token for a person or a device.
@@ -159,6 +186,20 @@ pub enum Command {
         /// Which.
         shell: clap_complete::Shell,
     },
+}
+
+/// Who registers the devices that send, and how long a server may be gone.
+///
+/// With a token, its holder enters patients, registers devices and assigns them, and each device claims a token of its own.
+/// Without one the demo's people do, and the demo's issuer gives the devices their tokens.
+#[derive(Debug, Clone, Args)]
+pub struct Sending {
+    /// Whose token is used.
+    #[command(flatten)]
+    pub access: TokenArgs,
+    /// How many seconds a server that has gone is waited for.
+    #[arg(long, default_value = "60", value_name = "SECONDS")]
+    pub patience: u32,
 }
 
 /// What to do with certificates.

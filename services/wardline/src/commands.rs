@@ -4,14 +4,16 @@ use crate::{
     audit, certificate,
     cli::{Access, Audit, Cli, Command, Files},
     demo,
+    operator::TokenArgs,
     people::RegistryCli,
     quarantine::QuarantineClient,
-    replay, simulate, timeline,
+    replay::{self, Target},
+    simulate, timeline,
 };
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use auth::{DEMO_PEOPLE, DemoIssuer, demo_person};
 use clap::CommandFactory;
-use client::Remote;
+use client::{Remote, Tokens};
 use futures::future::LocalBoxFuture;
 use guard::access;
 use node::{
@@ -25,7 +27,9 @@ use serde::Serialize;
 use std::{
     fmt::Display,
     io::{Write, stdout},
+    time::Duration,
 };
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// A question was answered with no: the process ends with 1, and nothing went wrong.
@@ -53,9 +57,10 @@ async fn dispatch(cli: Cli, known: &'static [Service], stop: CancellationToken) 
     let config = Config::load(&sources)?;
     telemetry::logs(&config.telemetry)?;
     let files = cli.settings.files;
-    let uri = cli.settings.endpoint.unwrap_or_else(|| config.uri(config.server.grpc_listen));
+    let (uris, own) = (cli.settings.endpoints, config.uri(config.server.grpc_listen));
     // only commands that are clients need its files
-    let remote = || files.remote(&uri);
+    let remote = || files.remotes(&uris, &own);
+    let tokens = |given: &TokenArgs, role| given.tokens().map_or_else(|| demo_tokens(&config, role), Ok);
     match cli.command {
         None => demo::run(&config, &files, known, stop).await,
         Some(Command::Run { services }) => run(&config, &files, &chosen(known, &services)?, stop).await,
@@ -65,36 +70,36 @@ async fn dispatch(cli: Cli, known: &'static [Service], stop: CancellationToken) 
             recovery::repair(&config, recovery::Options { write, begin_anew }, &mut stdout()).await
         }
         Some(Command::Health) => health(&remote()?).await,
-        Some(Command::Quarantine { action }) => {
-            let token = token(&config, "administrator")?;
-            QuarantineClient::connect(remote()?, &token).await?.act(&action, &mut stdout()).await
+        Some(Command::Quarantine { action, access }) => {
+            let tokens = tokens(&access, "administrator")?;
+            QuarantineClient::connect(remote()?, tokens).await?.act(&action, &mut stdout()).await
         }
         Some(Command::Audit { what: Audit::Key, .. }) => {
             let key = audit::public_key(&config.audit_dir())?;
             say(key.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n")
         }
-        Some(Command::Audit { what, token: given }) => {
-            let token = given.map_or_else(|| token(&config, "auditor"), Ok)?;
-            audit::run(&what, remote()?, &token, &config.audit_dir(), &mut stdout()).await
+        Some(Command::Audit { what, access }) => {
+            let tokens = tokens(&access, "auditor")?;
+            audit::run(&what, remote()?, tokens, &config.audit_dir(), &mut stdout()).await
         }
         Some(Command::Registry(command)) => {
-            let token = command.caller().token.clone().map_or_else(|| token(&config, "administrator"), Ok)?;
-            RegistryCli::connect(remote()?, &token, command.caller()).await?.act(&command, &mut stdout()).await
+            let tokens = tokens(&command.caller().access, "administrator")?;
+            RegistryCli::connect(remote()?, tokens, command.caller()).await?.act(&command, &mut stdout()).await
         }
-        Some(Command::Replay(options)) => {
-            let json = options.json;
-            let mut report = replay::run(options, replay::Target::of(&config, remote()?)).await?;
-            report.quarantined = quarantined(&config, remote()?).await;
+        Some(Command::Replay { options, sending }) => {
+            let (json, target) = (options.json, Target::of(&config, remote()?).with(&sending));
+            let mut report = replay::run(options, target).await?;
+            report.quarantined = quarantined(remote()?, tokens(&sending.access, "administrator").ok()).await;
             print(&report, json)
         }
-        Some(Command::Simulate(options)) => {
-            let json = options.json;
-            let report = simulate::run(options, replay::Target::of(&config, remote()?)).await?;
+        Some(Command::Simulate { options, sending }) => {
+            let (json, target) = (options.json, Target::of(&config, remote()?).with(&sending));
+            let report = simulate::run(options, target).await?;
             print(&report, json)
         }
         Some(Command::Timeline(options)) => {
-            let token = options.token.clone().map_or_else(|| token(&config, "doctor"), Ok)?;
-            timeline::run(options, remote()?, &token).await
+            let tokens = tokens(&options.access, "doctor")?;
+            timeline::run(options, remote()?, tokens).await
         }
         Some(Command::Token { who }) => say(token(&config, &who)? + "\n"),
         Some(Command::Certificate { what }) => certificate::run(&what, &config, &mut stdout()),
@@ -144,7 +149,8 @@ async fn run(config: &Config, files: &Files, services: &[Service], stop: Cancell
         if services.contains(&services::REGISTRY) {
             demo::staff(config, &files.remote(&config.uri(node.grpc))?).await?;
         }
-        say(demo::banner(config, &node)? + "\n")?;
+        // the node goes on when nobody reads it
+        let _ = say(demo::banner(config, &node)? + "\n");
     }
     node.wait().await
 }
@@ -159,23 +165,36 @@ fn say(text: impl AsRef<str>) -> anyhow::Result<()> {
     Ok(stdout().write_all(text.as_ref().as_bytes())?)
 }
 
+/// How long a node may take to say whether it serves.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
+
 async fn health(remote: &Remote) -> anyhow::Result<()> {
     use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
-    let channel = remote.connect().await.map_err(|error| No(format!("{:#}", anyhow::Error::from(error))))?;
-    let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
-    match answer {
-        Ok(answer) if answer.get_ref().status == ServingStatus::Serving as i32 => say("serving\n"),
+    let check = async {
+        let connection = remote.connection()?;
+        connection.ready().await?;
+        let answer = HealthClient::new(connection).check(HealthCheckRequest::default()).await;
+        anyhow::Ok(answer.map_err(|status| anyhow!("{} ({:?})", status.message(), status.code()))?.into_inner().status)
+    };
+    // one that was stopped half-way takes connections and says nothing
+    let answer = timeout(HEALTH_PATIENCE, check).await;
+    match answer.unwrap_or_else(|_| Err(anyhow!("no answer within {} s", HEALTH_PATIENCE.as_secs()))) {
+        Ok(status) if status == ServingStatus::Serving as i32 => say("serving\n"),
         Ok(_) => Err(No(format!("{remote} does not serve")).into()),
-        Err(status) => Err(No(format!("{remote}: {} ({:?})", status.message(), status.code())).into()),
+        Err(error) => Err(No(format!("{remote}: {error:#}")).into()),
     }
 }
 
 /// How many records lie in quarantine; `None` when that cannot be known from here.
-async fn quarantined(config: &Config, remote: Remote) -> Option<u64> {
-    let token = token(config, "administrator").ok()?;
-    let mut desk = QuarantineClient::connect(remote, &token).await.ok()?;
+async fn quarantined(remote: Remote, tokens: Option<Tokens>) -> Option<u64> {
+    let mut desk = QuarantineClient::connect(remote, tokens?).await.ok()?;
     let waiting = desk.list().await.ok()?.iter().filter(|record| record.replayed_at.is_none()).count();
     Some(waiting as u64)
+}
+
+/// Tokens of one of the demo's people.
+fn demo_tokens(config: &Config, role: &str) -> anyhow::Result<Tokens> {
+    Ok(client::token(token(config, role)?))
 }
 
 /// A demo token for a role or a device.

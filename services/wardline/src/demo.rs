@@ -7,7 +7,12 @@ use client::Remote;
 use directory::Directory;
 use model::PatientId;
 use node::{config::Config, run::Node, wiring::Service};
-use std::{fmt::Write as _, fs, path::Path};
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{Write, stderr, stdout},
+    path::Path,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::uuid;
 
@@ -88,17 +93,24 @@ pub async fn run(config: &Config, files: &Files, services: &[Service], stop: Can
     fs::write(&recording, RECORDING).with_context(|| format!("recording {}", recording.display()))?;
     let target = replay::Target::of(config, remote);
     let replaying = async {
-        eprintln!("Replaying vital signs of real intensive-care patients (MIMIC-III demo, see deploy/demo/NOTICE) ...");
+        let notice =
+            "Replaying vital signs of real intensive-care patients (MIMIC-III demo, see deploy/demo/NOTICE) ...";
+        tell(stderr(), notice);
         let report = replay::run(replay::Options::of(replay::Format::Mimic, recording.clone()), target).await?;
-        eprintln!("{report}");
+        tell(stderr(), &report.to_string());
         anyhow::Ok(())
     };
     tokio::select! {
         replayed = replaying => replayed?,
         () = stop.cancelled() => return node.wait().await,
     }
-    println!("{banner}{}", next_steps(config, &node));
+    tell(stdout(), &format!("{banner}{}", next_steps(config, &node)));
     node.wait().await
+}
+
+/// Says something beside what the node does: it goes on when nobody reads it.
+fn tell(mut to: impl Write, text: &str) {
+    let _ = writeln!(to, "{text}");
 }
 
 /// Lines to paste.

@@ -3,10 +3,10 @@
 //! All of it comes into the registry by the rpcs that a hospital would use: the administrator enters people, the
 //! integrator registers devices, each device turns its claim code into a token, and the nurse assigns it to a patient.
 
-use crate::operator::{MESSAGE_BYTES_MAX, Operator, ask, ask_all, later, plain};
+use crate::operator::{self, MESSAGE_BYTES_MAX, ask, ask_all, calling, change, plain};
 use anyhow::{Context, bail};
 use auth::{DEMO_PEOPLE, DemoIssuer, demo_person};
-use client::Remote;
+use client::{Connection, Error, Remote, Tokens};
 use directory::Directory;
 use futures::{StreamExt, TryStreamExt, stream};
 use guard::convert;
@@ -20,8 +20,9 @@ use proto::registry::v1::{
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
+    sync::Arc,
 };
-use tonic::{Code, Status, transport::Channel};
+use tonic::Code;
 use uuid::Uuid;
 
 /// Its name.
@@ -62,7 +63,8 @@ pub async fn staff(remote: &Remote, demo_dir: &Path, files: &Directory, patient:
     if missing.is_empty() {
         return Ok(());
     }
-    let mut admin = RegistryCaller::new(&connection(remote)?, &DemoIssuer::open(demo_dir)?, "administrator")?;
+    let callers = Callers::Demo(Arc::new(DemoIssuer::open(demo_dir)?));
+    let mut admin = callers.at(remote, "administrator").await?;
     let entered = ask_all!(admin.list_users(ListUsersRequest { filter: String::new() }).users);
     let entered: HashSet<_> = entered.into_iter().map(|user| user.user_id).collect();
     for (role, name, id) in missing {
@@ -71,8 +73,8 @@ pub async fn staff(remote: &Remote, demo_dir: &Path, files: &Directory, patient:
             admin.enter(role, name, *id, patient).await?;
         }
         let grant = Grant { user_id: user_id.clone(), role_id: (*role).to_owned(), ..Grant::default() };
-        let request = admin.operator.request(CreateGrantRequest { grant: Some(grant) });
-        once(admin.client.create_grant(request).await)?;
+        // what is there already was made before, so that it may be asked for again
+        once(calling!(Always, admin.create_grant(CreateGrantRequest { grant: Some(grant) })))?;
         let relation_id = Uuid::new_v5(&id.uuid(), NAME.as_bytes()).to_string();
         let tie = Relation { relation_id, user_id, ..Relation::default() };
         let tie = match *role {
@@ -85,32 +87,91 @@ pub async fn staff(remote: &Remote, demo_dir: &Path, files: &Directory, patient:
             role if STAFF.contains(&role) => Relation { kind: "ward-staff".to_owned(), ward: NAME.to_owned(), ..tie },
             _ => continue,
         };
-        let request = admin.operator.request(CreateRelationRequest { relation: Some(tie) });
-        once(admin.client.create_relation(request).await)?;
+        once(calling!(Always, admin.create_relation(CreateRelationRequest { relation: Some(tie) })))?;
     }
     Ok(())
 }
 
-/// Admits patients to the ward and puts their devices into service. What is there already stays as it is; a device that
-/// is the patient's later only is the patient's from `from` on.
+/// Who admits patients and puts devices into service, and whose tokens the devices send with.
+#[derive(Clone)]
+pub enum Callers {
+    /// The demo's administrator, integrator and nurse; the demo's issuer gives each device its tokens.
+    Demo(Arc<DemoIssuer>),
+    /// One caller who may do all of it; each device claims a token of its own.
+    One(Tokens),
+}
+
+impl Callers {
+    /// The holder of a token, or the demo's people.
+    ///
+    /// # Errors
+    /// The demo's signing key cannot be read.
+    pub fn new(tokens: Option<Tokens>, demo_dir: &Path) -> anyhow::Result<Self> {
+        match tokens {
+            Some(tokens) => Ok(Self::One(tokens)),
+            None => Ok(Self::Demo(Arc::new(DemoIssuer::open(demo_dir).context("the demo's issuer")?))),
+        }
+    }
+
+    /// The one with a role, at the registry.
+    async fn at(&self, remote: &Remote, role: &str) -> anyhow::Result<RegistryCaller> {
+        let tokens = match self {
+            Self::One(tokens) => tokens.clone(),
+            Self::Demo(issuer) => {
+                let user = demo_person(role).with_context(|| format!("nobody at the demo is {role}"))?;
+                client::token(issuer.user_token(user)?)
+            }
+        };
+        let client = RegistryServiceClient::new(operator::connect(remote, tokens).await?);
+        Ok(RegistryCaller { client: client.max_decoding_message_size(MESSAGE_BYTES_MAX) })
+    }
+}
+
+/// The devices' own tokens.
+#[derive(Clone)]
+pub enum DeviceTokens {
+    /// Made for each.
+    Demo(Arc<DemoIssuer>),
+    /// As they were claimed; they last for as long as the node says, and are not renewed.
+    Claimed(Arc<HashMap<DeviceId, String>>),
+}
+
+impl DeviceTokens {
+    /// Those of a device.
+    pub fn of(&self, device: DeviceId) -> Tokens {
+        match self.clone() {
+            Self::Demo(issuer) => Arc::new(move || Ok(issuer.device_token(device)?)),
+            Self::Claimed(tokens) => {
+                Arc::new(move || Ok(tokens.get(&device).ok_or("the device was not admitted")?.clone()))
+            }
+        }
+    }
+}
+
+/// Admits patients to the ward and puts their devices into service. What is there already stays as it is, but that a device
+/// that must claim its token does so anew; a device that is the patient's later only is the patient's from `from` on.
 ///
 /// # Errors
 /// The node does not answer, or refuses.
-pub async fn admit(remote: &Remote, demo_dir: &Path, beds: &[Bed]) -> anyhow::Result<()> {
-    let issuer = DemoIssuer::open(demo_dir).context("the demo's issuer")?;
-    let channel = connection(remote)?;
-    let mut admin = RegistryCaller::new(&channel, &issuer, "administrator")?;
-    let integrator = RegistryCaller::new(&channel, &issuer, "device-integrator")?;
-    let nurse = RegistryCaller::new(&channel, &issuer, "nurse")?;
-    let enrolment = EnrolmentServiceClient::new(channel);
+pub async fn admit(remote: &Remote, callers: &Callers, beds: &[Bed]) -> anyhow::Result<DeviceTokens> {
+    let mut admin = callers.at(remote, "administrator").await?;
+    let integrator = callers.at(remote, "device-integrator").await?;
+    let nurse = callers.at(remote, "nurse").await?;
+    let enrolment = Enrolment { client: EnrolmentServiceClient::new(remote.connection()?) };
     admin.admit(beds).await.context("patients could not be entered")?;
     let mut found = integrator.clone().register(beds).await.context("devices could not be registered")?;
+    let must_claim = matches!(callers, Callers::One(_));
     let mut work = Vec::with_capacity(beds.len());
     for bed in beds {
         let found = found.remove(&bed.device).context("a device is there twice")?;
-        work.push(set_up(enrolment.clone(), integrator.clone(), nurse.clone(), bed.clone(), found));
+        let set_up = SetUp { enrolment: enrolment.clone(), integrator: integrator.clone(), nurse: nurse.clone() };
+        work.push(set_up.run(bed.clone(), found, must_claim));
     }
-    stream::iter(work).buffer_unordered(AT_ONCE).try_collect::<()>().await
+    let claimed: Vec<_> = stream::iter(work).buffer_unordered(AT_ONCE).try_collect().await?;
+    Ok(match callers {
+        Callers::Demo(issuer) => DeviceTokens::Demo(issuer.clone()),
+        Callers::One(_) => DeviceTokens::Claimed(Arc::new(claimed.into_iter().flatten().collect())),
+    })
 }
 
 /// What the registry says of a device.
@@ -121,72 +182,74 @@ enum Found {
     Known(String),
 }
 
+/// Where devices claim their tokens.
+#[derive(Clone)]
+struct Enrolment {
+    client: EnrolmentServiceClient<Connection>,
+}
+
 /// Claims a device, and assigns it.
-async fn set_up(
-    mut enrolment: EnrolmentServiceClient<Channel>,
-    mut integrator: RegistryCaller,
-    mut nurse: RegistryCaller,
-    bed: Bed,
-    found: Found,
-) -> anyhow::Result<()> {
-    let device_id = bed.device.uuid().to_string();
-    let claim_code = match &found {
-        Found::New(code) => Some(code.clone()),
-        // whoever registered it did not come to the claim
-        Found::Known(status) if status == "registered" => {
-            Some(ask!(integrator.rotate_device(RotateDeviceRequest { device_id: device_id.clone() })).claim_code)
-        }
-        Found::Known(_) => None,
-    };
-    if let Some(claim_code) = claim_code {
-        let claim = ClaimDeviceRequest { device_id: device_id.clone(), claim_code, csr: String::new() };
-        let mut claimed = enrolment.claim_device(claim.clone()).await;
-        while let Some(wait) = later(&claimed) {
-            tokio::time::sleep(wait).await;
-            claimed = enrolment.claim_device(claim.clone()).await;
-        }
-        claimed.map_err(plain).context("a device could not be claimed")?;
-    }
-    let request = ListAssignmentsRequest { device_id: device_id.clone(), patient_id: String::new() };
-    let assignments = match found {
-        Found::New(_) => Vec::new(),
-        Found::Known(_) => ask!(integrator.list_assignments(request)).assignments,
-    };
-    let from = |assignment: &Assignment| assignment.start_time.as_ref().and_then(convert::nanos).unwrap_or(Nanos::MIN);
-    let to: Option<Nanos> = assignments.iter().map(from).min();
-    if to.is_some_and(|to| to <= bed.from) {
-        return Ok(());
-    }
-    let assignment = Assignment {
-        device_id,
-        patient_id: bed.patient.uuid().to_string(),
-        start_time: Some(convert::timestamp(bed.from)),
-        end_time: to.map(convert::timestamp),
-        ..Assignment::default()
-    };
-    ask!(nurse.create_assignment(CreateAssignmentRequest { assignment: Some(assignment) }));
-    Ok(())
+struct SetUp {
+    enrolment: Enrolment,
+    integrator: RegistryCaller,
+    nurse: RegistryCaller,
 }
 
-fn connection(remote: &Remote) -> anyhow::Result<Channel> {
-    remote.channel().with_context(|| format!("{remote} is no address such as http://127.0.0.1:7300"))
+impl SetUp {
+    /// The device and its token, when it had to claim one.
+    async fn run(mut self, bed: Bed, found: Found, must_claim: bool) -> anyhow::Result<Option<(DeviceId, String)>> {
+        let device_id = bed.device.uuid().to_string();
+        let claimed = self.claim(&device_id, &found, must_claim).await.context("a device could not be claimed")?;
+        self.assign(device_id, &bed, &found).await?;
+        Ok(claimed.map(|token| (bed.device, token)))
+    }
+
+    async fn claim(&mut self, device_id: &str, found: &Found, must_claim: bool) -> anyhow::Result<Option<String>> {
+        let Self { enrolment, integrator, .. } = self;
+        let claim_code = match found {
+            Found::New(code) => code.clone(),
+            // whoever registered it did not come to the claim
+            Found::Known(status) if must_claim || status == "registered" => {
+                change!(integrator.rotate_device(RotateDeviceRequest { device_id: device_id.to_owned() })).claim_code
+            }
+            Found::Known(_) => return Ok(None),
+        };
+        let claim = ClaimDeviceRequest { device_id: device_id.to_owned(), claim_code, csr: String::new() };
+        Ok(Some(change!(enrolment.claim_device(claim)).token))
+    }
+
+    async fn assign(&mut self, device_id: String, bed: &Bed, found: &Found) -> anyhow::Result<()> {
+        let Self { integrator, nurse, .. } = self;
+        let request = ListAssignmentsRequest { device_id: device_id.clone(), patient_id: String::new() };
+        let assignments = match found {
+            Found::New(_) => Vec::new(),
+            Found::Known(_) => ask!(integrator.list_assignments(request)).assignments,
+        };
+        let from =
+            |assignment: &Assignment| assignment.start_time.as_ref().and_then(convert::nanos).unwrap_or(Nanos::MIN);
+        let to: Option<Nanos> = assignments.iter().map(from).min();
+        if to.is_some_and(|to| to <= bed.from) {
+            return Ok(());
+        }
+        let assignment = Assignment {
+            device_id,
+            patient_id: bed.patient.uuid().to_string(),
+            start_time: Some(convert::timestamp(bed.from)),
+            end_time: to.map(convert::timestamp),
+            ..Assignment::default()
+        };
+        change!(nurse.create_assignment(CreateAssignmentRequest { assignment: Some(assignment) }));
+        Ok(())
+    }
 }
 
-/// One of the demo's people at the registry.
+/// Somebody at the registry.
 #[derive(Clone)]
 struct RegistryCaller {
-    client: RegistryServiceClient<Channel>,
-    operator: Operator,
+    client: RegistryServiceClient<Connection>,
 }
 
 impl RegistryCaller {
-    fn new(channel: &Channel, issuer: &DemoIssuer, role: &str) -> anyhow::Result<Self> {
-        let user = demo_person(role).with_context(|| format!("nobody at the demo is {role}"))?;
-        let operator = Operator::new(&issuer.user_token(user)?)?;
-        let client = RegistryServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { client, operator })
-    }
-
     /// Enters one of the demo's people.
     async fn enter(&mut self, role: &str, name: &str, id: UserId, patient: PatientId) -> anyhow::Result<()> {
         let mut user = User {
@@ -197,7 +260,7 @@ impl RegistryCaller {
         if role == "patient" {
             (user.patient_id, user.ward) = (Some(patient.uuid().to_string()), Some(NAME.to_owned()));
         }
-        ask!(self.create_user(CreateUserRequest { user: Some(user) }));
+        change!(self.create_user(CreateUserRequest { user: Some(user) }));
         Ok(())
     }
 
@@ -214,7 +277,7 @@ impl RegistryCaller {
         }
         for rows in rows.chunks(ROWS) {
             let csv = csv(["name", "patient_id", "ward"], rows)?;
-            all_taken(&ask!(self.import_users(ImportUsersRequest { csv })).refused)?;
+            all_taken(&change!(self.import_users(ImportUsersRequest { csv })).refused)?;
         }
         Ok(())
     }
@@ -231,7 +294,7 @@ impl RegistryCaller {
             rows.map(|bed| [bed.device_name.clone(), bed.device.uuid().to_string(), bed.model.clone()]).collect();
         for rows in rows.chunks(ROWS) {
             let csv = csv(["name", "device_id", "model"], rows)?;
-            let done = ask!(self.import_devices(ImportDevicesRequest { csv }));
+            let done = change!(self.import_devices(ImportDevicesRequest { csv }));
             all_taken(&done.refused)?;
             for code in done.claim_codes {
                 found.insert(code.device_id.parse()?, Found::New(code.claim_code));
@@ -242,9 +305,9 @@ impl RegistryCaller {
 }
 
 /// What is there already was made before.
-fn once<T>(answer: Result<T, Status>) -> anyhow::Result<()> {
+fn once<T>(answer: Result<T, Error>) -> anyhow::Result<()> {
     match answer {
-        Err(status) if status.code() != Code::AlreadyExists => Err(plain(status)),
+        Err(error) if error.code() != Some(Code::AlreadyExists) => Err(plain(error)),
         _ => Ok(()),
     }
 }

@@ -2,13 +2,16 @@
 
 use clap::Parser;
 use node::services;
-use std::process::ExitCode;
+use std::{
+    io::{Write, stderr},
+    process::ExitCode,
+};
 use tokio_util::sync::CancellationToken;
 use wardline::{
     FAILED,
     cli::Cli,
     commands::{self, No},
-    signals,
+    is_closed_pipe, signals,
 };
 
 /// A batch is many small allocations, half of them freed by another thread: glibc's would take a third of the time.
@@ -28,15 +31,10 @@ async fn main() -> ExitCode {
     match commands::execute(cli, &services::ALL, stop).await {
         Ok(()) => ExitCode::SUCCESS,
         // `| head` has seen enough
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("wardline: {error:#}");
+            let _ = writeln!(stderr(), "wardline: {error:#}");
             if error.is::<No>() { ExitCode::FAILURE } else { ExitCode::from(FAILED) }
         }
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
-    causes.any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }

@@ -1,37 +1,54 @@
-//! What the operators' commands have in common: a connection with a token, and times and errors as people read them.
+//! What the operators' commands have in common: a connection with a token, calls, and times and errors as people read them.
 
 use crate::timeline::when;
 use anyhow::Context;
-use client::Remote;
+use clap::Args;
+use client::{Connection, Error, Remote, Tokens};
 use guard::convert;
 use proto::prost_types::Timestamp;
-use std::time::Duration;
-use tonic::{
-    Code, Request, Status,
-    metadata::{Ascii, MetadataValue},
-    transport::Channel,
-};
-use tonic_types::StatusExt;
+use std::{path::PathBuf, time::Duration};
+use tonic::Code;
 
 /// Items in a page.
 pub(crate) const PAGE: i32 = 1_000;
 /// The registry's largest answer: a page of people.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 32 << 20;
+/// How long a call is tried.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Calls an rpc; its answer, or why it was refused. Who is told to come later comes later.
+/// Calls an rpc that reads; its answer, or why it was refused. It is called again where that can help.
 macro_rules! ask {
-    ($who:ident.$rpc:ident($message:expr)) => {{
+    ($who:ident.$rpc:ident($message:expr)) => {
+        $crate::operator::calling!(Always, $who.$rpc($message)).map_err($crate::operator::plain)?
+    };
+}
+pub(crate) use ask;
+
+/// Calls an rpc that changes something: again only where it cannot have been begun.
+macro_rules! change {
+    ($who:ident.$rpc:ident($message:expr)) => {
+        $crate::operator::calling!(Unbegun, $who.$rpc($message)).map_err($crate::operator::plain)?
+    };
+}
+pub(crate) use change;
+
+/// Calls an rpc, and again as it may be.
+macro_rules! calling {
+    ($repeat:ident, $who:ident.$rpc:ident($message:expr)) => {{
         let message = $message;
         loop {
-            let answer = $who.client.$rpc($who.operator.request(message.clone())).await;
-            match $crate::operator::later(&answer) {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => break answer.map_err($crate::operator::plain)?.into_inner(),
+            let answer = client::call(client::Repeat::$repeat, $crate::operator::PATIENCE, || {
+                let (mut client, message) = ($who.client.clone(), message.clone());
+                async move { client.$rpc(message).await }
+            });
+            match answer.await {
+                Err(error) if $crate::operator::is_told_to_wait(&error) => {}
+                answer => break answer,
             }
         }
     }};
 }
-pub(crate) use ask;
+pub(crate) use calling;
 
 /// Calls a list's rpc for every page; all items, or why it was refused.
 macro_rules! ask_all {
@@ -50,36 +67,64 @@ macro_rules! ask_all {
 }
 pub(crate) use ask_all;
 
-/// Somebody with a token.
-#[derive(Clone)]
-pub struct Operator {
-    token: MetadataValue<Ascii>,
+/// Whose token is used.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TokenArgs {
+    /// Bearer token [default: that of one of the demo's people].
+    #[arg(long, global = true, env = "WARDLINE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// File with the token, instead of --token. It is read at each call: whoever renews the token replaces the file.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
-impl Operator {
-    /// Whose token it is.
-    pub fn new(token: &str) -> anyhow::Result<Self> {
-        let token = format!("Bearer {token}").parse().context("the token has characters that no token has")?;
-        Ok(Self { token })
-    }
-
-    /// Connects.
-    pub async fn connect(remote: impl Into<Remote>, token: &str) -> anyhow::Result<(Self, Channel)> {
-        Ok((Self::new(token)?, remote.into().connect().await?))
-    }
-
-    /// A request with the token.
-    pub fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", self.token.clone());
-        request
+impl TokenArgs {
+    /// What was given, if anything was.
+    pub fn tokens(&self) -> Option<Tokens> {
+        let file = self.token_file.as_ref().map(client::token_file);
+        file.or_else(|| self.token.clone().map(client::token))
     }
 }
 
-/// When to ask again, where a node says that it was asked too often.
-pub(crate) fn later<T>(answer: &Result<T, Status>) -> Option<Duration> {
-    let status = answer.as_ref().err().filter(|status| status.code() == Code::ResourceExhausted)?;
-    status.get_details_retry_info()?.retry_delay
+/// A token, or where one comes from at each call.
+pub struct Token(Tokens);
+
+impl From<&str> for Token {
+    fn from(token: &str) -> Self {
+        Self(client::token(token))
+    }
+}
+
+impl From<&String> for Token {
+    fn from(token: &String) -> Self {
+        Self::from(token.as_str())
+    }
+}
+
+impl From<Tokens> for Token {
+    fn from(tokens: Tokens) -> Self {
+        Self(tokens)
+    }
+}
+
+/// A way to a node that puts a token beside each call.
+pub fn connection(remote: impl Into<Remote>, token: impl Into<Token>) -> anyhow::Result<Connection> {
+    let remote = remote.into();
+    let connection =
+        remote.connection().with_context(|| format!("{remote} is no address such as http://127.0.0.1:7300"))?;
+    Ok(connection.with_tokens(token.into().0))
+}
+
+/// The same, when somebody answers there.
+pub async fn connect(remote: impl Into<Remote>, token: impl Into<Token>) -> anyhow::Result<Connection> {
+    let connection = connection(remote, token)?;
+    connection.ready().await?;
+    Ok(connection)
+}
+
+/// Whether a node answers, and says to come later: an import of thousands of devices takes its time.
+pub(crate) fn is_told_to_wait(error: &Error) -> bool {
+    matches!(error, Error::Unreachable { last: Some(status), .. } if status.code() == Code::ResourceExhausted)
 }
 
 /// A time as it is printed.
@@ -87,7 +132,10 @@ pub(crate) fn shown(at: Option<Timestamp>) -> Option<String> {
     convert::nanos(&at?).map(when::show)
 }
 
-/// Why a node refused, in its own words.
-pub(crate) fn plain(status: Status) -> anyhow::Error {
-    anyhow::anyhow!("{} ({:?})", status.message(), status.code())
+/// Why a node refused, in its own words; or that none answers.
+pub(crate) fn plain(error: Error) -> anyhow::Error {
+    match error {
+        Error::Refused(status) => anyhow::anyhow!("{} ({:?})", status.message(), status.code()),
+        error => error.into(),
+    }
 }

@@ -4,10 +4,10 @@ pub mod cli;
 mod relations;
 mod rows;
 
-use crate::operator::{MESSAGE_BYTES_MAX, Operator, ask, ask_all, shown};
+use crate::operator::{self, MESSAGE_BYTES_MAX, Token, ask, ask_all, change, shown};
 use anyhow::{Context, bail};
 use cli::{CallerArgs, Command, Devices, Format, Grants, Roles, Users};
-use client::Remote;
+use client::{Connection, Remote};
 use proto::registry::v1::{
     Assignment, CreateAssignmentRequest, CreateDeviceRequest, CreateGrantRequest, CreateRoleRequest, CreateUserRequest,
     DeleteGrantRequest, DeleteRoleRequest, DeleteUserRequest, Device, GetDeviceRequest, GetRoleRequest, GetUserRequest,
@@ -17,13 +17,11 @@ use proto::registry::v1::{
 };
 use rows::Rows;
 use std::{fs, io::Write, path::Path};
-use tonic::transport::Channel;
 use uuid::Uuid;
 
 /// Speaks to the registry with one token, and prints what it says.
 pub struct RegistryCli {
-    client: RegistryServiceClient<Channel>,
-    operator: Operator,
+    client: RegistryServiceClient<Connection>,
     format: Format,
 }
 
@@ -46,10 +44,14 @@ impl RegistryCli {
     }
 
     /// Connects.
-    pub async fn connect(remote: impl Into<Remote>, token: &str, caller: &CallerArgs) -> anyhow::Result<Self> {
-        let (operator, channel) = Operator::connect(remote, token).await?;
-        let client = RegistryServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { client, operator, format: caller.output })
+    pub async fn connect(
+        remote: impl Into<Remote>,
+        token: impl Into<Token>,
+        caller: &CallerArgs,
+    ) -> anyhow::Result<Self> {
+        let connection = operator::connect(remote, token).await?;
+        let client = RegistryServiceClient::new(connection).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        Ok(Self { client, format: caller.output })
     }
 
     /// `wardline users`.
@@ -65,16 +67,16 @@ impl RegistryCli {
                 let patient_id = if patient == "new" { Uuid::new_v4().to_string() } else { patient.clone() };
                 let (patient_id, ward) = (Some(patient_id), Some(ward.clone()));
                 let user = User { person, patient_id, ward, ..User::default() };
-                ask!(self.create_user(CreateUserRequest { user: Some(user) })).user.into_iter().collect()
+                change!(self.create_user(CreateUserRequest { user: Some(user) })).user.into_iter().collect()
             }
             Users::Suspend { user } => vec![self.suspend(*user, true).await?],
             Users::Resume { user } => vec![self.suspend(*user, false).await?],
             Users::Delete { user } => {
-                ask!(self.delete_user(DeleteUserRequest { user_id: user.to_string(), etag: String::new() }));
+                change!(self.delete_user(DeleteUserRequest { user_id: user.to_string(), etag: String::new() }));
                 vec![]
             }
             Users::Import { file } => {
-                let done = ask!(self.import_users(ImportUsersRequest { csv: read(file)? }));
+                let done = change!(self.import_users(ImportUsersRequest { csv: read(file)? }));
                 let mut rows = Rows::new(&["user"]);
                 done.user_ids.iter().for_each(|id| rows.push([id]));
                 return self.imported(&rows, (&done.refused, done.refused_more), out);
@@ -106,7 +108,9 @@ impl RegistryCli {
     async fn suspend(&mut self, user: Uuid, suspended: bool) -> anyhow::Result<User> {
         let User { user_id, etag, .. } = self.user(user).await?;
         let user = Some(User { user_id, etag, suspended: Some(suspended), ..User::default() });
-        ask!(self.update_user(UpdateUserRequest { user, update_mask: None })).user.context("an answer without a person")
+        change!(self.update_user(UpdateUserRequest { user, update_mask: None }))
+            .user
+            .context("an answer without a person")
     }
 
     /// `wardline devices`.
@@ -122,22 +126,22 @@ impl RegistryCli {
             Devices::Create { name, mac, model, mdc_type } => {
                 let [name, mac, model, mdc_type] = [name, mac, model, mdc_type].map(|text| Some(text.clone()));
                 let device = Some(Device { name, mac, model, mdc_type, ..Device::default() });
-                let made = ask!(self.create_device(CreateDeviceRequest { device }));
+                let made = change!(self.create_device(CreateDeviceRequest { device }));
                 code = made.claim_code;
                 found.extend(made.device);
             }
             Devices::Rotate { device } => {
-                code = ask!(self.rotate_device(RotateDeviceRequest { device_id: device.to_string() })).claim_code;
+                code = change!(self.rotate_device(RotateDeviceRequest { device_id: device.to_string() })).claim_code;
                 found.extend(ask!(self.get_device(GetDeviceRequest { device_id: device.to_string() })).device);
             }
             Devices::Revoke { device, retire } => {
                 let request = RevokeDeviceRequest { device_id: device.to_string(), retire: *retire };
-                found.extend(ask!(self.revoke_device(request)).device);
+                found.extend(change!(self.revoke_device(request)).device);
             }
             Devices::Assign { device, patient } => {
                 let (device_id, patient_id) = (device.to_string(), patient.to_string());
                 let assignment = Some(Assignment { device_id, patient_id, ..Assignment::default() });
-                let made = ask!(self.create_assignment(CreateAssignmentRequest { assignment })).assignment;
+                let made = change!(self.create_assignment(CreateAssignmentRequest { assignment })).assignment;
                 let made = made.context("an answer without an assignment")?;
                 let mut rows = Rows::new(&["assignment", "device", "patient", "from"]);
                 let from = shown(made.start_time).unwrap_or_default();
@@ -145,7 +149,7 @@ impl RegistryCli {
                 return rows.print(self.format, out);
             }
             Devices::Import { file } => {
-                let done = ask!(self.import_devices(ImportDevicesRequest { csv: read(file)? }));
+                let done = change!(self.import_devices(ImportDevicesRequest { csv: read(file)? }));
                 let mut rows = Rows::new(&["device", "claim_code"]);
                 done.claim_codes.iter().for_each(|one| rows.push([&one.device_id, &one.claim_code]));
                 return self.imported(&rows, (&done.refused, done.refused_more), out);
@@ -174,12 +178,12 @@ impl RegistryCli {
                     may_grant,
                     ..Role::default()
                 };
-                ask!(self.create_role(CreateRoleRequest { role: Some(role) })).role.into_iter().collect()
+                change!(self.create_role(CreateRoleRequest { role: Some(role) })).role.into_iter().collect()
             }
             Roles::Delete { role } => {
                 let found = ask!(self.get_role(GetRoleRequest { role_id: role.clone() })).role;
                 let etag = found.unwrap_or_default().etag;
-                ask!(self.delete_role(DeleteRoleRequest { role_id: role.clone(), etag }));
+                change!(self.delete_role(DeleteRoleRequest { role_id: role.clone(), etag }));
                 vec![]
             }
         };
@@ -201,10 +205,10 @@ impl RegistryCli {
             Grants::Create { user, role, ward, study } => {
                 let (user_id, role_id) = (user.to_string(), role.clone());
                 let grant = Grant { user_id, role_id, ward: ward.clone(), study: study.clone(), ..Grant::default() };
-                found.extend(ask!(self.create_grant(CreateGrantRequest { grant: Some(grant) })).grant);
+                found.extend(change!(self.create_grant(CreateGrantRequest { grant: Some(grant) })).grant);
             }
             Grants::Delete { grant } => {
-                ask!(self.delete_grant(DeleteGrantRequest { grant_id: grant.to_string() }));
+                change!(self.delete_grant(DeleteGrantRequest { grant_id: grant.to_string() }));
             }
         }
         let mut rows = Rows::new(&["grant", "user", "role", "ward", "study"]);

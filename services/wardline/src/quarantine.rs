@@ -2,34 +2,30 @@
 
 use crate::{
     cli::Quarantine,
-    operator::{Operator, plain, shown},
+    operator::{self, Token, ask, calling, plain, shown},
 };
 use anyhow::bail;
-use client::Remote;
+use client::{Connection, Remote};
 use proto::operations::v1::{
     GetQuarantinedRequest, ListQuarantinedRequest, QuarantinedRecord, ReplayQuarantinedRequest,
     quarantine_service_client::QuarantineServiceClient,
 };
 use std::io::Write;
-use tonic::transport::Channel;
 
 /// Speaks to a node with one token.
 pub struct QuarantineClient {
-    client: QuarantineServiceClient<Channel>,
-    operator: Operator,
+    client: QuarantineServiceClient<Connection>,
 }
 
 impl QuarantineClient {
     /// Connects with an administrator's token.
-    pub async fn connect(remote: impl Into<Remote>, token: &str) -> anyhow::Result<Self> {
-        let (operator, channel) = Operator::connect(remote, token).await?;
-        Ok(Self { client: QuarantineServiceClient::new(channel), operator })
+    pub async fn connect(remote: impl Into<Remote>, token: impl Into<Token>) -> anyhow::Result<Self> {
+        Ok(Self { client: QuarantineServiceClient::new(operator::connect(remote, token).await?) })
     }
 
     /// All records, in the order of the log.
     pub async fn list(&mut self) -> anyhow::Result<Vec<QuarantinedRecord>> {
-        let request = self.operator.request(ListQuarantinedRequest {});
-        Ok(self.client.list_quarantined(request).await.map_err(plain)?.into_inner().records)
+        Ok(ask!(self.list_quarantined(ListQuarantinedRequest {})).records)
     }
 
     /// Does what the command line says; what it finds goes to `out`.
@@ -52,8 +48,7 @@ impl QuarantineClient {
                 }
             }
             Quarantine::Show { place } => {
-                let request = self.operator.request(GetQuarantinedRequest { place: place.clone() });
-                let found = self.client.get_quarantined(request).await.map_err(plain)?.into_inner();
+                let found = ask!(self.get_quarantined(GetQuarantinedRequest { place: place.clone() }));
                 if let Some(record) = &found.record {
                     writeln!(out, "{}", serde_json::to_string_pretty(&as_json(record))?)?;
                 }
@@ -72,13 +67,15 @@ impl QuarantineClient {
         };
         let mut failed = 0;
         for place in &places {
-            let request = self.operator.request(ReplayQuarantinedRequest { place: place.clone() });
-            match self.client.replay_quarantined(request).await {
+            let request = ReplayQuarantinedRequest { place: place.clone() };
+            match calling!(Unbegun, self.replay_quarantined(request)) {
                 Ok(_) => writeln!(out, "{place}  published again")?,
-                Err(status) => {
+                Err(client::Error::Refused(status)) => {
                     failed += 1;
                     writeln!(out, "{place}  {}", status.message())?;
                 }
+                // the others would wait as long, and in vain
+                Err(error) => return Err(plain(error).context(format!("{place} and those after it stay"))),
             }
         }
         if failed > 0 {

@@ -9,7 +9,7 @@ mod latency;
 mod patient;
 
 use crate::{
-    demo_ward::{self, Bed},
+    demo_ward::{Bed, DeviceTokens},
     replay::Target,
 };
 use anyhow::Context;
@@ -175,32 +175,37 @@ pub async fn run(options: Options, target: Target) -> anyhow::Result<Report> {
         Bed { patient, patient_name, device, device_name, model: "simulated monitor".to_owned(), from: FROM }
     };
     let beds: Vec<_> = (0..options.devices.get()).map(bed).collect();
-    demo_ward::admit(&target.endpoint, &target.demo_dir, &beds).await?;
-    send(options, target).await
+    let tokens = target.admit(&beds).await?;
+    send_as(options, &target, tokens).await
 }
 
-/// Sends for the time given (or until Ctrl-C), waits for the acknowledgements, reports.
+/// Sends with tokens of the demo's issuer for the time given (or until Ctrl-C), waits for the acknowledgements, reports. The
+/// devices are in service already.
 pub async fn send(options: Options, target: Target) -> anyhow::Result<Report> {
-    let metrics = metrics(&options.metrics)?;
     let issuer = Arc::new(DemoIssuer::open(&target.demo_dir).context("demo issuer")?);
+    send_as(options, &target, DeviceTokens::Demo(issuer)).await
+}
+
+async fn send_as(options: Options, target: &Target, tokens: DeviceTokens) -> anyhow::Result<Report> {
+    let metrics = metrics(&options.metrics)?;
     let n_devices = options.devices.get();
     let pace = Pace::new(options.rate, options.batch.get(), options.seconds.get());
-    let mut channel = client::channel(&target.endpoint)?;
+    let mut connection = target.endpoint.connection()?;
     let stop = CancellationToken::new();
     let mut devices = JoinSet::new();
     for number in 0..n_devices {
         if number > 0 && (number as usize).is_multiple_of(STREAMS_PER_CONNECTION) {
-            channel = client::channel(&target.endpoint)?;
+            connection = target.endpoint.connection()?;
         }
         let identity = SimulatedDevice::new(options.seed, number);
-        let issuer = issuer.clone();
         let device = Device {
             identity,
             patient: Patient::new(options.seed, number, options.scenario)
                 .with_metrics(&metrics)
                 .with_course(Duration::from_secs(options.seconds.get().into())),
-            channel: channel.clone(),
-            tokens: Arc::new(move || Ok(issuer.device_token(identity.device)?)),
+            connection: connection.clone(),
+            tokens: tokens.of(identity.device),
+            patience: target.patience,
             pace,
             number,
             n_devices,

@@ -6,28 +6,31 @@ mod plot;
 mod rows;
 pub(crate) mod when;
 
-use anyhow::{Context, bail};
+use crate::{
+    is_closed_pipe,
+    operator::{self, Token, TokenArgs},
+};
+use anyhow::Context;
 use clap::Args;
-use client::Remote;
+use client::{Error, Query, Reader, Remote};
+use futures::StreamExt;
 use guard::convert::{nanos, timestamp};
 use model::{Nanos, PatientId, Quality, Range};
 use plot::Plot;
-use proto::telemetry::v1::{
-    LatestReading, LatestReadingsRequest, ReadTimelineRequest, ReadTimelineResponse, ReadingFlag, Series,
-    StoredReading, TimelineLayout, timeline_service_client::TimelineServiceClient,
-};
+use proto::telemetry::v1::{LatestReading, ReadingFlag, Series, StoredReading};
 use rows::{Format, Rows};
 use std::{
     collections::BTreeMap,
     env,
-    io::{self, BufWriter, ErrorKind, IsTerminal, Write},
+    io::{self, BufWriter, IsTerminal, Write},
     process::{Command, Stdio},
     time::{SystemTime, UNIX_EPOCH},
 };
-use tonic::{Code, Request, Status, transport::Channel};
+use tonic::Code;
 
-/// A page of columns of 100,000 readings; waveforms make it large.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Readings a page, as rows and as columns.
+const READINGS_A_PAGE: i32 = 10_000;
+const COLUMNS_A_PAGE: i32 = 100_000;
 /// Columns of a terminal that does not say how wide it is.
 const WIDTH: usize = 100;
 
@@ -54,9 +57,9 @@ pub struct Options {
     /// As CSV; the default when the output is not a terminal.
     #[arg(long)]
     pub csv: bool,
-    /// Bearer token of the reader [default: the demo's doctor].
-    #[arg(long, env = "WARDLINE_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    /// Whose token is used.
+    #[command(flatten)]
+    pub access: TokenArgs,
 }
 
 /// How readings are shown.
@@ -85,7 +88,7 @@ impl Options {
 ///
 /// # Errors
 /// The server cannot be reached or refuses, or standard output is gone (a closed pipe is no error).
-pub async fn run(options: Options, remote: impl Into<Remote>, token: &str) -> anyhow::Result<()> {
+pub async fn run(options: Options, remote: impl Into<Remote>, token: impl Into<Token>) -> anyhow::Result<()> {
     let view = options.view();
     let mut out = BufWriter::new(io::stdout());
     let written = match read(&options, view, remote, token, &mut out).await {
@@ -106,11 +109,11 @@ pub async fn read(
     options: &Options,
     view: View,
     remote: impl Into<Remote>,
-    token: &str,
+    token: impl Into<Token>,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let now = now();
-    let mut reader = Reader::new(options, remote.into(), token)?;
+    let reader = Patient::new(options, remote.into(), token).await?;
     let latest = reader.latest().await?;
     if options.latest {
         return match view {
@@ -129,16 +132,16 @@ pub async fn read(
     let is_present = options.to.is_none();
     match view {
         View::Terminal(width) => {
-            let plots = plots(&mut reader, range, width, is_present).await?;
+            let plots = plots(&reader, range, width, is_present).await?;
             show(&plots, range, &latest, out)
         }
         View::Csv | View::Json => {
             let mut rows = Rows::new(format(view), out)?;
-            let mut pages = Pages::new(range, TimelineLayout::Readings);
-            while let Some(page) = reader.page(&mut pages).await? {
-                let shown = page.readings.iter().filter(|reading| !(is_present && is_ahead(reading)));
-                for reading in shown {
-                    rows.write(reading)?;
+            let mut readings = reader.reader.timeline(reader.query(range, READINGS_A_PAGE));
+            while let Some(reading) = readings.next().await {
+                let reading = reading.map_err(|error| reader.explain(error))?;
+                if !(is_present && is_ahead(&reading)) {
+                    rows.write(&reading)?;
                 }
             }
             Ok(rows.end()?)
@@ -162,18 +165,17 @@ fn range(options: &Options, newest: Option<Nanos>, now: Nanos) -> anyhow::Result
 
 /// A plot of each metric; where the range is the present, without what was measured ahead of its receipt.
 async fn plots(
-    reader: &mut Reader,
+    reader: &Patient,
     range: Range,
     width: usize,
     is_present: bool,
 ) -> anyhow::Result<BTreeMap<String, Plot>> {
     let mut found = BTreeMap::<String, Plot>::new();
-    let mut pages = Pages::new(range, TimelineLayout::Columns);
-    while let Some(page) = reader.page(&mut pages).await? {
-        for series in page.series {
-            let plot = found.entry(series.metric.clone()).or_insert_with(|| Plot::new(range, width, &series.unit));
-            add(plot, &series, is_present);
-        }
+    let mut columns = reader.reader.columns(reader.query(range, COLUMNS_A_PAGE));
+    while let Some(series) = columns.next().await {
+        let series = series.map_err(|error| reader.explain(error))?;
+        let plot = found.entry(series.metric.clone()).or_insert_with(|| Plot::new(range, width, &series.unit));
+        add(plot, &series, is_present);
     }
     Ok(found)
 }
@@ -218,86 +220,44 @@ fn add(plot: &mut Plot, series: &Series, is_present: bool) {
     }
 }
 
-/// Calls the server for one patient.
-struct Reader {
-    client: TimelineServiceClient<Channel>,
-    token: String,
+/// Reads one patient's readings.
+struct Patient {
+    reader: Reader,
     patient: PatientId,
     metrics: Vec<String>,
     remote: Remote,
 }
 
-/// Where in a range a reader is.
-struct Pages {
-    range: Range,
-    layout: TimelineLayout,
-    /// `None` after the last page.
-    token: Option<String>,
-}
-
-impl Pages {
-    fn new(range: Range, layout: TimelineLayout) -> Self {
-        Self { range, layout, token: Some(String::new()) }
-    }
-}
-
-impl Reader {
-    fn new(options: &Options, remote: Remote, token: &str) -> anyhow::Result<Self> {
-        let channel = remote.channel().with_context(|| format!("endpoint {remote}"))?;
-        Ok(Self {
-            client: TimelineServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
-            token: token.to_owned(),
-            patient: PatientId::new(options.patient),
-            metrics: options.metrics.clone(),
-            remote,
-        })
+impl Patient {
+    async fn new(options: &Options, remote: Remote, token: impl Into<Token>) -> anyhow::Result<Self> {
+        let connection = operator::connection(&remote, token)?;
+        let reader = Reader::new(connection.clone()).with_patience(operator::PATIENCE);
+        let (patient, metrics) = (PatientId::new(options.patient), options.metrics.clone());
+        let this = Self { reader, patient, metrics, remote };
+        connection.ready().await.map_err(|error| this.explain(error))?;
+        Ok(this)
     }
 
-    async fn latest(&mut self) -> anyhow::Result<Vec<LatestReading>> {
-        let request =
-            LatestReadingsRequest { patient_id: self.patient.uuid().to_string(), metrics: self.metrics.clone() };
-        let request = self.request(request)?;
-        let answer = self.client.latest_readings(request).await.map_err(|status| self.explain(status))?;
-        Ok(answer.into_inner().readings)
+    async fn latest(&self) -> anyhow::Result<Vec<LatestReading>> {
+        self.reader.latest(self.patient.uuid(), &self.metrics).await.map_err(|error| self.explain(error))
     }
 
-    /// The next page; `None` after the last. An empty page is not the last one.
-    async fn page(&mut self, pages: &mut Pages) -> anyhow::Result<Option<ReadTimelineResponse>> {
-        let Some(page_token) = pages.token.take() else { return Ok(None) };
-        let request = self.request(ReadTimelineRequest {
-            patient_id: self.patient.uuid().to_string(),
-            metrics: self.metrics.clone(),
-            start_time: Some(timestamp(pages.range.from())),
-            end_time: Some(timestamp(pages.range.to())),
-            page_size: if pages.layout == TimelineLayout::Columns { 100_000 } else { 10_000 },
-            page_token: page_token.clone(),
-            layout: pages.layout.into(),
-        })?;
-        let page = self.client.read_timeline(request).await.map_err(|status| self.explain(status))?.into_inner();
-        if !page.next_page_token.is_empty() {
-            if page.next_page_token == page_token {
-                bail!("the server gives the same page again and again");
+    fn query(&self, range: Range, page_size: i32) -> Query {
+        let (patient, metrics) = (self.patient.uuid(), self.metrics.clone());
+        Query { patient, metrics, from: Some(timestamp(range.from())), to: Some(timestamp(range.to())), page_size }
+    }
+
+    fn explain(&self, error: Error) -> anyhow::Error {
+        let hint = match error.code() {
+            Some(Code::NotFound) => "no such patient, or none of yours".to_owned(),
+            Some(Code::Unauthenticated) => "the token is not accepted".to_owned(),
+            Some(_) => "the node refuses".to_owned(),
+            None if matches!(error, Error::Unreachable { .. } | Error::NoAnswer { .. }) => {
+                format!("no node answers at {}; start one with `wardline run`", self.remote)
             }
-            pages.token = Some(page.next_page_token.clone());
-        }
-        Ok(Some(page))
-    }
-
-    fn request<T>(&self, message: T) -> anyhow::Result<Request<T>> {
-        let mut request = Request::new(message);
-        let value = format!("Bearer {}", self.token).parse().context("the token has characters that cannot be sent")?;
-        request.metadata_mut().insert("authorization", value);
-        Ok(request)
-    }
-
-    fn explain(&self, status: Status) -> anyhow::Error {
-        let hint = match status.code() {
-            Code::NotFound => "no such patient, or none of yours".to_owned(),
-            Code::Unavailable => format!("no node answers at {}; start one with `wardline run`", self.remote),
-            Code::Unauthenticated => "the token is not accepted".to_owned(),
-            _ => "the node refuses".to_owned(),
+            None => "the readings could not be read".to_owned(),
         };
-        anyhow::Error::new(status).context(hint)
+        anyhow::Error::new(error).context(hint)
     }
 }
 
@@ -324,11 +284,4 @@ fn width() -> usize {
         String::from_utf8(output.stdout).ok()?.split_whitespace().nth(1)?.parse().ok()
     };
     from_shell.or_else(ask).filter(|width| *width > 0).unwrap_or(WIDTH)
-}
-
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let io = cause.downcast_ref::<io::Error>();
-        io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
-    })
 }

@@ -1,7 +1,7 @@
 //! The one task of a stream: connect, read, connect again; and the state it shares with the caller and the transport.
 
 use super::{
-    BoxError, Error, Stream, Tokens,
+    BoxError, Connection, Error, Stream, Tokens,
     retry::{Backoff, Verdict, span, verdict},
     window::Window,
     wire,
@@ -19,7 +19,7 @@ use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep_until, timeout},
 };
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Status, Streaming};
 
 /// How long a server may take to answer `Open`.
 const OPENED_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,6 +42,10 @@ pub(super) struct State {
     pub(super) n_opened: u64,
     /// What the last failed attempt said.
     pub(super) trouble: Option<Arc<Status>>,
+    /// Since when there is no connection.
+    lost_at: Option<Instant>,
+    /// How long that may last.
+    pub(super) patience: Option<Duration>,
     /// Number of the connection whose transport may take batches.
     connection: u64,
     /// Whether the connection has seen `Opened`, and not its end.
@@ -59,6 +63,18 @@ impl State {
     /// The error a caller gets now, if the stream has ended.
     pub(super) fn ended<T>(&self) -> Option<Result<T, Error>> {
         self.ended.as_ref().map(|ended| Err(ended.clone().err().unwrap_or(Error::Closed)))
+    }
+
+    /// What to say while there is no connection.
+    pub(super) fn unreachable(&self) -> Option<Error> {
+        let waited = self.lost_at?.elapsed();
+        Some(Error::Unreachable { waited, last: self.trouble.clone() })
+    }
+
+    /// Whether the server is gone for longer than the caller waits.
+    fn is_out_of_patience(&self, wait: Duration) -> bool {
+        let waited = self.lost_at.map(|at| at.elapsed() + wait);
+        self.patience.is_some_and(|patience| waited.is_some_and(|waited| waited > patience))
     }
 
     /// Whether nothing more will come from the server on this connection.
@@ -100,6 +116,8 @@ impl Shared {
             first_durable: None,
             n_opened: 0,
             trouble: None,
+            lost_at: None,
+            patience: None,
             connection: 0,
             is_open: false,
             is_paused: false,
@@ -193,8 +211,8 @@ enum End {
 }
 
 /// Runs the stream until it is closed or cannot go on.
-pub(super) async fn run(shared: Arc<Shared>, channel: Channel, tokens: Tokens, stream: Stream) {
-    let link = Link { shared: shared.clone(), channel, tokens, stream };
+pub(super) async fn run(shared: Arc<Shared>, connection: Connection, tokens: Tokens, stream: Stream) {
+    let link = Link { shared: shared.clone(), connection, tokens, stream };
     let ended = link.serve().await;
     if let Err(error) = &ended {
         tracing::debug!(device = ?link.stream.device, code = ?error.code(), "sending has ended");
@@ -207,7 +225,7 @@ pub(super) async fn run(shared: Arc<Shared>, channel: Channel, tokens: Tokens, s
 
 struct Link {
     shared: Arc<Shared>,
-    channel: Channel,
+    connection: Connection,
     tokens: Tokens,
     stream: Stream,
 }
@@ -219,7 +237,10 @@ impl Link {
         loop {
             let mut is_proved = false;
             let end = self.connection(&mut is_proved).await;
-            self.shared.change(|state| state.is_open = false);
+            self.shared.change(|state| {
+                state.is_open = false;
+                state.lost_at.get_or_insert_with(Instant::now);
+            });
             if is_proved {
                 backoff.reset();
                 has_new_token = false;
@@ -246,6 +267,14 @@ impl Link {
                     }
                 }
             };
+            {
+                let state = self.shared.lock();
+                if state.is_out_of_patience(wait)
+                    && let Some(unreachable) = state.unreachable()
+                {
+                    return Err(unreachable);
+                }
+            }
             tokio::time::sleep(wait).await;
         }
     }
@@ -260,7 +289,7 @@ impl Link {
             (state.is_paused, state.is_draining) = (false, false);
             state.connection
         });
-        let call = wire::call(self.channel.clone(), &token, &self.stream, self.shared.clone(), connection);
+        let call = wire::call(self.connection.clone(), &token, &self.stream, self.shared.clone(), connection);
         let opened = async {
             let mut incoming = call.await?;
             match incoming.message().await?.and_then(|message| message.message) {
@@ -283,6 +312,7 @@ impl Link {
             state.first_durable.get_or_insert(opened.last_durable);
             state.n_opened += 1;
             state.is_open = true;
+            state.lost_at = None;
             state.window.progress().through
         });
         self.acknowledged(through);

@@ -1,12 +1,18 @@
-//! A node somewhere: its address, and whom to believe and to be when the connection is encrypted.
+//! Where nodes are: addresses, and whom to believe and to be when the connection is encrypted.
 
-use crate::Error;
+use crate::{Connection, Error};
 use std::{fmt, sync::Arc, time::Duration};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-/// A node to connect to.
+/// One node to connect to, or several that serve the same.
 #[derive(Clone)]
 pub struct Remote {
+    /// At least one; in the order in which they are tried.
+    places: Vec<Place>,
+}
+
+#[derive(Clone)]
+struct Place {
     uri: String,
     tls: Option<ClientTlsConfig>,
 }
@@ -26,33 +32,36 @@ impl Remote {
         if let Some((certificate, key)) = tls.identity {
             config = config.identity(Identity::from_pem(certificate, key));
         }
-        Self { uri: uri.to_owned(), tls: Some(config) }
+        Self { places: vec![Place { uri: uri.to_owned(), tls: Some(config) }] }
     }
 
-    /// A lazily connecting channel with the settings a client should have: a dead connection is noticed within 20 s.
+    /// Others that serve the same, for when those before do not answer.
+    #[must_use]
+    pub fn or(mut self, others: impl Into<Self>) -> Self {
+        self.places.extend(others.into().places);
+        self
+    }
+
+    /// A lazily connecting way to the first of them that answers; a dead connection is noticed within 20 s.
+    ///
+    /// # Errors
+    /// [`Error::Address`].
+    pub fn connection(&self) -> Result<Connection, Error> {
+        let endpoints = self.places.iter().map(|place| Ok((place.uri.clone(), place.endpoint()?)));
+        Ok(Connection::new(endpoints.collect::<Result<_, Error>>()?))
+    }
+
+    /// A lazily connecting channel to the first of them alone, with the same settings.
     ///
     /// # Errors
     /// [`Error::Address`].
     pub fn channel(&self) -> Result<Channel, Error> {
-        Ok(self
-            .endpoint()?
-            .connect_timeout(Duration::from_secs(5))
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(10))
-            .keep_alive_timeout(Duration::from_secs(10))
-            .keep_alive_while_idle(true)
-            .connect_lazy())
+        let first = self.places.first().ok_or(Error::NoEndpoint)?;
+        Ok(first.endpoint()?.connect_lazy())
     }
+}
 
-    /// Connects now.
-    ///
-    /// # Errors
-    /// As [`Remote::channel`], or [`Error::NoAnswer`].
-    pub async fn connect(&self) -> Result<Channel, Error> {
-        let connected = self.endpoint()?.connect().await;
-        connected.map_err(|cause| Error::NoAnswer { uri: self.uri.clone(), cause: Arc::new(cause) })
-    }
-
+impl Place {
     fn endpoint(&self) -> Result<Endpoint, Error> {
         let endpoint = || {
             let endpoint = Endpoint::from_shared(self.uri.clone())?;
@@ -61,26 +70,33 @@ impl Remote {
                 None => Ok(endpoint),
             }
         };
-        endpoint().map_err(|cause| Error::Address { uri: self.uri.clone(), cause: Arc::new(cause) })
+        let endpoint = endpoint().map_err(|cause| Error::Address { uri: self.uri.clone(), cause: Arc::new(cause) })?;
+        Ok(endpoint
+            .connect_timeout(Duration::from_secs(5))
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(Duration::from_secs(10))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .keep_alive_while_idle(true))
     }
 }
 
 impl fmt::Display for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.uri)
+        let uris: Vec<_> = self.places.iter().map(|place| &*place.uri).collect();
+        f.write_str(&uris.join(", "))
     }
 }
 
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.uri)
+        fmt::Display::fmt(self, f)
     }
 }
 
 /// In the clear.
 impl From<&str> for Remote {
     fn from(uri: &str) -> Self {
-        Self { uri: uri.to_owned(), tls: None }
+        Self::from(uri.to_owned())
     }
 }
 
@@ -92,7 +108,7 @@ impl From<&String> for Remote {
 
 impl From<String> for Remote {
     fn from(uri: String) -> Self {
-        Self { uri, tls: None }
+        Self { places: vec![Place { uri, tls: None }] }
     }
 }
 

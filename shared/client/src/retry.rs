@@ -1,8 +1,13 @@
 //! Which failures to try again, and when.
 
+use crate::{
+    Error,
+    connection::{NoToken, NotSent},
+};
 use rand::Rng;
-use std::{error::Error, time::Duration};
-use tonic::{Code, Status};
+use std::{error::Error as StdError, sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout};
+use tonic::{Code, ConnectError, Response, Status};
 use tonic_types::StatusExt;
 
 /// The first wait.
@@ -11,6 +16,71 @@ const WAIT_MIN: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// The longest wait that a server may ask for.
 const ASKED_MAX: Duration = Duration::from_secs(60);
+
+/// How long one attempt of a call may take; a server's own deadlines are shorter.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Which calls may be made again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// One that changes nothing, or the same when it is made twice: after `UNAVAILABLE`, `ABORTED`, `DEADLINE_EXCEEDED`,
+    /// `CANCELLED`, a lost connection, and `RESOURCE_EXHAUSTED` where the server says when to come back.
+    Always,
+    /// One that might be done twice: only where the server cannot have begun with it, which is when nobody was reached, or when it
+    /// said `RESOURCE_EXHAUSTED` and when to come back.
+    Unbegun,
+}
+
+/// Makes a call, and again while that can help and `patience` lasts, with growing waits between. A refused token is asked for
+/// once more.
+///
+/// # Errors
+/// [`Error::Token`]; [`Error::Refused`] when trying again would not help; [`Error::Unreachable`] after `patience`, or when it may not be repeated.
+pub async fn call<T, F>(repeat: Repeat, patience: Duration, mut attempt: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    let began = Instant::now();
+    let mut backoff = Backoff::default();
+    let mut has_new_token = false;
+    loop {
+        let status = match timeout(ATTEMPT_TIMEOUT, attempt()).await {
+            Ok(Ok(answer)) => return Ok(answer.into_inner()),
+            Ok(Err(status)) => status,
+            Err(_) => Status::deadline_exceeded(format!("no answer within {} s", ATTEMPT_TIMEOUT.as_secs())),
+        };
+        if let Some(NoToken(cause)) = status.source().and_then(|source| source.downcast_ref()) {
+            return Err(Error::Token(cause.clone()));
+        }
+        let verdict = verdict(&status);
+        let may_repeat = repeat == Repeat::Always || is_unbegun(&status);
+        let status = Arc::new(status);
+        let wait = match verdict {
+            Verdict::Again(asked) => backoff.next(asked),
+            Verdict::NewToken if !has_new_token => {
+                has_new_token = true;
+                continue;
+            }
+            Verdict::NewToken | Verdict::Never => return Err(Error::Refused(status)),
+        };
+        if !may_repeat || began.elapsed() + wait >= patience {
+            return Err(Error::Unreachable { waited: began.elapsed(), last: Some(status) });
+        }
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Whether a call that was tried again by the contract cannot have been begun before.
+fn is_unbegun(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<NotSent>() || error.is::<ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    status.code() == Code::ResourceExhausted
+}
 
 /// What to do about a status.
 #[derive(Debug, PartialEq, Eq)]

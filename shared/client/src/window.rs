@@ -15,6 +15,9 @@ pub const NOT_NAMED: &str = "NOT_NAMED";
 /// 50,000 batches/s an acknowledgement may take 80 ms.
 const IN_FLIGHT_MAX: usize = 4_096;
 
+/// Refusals kept for a caller who does not fetch them; the oldest go first, and stay counted.
+const UNREAD_REFUSALS_MAX: usize = 1_000;
+
 /// What became of a stream's batches.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Progress {
@@ -31,6 +34,21 @@ pub struct Progress {
     pub refused: BTreeMap<String, u64>,
     /// The first refusals, at most [`SAMPLE_REFUSALS_MAX`].
     pub sample: Vec<Refusal>,
+}
+
+impl Progress {
+    /// Takes over what became of other batches of the stream.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.through = self.through.max(other.through);
+        self.accepted += other.accepted;
+        self.accepted_unseen += other.accepted_unseen;
+        self.duplicate += other.duplicate;
+        for (reason, n) in &other.refused {
+            *self.refused.entry(reason.clone()).or_default() += n;
+        }
+        let room = SAMPLE_REFUSALS_MAX.saturating_sub(self.sample.len());
+        self.sample.extend(other.sample.iter().take(room).cloned());
+    }
 }
 
 /// One reading or batch that the server did not take.
@@ -70,6 +88,8 @@ pub(crate) struct Window {
     message_bytes_max: usize,
     last_sequence: u64,
     progress: Progress,
+    /// Since the caller fetched them last.
+    unread: VecDeque<Refusal>,
 }
 
 impl Window {
@@ -82,7 +102,21 @@ impl Window {
             message_bytes_max: usize::MAX,
             last_sequence: resume_after,
             progress: Progress { through: resume_after, ..Progress::default() },
+            unread: VecDeque::new(),
         }
+    }
+
+    /// Every batch up to here is durable or refused: nothing more will come of it.
+    pub(crate) fn settled_through(&self) -> u64 {
+        match self.pending.front() {
+            Some(oldest) => oldest.sequence.saturating_sub(1),
+            None => self.last_sequence.max(self.progress.through),
+        }
+    }
+
+    /// The refusals since the last call.
+    pub(crate) fn take_refusals(&mut self) -> Vec<Refusal> {
+        self.unread.drain(..).collect()
     }
 
     pub(crate) fn progress(&self) -> &Progress {
@@ -185,15 +219,12 @@ impl Window {
             None => return,
         };
         *self.progress.refused.entry(refusal.reason.clone()).or_default() += n_readings;
+        let wire::Refusal { sequence, index, field, reason, description } = refusal;
+        let refusal = Refusal { sequence, index, field, reason, description };
         if self.progress.sample.len() < SAMPLE_REFUSALS_MAX {
-            self.progress.sample.push(Refusal {
-                sequence: refusal.sequence,
-                index: refusal.index,
-                field: refusal.field,
-                reason: refusal.reason,
-                description: refusal.description,
-            });
+            self.progress.sample.push(refusal.clone());
         }
+        keep_unread(&mut self.unread, refusal);
     }
 
     /// Everything up to `through` is dealt with.
@@ -211,6 +242,14 @@ impl Window {
         }
         self.progress.through = self.progress.through.max(through);
     }
+}
+
+/// Keeps a refusal until the caller fetches it.
+pub(crate) fn keep_unread(unread: &mut VecDeque<Refusal>, refusal: Refusal) {
+    if unread.len() == UNREAD_REFUSALS_MAX {
+        unread.pop_front();
+    }
+    unread.push_back(refusal);
 }
 
 #[cfg(test)]

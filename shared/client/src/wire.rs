@@ -1,6 +1,6 @@
 //! Messages as bytes: a batch is encoded once and kept as it goes out, so sending it again costs nothing.
 
-use super::{Stream, link::Shared};
+use super::{Connection, Stream, link::Shared};
 use bytes::{BufMut, Bytes};
 use prost::Message;
 use proto::{
@@ -20,7 +20,6 @@ use tonic::{
     codec::{BufferSettings, Codec, EncodeBuf, Encoder},
     codegen::http::uri::PathAndQuery,
     metadata::MetadataValue,
-    transport::Channel,
 };
 
 const METHOD: &str = "/wardline.telemetry.v1.IngestService/StreamReadings";
@@ -36,7 +35,7 @@ fn encode(message: Sent) -> Bytes {
 
 /// Calls `StreamReadings`; answers when the server has answered with headers.
 pub(super) async fn call(
-    channel: Channel,
+    to: Connection,
     token: &str,
     stream: &Stream,
     shared: Arc<Shared>,
@@ -51,7 +50,7 @@ pub(super) async fn call(
     let outgoing = Outgoing { open: Some(encode(Sent::Open(open))), shared, connection };
     let mut request = Request::new(outgoing);
     request.metadata_mut().insert("authorization", bearer(token)?);
-    let mut client = Grpc::new(channel);
+    let mut client = Grpc::new(to);
     client.ready().await.map_err(|error| Status::from_error(error.into()))?;
     let method = PathAndQuery::from_static(METHOD);
     Ok(client.streaming(request, method, BytesCodec::default()).await?.into_inner())

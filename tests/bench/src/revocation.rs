@@ -13,7 +13,7 @@ use super::{
 };
 use anyhow::Context;
 use auth::{DemoIssuer, demo_person};
-use client::channel;
+use client::{Connection, channel};
 use guard::convert;
 use proto::telemetry::v1::{
     Batch, LatestReadingsRequest, Open, Reading, StreamReadingsRequest, StreamReadingsResponse,
@@ -31,7 +31,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, Streaming, transport::Channel};
 use uuid::Uuid;
 use wardline::{
-    operator::Operator,
+    operator,
     simulate::{DEFAULT_METRICS, SimulatedDevice},
 };
 
@@ -103,8 +103,8 @@ async fn round(
     let token = issuer.user_token(demo_person("doctor").context("no doctor")?)?;
     let mut readers = Vec::new();
     for identity in identities.iter().take(READERS as usize) {
-        let (operator, channel) = Operator::connect(&server.endpoint, &token).await?;
-        let reader = Reader { operator, client: TimelineServiceClient::new(channel), patient: identity.patient.uuid() };
+        let connection = operator::connect(&server.endpoint, &token).await?;
+        let reader = Reader { client: TimelineServiceClient::new(connection), patient: identity.patient.uuid() };
         anyhow::ensure!(reader.look().await.is_ok(), "the clinician does not see the patient before");
         readers.push(reader);
     }
@@ -200,15 +200,14 @@ fn batch(sequence: u64) -> StreamReadingsRequest {
 
 /// A clinician at one patient.
 struct Reader {
-    operator: Operator,
-    client: TimelineServiceClient<Channel>,
+    client: TimelineServiceClient<Connection>,
     patient: Uuid,
 }
 
 impl Reader {
     async fn look(&self) -> Result<(), Status> {
         let request = LatestReadingsRequest { patient_id: self.patient.to_string(), metrics: vec![] };
-        self.client.clone().latest_readings(self.operator.request(request)).await.map(drop)
+        self.client.clone().latest_readings(request).await.map(drop)
     }
 
     /// When there was no such patient any more.

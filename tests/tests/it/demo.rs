@@ -6,13 +6,13 @@ use client::Remote;
 use node::services;
 use proto::{
     registry::v1::{
-        Assignment, Device, ListAssignmentsRequest, ListDevicesRequest, ListUsersRequest, User,
-        registry_service_client::RegistryServiceClient,
+        Assignment, CreateGrantRequest, CreateRelationRequest, Device, Grant, ListAssignmentsRequest,
+        ListDevicesRequest, ListUsersRequest, Relation, User, registry_service_client::RegistryServiceClient,
     },
     telemetry::v1::{LatestReadingsRequest, ListSubjectsRequest, study_service_client::StudyServiceClient},
 };
-use std::collections::BTreeSet;
-use tests::{Sandbox, line::Problem};
+use std::{collections::BTreeSet, time::Duration};
+use tests::{Sandbox, line::Problem, wait::until};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use uuid::{Uuid, uuid};
@@ -133,5 +133,65 @@ async fn simulated_devices_are_registered_claimed_and_assigned_once() -> anyhow:
     for device in &wanted {
         assert_eq!(assignments(&sandbox, device).await?.len(), 1);
     }
+    Ok(())
+}
+
+/// The nurse, who has also been given the other roles that putting devices into service takes.
+async fn one_for_all(sandbox: &Sandbox) -> anyhow::Result<client::Tokens> {
+    let nurse = demo_person("nurse").context("one of the demo's people")?;
+    let mut registry = RegistryServiceClient::new(sandbox.channel().await?);
+    for role_id in ["administrator", "device-integrator"].map(str::to_owned) {
+        let grant = Some(Grant { user_id: nurse.uuid().to_string(), role_id, ..Grant::default() });
+        registry.create_grant(sandbox.as_person("administrator", CreateGrantRequest { grant })?).await?;
+    }
+    Ok(client::token(sandbox.issuer()?.user_token(nurse)?))
+}
+
+#[tokio::test]
+async fn simulated_devices_claim_their_tokens_where_there_is_no_demo_issuer() -> anyhow::Result<()> {
+    let (sandbox, target) = staffed(&[]).await?;
+    // nothing of the demo is at hand here
+    let (tokens, demo_dir) = (Some(one_for_all(&sandbox).await?), "/nowhere".into());
+    let target = replay::Target { tokens, demo_dir, ..target };
+    let options = simulate::Options {
+        devices: 2.try_into().expect("more than none"),
+        rate: simulate::Rate::Hertz(20.0),
+        batch: 5.try_into().expect("more than none"),
+        scenario: Scenario::Calm,
+        seed: 8,
+        seconds: 1.try_into().expect("more than none"),
+        metrics: Vec::new(),
+        json: false,
+    };
+    // the second time each claims anew
+    for _ in 0..2 {
+        let report = simulate::run(options.clone(), target.clone()).await?;
+        assert!(report.acknowledged == report.sent && report.sent > 0 && report.refused.is_empty(), "{report}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_replay_ends_when_its_server_does() -> anyhow::Result<()> {
+    let (mut sandbox, target) = staffed(&[]).await?;
+    let target = replay::Target { patience: Duration::from_millis(200), ..target };
+    let recording = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/demo/mimic3-sample.csv.zst");
+    let mut options = replay::Options::of(replay::Format::Mimic, recording.into());
+    options.speed = "600x".parse().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let replaying = tokio::spawn(replay::run_until(options, target, CancellationToken::new()));
+    // of whom they are depends on the recording
+    let ask = async || {
+        let mut n_readings = 0;
+        for patient_id in people(&sandbox).await?.into_iter().filter_map(|user| user.patient_id) {
+            let request = LatestReadingsRequest { patient_id, metrics: Vec::new() };
+            let answer = sandbox.timeline().await?.latest_readings(sandbox.as_person("doctor", request)?).await;
+            n_readings += answer.map_or(0, |answer| answer.into_inner().readings.len());
+        }
+        Ok(n_readings)
+    };
+    until("the first readings", ask, |n| *n > 0).await?;
+    sandbox.stop().await?;
+    let error = replaying.await?.err().context("it went on without a server")?;
+    assert!(format!("{error:#}").contains("no server answered"), "{error:#}");
     Ok(())
 }

@@ -1,5 +1,8 @@
 //! The embedded suite: one binary, one module a topic.
 
+// as integrators call it, and as its examples do
+extern crate client as wardline_client;
+
 mod access;
 mod audit;
 mod bad_batches;
@@ -28,6 +31,7 @@ mod readiness;
 mod registry;
 mod request_ids;
 mod round_trip;
+mod sdk;
 mod served_here;
 mod services;
 mod streams;

@@ -248,6 +248,17 @@ fn metrics_are_named_in_one_file_of_a_crate() {
     assert!(n_files > 8, "{n_files} files count");
 }
 
+/// The tools are the SDK's first users: what it lacks for them, it lacks for integrators.
+#[test]
+fn the_tools_connect_by_the_sdk_alone() {
+    for path in rust_files(["services/wardline/src"]) {
+        let text = fs::read_to_string(&path).unwrap();
+        for own in ["transport::", "metadata_mut", "\"authorization\"", "connect_lazy", ".channel()"] {
+            assert!(!text.contains(own), "{}: {own} is for the SDK to do", path.display());
+        }
+    }
+}
+
 #[test]
 fn no_generated_message_has_debug() {
     let build = read("proto/build.rs");

@@ -1,5 +1,6 @@
 //! The arguments of the commands that ask the registry.
 
+use crate::operator::TokenArgs;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use uuid::Uuid;
@@ -18,9 +19,9 @@ pub enum Format {
 /// Who asks, and how the answer is printed.
 #[derive(Debug, Args)]
 pub struct CallerArgs {
-    /// Bearer token [default: that of the demo's administrator].
-    #[arg(long, global = true, env = "WARDLINE_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    /// Whose token is used.
+    #[command(flatten)]
+    pub access: TokenArgs,
     /// How the answer is printed.
     #[arg(long, short, global = true, value_enum, default_value = "table")]
     pub output: Format,

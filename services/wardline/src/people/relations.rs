@@ -5,7 +5,7 @@ use super::{
     cli::{Consents, Emergencies, Relations, Why},
     rows::Rows,
 };
-use crate::operator::{ask, ask_all, shown};
+use crate::operator::{ask, ask_all, change, shown};
 use anyhow::Context;
 use proto::registry::v1::{
     Consent, CreateConsentRequest, CreateRelationRequest, EndRelationRequest, ExplainAccessRequest,
@@ -38,14 +38,14 @@ impl RegistryCli {
                     study: study.clone(),
                     ..Relation::default()
                 };
-                ask!(self.create_relation(CreateRelationRequest { relation: Some(relation) }))
+                change!(self.create_relation(CreateRelationRequest { relation: Some(relation) }))
                     .relation
                     .into_iter()
                     .collect()
             }
             Relations::End { relation } => {
                 let request = EndRelationRequest { relation_id: relation.to_string() };
-                ask!(self.end_relation(request)).relation.into_iter().collect()
+                change!(self.end_relation(request)).relation.into_iter().collect()
             }
         };
         let mut rows = Rows::new(&["relation", "user", "kind", "patient", "ward", "study", "from", "to"]);
@@ -65,12 +65,15 @@ impl RegistryCli {
             Consents::Create { patient, bars, purpose } => {
                 let (bars, purpose) = (bars.clone(), purpose.clone());
                 let consent = Consent { patient_id: patient.to_string(), bars, purpose, ..Consent::default() };
-                ask!(self.create_consent(CreateConsentRequest { consent: Some(consent) })).consent.into_iter().collect()
+                change!(self.create_consent(CreateConsentRequest { consent: Some(consent) }))
+                    .consent
+                    .into_iter()
+                    .collect()
             }
             Consents::Revoke { patient, consent } => {
                 let (patient_id, consent_id) = (patient.to_string(), consent.to_string());
                 let request = RevokeConsentRequest { patient_id, consent_id };
-                ask!(self.revoke_consent(request)).consent.into_iter().collect()
+                change!(self.revoke_consent(request)).consent.into_iter().collect()
             }
         };
         let mut rows = Rows::new(&["consent", "patient", "bars", "purpose", "from", "to"]);
@@ -92,12 +95,12 @@ impl RegistryCli {
                 let (patient_id, minutes) = (patient.to_string(), i32::from(*minutes));
                 let (reason, text) = (reason.clone(), text.clone());
                 let request = OpenBreakGlassRequest { patient_id, reason, text, minutes };
-                ask!(self.open_break_glass(request)).break_glass.into_iter().collect()
+                change!(self.open_break_glass(request)).break_glass.into_iter().collect()
             }
             Emergencies::Review { emergency, outcome, text } => {
                 let (break_glass_id, outcome, text) = (emergency.to_string(), outcome.clone(), text.clone());
                 let request = ReviewBreakGlassRequest { break_glass_id, outcome, text };
-                ask!(self.review_break_glass(request)).break_glass.into_iter().collect()
+                change!(self.review_break_glass(request)).break_glass.into_iter().collect()
             }
         };
         let columns = &["emergency", "user", "patient", "reason", "text", "from", "to", "told", "outcome", "reviewer"];

@@ -50,7 +50,9 @@ impl Rows {
         let lines = || std::iter::once(&heading).chain(&self.rows);
         let widths: Vec<_> = (0..heading.len())
             .map(|column| {
-                lines().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+                let longest = lines().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
+                // what formatting can fill up to
+                longest.unwrap_or(0).min(usize::from(u16::MAX))
             })
             .collect();
         for line in lines() {
@@ -72,6 +74,33 @@ mod tests {
         let mut out = Vec::new();
         rows.print(format, &mut out).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    /// Nobody reads what is written here.
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_is_known_as_one() {
+        let long = "x".repeat(100_000);
+        let mut rows = Rows::new(&["id"]);
+        rows.push([&long]);
+        for format in [Format::Table, Format::Json, Format::Csv] {
+            let error = rows.print(format, &mut Closed).unwrap_err();
+            assert!(crate::is_closed_pipe(&error), "{format:?}: {error:#}");
+        }
+        let error = serde_json::to_writer_pretty(Closed, &[1]).unwrap_err();
+        assert!(crate::is_closed_pipe(&error.into()), "as audit and quarantine print");
+        assert!(!crate::is_closed_pipe(&anyhow::anyhow!("another")));
     }
 
     #[test]

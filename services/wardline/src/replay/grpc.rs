@@ -1,26 +1,24 @@
 //! Streams over the public gRPC API, as devices open them.
 
 use super::{
+    Target,
     send::{Connect, Outlet},
     state::Progress,
 };
-use crate::demo_ward::{self, Bed};
+use crate::demo_ward::{Bed, DeviceTokens};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use auth::DemoIssuer;
-use client::{Remote, Sender, Stream, Tokens, Writer};
+use client::{Connection, Sender, Stream, Writer};
 use model::{DeviceId, StreamId};
 use proto::telemetry::v1::{ClockQuality, Reading};
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
     sync::{
-        Arc,
+        OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
-use tonic::transport::Channel;
 
 /// Streams of one connection: a server allows some hundred, and one connection keeps one core busy.
 const STREAMS_PER_CONNECTION: usize = 16;
@@ -29,44 +27,45 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(120);
 /// How long one batch may be sent again.
 const REPEAT_PATIENCE: Duration = Duration::from_secs(120);
 
-/// The server, with the demo's issuer for tokens.
+/// The server, and the devices' tokens once they are in service.
 pub struct Grpc {
-    endpoint: Remote,
-    demo_dir: PathBuf,
-    channels: Vec<Channel>,
+    target: Target,
+    connections: Vec<Connection>,
     next: AtomicUsize,
-    issuer: Arc<DemoIssuer>,
+    tokens: OnceLock<DeviceTokens>,
 }
 
 impl Grpc {
-    /// Connects lazily. `demo_dir` holds the demo's signing key.
-    pub fn new(endpoint: &Remote, demo_dir: &Path, devices_in_flight: usize) -> Result<Self> {
-        let connections = devices_in_flight.div_ceil(STREAMS_PER_CONNECTION).max(1);
-        let channels: Result<_, _> = (0..connections).map(|_| client::channel(endpoint)).collect();
-        let channels = channels.with_context(|| format!("{endpoint} is no address such as http://127.0.0.1:7300"))?;
-        let issuer = DemoIssuer::open(demo_dir).context("the demo's issuer")?;
-        let (endpoint, demo_dir) = (endpoint.clone(), demo_dir.to_owned());
-        Ok(Self { endpoint, demo_dir, channels, next: AtomicUsize::new(0), issuer: Arc::new(issuer) })
+    /// Connects lazily.
+    pub fn new(target: &Target, devices_in_flight: usize) -> Result<Self> {
+        let n = devices_in_flight.div_ceil(STREAMS_PER_CONNECTION).max(1);
+        let endpoint = &target.endpoint;
+        let connections: Result<_, _> = (0..n).map(|_| endpoint.connection()).collect();
+        let connections =
+            connections.with_context(|| format!("{endpoint} is no address such as http://127.0.0.1:7300"))?;
+        Ok(Self { target: target.clone(), connections, next: AtomicUsize::new(0), tokens: OnceLock::new() })
     }
 }
 
 #[async_trait]
 impl Connect for Grpc {
     async fn admit(&self, beds: &[Bed]) -> Result<()> {
-        demo_ward::admit(&self.endpoint, &self.demo_dir, beds).await
+        let tokens = self.target.admit(beds).await?;
+        // of a second time those of the first are as good
+        self.tokens.get_or_init(|| tokens);
+        Ok(())
     }
 
     async fn open(&self, device: DeviceId, stream: StreamId, resume_after: u64) -> Result<Box<dyn Outlet>> {
-        let place = self.next.fetch_add(1, Ordering::Relaxed) % self.channels.len();
-        let channel = &self.channels[place];
-        let issuer = self.issuer.clone();
-        let tokens: Tokens = Arc::new(move || Ok(issuer.device_token(device)?));
+        let place = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
+        let connection = &self.connections[place];
+        let tokens = self.tokens.get().context("the devices are not in service")?.of(device);
         // times were shifted by us, and are exact
         let stream =
             Stream { device: device.uuid(), stream: stream.uuid(), resume_after, clock: ClockQuality::Synchronized };
-        let opened = Sender::open(channel.clone(), tokens.clone(), stream.clone()).await;
-        let sender = opened.context("a device's stream could not be opened")?;
-        Ok(Box::new(Open { sender, writer: Writer::new(channel.clone(), tokens, stream) }))
+        let opened = Sender::open(connection.clone(), tokens.clone(), stream.clone()).await;
+        let sender = opened.context("a device's stream could not be opened")?.with_patience(self.target.patience);
+        Ok(Box::new(Open { sender, writer: Writer::new(connection.clone(), tokens, stream) }))
     }
 }
 

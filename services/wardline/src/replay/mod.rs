@@ -27,8 +27,12 @@ pub use send::{Connect, Outlet};
 pub use state::Progress;
 pub(crate) use state::replace;
 
+use crate::{
+    cli::Sending,
+    demo_ward::{self, Bed, Callers, DeviceTokens},
+};
 use anyhow::{Context, Result, bail};
-use client::Remote;
+use client::{Remote, Tokens};
 use jiff::Timestamp;
 use mapping::Mapping;
 use model::Nanos;
@@ -40,13 +44,16 @@ use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Streams open at once, unless told otherwise.
 const DEVICES_IN_FLIGHT: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+
+/// How long a server that has gone is waited for, unless told otherwise: one that starts again is back long before.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What to play, and how.
 #[derive(Debug, Clone, clap::Args)]
@@ -101,7 +108,7 @@ impl Options {
 }
 
 /// Where to send to, and where to keep notes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Target {
     /// The node.
     pub endpoint: Remote,
@@ -109,12 +116,34 @@ pub struct Target {
     pub demo_dir: PathBuf,
     /// Holds `replay/`, the notes for resuming.
     pub data_dir: PathBuf,
+    /// Whose tokens register the devices; none means the demo's people.
+    pub tokens: Option<Tokens>,
+    /// How long a server that has gone is waited for.
+    pub patience: Duration,
 }
 
 impl Target {
     /// A node, and the folders of the settings.
     pub fn of(config: &Config, endpoint: Remote) -> Self {
-        Self { endpoint, demo_dir: config.demo_dir(), data_dir: config.data.dir.clone() }
+        Self::new(endpoint, config.demo_dir(), config.data.dir.clone())
+    }
+
+    /// A node and folders.
+    pub fn new(endpoint: Remote, demo_dir: PathBuf, data_dir: PathBuf) -> Self {
+        Self { endpoint, demo_dir, data_dir, tokens: None, patience: PATIENCE }
+    }
+
+    /// As the command line says.
+    #[must_use]
+    pub fn with(self, sending: &Sending) -> Self {
+        let (tokens, patience) = (sending.access.tokens(), Duration::from_secs(sending.patience.into()));
+        Self { tokens, patience, ..self }
+    }
+
+    /// Puts devices into service; their tokens.
+    pub(crate) async fn admit(&self, beds: &[Bed]) -> Result<DeviceTokens> {
+        let callers = Callers::new(self.tokens.clone(), &self.demo_dir)?;
+        demo_ward::admit(&self.endpoint, &callers, beds).await
     }
 }
 
@@ -134,8 +163,7 @@ pub async fn run(options: Options, target: Target) -> Result<Report> {
 
 /// [`run`], ended early by `stop` instead of Ctrl-C.
 pub async fn run_until(options: Options, target: Target, stop: CancellationToken) -> Result<Report> {
-    let connect: Arc<dyn Connect> =
-        Arc::new(grpc::Grpc::new(&target.endpoint, &target.demo_dir, options.devices_in_flight.get())?);
+    let connect: Arc<dyn Connect> = Arc::new(grpc::Grpc::new(&target, options.devices_in_flight.get())?);
     run_with(options, &target, connect, stop).await
 }
 

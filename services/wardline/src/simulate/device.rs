@@ -2,7 +2,7 @@
 
 use super::{Patient, Rate, Scenario, SimulatedDevice, latency::Histogram};
 use anyhow::Context;
-use client::{Error, Progress, Sender, Stream, Tokens};
+use client::{Connection, Error, Progress, Sender, Stream, Tokens};
 use model::{Nanos, StreamId};
 use std::{
     collections::VecDeque,
@@ -11,7 +11,6 @@ use std::{
 };
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use uuid::Uuid;
 
 /// How long to wait for the last acknowledgements.
@@ -84,8 +83,9 @@ impl Outcome {
 pub(super) struct Device {
     pub(super) identity: SimulatedDevice,
     pub(super) patient: Patient,
-    pub(super) channel: Channel,
+    pub(super) connection: Connection,
     pub(super) tokens: Tokens,
+    pub(super) patience: Duration,
     pub(super) pace: Pace,
     pub(super) number: u32,
     pub(super) n_devices: u32,
@@ -152,7 +152,8 @@ impl Device {
     async fn open(&self, resume_after: u64) -> anyhow::Result<Sender> {
         let SimulatedDevice { device, stream, .. } = self.identity;
         let stream = Stream { device: device.uuid(), stream: stream.uuid(), resume_after, clock: self.patient.clock() };
-        Sender::open(self.channel.clone(), self.tokens.clone(), stream).await.context("a device's stream")
+        let opened = Sender::open(self.connection.clone(), self.tokens.clone(), stream).await;
+        Ok(opened.context("a device's stream")?.with_patience(self.patience))
     }
 
     /// Sends what is due until `until`.

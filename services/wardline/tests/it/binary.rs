@@ -49,3 +49,41 @@ fn a_wrong_setting_is_named_and_the_platform_may_start_it_again() {
     assert_eq!(refused.status.code(), Some(70));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("server.max_streams: 0 is not in 1 to"));
 }
+
+/// Every tool that asks a server, with what it needs to get that far.
+const TOOLS: [&[&str]; 7] = [
+    &["users", "list"],
+    &["quarantine", "list"],
+    &["audit", "search"],
+    &["timeline", "0191c3c8-7a00-7000-8000-00000000abcd"],
+    &["simulate", "--devices", "1"],
+    &["explain", "0191c3c8-7a00-7000-8000-00000000abcd", "0191c3c8-7a00-7000-8000-00000000abcd"],
+    &["health"],
+];
+
+#[test]
+fn every_tool_takes_a_token_and_several_endpoints_and_says_that_nobody_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = format!("data.dir={}", dir.path().display());
+    let token = dir.path().join("token");
+    std::fs::write(&token, "secret").unwrap();
+    for tool in TOOLS {
+        let common = ["--set", &data, "--endpoint", "http://127.0.0.1:1,http://127.0.0.1:2"];
+        let access = if tool[0] == "health" { vec![] } else { vec!["--token-file", token.to_str().unwrap()] };
+        let arguments: Vec<_> = tool.iter().copied().chain(common).chain(access).collect();
+        let ended = run(&arguments);
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(if tool[0] == "health" { 1 } else { 70 }), "{tool:?}: {said}");
+        assert!(said.contains("no node answers at") && said.contains("http://127.0.0.1:2"), "{tool:?}: {said}");
+    }
+}
+
+#[test]
+fn health_of_a_node_that_says_nothing_is_1() {
+    // it takes connections, as a process that was stopped half-way does
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let asked = run(&["--endpoint", &format!("http://{}", silent.local_addr().unwrap()), "health"]);
+    let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert_eq!(asked.status.code(), Some(1), "{said}");
+    assert!(said.contains("no answer within"), "{said}");
+}

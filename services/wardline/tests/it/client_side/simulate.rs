@@ -1,6 +1,6 @@
 //! The simulator against a server that counts, and how fast one stream can be.
 
-use super::fake::{Do, Fake};
+use super::fake::{Do, Fake, GONE, wire};
 use client::{Sender, Stream};
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
@@ -11,12 +11,13 @@ use wardline::{
 
 async fn simulate(fake: &Fake, rate: Rate, scenario: Scenario) -> Report {
     let folder = tempfile::tempdir().unwrap();
-    let target = Target {
-        endpoint: format!("http://{}", fake.serve().await).into(),
-        demo_dir: folder.path().join("demo"),
-        data_dir: folder.path().to_owned(),
-    };
-    let options = Options {
+    let endpoint = format!("http://{}", fake.serve().await).into();
+    let target = Target::new(endpoint, folder.path().join("demo"), folder.path().to_owned());
+    send(options(rate, scenario), target).await.unwrap()
+}
+
+fn options(rate: Rate, scenario: Scenario) -> Options {
+    Options {
         devices: 1.try_into().unwrap(),
         rate,
         batch: 4.try_into().unwrap(),
@@ -25,8 +26,23 @@ async fn simulate(fake: &Fake, rate: Rate, scenario: Scenario) -> Report {
         seconds: 1.try_into().unwrap(),
         metrics: Vec::new(),
         json: false,
-    };
-    send(options, target).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn it_ends_when_its_server_does() {
+    let fake = Fake::new(|_, _| Do::Ack);
+    let (address, cut) = wire(fake.serve().await).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = Target::new(format!("http://{address}").into(), folder.path().join("demo"), folder.path().to_owned());
+    let target = Target { patience: Duration::from_millis(100), ..target };
+    // it sends for longer than anybody waits for this test
+    let options = Options { seconds: 600.try_into().unwrap(), ..options(Rate::Max, Scenario::Calm) };
+    let sending = tokio::spawn(send(options, target));
+    fake.wait_arrived(10).await;
+    cut.send_replace(GONE);
+    let error = sending.await.unwrap().unwrap_err();
+    assert!(format!("{error:#}").contains("no server answered within"), "{error:#}");
 }
 
 #[tokio::test]

@@ -38,8 +38,7 @@ impl Place {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
-        let target =
-            Target { endpoint: "http://127.0.0.1:1".into(), demo_dir: path.join("demo"), data_dir: path.join("data") };
+        let target = Target::new("http://127.0.0.1:1".into(), path.join("demo"), path.join("data"));
         Self { folder, target }
     }
 

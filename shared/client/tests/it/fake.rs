@@ -76,6 +76,8 @@ pub struct Fake {
     pub script: Script,
     pub door: Door,
     pub max_in_flight: u32,
+    /// 0: no limit is told.
+    pub max_message_bytes: u32,
 }
 
 impl Fake {
@@ -86,6 +88,7 @@ impl Fake {
             script: Arc::new(script),
             door: Arc::new(|_| Ok(())),
             max_in_flight: 16,
+            max_message_bytes: 0,
         }
     }
 
@@ -169,7 +172,8 @@ impl Fake {
                 Ok(Some(Received::Open(open))) => {
                     self.seen.lock().unwrap().opens.push(open.resume_after);
                     let last_durable = self.seen.lock().unwrap().through().max(open.resume_after);
-                    let limits = Limits { max_in_flight: self.max_in_flight, ..Default::default() };
+                    let Self { max_in_flight, max_message_bytes, .. } = self;
+                    let limits = Limits { max_in_flight, max_message_bytes, ..Default::default() };
                     say(Message::Opened(Opened { last_durable, limits: Some(limits) })).await;
                 }
                 Ok(Some(Received::Batch(batch))) => {
@@ -231,14 +235,18 @@ impl IngestService for Fake {
     }
 }
 
-/// A wire in front of `server` that can be cut. Each `cut` ends every connection there is.
+/// A wire in front of `server` that can be cut. Each `cut` ends every connection there is; [`GONE`] ends the listener, too.
 pub async fn wire(server: SocketAddr) -> (SocketAddr, watch::Sender<u64>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let cut = watch::Sender::new(0_u64);
-    let cuts = cut.clone();
+    let (cuts, mut gone) = (cut.clone(), cut.subscribe());
     tokio::spawn(async move {
-        while let Ok((mut near, _)) = listener.accept().await {
+        loop {
+            let mut near = tokio::select! {
+                Ok((near, _)) = listener.accept() => near,
+                _ = gone.wait_for(|cut| *cut == GONE) => return,
+            };
             let mut cut = cuts.subscribe();
             tokio::spawn(async move {
                 let Ok(mut far) = TcpStream::connect(server).await else { return };
@@ -251,3 +259,6 @@ pub async fn wire(server: SocketAddr) -> (SocketAddr, watch::Sender<u64>) {
     });
     (address, cut)
 }
+
+/// The cut after which nobody listens.
+pub const GONE: u64 = u64::MAX;

@@ -2,7 +2,6 @@
 //! order, and is counted once.
 
 use super::fake::{Do, Fake, Seen, wire};
-use client::{Error, Sender, Stream, Tokens, Writer};
 use proto::{
     problem,
     telemetry::v1::{ClockQuality, Reading, reading::Value},
@@ -18,6 +17,7 @@ use std::{
 };
 use tonic::{Code, Status};
 use uuid::Uuid;
+use wardline_client::{Error, Sender, Stream, Tokens, Writer};
 
 const SECOND: Duration = Duration::from_secs(1);
 const N_READINGS: u64 = 3;
@@ -43,7 +43,7 @@ fn tokens() -> Tokens {
 }
 
 async fn open_at(address: SocketAddr) -> Result<Sender, Error> {
-    Sender::open(client::channel(format!("http://{address}")).unwrap(), tokens(), stream()).await
+    Sender::open(wardline_client::channel(format!("http://{address}")).unwrap(), tokens(), stream()).await
 }
 
 async fn open(fake: &Fake) -> Result<Sender, Error> {
@@ -233,7 +233,7 @@ async fn a_writer_tries_again() {
         _ => Do::Lose(problem::invalid("EMPTY_BATCH", "readings", "send some")),
     });
     let address = fake.serve().await;
-    let writer = Writer::new(client::channel(format!("http://{address}")).unwrap(), tokens(), stream());
+    let writer = Writer::new(wardline_client::channel(format!("http://{address}")).unwrap(), tokens(), stream());
     let answer = writer.write(1, readings(), 5 * SECOND).await.unwrap();
     assert_eq!(answer.accepted_readings, N_READINGS);
     assert_eq!(fake.seen.lock().unwrap().arrived, [1, 1, 1]);
