@@ -166,8 +166,8 @@ impl HttpBody for Answers {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = self.get_mut();
-        let span = this.call.span.clone();
-        let polled = span.in_scope(|| Pin::new(&mut this.body).poll_frame(context));
+        let Self { body, call, .. } = this;
+        let polled = call.span.in_scope(|| Pin::new(body).poll_frame(context));
         polled.map(|polled| match polled {
             Some(Ok(frame)) => Some(Ok(match frame.into_trailers() {
                 Ok(mut trailers) => {
