@@ -44,7 +44,7 @@ pub struct Outgoing {
 pub struct Delivery {
     /// Where it was read.
     pub partition: Partition,
-    /// Its offset there.
+    /// Offset of the record in its partition, from 0.
     pub offset: i64,
     /// The record's bytes, as published. May share memory with its neighbours: copy what is kept for long.
     pub payload: Bytes,

@@ -4,7 +4,7 @@ use metrics::{Counter, Histogram, counter, histogram};
 use model::telemetry::{Instrument, Label};
 use std::time::Duration;
 
-/// All of them.
+/// All metrics of the crate.
 pub const METRICS: &[Instrument] =
     &[PUBLISH_SECONDS, RECORDS, BYTES, FAILED, DELIVERED, TRIMMED, COMMITS_LOST, CONSUMER_RETRIES];
 
@@ -62,7 +62,7 @@ impl Published {
         }
     }
 
-    /// Records are durable.
+    /// Counts records that are durable, and the bytes of their payloads.
     pub(crate) fn durable(&self, n_records: u64, n_bytes: u64) {
         self.n_records.increment(n_records);
         self.n_bytes.increment(n_bytes);

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// `FJL`, version 3.
+/// What the version file of an fjall folder begins with: `FJL`, and version 3.
 pub(crate) const VERSION: &[u8] = b"FJL\x03";
 /// Without links in it, nothing a killed process leaves looks like that.
 const LOST: &str = "what follows the last whole batch cannot be read, and is more than a write that was cut off";

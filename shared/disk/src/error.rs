@@ -12,7 +12,7 @@ pub struct Damage {
     pub path: PathBuf,
     /// The first byte that is wrong, where one can be named.
     pub offset: Option<u64>,
-    /// What is wrong.
+    /// Description of the damage, for operators.
     pub what: String,
 }
 

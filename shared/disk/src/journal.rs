@@ -21,7 +21,7 @@ const TRAILER: [u8; 4] = *b"FJL\x03";
 const ITEM_HEAD: usize = 1 + 1 + 8 + 2 + 4 + 4;
 const READ_BYTES: usize = 256 << 10;
 
-/// A whole batch.
+/// A complete batch of a journal: where it begins and ends in the file, in bytes, and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub offset: u64,

@@ -35,7 +35,7 @@ pub type Measure = Arc<dyn Fn(&Path) -> io::Result<Room> + Send + Sync>;
 /// What a write is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Something new.
+    /// New data: refused first when space runs out.
     Data,
     /// Without it nothing can be read.
     Audit,

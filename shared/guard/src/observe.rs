@@ -166,8 +166,8 @@ impl HttpBody for Answers {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = self.get_mut();
-        let span = this.call.span.clone();
-        let polled = span.in_scope(|| Pin::new(&mut this.body).poll_frame(context));
+        let Self { body, call, .. } = this;
+        let polled = call.span.in_scope(|| Pin::new(body).poll_frame(context));
         polled.map(|polled| match polled {
             Some(Ok(frame)) => Some(Ok(match frame.into_trailers() {
                 Ok(mut trailers) => {
@@ -196,5 +196,76 @@ impl HttpBody for Answers {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{Router, http::HeaderValue};
+    use futures::{StreamExt, stream};
+    use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
+    use std::{convert::Infallible, future::poll_fn};
+    use tonic::codegen::Service;
+
+    const STREAM: &str = "/wardline.telemetry.v1.IngestService/StreamReadings";
+
+    async fn ask(mut routes: Routes, path: &str) -> Response {
+        routes.call(Request::post(path).body(Body::empty()).unwrap()).await.unwrap().map(Body::new)
+    }
+
+    /// A value of a series; `None`: there is no such series.
+    fn shown(recorder: &PrometheusRecorder, series: &str) -> Option<f64> {
+        let text = recorder.handle().render();
+        text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_open_until_it_ends_and_counted_then() {
+        let recorder = PrometheusBuilder::new().set_buckets(&[1.0]).unwrap().build_recorder();
+        let _recording = ::metrics::set_default_local_recorder(&recorder);
+        let frames = || {
+            let message = Frame::data(Bytes::from_static(b"a message"));
+            let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static("0"))]);
+            stream::iter([message, Frame::trailers(trailers)].map(Ok::<_, Infallible>))
+        };
+        let body = move || Body::new(http_body_util::StreamBody::new(frames().chain(stream::pending())));
+        let routes = around(Routes::from(Router::new().fallback(async move || Response::new(body()))));
+        let name = &STREAM[1..];
+        let open = || shown(&recorder, &format!("wardline_rpcs_open{{method=\"{name}\"}}"));
+        let counted =
+            |code: &str| shown(&recorder, &format!("wardline_rpc_seconds_count{{method=\"{name}\",code=\"{code}\"}}"));
+        let mut read = ask(routes.clone(), STREAM).await.into_body();
+        let dropped = ask(routes.clone(), STREAM).await;
+        assert_eq!((open(), counted("OK"), counted("CANCELLED")), (Some(2.0), None, None));
+        drop(dropped);
+        assert_eq!((open(), counted("OK"), counted("CANCELLED")), (Some(1.0), None, Some(1.0)));
+        for _ in 0..2 {
+            poll_fn(|context| Pin::new(&mut read).poll_frame(context)).await.unwrap().unwrap();
+        }
+        assert_eq!((open(), counted("OK"), counted("CANCELLED")), (Some(0.0), Some(1.0), Some(1.0)));
+        drop(read);
+        assert_eq!((open(), counted("CANCELLED")), (Some(0.0), Some(1.0)), "it had ended");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_counted_and_names_its_request() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let _recording = ::metrics::set_default_local_recorder(&recorder);
+        let refused = || proto::problem::status(Code::PermissionDenied, "DEVICE_REVOKED", "claim it anew");
+        let routes = around(Routes::from(Router::new().fallback(async move || refused().into_http::<Body>())));
+        let answer = ask(routes.clone(), STREAM).await;
+        let status = Status::from_header_map(answer.headers()).unwrap();
+        assert_eq!((status.code(), status.message()), (refused().code(), refused().message()));
+        assert_eq!(status.get_details_error_info().unwrap().reason, "DEVICE_REVOKED");
+        let id = status.get_details_request_info().unwrap().request_id;
+        assert_eq!(answer.headers()[crate::request_id::HEADER], *id);
+        // who reads timelines is no device, and a method that there is not is one for all
+        for path in ["/wardline.telemetry.v1.TimelineService/ReadTimeline", "/no.Service/No", "/other.Service/No"] {
+            ask(routes.clone(), path).await;
+        }
+        let refusals = shown(&recorder, "wardline_device_refusals_total{reason=\"DEVICE_REVOKED\"}");
+        let unknown = "wardline_rpc_seconds_count{method=\"unknown\",code=\"PERMISSION_DENIED\"}";
+        assert_eq!((refusals, shown(&recorder, unknown)), (Some(1.0), Some(2.0)));
     }
 }

@@ -37,7 +37,7 @@ pub struct Identity {
     pub scope: Option<Vec<Permission>>,
     /// When it was issued (`iat`, or `nbf` without it).
     pub issued_at: Nanos,
-    /// When it ends.
+    /// When it expires, exclusive; `Nanos::MAX`: never.
     pub expires_at: Nanos,
 }
 
@@ -68,25 +68,25 @@ impl Principal {
 /// A person or a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Subject {
-    /// A person.
+    /// A person (or a program), by the registry's id.
     User(UserId),
-    /// A device.
+    /// A monitoring device, by the registry's id.
     Device(DeviceId),
 }
 
 /// A permission, and where it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// What.
+    /// The permission that is granted.
     pub permission: Permission,
-    /// Where.
+    /// For which patients the permission counts.
     pub scope: Scope,
 }
 
 /// Where a role was granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// Everywhere.
+    /// For all patients, and for actions that concern no patient.
     Everywhere,
     /// For patients in one ward.
     Ward(Arc<str>),
@@ -97,7 +97,7 @@ pub enum Scope {
 /// Why a person may see a patient, from when to when (half-open).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Relation {
-    /// What ties them.
+    /// The kind of relation, such as treating or being the patient.
     pub kind: RelationKind,
     /// The first instant at which it holds.
     pub from: Nanos,
@@ -108,7 +108,7 @@ pub struct Relation {
 /// What a patient does not want, from when to when (half-open). Never bars the patient's own look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Consent {
-    /// Who is barred.
+    /// To whom access is denied while the consent holds.
     pub barred: Barred,
     /// For what; nothing means for anything.
     pub purpose: Option<Purpose>,
@@ -121,9 +121,9 @@ pub struct Consent {
 /// Who is barred by a patient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Barred {
-    /// Everybody else.
+    /// Everybody but the patient.
     Anyone,
-    /// One person.
+    /// The person with this id.
     User(UserId),
     /// Whoever has no other relation than this.
     Kind(RelationKind),
@@ -132,7 +132,7 @@ pub enum Barred {
 /// A patient's part in a study, from when to when (half-open).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enrolment {
-    /// Which study.
+    /// Id of the study.
     pub study: Arc<str>,
     /// The first instant at which it holds.
     pub from: Nanos,
@@ -222,7 +222,7 @@ impl Permit {
         self.action
     }
 
-    /// What for.
+    /// The purpose for which access was permitted, as the audit log records it.
     pub fn purpose(&self) -> Purpose {
         self.purpose
     }

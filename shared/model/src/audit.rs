@@ -35,7 +35,7 @@ use crate::{
 };
 use sha2::{Digest, Sha256};
 
-/// A SHA-256 hash.
+/// A SHA-256 hash (FIPS 180-4), 32 bytes.
 pub type Hash = [u8; 32];
 
 const VERSION: u8 = 1;
@@ -45,18 +45,18 @@ const ENTRY: u8 = 0;
 /// An event at its place in its writer's chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Whose chain.
+    /// The writer whose chain the entry belongs to.
     pub writer: WriterId,
     /// Its number in the chain, from 1 without a gap.
     pub sequence: u64,
     /// The hash of the entry before.
     pub previous: Hash,
-    /// What happened.
+    /// The access or change that the entry records.
     pub event: Event,
 }
 
 impl Entry {
-    /// The entry's bytes.
+    /// Encodes the entry; the bytes are what is hashed and stored.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         out.extend_from_slice(self.writer.as_bytes());

@@ -44,7 +44,7 @@ pub struct Block {
 /// Readings of one metric in one unit. All vectors have the same length.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
-    /// What was measured.
+    /// Catalogue number of the metric that was measured.
     pub metric: MetricId,
     /// The unit as the device wrote it; empty for the metric's canonical unit.
     pub unit: Box<str>,
@@ -56,18 +56,18 @@ pub struct Column {
     pub measured_at: Vec<Nanos>,
     /// What is doubtful about each.
     pub quality: Vec<Quality>,
-    /// Original values.
+    /// Values in the unit that the device sent.
     pub values: Values,
 }
 
 /// The values of one column, in the device's unit.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Values {
-    /// Numbers.
+    /// One finite number a reading.
     Number(Vec<f64>),
     /// Codes from the metric's value set.
     Coded(Vec<Box<str>>),
-    /// Blocks of samples.
+    /// One block of samples a reading.
     Waveform(Vec<Waveform>),
 }
 

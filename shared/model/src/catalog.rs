@@ -9,7 +9,7 @@ pub struct MetricId(pub u16);
 /// One line of the catalogue.
 #[derive(Debug)]
 pub struct Metric {
-    /// Its number.
+    /// Number of the metric; never changed or used again.
     pub id: MetricId,
     /// The system of its code.
     pub system: CodeSystem,
@@ -27,11 +27,11 @@ pub struct Metric {
     pub plausible: Option<(f64, f64)>,
     /// Other keys that mean this metric (`2708-6`, `mdc:147842` ...).
     pub synonyms: &'static [&'static str],
-    /// IEEE 11073-10101 codes.
+    /// Codes of ISO/IEEE 11073-10101 that mean this metric.
     pub mdc: &'static [u32],
     /// Factors that no unit library can know, such as mmol/L of glucose: (UCUM unit, factor).
     pub factors: &'static [(&'static str, Factor)],
-    /// FHIR observation category.
+    /// FHIR observation category, such as `vital-signs`.
     pub category: &'static str,
     /// Whether the code was found in a primary source.
     pub confirmed: bool,
@@ -40,11 +40,11 @@ pub struct Metric {
 /// The system a code belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeSystem {
-    /// <http://loinc.org>
+    /// LOINC, <http://loinc.org>.
     Loinc,
-    /// ISO/IEEE 11073-10101.
+    /// ISO/IEEE 11073-10101, the nomenclature of medical devices.
     Mdc,
-    /// SNOMED CT.
+    /// SNOMED CT, <http://snomed.info/sct>.
     Snomed,
 }
 
@@ -64,7 +64,7 @@ pub enum Kind {
 /// Turns a value into the canonical unit: `value * scale + offset`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Factor {
-    /// Multiplier.
+    /// Multiplied with the value first.
     pub scale: f64,
     /// Added after multiplying, in the canonical unit.
     pub offset: f64,

@@ -35,7 +35,7 @@ macro_rules! identifier {
         pub struct $name(Uuid);
 
         impl $name {
-            /// Wraps a UUID.
+            /// The identifier with the value of a UUID.
             pub const fn new(id: Uuid) -> Self {
                 Self(id)
             }

@@ -36,7 +36,7 @@ impl ClockTolerance {
         Self { max_ahead_ns: i64::try_from(max_ahead.as_nanos()).unwrap_or(i64::MAX) }
     }
 
-    /// In nanoseconds.
+    /// The tolerance in nanoseconds.
     pub fn max_ahead_ns(self) -> u64 {
         // never negative
         self.max_ahead_ns.unsigned_abs()

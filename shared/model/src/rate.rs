@@ -23,7 +23,7 @@ impl Rate {
         Some(Self { a_second: NonZeroU64::new(a_second)?, at_once: at_once.max(1) })
     }
 
-    /// Units a second.
+    /// Units a second that the rate allows in the long run, at least 1.
     pub fn a_second(&self) -> u64 {
         self.a_second.get()
     }

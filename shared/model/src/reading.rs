@@ -20,7 +20,7 @@ impl Quality {
     /// stored; nothing against the reading.
     pub const CORRECTION: Self = Self(16);
 
-    /// Both.
+    /// The union of two sets of flags.
     pub fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -51,7 +51,7 @@ pub enum ClockQuality {
     Synchronized,
     /// Set once, running free since.
     Free,
-    /// Never set.
+    /// The clock was never set: measuring times say nothing.
     Unset,
 }
 

@@ -22,7 +22,7 @@ const CHECKSUM: usize = 4;
 /// that restarted its count) have different digests and both survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchId {
-    /// The sender.
+    /// The device that sent the batch.
     pub device: DeviceId,
     /// The run of sequence numbers.
     pub stream: StreamId,
@@ -37,7 +37,7 @@ pub struct BatchId {
 pub struct Record {
     /// Whom the readings are about.
     pub patient: PatientId,
-    /// Which batch.
+    /// Identity of the batch: device, stream, sequence and digest.
     pub identity: BatchId,
     /// When the batch was accepted, by our clock.
     pub received_at: Nanos,
@@ -54,7 +54,7 @@ pub struct Record {
 /// The part of a batch that falls into one hour.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slice {
-    /// Which hour.
+    /// The hour (UTC) that the readings were measured in.
     pub hour: Hour,
     /// A [`crate::Block`] of that hour.
     pub block: Bytes,
@@ -67,7 +67,7 @@ pub struct Row {
     pub patient: PatientId,
     /// The hour in which they were measured.
     pub hour: Hour,
-    /// Which batch.
+    /// Identity of the batch: device, stream, sequence and digest.
     pub identity: BatchId,
     /// When the batch was accepted: of two versions of one row the later stands.
     pub received_at: Nanos,
@@ -80,7 +80,7 @@ pub struct Row {
 }
 
 impl Record {
-    /// The record's bytes.
+    /// Encodes the record in the layout of version 1, with its checksum.
     pub fn encode(&self) -> Bytes {
         let payload: usize = self.slices.iter().map(|s| s.block.len() + 8).sum();
         let mut out = Vec::with_capacity(payload + 96);

@@ -26,7 +26,7 @@ const MIN_BYTES: usize = 3;
 /// The numbers of one metric in one hour. Codes and waveforms have none.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rollup {
-    /// What was measured.
+    /// Catalogue number of the metric.
     pub metric: MetricId,
     /// Readings left out because something is known against them ([`crate::Quality`]).
     pub n_doubtful: u64,
@@ -37,13 +37,13 @@ pub struct Rollup {
 /// Some numbers, at least one, in the metric's canonical unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Summary {
-    /// How many.
+    /// Number of readings, at least 1.
     pub n: u64,
-    /// The least.
+    /// Smallest value.
     pub min: f64,
-    /// The greatest.
+    /// Largest value.
     pub max: f64,
-    /// All together.
+    /// Sum of all values, in double precision.
     pub sum: f64,
 }
 
@@ -63,7 +63,7 @@ impl Summary {
         }
     }
 
-    /// The arithmetic mean.
+    /// The arithmetic mean, between `min` and `max`.
     pub fn mean(&self) -> f64 {
         // a rounded sum must not put it outside
         (self.sum / self.n as f64).clamp(self.min, self.max)

@@ -27,7 +27,7 @@ const MIN_BATCH_BYTES: usize = 12;
 /// What readings of one batch have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch {
-    /// Which batch.
+    /// Identity of the batch: device, stream, sequence and digest.
     pub identity: BatchId,
     /// When it was accepted, by our clock.
     pub received_at: Nanos,
@@ -38,7 +38,7 @@ pub struct Batch {
 /// All readings of one patient's hour.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sheet {
-    /// The hour.
+    /// The hour (UTC) that all readings were measured in.
     pub hour: Hour,
     /// The batches, ascending by identity.
     pub batches: Vec<Batch>,
@@ -50,7 +50,7 @@ pub struct Sheet {
 /// at one instant the one received last comes last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SheetColumn {
-    /// The lines.
+    /// The readings, one a line: metric, unit, times, flags and values.
     pub lines: Column,
     /// The place of each line's batch in [`Sheet::batches`].
     pub batch: Vec<u32>,

@@ -7,7 +7,7 @@
 pub struct Instrument {
     /// As Prometheus wants it: `wardline_what_unit`, a counter with `_total` at its end.
     pub name: &'static str,
-    /// How it moves.
+    /// Whether it is a counter, a gauge or a histogram.
     pub kind: InstrumentKind,
     /// `seconds` and `bytes` are in the name, too; else what is counted: `records`, `rows`, `calls`.
     pub unit: &'static str,
@@ -22,7 +22,7 @@ pub struct Instrument {
 pub enum InstrumentKind {
     /// Only up, from 0 at the start of the process.
     Counter,
-    /// Up and down.
+    /// A value that goes up and down.
     Gauge,
     /// Samples, counted by size.
     Histogram,
@@ -31,7 +31,7 @@ pub enum InstrumentKind {
 /// A label of an instrument. Never a patient, a person, a device or anything that a caller makes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Label {
-    /// Its name.
+    /// Name of the label, in lower case.
     pub name: &'static str,
     /// All values that it can have; empty: too many to list, but as many as the code or the settings have.
     pub values: &'static [&'static str],
@@ -43,7 +43,7 @@ impl Instrument {
         Self { name, kind: InstrumentKind::Counter, unit, labels, help }
     }
 
-    /// A gauge.
+    /// A gauge, with these labels.
     pub const fn gauge(name: &'static str, unit: &'static str, labels: &'static [Label], help: &'static str) -> Self {
         Self { name, kind: InstrumentKind::Gauge, unit, labels, help }
     }

@@ -17,9 +17,9 @@ impl Nanos {
     pub const MAX: Self = Self(i64::MAX);
     /// 1900-01-01T00:00:00Z: what claims to be older comes from a clock that was never set.
     pub const YEAR_1900: Self = Self(-2_208_988_800 * NANOS_PER_SECOND);
-    /// 24 hours.
+    /// Nanoseconds of a day of 24 hours.
     pub const DAY: i64 = 24 * NANOS_PER_HOUR;
-    /// One second.
+    /// Nanoseconds of a second.
     pub const SECOND: i64 = NANOS_PER_SECOND;
 
     /// From seconds and nanoseconds (0 to 999,999,999), `None` outside what an `i64` of nanoseconds holds.
@@ -79,7 +79,7 @@ pub struct Range {
 }
 
 impl Range {
-    /// Everything.
+    /// The range from the earliest to the latest instant.
     pub const ALL: Self = Self { from: Nanos::MIN, to: Nanos::MAX };
 
     /// `None` when `from` lies after `to`.
@@ -115,14 +115,14 @@ impl Range {
 /// A half-open run of hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HourRange {
-    /// The first hour.
+    /// The first hour of the range, inclusive.
     pub first: Hour,
     /// The hour after the last.
     pub end: Hour,
 }
 
 impl HourRange {
-    /// One hour.
+    /// The range of exactly one hour.
     pub fn one(hour: Hour) -> Self {
         Self { first: hour, end: Hour(hour.0 + 1) }
     }

@@ -42,9 +42,9 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 const CHECKPOINTS: usize = 0;
 const ENTRIES: usize = 1;
 
-/// Signs checkpoints.
+/// Signs the checkpoints of the audit log.
 pub trait Sign: Send + Sync {
-    /// An Ed25519 signature.
+    /// Signs bytes: an Ed25519 signature (RFC 8032).
     fn sign(&self, bytes: &[u8]) -> Result<[u8; 64], Error>;
 
     /// Which key it is: the first 8 bytes of the public key's SHA-256.

@@ -162,7 +162,7 @@ pub trait Audit: Send + Sync {
         Ok(())
     }
 
-    /// What was noted.
+    /// For each writer, the highest number that was noted with [`Audit::note_signed`].
     async fn signed(&self) -> Result<Vec<(WriterId, u64)>, Error> {
         Ok(Vec::new())
     }
@@ -194,7 +194,7 @@ pub trait Profiles: Send + Sync {
 /// A batch to be found by device, stream and sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sought {
-    /// The sender.
+    /// The device that sent the batch.
     pub device: DeviceId,
     /// The run of sequence numbers.
     pub stream: StreamId,
@@ -212,7 +212,7 @@ pub type Revision = [u8; 16];
 pub struct AuditQuery {
     /// About whom; `None`: all entries, those about nobody too.
     pub patient: Option<PatientId>,
-    /// The first instant.
+    /// Start of the range of time, inclusive.
     pub from: Nanos,
     /// The first instant after the last.
     pub to: Nanos,
@@ -232,18 +232,18 @@ pub struct FoundEntries {
 /// Which end of the range comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Oldest first.
+    /// From the oldest hour to the newest.
     Ascending,
-    /// Newest first.
+    /// From the newest hour to the oldest.
     Descending,
 }
 
 /// An hour in which a patient has rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HourEntry {
-    /// Which hour.
+    /// The hour (UTC) of the patient.
     pub hour: Hour,
-    /// Which metrics, ascending.
+    /// Metrics with readings in the hour, ascending by number.
     pub metrics: Vec<MetricId>,
     /// Which late changes the entry has seen; a seal of another version is not used.
     pub version: u64,
@@ -252,9 +252,9 @@ pub struct HourEntry {
 /// What there is of an hour.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HourData {
-    /// Which hour.
+    /// The hour (UTC) that the data is of.
     pub hour: Hour,
-    /// Its readings.
+    /// The readings of the hour, as rows or as a seal.
     pub data: Data,
 }
 
@@ -280,7 +280,7 @@ impl HourData {
 /// What the rows of an hour come to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HourRollups {
-    /// Which hour.
+    /// The hour (UTC) that the rollups are of.
     pub hour: Hour,
     /// Ascending by metric; of metrics that have numbers.
     pub rollups: Vec<Rollup>,
@@ -298,9 +298,9 @@ pub struct Sealed {
 /// A row read back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredRow {
-    /// The hour.
+    /// The hour (UTC) that the readings were measured in.
     pub hour: Hour,
-    /// Which batch.
+    /// Identity of the batch: device, stream, sequence and digest.
     pub identity: model::BatchId,
     /// When the batch was accepted.
     pub received_at: Nanos,
@@ -313,11 +313,11 @@ pub struct StoredRow {
 /// A place in the log.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPosition {
-    /// Topic.
+    /// Name of the topic.
     pub topic: String,
-    /// Partition.
+    /// Number of the partition, from 0.
     pub partition: i32,
-    /// Offset.
+    /// Offset of the record in its partition, from 0.
     pub offset: i64,
 }
 
@@ -330,7 +330,7 @@ pub struct Quarantined {
     pub at: Nanos,
     /// Why, in one line without patient data.
     pub reason: String,
-    /// The original bytes.
+    /// The record's bytes, as they were read from the log.
     pub payload: Bytes,
     /// When it was published again, if so.
     pub replayed_at: Option<Nanos>,

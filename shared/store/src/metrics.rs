@@ -5,7 +5,7 @@ use metrics::{counter, gauge, histogram};
 use model::telemetry::{Instrument, Label};
 use std::time::Instant;
 
-/// All of them.
+/// All metrics of the crate.
 pub const METRICS: &[Instrument] = &[
     APPEND_SECONDS,
     ROWS,
@@ -109,7 +109,7 @@ pub(crate) fn read(engine: &'static str, hours: &[HourData], started: Instant) {
     counter!(SEALS_READ.name, "engine" => engine).increment(seals);
 }
 
-/// Hours were sealed.
+/// Counts hours that a call sealed, and sets how many wait.
 pub(crate) fn sealed(engine: &'static str, sealed: Sealed) {
     counter!(SEALS_WRITTEN.name, "engine" => engine).increment(sealed.hours);
     gauge!(SEALS_WAITING.name, "engine" => engine).set(sealed.waiting as f64);

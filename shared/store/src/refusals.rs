@@ -37,7 +37,7 @@ struct Inner {
 }
 
 impl Refusals {
-    /// Into this log.
+    /// Refusals are recorded in this audit log.
     pub fn new(audit: Auditor) -> Self {
         Self(Arc::new(Inner {
             audit,

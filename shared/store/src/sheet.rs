@@ -25,9 +25,9 @@ const HEAD: usize = 4;
 
 /// What an hour's rows amount to.
 pub(crate) struct Amount {
-    /// A compressed sheet.
+    /// The hour's sheet, encoded and compressed with zstd.
     pub seal: Vec<u8>,
-    /// Encoded rollups.
+    /// The hour's rollups, encoded.
     pub rollups: Vec<u8>,
 }
 
@@ -127,7 +127,7 @@ pub(crate) fn first_open_hour(now: Nanos) -> Hour {
     now.plus(-(SEAL_AFTER.as_nanos() as i64)).hour()
 }
 
-/// This machine's clock.
+/// The wall clock of this machine.
 pub(crate) fn now() -> Nanos {
     let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     Nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))

@@ -20,7 +20,7 @@ const MAX_ENTRIES: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 /// An entry: rows of these sequences are in this hour of this patient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Entry {
-    /// Who sent them.
+    /// The device that sent the batches.
     pub device: DeviceId,
     /// In which run of sequences.
     pub stream: StreamId,

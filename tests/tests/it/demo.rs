@@ -6,8 +6,8 @@ use client::Remote;
 use node::services;
 use proto::{
     registry::v1::{
-        Assignment, CreateGrantRequest, CreateRelationRequest, Device, Grant, ListAssignmentsRequest,
-        ListDevicesRequest, ListUsersRequest, Relation, User, registry_service_client::RegistryServiceClient,
+        Assignment, CreateGrantRequest, Device, Grant, ListAssignmentsRequest, ListDevicesRequest, ListUsersRequest,
+        User, registry_service_client::RegistryServiceClient,
     },
     telemetry::v1::{LatestReadingsRequest, ListSubjectsRequest, study_service_client::StudyServiceClient},
 };

@@ -28,7 +28,7 @@ const UNFINISHED: &str = "new";
 const JOURNALS_BYTES: u64 = 128 << 20;
 /// Records are read in order and mostly once: little to gain from keeping them.
 const CACHE_BYTES: u64 = 8 << 20;
-/// An open database.
+/// The open database of an embedded log, and the keyspaces in it.
 pub(super) struct Folder {
     pub database: Database,
     pub meta: Keyspace,

@@ -34,7 +34,7 @@ pub(super) struct Segment {
     pub bytes: u64,
     /// First offset in each partition.
     pub starts: Vec<i64>,
-    /// Its records.
+    /// Keyspace with the chunks of records of this segment.
     pub records: Keyspace,
 }
 
@@ -55,7 +55,7 @@ impl Segment {
     }
 }
 
-/// All segments, ascending.
+/// All segments of the log, ascending by number.
 pub(super) type Segments = Arc<Vec<Segment>>;
 
 /// The parts of `offsets` in their segments, ascending.

@@ -28,13 +28,13 @@ pub(super) struct LogState {
     pub room: Semaphore,
     /// Next offset of each partition: everything below is durable.
     ends: Vec<AtomicI64>,
-    /// Bytes ever written.
+    /// Bytes of records written since the log was made, overheads included; trimming takes nothing off.
     pub bytes: AtomicU64,
     /// Records durable since the log was opened; wakes subscribers.
     pub durable: watch::Sender<u64>,
     fatal: OnceLock<String>,
     groups: Mutex<Groups>,
-    /// Held while trimming.
+    /// Held while segments are trimmed: one thread at a time.
     pub trimming: Mutex<()>,
 }
 

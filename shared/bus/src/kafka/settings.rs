@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 pub struct Settings {
     /// `host:port`, separated by commas.
     pub brokers: String,
-    /// The topic.
+    /// Name of the topic to publish to and to read.
     pub topic: String,
     /// Of the topic when it is made; an existing one must have as many.
     pub partitions: u16,
@@ -34,9 +34,9 @@ pub struct Settings {
 pub enum Compression {
     /// Smallest: what the network and the broker's disk see.
     Zstd,
-    /// Cheapest.
+    /// LZ4: the least CPU time.
     Lz4,
-    /// Not at all.
+    /// No compression.
     None,
 }
 
@@ -52,7 +52,7 @@ pub enum OffsetReset {
 /// How the connection is protected.
 #[derive(Clone, Default)]
 pub struct Security {
-    /// What is used.
+    /// How connections are encrypted and authenticated.
     pub protocol: Protocol,
     /// PEM file of the authorities that the broker's certificate is checked against.
     pub ca: Option<PathBuf>,
@@ -62,23 +62,23 @@ pub struct Security {
     pub key: Option<PathBuf>,
     /// `SCRAM-SHA-512`, `SCRAM-SHA-256` or `PLAIN`.
     pub sasl_mechanism: Option<String>,
-    /// Who we are.
+    /// User name for SASL; needed with the SASL protocols.
     pub username: Option<String>,
-    /// Never shown.
+    /// Password for SASL; left out of `Debug` and logs.
     pub password: Option<String>,
 }
 
-/// `security.protocol`.
+/// Encryption and authentication of connections: Kafka's `security.protocol`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// Neither encrypted nor authenticated.
     #[default]
     Plaintext,
-    /// TLS.
+    /// TLS; clients may have a certificate.
     Ssl,
-    /// TLS with SASL.
+    /// TLS, and a user name and password by SASL.
     SaslSsl,
-    /// SASL without TLS.
+    /// A user name and password by SASL, without encryption.
     SaslPlaintext,
 }
 

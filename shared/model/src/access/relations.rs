@@ -20,7 +20,7 @@ pub enum RelationKind {
 }
 
 impl RelationKind {
-    /// Every kind.
+    /// All kinds of relation.
     pub const ALL: [Self; 6] =
         [Self::Myself, Self::Proxy, Self::CareTeam, Self::WardStaff, Self::Study, Self::Emergency];
 
@@ -36,7 +36,7 @@ impl RelationKind {
         }
     }
 
-    /// From its name.
+    /// The kind with a name as in [`Self::name`]; `None` for any other text.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }

@@ -5,11 +5,11 @@ use super::Permission;
 /// A role that is there from the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SeededRole {
-    /// Its id.
+    /// Id of the role, lower-case with hyphens.
     pub id: &'static str,
     /// What kind of people hold it.
     pub category: &'static str,
-    /// What it grants.
+    /// The permissions that the role grants.
     pub permissions: &'static [Permission],
     /// What its holders may let others do without doing it themselves.
     pub may_grant: &'static [Permission],

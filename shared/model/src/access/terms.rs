@@ -47,7 +47,7 @@ pub enum Action {
     ManageDevices,
     /// See one patient for at most an hour, in an emergency.
     OpenBreakGlass,
-    /// Review such accesses.
+    /// Review an emergency access (break-glass) after it was opened.
     ReviewBreakGlass,
     /// Ask why somebody can or cannot see a patient.
     ExplainAccess,
@@ -69,7 +69,7 @@ pub enum About {
 }
 
 impl Action {
-    /// Every action.
+    /// All actions.
     pub const ALL: [Self; 26] = [
         Self::ReadTimeline,
         Self::ReadTrend,
@@ -131,7 +131,7 @@ impl Action {
         }
     }
 
-    /// From its name.
+    /// The action with a name as in [`Self::name`]; `None` for any other text.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.name() == name)
     }
@@ -235,7 +235,7 @@ pub enum Permission {
     ManageDevices,
     /// See one patient for at most an hour, in an emergency.
     OpenBreakGlass,
-    /// Review such accesses.
+    /// Review emergency accesses (break-glass).
     ReviewBreakGlass,
     /// Ask why somebody can or cannot see a patient.
     ExplainAccess,
@@ -244,7 +244,7 @@ pub enum Permission {
 }
 
 impl Permission {
-    /// Every permission.
+    /// All permissions.
     pub const ALL: [Self; 21] = [
         Self::ReadReadings,
         Self::WriteReadings,
@@ -296,7 +296,7 @@ impl Permission {
         }
     }
 
-    /// From its name.
+    /// The permission with a name as in [`Self::name`]; `None` for any other text.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|p| p.name() == name)
     }
@@ -305,22 +305,22 @@ impl Permission {
 /// What a request is for (HL7 v3 PurposeOfUse).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Purpose {
-    /// Treating the patient.
+    /// Treatment of the patient (TREAT).
     Treatment,
     /// Treating the patient in an emergency.
     Emergency,
     /// The patient asked, or somebody for the patient.
     PatientRequest,
-    /// Paying for care.
+    /// Payment for the patient's care (HPAYMT).
     Payment,
     /// Running the place: quality, support, audit.
     Operations,
-    /// Research.
+    /// Research on patients who take part in a study (HRESCH).
     Research,
 }
 
 impl Purpose {
-    /// Every purpose.
+    /// All purposes.
     pub const ALL: [Self; 6] =
         [Self::Treatment, Self::Emergency, Self::PatientRequest, Self::Payment, Self::Operations, Self::Research];
 
@@ -336,7 +336,7 @@ impl Purpose {
         }
     }
 
-    /// From its code.
+    /// The purpose with this HL7 v3 PurposeOfUse code; `None` for any other text.
     pub fn from_code(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|purpose| purpose.code() == code)
     }

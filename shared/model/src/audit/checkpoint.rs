@@ -15,15 +15,15 @@ const SIGNED: &[u8] = b"wardline audit checkpoint\0";
 /// log cannot reach it, or take it away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Whose chain.
+    /// The writer whose chain is signed.
     pub writer: WriterId,
-    /// The entry's number.
+    /// Number of the last entry that the signature covers, from 1.
     pub sequence: u64,
-    /// The entry's hash.
+    /// Hash of that entry, and so of all before it.
     pub hash: Hash,
     /// When it was signed.
     pub at: Nanos,
-    /// Which key signed.
+    /// Id of the Ed25519 key that signed: the first 8 bytes of the public key's SHA-256.
     pub key_id: [u8; 8],
     /// The signature under [`Self::signed_bytes`].
     pub signature: [u8; 64],
@@ -37,7 +37,7 @@ impl Checkpoint {
         out
     }
 
-    /// The checkpoint's bytes.
+    /// Encodes the checkpoint as its file keeps it.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.put_unsigned(&mut out);

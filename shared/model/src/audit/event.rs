@@ -82,7 +82,7 @@ pub struct Event {
     pub patient: Option<PatientId>,
     /// What, such as `readings.timeline`.
     pub action: Name,
-    /// What for.
+    /// The purpose of use that the caller named, or else the default of the relation.
     pub purpose: Purpose,
     /// What came of it.
     pub outcome: Outcome,
@@ -95,7 +95,7 @@ pub struct Event {
 /// What came of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was done.
+    /// The request was permitted.
     Allowed,
     /// It was refused, with the reason's code.
     Denied(Name),
@@ -128,7 +128,7 @@ impl Event {
         }
     }
 
-    /// Writes the event.
+    /// Appends the event's encoding to `out`.
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         put_signed(out, self.at.0);
         let (tag, id) = self.subject.as_ref().map(Who::code).unzip();

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 /// Something that is not as its writer left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Whose chain.
+    /// The writer whose chain is affected.
     pub writer: WriterId,
-    /// At which entry.
+    /// Number of the affected entry, from 1.
     pub sequence: u64,
     /// What is wrong there.
     pub fault: Fault,

@@ -45,7 +45,7 @@ const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS ";
 pub struct Applied {
     /// Its number, from 1.
     pub version: i32,
-    /// Its name.
+    /// Name of the migration, as in its file's name.
     pub name: String,
     /// When it was applied.
     pub applied_at: Nanos,

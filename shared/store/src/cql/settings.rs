@@ -19,7 +19,7 @@ pub struct Settings {
     pub datacenter: Option<String>,
     /// Who to sign in as.
     pub credentials: Option<Credentials>,
-    /// Encrypt connections.
+    /// How to encrypt connections; `None`: they are not encrypted.
     pub tls: Option<Tls>,
     /// Partitions a day's rows are spread over. Fixed by the first [`super::migrate`]. Best a multiple of the log's
     /// partitions; a partition should stay below 100 MB: 64 serve about 2,000 patients at a row every ten seconds.
@@ -52,9 +52,9 @@ pub enum Consistency {
 /// A name and a password; `Debug` hides the password.
 #[derive(Clone)]
 pub struct Credentials {
-    /// Who.
+    /// User name.
     pub username: String,
-    /// The secret.
+    /// Password; left out of `Debug` and logs.
     pub password: String,
 }
 
@@ -67,12 +67,12 @@ pub struct Tls {
     pub identity: Option<TlsIdentity>,
 }
 
-/// Our own certificate.
+/// The client certificate that is shown to the cluster, and its key.
 #[derive(Debug, Clone)]
 pub struct TlsIdentity {
     /// The chain, ours first.
     pub cert: PathBuf,
-    /// The private key.
+    /// PEM file with the private key of the certificate.
     pub key: PathBuf,
 }
 

@@ -246,7 +246,7 @@ fn bad_audit_index(key: &[u8]) -> Error {
     Error::Corrupt(format!("a key of the audit index of {} bytes", key.len()))
 }
 
-/// `registry_changes`: sequence (8).
+/// Key in `registry_changes`: the sequence, 8 bytes, big-endian.
 pub(super) fn change(sequence: u64) -> [u8; 8] {
     sequence.to_be_bytes()
 }
