@@ -25,6 +25,7 @@ pub mod issuer;
 mod limits;
 mod merge;
 mod rpcs;
+mod tls;
 pub use api::{Listen, Origins};
 pub use issuer::Issuer;
 

@@ -4,7 +4,6 @@
 //! not enough descriptors are refused at the start.
 
 use crate::{
-    accept::FAREWELLS_AT_ONCE,
     config::{Config, LogKind, StoreKind},
     http,
 };
@@ -42,7 +41,7 @@ pub(crate) fn connections(config: &Config) -> anyhow::Result<usize> {
 fn reserve(config: &Config) -> u64 {
     let log = if config.log.kind == LogKind::Embedded { EMBEDDED } else { REMOTE };
     let store = if config.store.kind == StoreKind::Embedded { EMBEDDED } else { REMOTE };
-    OWN + log + store + FAREWELLS_AT_ONCE as u64 + http::MAX_CONNECTIONS as u64
+    OWN + log + store + listen::FAREWELLS_AT_ONCE as u64 + http::MAX_CONNECTIONS as u64
 }
 
 fn fit(limit: u64, reserve: u64, wanted: u64, is_chosen: bool) -> anyhow::Result<u64> {

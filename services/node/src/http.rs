@@ -1,17 +1,9 @@
 //! The internal port: `/metrics`, `/live`, `/ready`. Liveness never looks at the log or the store.
 //!
 //! What is bounded: [`MAX_CONNECTIONS`] (for itself: who fills the other ports does not silence the probes), and an answer's
-//! time ([`TIMEOUT`]); the rest as on every port ([`serving`]).
+//! time ([`TIMEOUT`]); the rest as on every port (the crate `listen`).
 
-use crate::{
-    accept::{
-        Listener,
-        fault::Fault,
-        serving::{self, Answers, Terms},
-    },
-    metrics::Metrics,
-    ready::Ready,
-};
+use crate::{metrics::Metrics, ready::Ready};
 use axum::{
     Router,
     body::Body,
@@ -22,6 +14,7 @@ use axum::{
 };
 use guard::RequestId;
 use hyper::body::Incoming;
+use listen::{Answers, Fault, Listener, Terms};
 use std::{convert::Infallible, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tonic::codegen::Service as _;
@@ -39,7 +32,7 @@ pub(crate) async fn serve(listener: Listener, terms: Terms, metrics: Metrics, re
         .route("/metrics", get(move || async move { metrics.render() }))
         .with_state(ready);
     let terms = Terms { head: TIMEOUT, ..terms };
-    serving::serve(listener, terms, Internal(routes), stop).await;
+    listen::serve(listener, terms, Internal(routes), stop).await;
 }
 
 /// What the port serves.
@@ -69,7 +62,8 @@ async fn is_ready(State(ready): State<Ready>) -> (StatusCode, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{accept::Admission, config::Config, tls::Speaks};
+    use crate::config::Config;
+    use listen::{Admission, tls::Speaks};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
@@ -80,10 +74,10 @@ mod tests {
         let config = Config::load(&Default::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let admission = Admission::new(&config, 1).apart(2);
+        let admission = Admission::new(config.limits(1)).apart(2);
         let listener = Listener::new(listener, None, Speaks::Http, &admission);
         let metrics = Metrics::of(&[]).unwrap();
-        tokio::spawn(serve(listener, Terms::new(&config), metrics, Ready::new(&[]), stop.clone()));
+        tokio::spawn(serve(listener, config.terms(), metrics, Ready::new(&[]), stop.clone()));
         (address, stop)
     }
 

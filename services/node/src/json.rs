@@ -1,10 +1,5 @@
 //! The JSON API's port, and how requests come from there to the gateway.
 
-use crate::accept::{
-    Listener,
-    fault::Fault,
-    serving::{self, Answers, Terms},
-};
 use crate::config::Listen;
 use anyhow::Context;
 use axum::{
@@ -17,6 +12,7 @@ use guard::{
     streams::{TAKEN_WITHIN, end_stream_at},
 };
 use hyper::body::Incoming;
+use listen::{Answers, Fault, Listener, Terms};
 use std::sync::Arc;
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -33,7 +29,7 @@ pub(crate) async fn run(
     guard: Arc<DropGuard>,
 ) -> anyhow::Result<()> {
     let terms = Terms { max_streams: terms.max_streams.min(MAX_STREAMS), ..terms };
-    serving::serve(listener, terms, gateway, stop).await;
+    listen::serve(listener, terms, gateway, stop).await;
     drop(guard);
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! What a process runs: configuration, listeners, TLS, and the wiring of each service.
 
-mod accept;
 pub mod audit;
 pub mod config;
 mod descriptors;
@@ -16,5 +15,4 @@ mod routes;
 pub mod run;
 pub mod services;
 pub mod telemetry;
-mod tls;
 pub mod wiring;

@@ -3,7 +3,7 @@
 //! A counter whose labels are known is there at 0 from the start: what is absent alerts nobody.
 
 use crate::wiring::Service;
-use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, set_global_recorder};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, set_global_recorder};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 use model::telemetry::{Instrument, InstrumentKind, Label};
@@ -13,18 +13,7 @@ use std::{fmt::Write, sync::OnceLock};
 const SECONDS: [f64; 14] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0, 60.0];
 
 /// Those of this crate.
-const METRICS: &[Instrument] = &[
-    BUILD_INFO,
-    READY,
-    CONNECTIONS,
-    CONNECTIONS_LIMIT,
-    CONNECTIONS_REFUSED,
-    CONNECTIONS_ENDED,
-    CERTIFICATE_EXPIRY,
-    RELOAD_FAILURES,
-    FOLLOW_FAILURES,
-    LINES_LEFT_OUT,
-];
+const METRICS: &[Instrument] = &[BUILD_INFO, READY, FOLLOW_FAILURES, LINES_LEFT_OUT];
 
 const BUILD_INFO: Instrument =
     Instrument::gauge("wardline_build_info", "1", &[Label::open("version")], "Always 1; version: of this program");
@@ -33,42 +22,6 @@ const READY: Instrument = Instrument::gauge(
     "1",
     &[Label::of("condition", &["audit", "directory", "log", "notices", "running", "store"])],
     "Whether a condition of readiness holds: 1 or 0; a process has those that its services need",
-);
-const CONNECTIONS: Instrument = Instrument::gauge(
-    "wardline_connections_open",
-    "connections",
-    &[],
-    "Connections to the gRPC port and the JSON API that are open",
-);
-const CONNECTIONS_LIMIT: Instrument = Instrument::gauge(
-    "wardline_connections_limit",
-    "connections",
-    &[],
-    "Most connections to the gRPC port and the JSON API at once",
-);
-const CONNECTIONS_REFUSED: Instrument = Instrument::counter(
-    "wardline_connections_refused_total",
-    "connections",
-    &[Label::of("reason", &["limit", "address_limit", "gone", "handshake", "handshake_timeout"])],
-    "Connections closed before anything was served on them",
-);
-const CONNECTIONS_ENDED: Instrument = Instrument::counter(
-    "wardline_connections_ended_total",
-    "connections",
-    &[Label::of("reason", &["certificate"])],
-    "Connections closed because their client certificate has expired or is no longer trusted",
-);
-const CERTIFICATE_EXPIRY: Instrument = Instrument::gauge(
-    "wardline_tls_certificate_expiry_timestamp_seconds",
-    "seconds",
-    &[],
-    "When the server's certificate expires, as Unix time; only with TLS",
-);
-const RELOAD_FAILURES: Instrument = Instrument::counter(
-    "wardline_tls_reload_failures_total",
-    "reads",
-    &[],
-    "Times that changed TLS files could not be used; those before stay in force",
 );
 const FOLLOW_FAILURES: Instrument = Instrument::counter(
     "wardline_registry_follow_failures_total",
@@ -96,9 +49,10 @@ const PROCESS: &[Instrument] = &[
 ];
 
 /// What every process has.
-const SHARED: [&[Instrument]; 7] = [
+const SHARED: [&[Instrument]; 8] = [
     METRICS,
     PROCESS,
+    listen::metrics::METRICS,
     guard::metrics::METRICS,
     auth::metrics::METRICS,
     bus::metrics::METRICS,
@@ -206,32 +160,6 @@ fn describe(instrument: &Instrument) {
 /// Whether a condition of readiness holds.
 pub(crate) fn ready(condition: &'static str, holds: bool) {
     gauge!(READY.name, "condition" => condition).set(f64::from(u8::from(holds)));
-}
-
-/// The handle for connections that are open, of at most `max`.
-pub(crate) fn connections(max: usize) -> Gauge {
-    gauge!(CONNECTIONS_LIMIT.name).set(max as f64);
-    gauge!(CONNECTIONS.name)
-}
-
-/// A connection was closed before anything was served on it.
-pub(crate) fn connection_refused(reason: &'static str) {
-    counter!(CONNECTIONS_REFUSED.name, "reason" => reason).increment(1);
-}
-
-/// A connection was closed for its certificate.
-pub(crate) fn connection_ended() {
-    counter!(CONNECTIONS_ENDED.name, "reason" => "certificate").increment(1);
-}
-
-/// When the server's certificate expires, in seconds since 1970.
-pub(crate) fn certificate_expires_at(seconds: i64) {
-    gauge!(CERTIFICATE_EXPIRY.name).set(seconds as f64);
-}
-
-/// Changed TLS files cannot be used.
-pub(crate) fn reload_failed() {
-    counter!(RELOAD_FAILURES.name).increment(1);
 }
 
 /// The registry's changes cannot be read.

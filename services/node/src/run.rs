@@ -1,11 +1,6 @@
 //! Starts services in this process and stops them together: one failing stops all, draining has a deadline.
 
 use crate::{
-    accept::{
-        Admission, Listener,
-        fault::Fault,
-        serving::{self, Answers, Terms},
-    },
     audit,
     config::Config,
     descriptors,
@@ -15,7 +10,6 @@ use crate::{
     probes,
     ready::{Condition, Needed, Ready, Steady},
     recovery, routes, telemetry,
-    tls::{Speaks, Tls},
     wiring::{Backends, Need, Service, Tasks, Wiring, spawn},
 };
 use anyhow::{Context, anyhow};
@@ -26,6 +20,10 @@ use futures::future::BoxFuture;
 use gateway::Gateway;
 use guard::{RequestId, auth_layer::AuthLayer, bounds::Bounds};
 use hyper::{Request, Response, body::Incoming};
+use listen::{
+    Admission, Answers, Fault, Listener, Terms,
+    tls::{Speaks, Tls},
+};
 use proto::problem;
 use std::{collections::BTreeSet, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinSet};
@@ -82,13 +80,13 @@ impl Node {
         tasks: &mut Tasks,
     ) -> anyhow::Result<Self> {
         let metrics = Metrics::of(services)?;
-        let tls = Tls::open(&config.tls)?;
+        let tls = config.tls.settings().map(Tls::open).transpose()?;
         let listeners = Listeners::bind(config, tls.as_ref()).await?;
         let directory = LiveDirectory::open(&config.directory_dir()).context("directory")?;
         let verifier = Arc::new(verifier(config)?);
         let bounds = Bounds::new(&config.memory);
         let auth = AuthLayer::new(Arc::clone(&verifier), directory.clone(), bounds.clone());
-        let (ready, terms) = (Ready::new(services), Terms::new(config));
+        let (ready, terms) = (Ready::new(services), config.terms());
         let running = ready.condition("running", Needed::ByAll);
         running.fail("starting");
         tasks.spawn(serve_http(listeners.internal, terms, metrics, ready.clone(), stop.clone()));
@@ -97,7 +95,7 @@ impl Node {
         spawn(tasks, async move { following.run_until_cancelled(verifier.follow()).await });
         spawn(tasks, keeping);
         if let Some(tls) = tls {
-            tasks.spawn(tls.follow(stop.clone()));
+            spawn(tasks, tls.follow(stop.clone()));
         }
         let routes = routes::routes(Wiring::new(config, &backends, &auth, tasks, &stop), services, &ready).await?;
         // what is shown while the node drains is written down, too
@@ -110,7 +108,7 @@ impl Node {
             let gateway = Gateway::new(routes.clone(), bounds, settings).context("JSON API")?;
             tasks.spawn(json::run(listener, gateway, terms, stop.clone(), Arc::clone(&no_more)));
         }
-        let serving = serving::serve(listeners.grpc, terms, Rpcs(routes), stop.clone());
+        let serving = listen::serve(listeners.grpc, terms, Rpcs(routes), stop.clone());
         spawn(tasks, async move {
             serving.await;
             drop(no_more);
@@ -179,7 +177,7 @@ struct Listeners {
 
 impl Listeners {
     async fn bind(config: &Config, tls: Option<&Arc<Tls>>) -> anyhow::Result<Self> {
-        let admission = Admission::new(config, descriptors::connections(config)?);
+        let admission = Admission::new(config.limits(descriptors::connections(config)?));
         let grpc = TcpListener::bind(config.server.grpc_listen).await;
         let grpc = grpc.with_context(|| format!("server.grpc_listen {}", config.server.grpc_listen))?;
         let internal = TcpListener::bind(config.server.http_listen).await;
@@ -312,9 +310,9 @@ pub fn serve_alone(
     config: &Config,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
-    let admission = Admission::new(config, config.server.max_connections);
+    let admission = Admission::new(config.limits(config.server.max_connections));
     let listener = Listener::new(listener, None, Speaks::Http2, &admission);
-    serving::serve(listener, Terms::new(config), Rpcs(routes), stop)
+    listen::serve(listener, config.terms(), Rpcs(routes), stop)
 }
 
 /// The gRPC port: services as they are.

@@ -1,12 +1,25 @@
-//! What in the settings of TLS does not go together.
+//! The settings of TLS: what does not go together, and what is made of them.
 
 use crate::config::{ClientAuth, Config, Tls, is_set};
-use std::net::SocketAddr;
+use listen::tls::Settings;
+use std::{net::SocketAddr, time::Duration};
 
 impl Tls {
     /// Whether the gRPC port is encrypted.
     pub fn is_on(&self) -> bool {
         is_set(&self.cert_file)
+    }
+
+    /// What the ports are encrypted with, if they are.
+    pub(crate) fn settings(&self) -> Option<Settings> {
+        self.is_on().then(|| Settings {
+            cert_file: self.cert_file.clone(),
+            key_file: self.key_file.clone(),
+            client_ca_file: Some(self.client_ca_file.clone()).filter(|file| is_set(file)),
+            client_auth_required: self.client_auth == ClientAuth::Required,
+            crl_files: self.crl_files.clone(),
+            reload: Duration::from_secs(self.reload_seconds),
+        })
     }
 
     /// Every mistake, with what to do.
@@ -31,6 +44,23 @@ impl Tls {
 }
 
 impl Config {
+    /// What connections may take, for at most so many.
+    pub(crate) fn limits(&self, max_connections: usize) -> listen::Limits {
+        listen::Limits {
+            max_connections,
+            max_per_address: self.server.max_connections_per_address,
+            handshake: Duration::from_secs(self.tls.handshake_timeout_seconds),
+            write: Duration::from_secs(self.server.write_timeout_seconds),
+        }
+    }
+
+    /// How connections are served.
+    pub(crate) fn terms(&self) -> listen::Terms {
+        let minutes = self.server.connection_age_minutes;
+        let age = (minutes > 0).then(|| Duration::from_secs(minutes * 60));
+        listen::Terms::new(self.server.max_streams, age, Duration::from_secs(self.server.drain_seconds))
+    }
+
     /// Where a client finds the gRPC port that listens at `at`.
     pub fn uri(&self, at: SocketAddr) -> String {
         format!("{}://{at}", if self.tls.is_on() { "https" } else { "http" })

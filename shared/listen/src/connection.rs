@@ -1,11 +1,11 @@
 //! An accepted connection: bytes in and out, whose certificate it has, an end from outside, and an end when its peer says
 //! nothing at first or takes nothing of what it is sent.
 
-use super::{
+use crate::tls::{Speaks, Watched};
+use crate::{
     Admission,
     lines::{LineFaults, Lines},
 };
-use crate::tls::{Speaks, Watched};
 use auth::Certificate;
 use futures::task::AtomicWaker;
 use guard::{Caller, connection_limit::Slot};
@@ -93,7 +93,7 @@ impl Stall {
         let patience = self.patience;
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(deadline.as_mut().poll(context));
-        super::refuse::<()>("write_timeout");
+        crate::refuse::<()>("write_timeout");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes nothing")))
     }
 }
@@ -231,7 +231,7 @@ impl AsyncRead for Connection {
             return Poll::Ready(outcome);
         }
         ready!(beginning.deadline.as_mut().poll(context));
-        super::refuse::<()>("first_bytes_timeout");
+        crate::refuse::<()>("first_bytes_timeout");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no HTTP in time")))
     }
 }

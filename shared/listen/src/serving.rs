@@ -5,12 +5,12 @@
 //! ([`SEND_BYTES`]), a connection's age, how long it says nothing at first, and how long the rest has after a stop. A request with
 //! a head that will not do is refused before anything looks at it (`head.rs`).
 
-use super::{
+use crate::{
     Connection, Listener,
     fault::Fault,
     head::{self, MAX_READ_BYTES, MAX_READ_FIELDS},
+    tls::Speaks,
 };
-use crate::{config::Config, tls::Speaks};
 use bytes::Bytes;
 use guard::{RequestId, streams};
 use hyper::{
@@ -52,7 +52,7 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from
 const HEAD: Duration = Duration::from_secs(30);
 
 /// What is served behind a listener. Cheap to clone.
-pub(crate) trait Answers: Clone + Send + Sync + 'static {
+pub trait Answers: Clone + Send + Sync + 'static {
     /// Of the answers.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
 
@@ -65,33 +65,27 @@ pub(crate) trait Answers: Clone + Send + Sync + 'static {
 
 /// How connections of one port are served.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
+pub struct Terms {
     /// Streams of one connection.
-    pub(crate) max_streams: u32,
+    pub max_streams: u32,
     /// After so long a connection is asked to come again, a tenth more or less.
-    pub(crate) age: Option<Duration>,
+    pub age: Option<Duration>,
     /// How long work under way may take then, and after a stop.
-    pub(crate) grace: Duration,
+    pub grace: Duration,
     /// How long a head of HTTP/1.1 may take, and the first request of a port that speaks both.
-    pub(crate) head: Duration,
+    pub head: Duration,
 }
 
 impl Terms {
-    /// Those of the settings.
-    pub(crate) fn new(config: &Config) -> Self {
-        let minutes = config.server.connection_age_minutes;
-        Self {
-            max_streams: config.server.max_streams,
-            age: (minutes > 0).then(|| Duration::from_secs(minutes * 60)),
-            // nearly all: who never ends its request must not make the whole node late
-            grace: Duration::from_secs(config.server.drain_seconds).mul_f64(0.8),
-            head: HEAD,
-        }
+    /// Connections of so many streams, asked to come again after `age`, with nearly all of `drain` for what is under way then.
+    pub fn new(max_streams: u32, age: Option<Duration>, drain: Duration) -> Self {
+        // nearly all: who never ends its request must not make the whole node late
+        Self { max_streams, age, grace: drain.mul_f64(0.8), head: HEAD }
     }
 }
 
 /// Serves until `stop`; then what is under way has its grace to end, and the rest is cut.
-pub(crate) async fn serve(mut listener: Listener, terms: Terms, answers: impl Answers, stop: CancellationToken) {
+pub async fn serve(mut listener: Listener, terms: Terms, answers: impl Answers, stop: CancellationToken) {
     let builder = builder(listener.speaks(), terms);
     let speaks = listener.speaks();
     let mut open = JoinSet::new();
@@ -235,7 +229,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accept::Admission;
+    use crate::{Admission, Limits};
     use axum::body::Body;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -260,10 +254,10 @@ mod tests {
     }
 
     async fn connected(speaks: Speaks, terms: Terms, n_bytes: usize) -> TcpStream {
-        let config = Config::load(&Default::default()).unwrap();
+        let limits = Limits { max_connections: 9, max_per_address: 0, handshake: HEAD, write: Duration::from_secs(20) };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let listener = Listener::new(listener, None, speaks, &Admission::new(&config, 9));
+        let listener = Listener::new(listener, None, speaks, &Admission::new(limits));
         tokio::spawn(serve(listener, terms, Large(n_bytes), CancellationToken::new()));
         TcpStream::connect(address).await.unwrap()
     }
@@ -304,9 +298,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_ends_a_while_after_its_rpc_had_to_be_answered() {
-        let config = Config::load(&Default::default()).unwrap();
+        let settings = guard::methods::Settings { batch_bytes: 1 << 20, idle: HEAD, open_calls_per_address: 0 };
         let rpcs = tonic::service::Routes::from(axum::Router::new().fallback(async || "at once"));
-        let rpcs = guard::methods::Methods::new(&config.methods(), CancellationToken::new()).before(rpcs);
+        let rpcs = guard::methods::Methods::new(&settings, CancellationToken::new()).before(rpcs);
         for (rpc, seconds) in [("wardline.registry.v1.RegistryService/GetUser", 20), ("grpc.health.v1.Health/Check", 5)]
         {
             let (mut rpcs, began) = (rpcs.clone(), Instant::now());

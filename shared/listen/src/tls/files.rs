@@ -1,7 +1,6 @@
 //! The PEM files behind the settings, and what is served with.
 
-use crate::config::{self, ClientAuth};
-use anyhow::{Context, ensure};
+use super::{Error, Settings};
 use auth::Certificate;
 use model::Nanos;
 use rustls::{
@@ -26,9 +25,8 @@ pub(super) struct Contents {
 
 impl Contents {
     /// Reads all of them.
-    pub(super) fn read(settings: &config::Tls) -> anyhow::Result<Self> {
-        let ca = &settings.client_ca_file;
-        let client_ca = (!ca.as_os_str().is_empty()).then(|| read("tls.client_ca_file", ca)).transpose()?;
+    pub(super) fn read(settings: &Settings) -> Result<Self, Error> {
+        let client_ca = settings.client_ca_file.as_deref().map(|ca| read("tls.client_ca_file", ca)).transpose()?;
         Ok(Self {
             cert: read("tls.cert_file", &settings.cert_file)?,
             key: read("tls.key_file", &settings.key_file)?,
@@ -38,13 +36,13 @@ impl Contents {
     }
 }
 
-fn read(setting: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
-    let found = || {
-        let size = fs::metadata(path)?.len();
-        ensure!(size <= FILE_BYTES_MAX, "{size} bytes are no PEM file");
-        Ok(fs::read(path)?)
-    };
-    found().with_context(|| format!("{setting} {}", path.display()))
+fn read(setting: &str, path: &Path) -> Result<Vec<u8>, Error> {
+    let name = format!("{setting} {}", path.display());
+    let size = fs::metadata(path).map_err(Error::of(&name))?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(Error::new(format!("{name}: {size} bytes are no PEM file")));
+    }
+    fs::read(path).map_err(Error::of(&name))
 }
 
 /// What is served with.
@@ -61,21 +59,22 @@ pub(super) struct Material {
 
 impl Material {
     /// Checks that the files can be used, and go together.
-    pub(super) fn new(settings: &config::Tls, contents: Contents) -> anyhow::Result<Self> {
+    pub(super) fn new(settings: &Settings, contents: Contents) -> Result<Self, Error> {
         // named rather than the process's default, so that a test or a tool need not install one first
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let clients = clients(settings, &contents, &provider)?;
-        let chain = certificates(&contents.cert).context("tls.cert_file")?;
-        let own = chain.first().context("tls.cert_file: no certificate in it")?;
-        let expires_at = Certificate::read(own).context("tls.cert_file")?.expires_at;
-        let key = PrivateKeyDer::from_pem_slice(&contents.key).context("tls.key_file")?;
-        let builder =
-            ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12]).context("tls")?;
+        let chain = certificates(&contents.cert).map_err(Error::of("tls.cert_file"))?;
+        let own = chain.first().ok_or_else(|| Error::new("tls.cert_file: no certificate in it"))?;
+        let expires_at = Certificate::read(own).map_err(Error::of("tls.cert_file"))?.expires_at;
+        let key = PrivateKeyDer::from_pem_slice(&contents.key).map_err(Error::of("tls.key_file"))?;
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(Error::of("tls"))?;
         let builder = match &clients {
             Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients)),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_single_cert(chain, key).context("tls.cert_file and tls.key_file")?;
+        let mut config = builder.with_single_cert(chain, key).map_err(Error::of("tls.cert_file and tls.key_file"))?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         // a resumed session would bring back a certificate that may have been revoked since
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -87,22 +86,24 @@ impl Material {
 }
 
 fn clients(
-    settings: &config::Tls,
+    settings: &Settings,
     contents: &Contents,
     provider: &Arc<rustls::crypto::CryptoProvider>,
-) -> anyhow::Result<Option<Arc<dyn ClientCertVerifier>>> {
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, Error> {
     let Some(client_ca) = &contents.client_ca else { return Ok(None) };
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(client_ca).context("tls.client_ca_file")? {
-        roots.add(certificate).context("tls.client_ca_file")?;
+    for certificate in certificates(client_ca).map_err(Error::of("tls.client_ca_file"))? {
+        roots.add(certificate).map_err(Error::of("tls.client_ca_file"))?;
     }
     let mut crls = Vec::new();
     for (path, text) in settings.crl_files.iter().zip(&contents.crls) {
         let name = || format!("tls.crl_files {}", path.display());
         let lists = CertificateRevocationListDer::pem_slice_iter(text).collect::<Result<Vec<_>, _>>();
-        let lists = lists.with_context(name)?;
+        let lists = lists.map_err(Error::of(&name()))?;
         // an empty file must not mean that nothing is revoked
-        ensure!(!lists.is_empty(), "{}: no revocation list in it", name());
+        if lists.is_empty() {
+            return Err(Error::new(format!("{}: no revocation list in it", name())));
+        }
         crls.extend(lists);
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).with_crls(crls);
@@ -110,9 +111,9 @@ fn clients(
         ClientAuth::Optional => builder.allow_unauthenticated(),
         ClientAuth::Required => builder,
     };
-    Ok(Some(builder.build().context("tls.client_ca_file and tls.crl_files")?))
+    Ok(Some(builder.build().map_err(Error::of("tls.client_ca_file and tls.crl_files"))?))
 }
 
-fn certificates(pem: &[u8]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    Ok(CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>()?)
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error> {
+    CertificateDer::pem_slice_iter(pem).collect()
 }

@@ -1,7 +1,7 @@
 //! What a request's head must be before anything looks at it: not too large, each field that decides something once, and on
 //! HTTP/1.1 a `Host` and whole line ends. Whoever is refused is told why.
 
-use super::{
+use crate::{
     fault::{FIELD_BYTES, Fault, MAX_BYTES},
     lines::LineFaults,
 };

@@ -6,9 +6,8 @@
 //! No session is resumed: each connection proves anew that it has the key of a certificate that holds.
 
 mod files;
-mod settings;
 
-use crate::{config, metrics};
+use crate::metrics;
 use auth::Certificate;
 use files::{Contents, Material};
 use guard::clock;
@@ -18,6 +17,8 @@ use rustls::{
 };
 use std::{
     collections::HashMap,
+    error::Error as _,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What is spoken behind a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Speaks {
+pub enum Speaks {
     /// HTTP/2 alone: gRPC.
     Http2,
     /// HTTP/1.1 or HTTP/2, as the client likes.
@@ -43,9 +44,53 @@ impl Speaks {
     }
 }
 
+/// Which files, and how they are used. Names of settings in errors are those of `[tls]` of a node.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The server's certificate chain, PEM.
+    pub cert_file: PathBuf,
+    /// Its key, PEM.
+    pub key_file: PathBuf,
+    /// Authorities whose client certificates are believed, PEM; none: client certificates are not asked for.
+    pub client_ca_file: Option<PathBuf>,
+    /// Whether a client must have one.
+    pub client_auth_required: bool,
+    /// Revocation lists of these authorities, PEM.
+    pub crl_files: Vec<PathBuf>,
+    /// How often the files are looked at.
+    pub reload: Duration,
+}
+
+/// Why TLS files cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Error {
+    /// The setting, and the file.
+    what: String,
+    #[source]
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), cause: None }
+    }
+
+    /// What comes of this cause, of a setting.
+    fn of<E: Into<Box<dyn std::error::Error + Send + Sync>>>(setting: &str) -> impl Fn(E) -> Self {
+        move |cause| Self { what: setting.to_owned(), cause: Some(cause.into()) }
+    }
+
+    /// With all its causes, in a line.
+    fn whole(&self) -> String {
+        let causes = std::iter::successors(self.source(), |cause| cause.source());
+        causes.fold(self.what.clone(), |text, cause| text + ": " + &cause.to_string())
+    }
+}
+
 /// What is served with now, and the connections that must be looked at when it changes.
-pub(crate) struct Tls {
-    settings: config::Tls,
+pub struct Tls {
+    settings: Settings,
     current: RwLock<Arc<Material>>,
     /// Connections with a client certificate.
     held: Mutex<Held>,
@@ -74,18 +119,14 @@ pub(crate) struct Watched {
 pub(crate) struct Offer(Arc<Material>);
 
 impl Tls {
-    /// Reads the files for the first time; `None` when the settings say plaintext.
-    pub(crate) fn open(settings: &config::Tls) -> anyhow::Result<Option<Arc<Self>>> {
-        if !settings.is_on() {
-            return Ok(None);
-        }
-        let material = Material::new(settings, Contents::read(settings)?)?;
+    /// Reads the files for the first time.
+    ///
+    /// # Errors
+    /// A file that cannot be read or used, by the name of its setting.
+    pub fn open(settings: Settings) -> Result<Arc<Self>, Error> {
+        let material = Material::new(&settings, Contents::read(&settings)?)?;
         material.tell();
-        Ok(Some(Arc::new(Self {
-            settings: settings.clone(),
-            current: RwLock::new(Arc::new(material)),
-            held: Mutex::default(),
-        })))
+        Ok(Arc::new(Self { settings, current: RwLock::new(Arc::new(material)), held: Mutex::default() }))
     }
 
     /// What a new connection is offered.
@@ -118,22 +159,24 @@ impl Tls {
     }
 
     /// Follows the files until `stop`.
-    pub(crate) async fn follow(self: Arc<Self>, stop: CancellationToken) -> anyhow::Result<()> {
-        let mut due = tokio::time::interval(Duration::from_secs(self.settings.reload_seconds));
+    pub async fn follow(self: Arc<Self>, stop: CancellationToken) {
+        let mut due = tokio::time::interval(self.settings.reload);
         due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut trouble = None;
         loop {
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return,
                 _ = due.tick() => {}
             }
             let tls = Arc::clone(&self);
-            match tokio::task::spawn_blocking(move || tls.refresh()).await? {
+            // a panic of it is this task's
+            let refreshed = tokio::task::spawn_blocking(move || tls.refresh()).await;
+            match refreshed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic())) {
                 Ok(true) => tracing::info!("the TLS files were read again"),
                 Ok(false) => {}
                 Err(error) => {
                     metrics::reload_failed();
-                    let said = format!("{error:#}");
+                    let said = error.whole();
                     // once, not at every look
                     if trouble.as_ref() != Some(&said) {
                         tracing::error!(error = said, "the TLS files cannot be used; those before stay in force");
@@ -147,7 +190,7 @@ impl Tls {
     }
 
     /// Reads the files; when they changed, says so, and ends the connections that no longer hold.
-    fn refresh(&self) -> anyhow::Result<bool> {
+    fn refresh(&self) -> Result<bool, Error> {
         let read = Contents::read(&self.settings);
         let changed = match read {
             Ok(contents) if contents == self.current().contents => Ok(false),

@@ -7,7 +7,7 @@ pub(super) const FIELD_BYTES: usize = 32;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// More than [`MAX_BYTES`].
     TooLarge(usize),
     /// This field came more than once.
@@ -24,7 +24,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// UPPER_SNAKE_CASE, stable.
-    pub(crate) fn reason(self) -> &'static str {
+    pub fn reason(self) -> &'static str {
         match self {
             Self::TooLarge(_) => "METADATA_TOO_LARGE",
             Self::Twice(_) => "DUPLICATE_HEADER",
@@ -36,7 +36,7 @@ impl Fault {
     }
 
     /// What is allowed and what to do.
-    pub(crate) fn text(self) -> String {
+    pub fn text(self) -> String {
         match self {
             Self::TooLarge(n_bytes) => format!(
                 "metadata: {n_bytes} bytes (name, value and {FIELD_BYTES} a field); at most {MAX_BYTES}: send a shorter token or fewer fields"

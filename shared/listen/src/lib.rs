@@ -1,4 +1,4 @@
-//! The listener of a port: lets in as many as there is room for, encrypted when there is a certificate.
+//! How connections come in: a port's listener lets in as many as there is room for, encrypted when there is a certificate.
 //!
 //! What it promises: no connection waits for another's handshake; who has not done its part in time is closed, also who does
 //! not take what it is sent; who is over a limit is told so and closed, and costs little; all ports that share an
@@ -7,24 +7,24 @@
 
 mod connection;
 mod farewell;
-pub(crate) mod fault;
+mod fault;
 mod head;
 mod lines;
-pub(crate) mod serving;
+pub mod metrics;
+mod serving;
+pub mod tls;
 
 pub use connection::Connection;
-pub(crate) use farewell::AT_ONCE as FAREWELLS_AT_ONCE;
+pub use farewell::AT_ONCE as FAREWELLS_AT_ONCE;
+pub use fault::Fault;
+pub use serving::{Answers, Terms, serve};
 
-use crate::{
-    config::Config,
-    metrics,
-    tls::{Speaks, Tls},
-};
 use connection::{Ending, Watch};
 use farewell::Farewells;
 use futures::future::OptionFuture;
 use guard::connection_limit::{self, ConnectionLimit, Slot};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use tls::{Speaks, Tls};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -35,9 +35,22 @@ use tokio_rustls::TlsAcceptor;
 /// How long nothing is accepted after the system had no file or memory for a connection.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// What connections may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// At once, on all ports that share an [`Admission`].
+    pub max_connections: usize,
+    /// At once, of one address; 0: as many as of all.
+    pub max_per_address: usize,
+    /// How long a handshake may take, and then the first bytes.
+    pub handshake: Duration,
+    /// How long a peer may take nothing of what it is sent.
+    pub write: Duration,
+}
+
 /// Who is let in, and how patiently it is waited. Cheap to clone: ports with clones of one count together.
 #[derive(Clone)]
-pub(crate) struct Admission {
+pub struct Admission {
     room: Arc<ConnectionLimit>,
     farewells: Farewells,
     /// For each part of the beginning: the handshake, the first bytes.
@@ -47,25 +60,25 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// With the limits of the settings, but for at most `max_connections`.
-    pub(crate) fn new(config: &Config, max_connections: usize) -> Self {
-        let open = metrics::connections(max_connections);
+    /// As the limits say.
+    pub fn new(limits: Limits) -> Self {
+        let open = metrics::connections(limits.max_connections);
         Self {
-            room: ConnectionLimit::new(max_connections, config.server.max_connections_per_address, open),
+            room: ConnectionLimit::new(limits.max_connections, limits.max_per_address, open),
             farewells: Farewells::default(),
-            patience: Duration::from_secs(config.tls.handshake_timeout_seconds),
-            write_patience: Duration::from_secs(config.server.write_timeout_seconds),
+            patience: limits.handshake,
+            write_patience: limits.write,
         }
     }
 
     /// The same patience, but so much room, and for itself.
-    pub(crate) fn apart(&self, max_connections: usize) -> Self {
+    pub fn apart(&self, max_connections: usize) -> Self {
         Self { room: ConnectionLimit::new(max_connections, 0, ::metrics::Gauge::noop()), ..self.clone() }
     }
 }
 
 /// Where connections come in.
-pub(crate) struct Listener {
+pub struct Listener {
     listener: TcpListener,
     admission: Admission,
     tls: Option<Arc<Tls>>,
@@ -76,18 +89,18 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// A listener to `listener`.
-    pub(crate) fn new(listener: TcpListener, tls: Option<Arc<Tls>>, speaks: Speaks, admission: &Admission) -> Self {
+    pub fn new(listener: TcpListener, tls: Option<Arc<Tls>>, speaks: Speaks, admission: &Admission) -> Self {
         let admission = admission.clone();
         Self { listener, admission, tls, speaks, handshakes: JoinSet::new(), closed_until: None }
     }
 
     /// What is spoken behind it.
-    pub(crate) fn speaks(&self) -> Speaks {
+    pub fn speaks(&self) -> Speaks {
         self.speaks
     }
 
     /// The next connection that is ready to be served. Dropping the listener closes the port and ends handshakes under way.
-    pub(crate) async fn next(&mut self) -> Connection {
+    pub async fn next(&mut self) -> Connection {
         loop {
             let reopened = OptionFuture::from(self.closed_until.map(sleep_until));
             tokio::select! {

@@ -4,7 +4,7 @@
 //! What is bounded: [`AT_ONCE`] are told at a time and each within [`PATIENCE`]; a slot is free again [`EACH`] after it was
 //! taken, so that handshakes for the sake of saying no cannot take the processor. Whoever is beyond that is closed without a word.
 
-use super::{Speaks, connection_limit::Full};
+use crate::{connection_limit::Full, tls::Speaks};
 use serde_json::json;
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
@@ -16,7 +16,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
 /// Connections that are told at once, and so the descriptors they take.
-pub(crate) const AT_ONCE: usize = 32;
+pub const AT_ONCE: usize = 32;
 /// How long a slot is taken at least.
 const EACH: Duration = Duration::from_secs(1);
 /// How long one is told at most, a handshake included.
