@@ -8,8 +8,9 @@ use futures::{
 use proto::{
     prost_types::Timestamp,
     telemetry::v1::{
-        LatestReading, LatestReadingsRequest, ReadTimelineRequest, ReadTimelineResponse, ReadTrendRequest, Series,
-        StoredReading, TimelineLayout, Trend, timeline_service_client::TimelineServiceClient,
+        LatestReading, LatestReadingsRequest, ListPatientsRequest, ListedPatient, ReadTimelineRequest,
+        ReadTimelineResponse, ReadTrendRequest, Series, StoredReading, TimelineLayout, Trend,
+        timeline_service_client::TimelineServiceClient,
     },
 };
 use std::time::Duration;
@@ -68,6 +69,26 @@ impl Reader {
         Ok(answer.await?.readings)
     }
 
+    /// The patients whom the caller may see, ascending by their id; of one ward, or of all when it is empty.
+    ///
+    /// # Errors
+    /// As [`Reader::timeline`].
+    pub fn patients(&self, ward: &str) -> BoxStream<'static, Result<ListedPatient, Error>> {
+        let (this, ward) = (self.clone(), ward.to_owned());
+        let pages = pages(move |page_token| {
+            let request = ListPatientsRequest { ward: ward.clone(), page_size: 0, page_token };
+            let this = this.clone();
+            async move {
+                let answer = call(Repeat::Always, this.patience, || {
+                    let (mut client, request) = (this.client.clone(), request.clone());
+                    async move { client.list_patients(request).await }
+                });
+                answer.await.map(|page| (page.next_page_token, page.patients))
+            }
+        });
+        pages.map_ok(|patients| stream::iter(patients).map(Ok)).try_flatten().boxed()
+    }
+
     /// Readings, oldest first. The next page is asked for when the one before has been taken; the stream ends after an error.
     ///
     /// # Errors
@@ -102,7 +123,7 @@ impl Reader {
                     let (mut client, request) = (this.client.clone(), request.clone());
                     async move { client.read_trend(request).await }
                 });
-                answer.await.map(|page| (page.next_page_token.clone(), page.trends))
+                answer.await.map(|page| (page.next_page_token, page.trends))
             }
         });
         pages.map_ok(|trends| stream::iter(trends).map(Ok)).try_flatten().boxed()

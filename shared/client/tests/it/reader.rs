@@ -4,8 +4,9 @@ use futures::TryStreamExt;
 use proto::{
     problem,
     telemetry::v1::{
-        LatestReading, LatestReadingsRequest, LatestReadingsResponse, ReadTimelineRequest, ReadTimelineResponse,
-        ReadTrendRequest, ReadTrendResponse, Series, StoredReading, TimelineLayout, Trend,
+        LatestReading, LatestReadingsRequest, LatestReadingsResponse, ListPatientsRequest, ListPatientsResponse,
+        ListedPatient, ReadTimelineRequest, ReadTimelineResponse, ReadTrendRequest, ReadTrendResponse, Series,
+        StoredReading, TimelineLayout, Trend,
         timeline_service_server::{TimelineService, TimelineServiceServer},
     },
 };
@@ -92,6 +93,15 @@ impl TimelineService for Pages {
         Ok(Response::new(ReadTrendResponse { trends, next_page_token }))
     }
 
+    async fn list_patients(
+        &self,
+        request: Request<ListPatientsRequest>,
+    ) -> Result<Response<ListPatientsResponse>, Status> {
+        let (sequences, next_page_token) = self.page(&request, &request.get_ref().page_token)?;
+        let patient = |n: &u64| ListedPatient { patient_id: n.to_string(), ..Default::default() };
+        Ok(Response::new(ListPatientsResponse { patients: sequences.iter().map(patient).collect(), next_page_token }))
+    }
+
     async fn latest_readings(
         &self,
         request: Request<LatestReadingsRequest>,
@@ -115,6 +125,8 @@ async fn pages_are_one_stream() {
     assert_eq!(columns, [1, 2, 3]);
     let trend: Vec<_> = reader.trend(Query::default()).map_ok(|trend| trend.metric).try_collect().await.unwrap();
     assert_eq!(trend, ["1", "2", "3"]);
+    let patients: Vec<_> = reader.patients("icu").map_ok(|patient| patient.patient_id).try_collect().await.unwrap();
+    assert_eq!(patients, ["1", "2", "3"]);
     // nobody who stops early pays for the rest
     fake.calls.lock().unwrap().clear();
     let first = reader.timeline(Query::default()).try_next().await.unwrap();
