@@ -5,7 +5,7 @@
 //! | send from a device that keeps what is not acknowledged on its own disk | [`QueuedSender`] over a [`Queue`] |
 //! | send from memory, with sequences of one's own | [`Sender`] |
 //! | send single batches: small devices, backfill | [`Writer`] |
-//! | read timelines, trends and newest values | [`Reader`] |
+//! | read patients, timelines, trends and newest values | [`Reader`] |
 //! | call any other rpc | a generated client of [`proto`] over a [`Connection`], repeated by [`call()`] |
 //!
 //! All of them take a [`Connection`]: one or several endpoints, in the clear or over TLS, with a token for each call. What is

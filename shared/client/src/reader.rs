@@ -69,7 +69,7 @@ impl Reader {
         Ok(answer.await?.readings)
     }
 
-    /// Patients whom the caller may see, ascending by id, with name, ward and the newest reading's age; `ward` empty: of any.
+    /// The patients whom the caller may see, ascending by their id; of one ward, or of all when it is empty.
     ///
     /// # Errors
     /// As [`Reader::timeline`].
@@ -83,7 +83,7 @@ impl Reader {
                     let (mut client, request) = (this.client.clone(), request.clone());
                     async move { client.list_patients(request).await }
                 });
-                answer.await.map(|page| (page.next_page_token.clone(), page.patients))
+                answer.await.map(|page| (page.next_page_token, page.patients))
             }
         });
         pages.map_ok(|patients| stream::iter(patients).map(Ok)).try_flatten().boxed()
@@ -123,7 +123,7 @@ impl Reader {
                     let (mut client, request) = (this.client.clone(), request.clone());
                     async move { client.read_trend(request).await }
                 });
-                answer.await.map(|page| (page.next_page_token.clone(), page.trends))
+                answer.await.map(|page| (page.next_page_token, page.trends))
             }
         });
         pages.map_ok(|trends| stream::iter(trends).map(Ok)).try_flatten().boxed()
