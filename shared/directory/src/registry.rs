@@ -36,7 +36,7 @@ pub struct Entry {
     by: String,
     /// Makes the entry unlike any other.
     request: Uuid,
-    /// In their order.
+    /// The changes, in the order in which they are applied.
     pub changes: Vec<Change>,
 }
 
