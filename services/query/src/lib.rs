@@ -43,7 +43,7 @@ use tonic::{Request, Response, Status};
 /// Hours read from the store in one go: a day at 1 Hz of five metrics is 432,000 readings, about 12 MB decoded.
 pub const HOURS_AT_ONCE: usize = 24;
 
-/// The query service.
+/// Serves `TimelineService`: who may be read, timelines, trends and latest readings; each call permitted and recorded.
 pub struct Query {
     store: Arc<dyn Rollups>,
     profiles: Arc<dyn Profiles>,
