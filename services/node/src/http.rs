@@ -31,7 +31,7 @@ pub(crate) const MAX_CONNECTIONS: usize = 64;
 /// How long a request's head may take, and then the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves until `stop`.
+/// Serves the internal port until `stop`.
 pub(crate) async fn serve(listener: Listener, terms: Terms, metrics: Metrics, ready: Ready, stop: CancellationToken) {
     let routes = Router::new()
         .route("/live", get(|| async { "live\n" }))

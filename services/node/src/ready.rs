@@ -37,7 +37,7 @@ struct State {
 /// Which services cannot work without a condition.
 #[derive(Debug, Clone, Copy)]
 pub enum Needed {
-    /// Every one.
+    /// Every service that the node runs.
     ByAll,
     /// Those that stand on this.
     For(Need),
@@ -146,7 +146,7 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// It holds.
+    /// Says that the condition holds.
     pub fn hold(&self) {
         self.ready.set(self.name, None);
     }
@@ -164,7 +164,7 @@ pub struct Steady {
 }
 
 impl Steady {
-    /// Sets this condition.
+    /// Follows a probe, and sets this condition by what it finds.
     pub fn new(condition: Condition) -> Self {
         Self { condition, n_failed: 0 }
     }

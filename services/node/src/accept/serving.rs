@@ -53,10 +53,10 @@ const HEAD: Duration = Duration::from_secs(30);
 
 /// What is served behind a listener. Cheap to clone.
 pub(crate) trait Answers: Clone + Send + Sync + 'static {
-    /// Of the answers.
+    /// Body of the answers.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
 
-    /// Answers one request.
+    /// Answers one request whose head is in order.
     fn answer(self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
 
     /// Answers one that was not looked at.
