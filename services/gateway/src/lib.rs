@@ -119,7 +119,7 @@ impl Gateway {
         })))
     }
 
-    /// Answers one request.
+    /// Answers one request of the JSON API or of grpc-web.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
