@@ -18,7 +18,7 @@ pub struct Cli {
     /// Where settings come from.
     #[command(flatten)]
     pub settings: Settings,
-    /// What to do.
+    /// Command; without one the demo runs.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -26,7 +26,7 @@ pub struct Cli {
 /// Where settings come from; `wardline config --manual` shows all.
 #[derive(Debug, Args)]
 pub struct Settings {
-    /// A TOML file.
+    /// Path of a TOML file with settings.
     #[arg(long, global = true)]
     pub config: Option<PathBuf>,
     /// One setting, repeatable: section.key=value.
@@ -87,7 +87,7 @@ fn read(flag: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("{flag} {}", path.display()))
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run services: all of them, or those named.
@@ -241,7 +241,7 @@ pub enum Certificate {
 /// What to do with the audit log.
 #[derive(Debug, Subcommand)]
 pub enum Audit {
-    /// Entries, newest first.
+    /// Search the log; entries are printed newest first.
     Search {
         /// Which.
         #[command(flatten)]

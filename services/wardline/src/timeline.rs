@@ -67,9 +67,9 @@ pub struct Options {
 pub enum View {
     /// Plots of so many columns, or a table of the latest.
     Terminal(usize),
-    /// Comma-separated.
+    /// Comma-separated values, with a line of headings.
     Csv,
-    /// One array.
+    /// One JSON array.
     Json,
 }
 
