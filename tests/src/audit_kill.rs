@@ -60,13 +60,13 @@ pub struct Plan {
 /// What came of it.
 #[derive(Debug, Default, serde::Serialize)]
 pub struct Report {
-    /// SIGKILLs.
+    /// Number of SIGKILLs.
     pub kills: u32,
     /// Looks that clients sent.
     pub sent: u64,
-    /// Of these, answered.
+    /// Requests that were answered.
     pub answered: u64,
-    /// Of these, refused.
+    /// Requests that were refused.
     pub refused: u64,
     /// Readings and hours in the answers.
     pub rows: u64,

@@ -46,9 +46,9 @@ pub struct Plan {
 /// What came of it.
 #[derive(Debug, Default, serde::Serialize)]
 pub struct Report {
-    /// Questions asked.
+    /// Number of questions that were asked.
     pub cases: u64,
-    /// Of these, answered.
+    /// Questions that were answered.
     pub answered: u64,
     /// Readings, hours and looks in the answers.
     pub rows: u64,

@@ -28,14 +28,14 @@ use uuid::Uuid;
 /// Words of a token's scope; the last is of no use here.
 const SCOPES: [&str; 4] = ["readings.read", "accesses.read", "deidentified.read", "readings.write"];
 
-/// Who asks.
+/// A caller of the questions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Who {
     /// Somebody in the directory, by number.
     Person(usize),
     /// Somebody of whom the directory knows nothing.
     Stranger(Uuid),
-    /// A device.
+    /// A device, by its id.
     Device(Uuid),
 }
 
@@ -116,7 +116,7 @@ impl Kind {
     }
 }
 
-/// What is asked.
+/// A question to the API, and who asks it.
 #[derive(Debug, Clone)]
 pub struct Question {
     pub kind: Kind,
