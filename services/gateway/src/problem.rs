@@ -36,7 +36,7 @@ pub(super) struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// What the policy found and looked at.
+/// What the policy found and checked.
 #[derive(Serialize)]
 struct Why {
     denied: String,

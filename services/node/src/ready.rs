@@ -2,7 +2,7 @@
 //! hold, why.
 //!
 //! Whoever can tell makes a condition ([`Ready::condition`]) and sets it; `/ready`, `grpc.health` and a metric say what comes
-//! of all of them. Reasons are for operators: words of ours, without secrets and patient data. Liveness looks at none of
+//! of all of them. Reasons are for operators: words of ours, without secrets and patient data. Liveness depends on none of
 //! this. [`Steady`] sets one by a probe: not at its first failure, which may be chance, and back at the first success.
 
 use crate::{

@@ -1,4 +1,4 @@
-//! `AuditService`: the audit log for auditors, and for patients who looked at them.
+//! `AuditService`: the audit log for auditors, and for patients the accesses to their own data.
 
 use crate::{Query, failed, listed, range};
 use async_trait::async_trait;

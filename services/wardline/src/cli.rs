@@ -106,7 +106,7 @@ pub enum Command {
     },
     /// Ask a node whether it serves; exit 1 when not.
     Health,
-    /// Look whether the embedded log and store are whole, and mend them. The node must not run.
+    /// Check whether the embedded log and store are whole, and mend them. The node must not run.
     ///
     /// A start refuses files that are not what was written, and names file and byte. This keeps what can still be read, says
     /// what is lost, and has the store's readings written again from the log. What is replaced is kept in NAME.damaged.
@@ -128,7 +128,7 @@ pub enum Command {
         #[command(flatten)]
         access: TokenArgs,
     },
-    /// Who looked at whom, and whether that record is whole.
+    /// Who accessed whose data, and whether that record is whole.
     Audit {
         /// What to do.
         #[command(subcommand)]

@@ -1,4 +1,4 @@
-//! The operators' way to records that could not be stored: list, look at, publish again.
+//! The operators' way to records that could not be stored: list, read, publish again.
 
 use crate::SEQUENCE_REUSED;
 use async_trait::async_trait;

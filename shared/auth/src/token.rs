@@ -24,7 +24,7 @@ use source::Source;
 use std::collections::HashMap;
 use strict::Parts;
 
-/// Longest token that is looked at, in bytes.
+/// Longest token that is read, in bytes.
 const MAX_TOKEN_BYTES: usize = 4_096;
 
 /// Checks tokens of the issuers it knows.

@@ -77,7 +77,7 @@ impl Asker {
         }
     }
 
-    /// As the gate makes it from a token and the directory.
+    /// As the auth layer makes it from a token and the directory.
     pub fn principal(&self, world: &World, directory: &Directory) -> Principal {
         let permission = |name: &&str| Permission::from_name(name).expect("a permission's name");
         let scope = self.leaves.as_ref().map(|leaves| leaves.iter().map(permission).collect());

@@ -1,4 +1,4 @@
-//! Why a request is refused before anybody looks at what it asks.
+//! Why a request is refused before anything reads what it asks.
 
 /// Largest header list: a token and a few more. Counted as HTTP/2 does: name, value and 32 bytes a field (RFC 9113, 10.5.1).
 pub(crate) const MAX_BYTES: usize = 8 << 10;

@@ -352,13 +352,13 @@ pub enum Consents {
 pub enum Emergencies {
     /// All, newest first: for reviewers.
     List {
-        /// Only those at which nobody has looked.
+        /// Only those that nobody has reviewed.
         #[arg(long)]
         unreviewed: bool,
     },
     /// Those of patients whom one treats, is, or acts for.
     Notices,
-    /// Breaks the glass: one patient, for a reason, and somebody will look at it.
+    /// Breaks the glass: one patient, for a reason, and somebody will review it.
     Open {
         /// UUID of the patient.
         patient: Uuid,
