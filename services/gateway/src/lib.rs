@@ -6,7 +6,7 @@
 //! A body is read when the rpc reads its request, which is after the auth layer: from whom it may not come nothing is read.
 //!
 //! What is bounded: a request's body and what it becomes (`intake.rs`), its time ([`TIMEOUT`]), the answers that are turned
-//! into JSON at once ([`TURNED_KIB`]: others wait, within their time), and those not yet taken ([`Bounds`]).
+//! into JSON at once (`TURNED_KIB`: others wait, within their time), and those not yet taken ([`Bounds`]).
 
 mod answering;
 mod call;

@@ -1,7 +1,7 @@
 //! The internal port: `/metrics`, `/live`, `/ready`. Liveness never depends on the log or the store.
 //!
-//! What is bounded: [`MAX_CONNECTIONS`] (for itself: who fills the other ports does not silence the probes), and an answer's
-//! time ([`TIMEOUT`]); the rest as on every port ([`serving`]).
+//! What is bounded: `MAX_CONNECTIONS` (for itself: who fills the other ports does not silence the probes), and an answer's
+//! time (`TIMEOUT`); the rest as on every port (`accept/serving.rs`).
 
 use crate::{
     accept::{

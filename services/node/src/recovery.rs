@@ -154,8 +154,7 @@ pub async fn repair(config: &Config, options: Options, out: &mut impl Write) -> 
 /// Mends one folder; in the answer nothing is hopeless that was set aside.
 fn mend(place: &EngineFolder, options: Options, out: &mut impl Write) -> anyhow::Result<Repair> {
     let EngineFolder { name, dir, log } = place;
-    let mut done =
-        disk::repair(dir, LINK_KEYSPACE, options.write).with_context(|| format!("{name} is not checked"))?;
+    let mut done = disk::repair(dir, LINK_KEYSPACE, options.write).with_context(|| format!("{name} is not checked"))?;
     if let Some((outer, _)) = log {
         outer_manifest(outer, dir, options, &mut done)?;
     }

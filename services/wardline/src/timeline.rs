@@ -84,7 +84,7 @@ impl Options {
     }
 }
 
-/// Reads and prints. `token` is used as it is: the caller decides between [`Options::token`] and another.
+/// Reads and prints. `token` is used as it is: the caller decides between `--token` and another.
 ///
 /// # Errors
 /// The server cannot be reached or refuses, or standard output is gone (a closed pipe is no error).

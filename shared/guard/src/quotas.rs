@@ -5,7 +5,7 @@
 //! (`ErrorInfo.metadata`), and when to try again (`RetryInfo`, in JSON `Retry-After`); nothing of the call is done. What is sent
 //! in a time, whatever the number of calls, is limited by `ingest`.
 //!
-//! Bounded: [`CALLERS_MAX`] callers and addresses are remembered, the longest unused goes first. Time is from a clock that
+//! Bounded: `CALLERS_MAX` callers and addresses are remembered, the longest unused goes first. Time is from a clock that
 //! never goes back.
 
 use crate::Caller;

@@ -1,7 +1,7 @@
 //! Bytes that may be held at once: of a node, of an address, and of a caller.
 //!
 //! The promise: at no time is more out than a share allows, and what is out comes back when its permit is dropped. Who wants
-//! more waits, a while; more than [`MAX_WAITING`] of one caller do not wait at all. A caller's share is taken before the
+//! more waits, a while; more than `MAX_WAITING` of one caller do not wait at all. A caller's share is taken before the
 //! node's, so that a caller who holds all of its own stands in nobody else's way. A caller who holds nothing costs nothing.
 
 use model::access::Subject;
