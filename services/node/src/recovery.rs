@@ -110,7 +110,7 @@ impl EngineFolder {
     }
 }
 
-/// Looks at the embedded engines' folders, and mends them if asked to.
+/// Checks the embedded engines' folders, and mends them if asked to.
 ///
 /// # Errors
 /// A node has them open, or something cannot be mended.
@@ -154,8 +154,7 @@ pub async fn repair(config: &Config, options: Options, out: &mut impl Write) -> 
 /// Mends one folder; in the answer nothing is hopeless that was set aside.
 fn mend(place: &EngineFolder, options: Options, out: &mut impl Write) -> anyhow::Result<Repair> {
     let EngineFolder { name, dir, log } = place;
-    let mut done =
-        disk::repair(dir, LINK_KEYSPACE, options.write).with_context(|| format!("{name} is not looked at"))?;
+    let mut done = disk::repair(dir, LINK_KEYSPACE, options.write).with_context(|| format!("{name} is not checked"))?;
     if let Some((outer, _)) = log {
         outer_manifest(outer, dir, options, &mut done)?;
     }
@@ -186,7 +185,7 @@ fn mend(place: &EngineFolder, options: Options, out: &mut impl Write) -> anyhow:
     Ok(done)
 }
 
-/// Looks at the file that says that there was a log: nothing else is in it, so that it can be written anew.
+/// Checks the file that says that there was a log: nothing else is in it, so that it can be written anew.
 fn outer_manifest(outer: &Path, dir: &Path, options: Options, done: &mut Repair) -> anyhow::Result<()> {
     let was_made = match Manifest::read(outer) {
         Err(disk::Error::Damaged(damage)) => {

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 /// What is spoken behind a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speaks {
-    /// HTTP/2 alone: gRPC.
+    /// HTTP/2 alone, for gRPC.
     Http2,
     /// HTTP/1.1 or HTTP/2, as the client likes.
     Http,
@@ -185,7 +185,7 @@ impl Tls {
 }
 
 impl Offer {
-    /// For the handshake.
+    /// The settings of a handshake, by what is spoken after it.
     pub(crate) fn config(&self, speaks: Speaks) -> Arc<ServerConfig> {
         let [grpc, api] = &self.0.configs;
         Arc::clone(match speaks {

@@ -187,8 +187,8 @@ async fn health(remote: &Remote) -> anyhow::Result<()> {
 
 /// How many records lie in quarantine; `None` when that cannot be known from here.
 async fn quarantined(remote: Remote, tokens: Option<Tokens>) -> Option<u64> {
-    let mut desk = QuarantineClient::connect(remote, tokens?).await.ok()?;
-    let waiting = desk.list().await.ok()?.iter().filter(|record| record.replayed_at.is_none()).count();
+    let mut quarantine = QuarantineClient::connect(remote, tokens?).await.ok()?;
+    let waiting = quarantine.list().await.ok()?.iter().filter(|record| record.replayed_at.is_none()).count();
     Some(waiting as u64)
 }
 

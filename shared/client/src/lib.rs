@@ -45,7 +45,7 @@ pub use sender::{OPEN_PATIENCE, Sender};
 pub use window::{NOT_NAMED, Progress, Refusal, SAMPLE_REFUSALS_MAX};
 pub use writer::Writer;
 
-/// Any other error.
+/// Any other error, as a source.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Gives a bearer token. It is called for each call and at each connect, so that it may be a new one each time, and must not

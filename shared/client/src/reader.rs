@@ -21,10 +21,10 @@ const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// How long a call is tried, unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Which readings.
+/// Which readings of which patient to read.
 #[derive(Clone, Default)]
 pub struct Query {
-    /// The patient.
+    /// Id of the patient.
     pub patient: Uuid,
     /// Metric keys, such as LOINC codes; none means all.
     pub metrics: Vec<String>,
