@@ -33,7 +33,7 @@ pub struct Received(Bytes);
 
 /// What a [`Received`] says.
 pub enum Message<'a> {
-    /// A batch.
+    /// A batch of readings, still in the bytes that were received.
     Batch {
         /// Its number.
         sequence: u64,
@@ -47,13 +47,13 @@ pub enum Message<'a> {
 /// A [`Reading`] that lies elsewhere.
 #[derive(Clone)]
 pub struct ReadingView<'a> {
-    /// Metric key.
+    /// Key of the metric, as the device wrote it: a LOINC code, `mdc:...` or `sct:...`.
     pub metric: &'a str,
     /// When it was measured.
     pub measured_at: Option<Timestamp>,
     /// Unit as the device writes it.
     pub unit: &'a str,
-    /// Its value.
+    /// The value; `None` when the device sent none.
     pub value: Option<ValueView<'a>>,
     /// The device itself doubts it.
     pub questionable: bool,
@@ -62,11 +62,11 @@ pub struct ReadingView<'a> {
 /// The value of a [`ReadingView`].
 #[derive(Clone)]
 pub enum ValueView<'a> {
-    /// A number.
+    /// A number in the reading's unit; may be NaN or infinite.
     Number(f64),
-    /// A code.
+    /// A code of the metric's value set.
     Code(&'a str),
-    /// Samples.
+    /// A block of samples.
     Waveform(Cow<'a, Waveform>),
 }
 

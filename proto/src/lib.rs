@@ -17,16 +17,16 @@ pub mod update;
 
 /// Devices' way in and readers' way out.
 pub mod telemetry {
-    /// Version 1.
+    /// Version 1 of the package `wardline.telemetry`.
     #[allow(missing_docs, clippy::doc_lazy_continuation)]
     pub mod v1 {
         tonic::include_proto!("wardline.telemetry.v1");
     }
 }
 
-/// For operators.
+/// Messages and services for operators: quarantine and audit log.
 pub mod operations {
-    /// Version 1.
+    /// Version 1 of the package `wardline.operations`.
     #[allow(missing_docs, clippy::doc_lazy_continuation)]
     pub mod v1 {
         tonic::include_proto!("wardline.operations.v1");
@@ -35,7 +35,7 @@ pub mod operations {
 
 /// People, devices, roles, relations.
 pub mod registry {
-    /// Version 1.
+    /// Version 1 of the package `wardline.registry`.
     #[allow(missing_docs, clippy::doc_lazy_continuation)]
     pub mod v1 {
         tonic::include_proto!("wardline.registry.v1");

@@ -12,7 +12,7 @@ pub use crate::options::v1::Quota;
 /// An rpc of ours.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Rpc {
-    /// `/package.Service/Method`.
+    /// Path of the rpc on the wire: `/package.Service/Method`.
     pub path: String,
     /// The service of a node that serves it, as in `wardline run --service`.
     pub process: String,
@@ -37,7 +37,7 @@ pub struct Rpc {
 /// An HTTP request that is an rpc.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Http {
-    /// In capitals.
+    /// HTTP method, in capitals.
     pub method: &'static str,
     /// With `{field}` for what fills the request.
     pub path: String,
@@ -79,7 +79,7 @@ pub fn find(path: &str) -> Option<&'static Rpc> {
 }
 
 impl Rpc {
-    /// `package.Service` and `Method`.
+    /// The service's full name and the method's: `package.Service` and `Method`.
     pub fn names(&self) -> (&str, &str) {
         self.path[1..].split_once('/').unwrap_or_default()
     }

@@ -1,6 +1,6 @@
 //! The audit log under SIGKILL: whatever a client was answered is in it after the node comes back.
 //!
-//! The real binary runs on the embedded engines; people look at patients, some without leave, and the node is killed at
+//! The real binary runs on the embedded engines; people read patients' data, some without permission, and the node is killed at
 //! seeded random times. After each restart an auditor searches the log: every answer and every refusal that a client got
 //! must be there once, as what it was, and `wardline audit verify` must find nothing. At the end all of it is compared
 //! once more, and nothing may be in the log that nobody asked for.
@@ -60,13 +60,13 @@ pub struct Plan {
 /// What came of it.
 #[derive(Debug, Default, serde::Serialize)]
 pub struct Report {
-    /// SIGKILLs.
+    /// Number of SIGKILLs.
     pub kills: u32,
-    /// Looks that clients sent.
+    /// Requests that clients sent.
     pub sent: u64,
-    /// Of these, answered.
+    /// Requests that were answered.
     pub answered: u64,
-    /// Of these, refused.
+    /// Requests that were refused.
     pub refused: u64,
     /// Readings and hours in the answers.
     pub rows: u64,

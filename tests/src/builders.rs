@@ -19,7 +19,7 @@ pub fn reading(metric: &str, unit: &str, number: f64, at: Nanos) -> Reading {
     }
 }
 
-/// A heart rate.
+/// A reading of the heart rate, in beats a minute.
 pub fn pulse(number: f64, at: Nanos) -> Reading {
     reading("8867-4", "bpm", number, at)
 }
@@ -40,7 +40,7 @@ pub fn batch(sequence: u64, readings: Vec<Reading>) -> StreamReadingsRequest {
     StreamReadingsRequest { message: Some(Message::Batch(Batch { sequence, readings })) }
 }
 
-/// A unary batch.
+/// A batch of a bed, for `WriteReadings`.
 pub fn write(bed: &Bed, sequence: u64, readings: Vec<Reading>) -> WriteReadingsRequest {
     WriteReadingsRequest {
         device_id: bed.device.uuid().to_string(),

@@ -45,7 +45,7 @@ const GROUP: &str = "writer";
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Damaged folders.
+    /// Number of folders that are damaged.
     pub cases: u32,
     /// Decides on everything random.
     pub seed: u64,
@@ -56,7 +56,7 @@ pub struct Plan {
 /// What came of it.
 #[derive(Debug, Default, serde::Serialize)]
 pub struct Report {
-    /// Damaged folders.
+    /// Number of folders that are damaged.
     pub cases: u32,
     /// The node did not start, and named what is damaged.
     pub refused: u32,
@@ -103,7 +103,7 @@ enum Answer {
     Refused(Code),
 }
 
-/// Damages and judges.
+/// Damages folders, starts nodes on them and judges what they do.
 pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     let ward = Ward::new(Kind::Embedded, N_BEDS).await?;
     let ledger = fill(&ward).await?;

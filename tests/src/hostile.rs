@@ -81,7 +81,7 @@ impl Bounds {
 pub struct Plan {
     /// Which attacks, one after the other.
     pub attacks: Vec<Attack>,
-    /// How long each.
+    /// Duration of each attack.
     pub duration: Duration,
     /// How much longer one lasts at most when it has not yet seen what it must, so that it says something.
     pub patience: Duration,
@@ -91,7 +91,7 @@ pub struct Plan {
     pub scale: Option<Scale>,
     /// Of the other caller.
     pub pace: Pace,
-    /// What is judged.
+    /// Limits that are judged by.
     pub bounds: Bounds,
     /// The binary; `None`: that of this build, made when a source is newer.
     pub binary: Option<PathBuf>,

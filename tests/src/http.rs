@@ -11,7 +11,7 @@ use tokio::{
 /// An answer, apart from what differs each time (`date`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The status code.
+    /// HTTP status code.
     pub status: u16,
     /// Names in lower case, and values, as they came.
     pub headers: Vec<(String, String)>,
@@ -20,7 +20,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A header's value.
+    /// Value of the first header with this name, in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(held, _)| held == name).map(|(_, value)| value.as_str())
     }

@@ -29,7 +29,7 @@ const ELSEWHERE: &str = "/elsewhere";
 /// What one of its addresses answers.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// What it should.
+    /// The right keys.
     Good,
     /// This status, with what it should.
     Status(u16),
@@ -43,7 +43,7 @@ pub enum Answer {
     Slow,
 }
 
-/// A running issuer.
+/// A token issuer that serves its keys, as the test says.
 pub struct TestIssuer {
     address: SocketAddr,
     state: Arc<Mutex<Inner>>,

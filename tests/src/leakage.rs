@@ -1,6 +1,6 @@
 //! The leakage test: random worlds of people, ties, wishes and readings, and random questions to the query service.
 //!
-//! A second statement of the rules ([`oracle`]) says what each answer must be, from plain data: a row that it does not
+//! A second statement of the rules (`oracle.rs`) says what each answer must be, from plain data: a row that it does not
 //! allow is a leak. What may not be seen must answer exactly as what does not exist, pages of others must be refused, and
 //! each answer and each refusal must be in the audit log once, as what it was. Between two pages the ties may end. All of
 //! it in this process, without the network, and with a clock of the test's own; the same seed gives the same cases.
@@ -46,9 +46,9 @@ pub struct Plan {
 /// What came of it.
 #[derive(Debug, Default, serde::Serialize)]
 pub struct Report {
-    /// Questions asked.
+    /// Number of questions that were asked.
     pub cases: u64,
-    /// Of these, answered.
+    /// Questions that were answered.
     pub answered: u64,
     /// Readings, hours and looks in the answers.
     pub rows: u64,

@@ -48,7 +48,7 @@ pub const WARD: &str = "icu";
 
 /// A node with patients and devices of its own.
 pub struct Sandbox {
-    /// Everything it keeps.
+    /// Folder with everything that the node keeps.
     pub dir: TempDir,
     flags: Vec<String>,
     services: Vec<Service>,
@@ -66,7 +66,7 @@ struct Running {
 /// A device that is assigned to a patient.
 #[derive(Debug, Clone, Copy)]
 pub struct Bed {
-    /// The device.
+    /// Id of the device.
     pub device: DeviceId,
     /// Whose readings it sends, at any time.
     pub patient: PatientId,
@@ -171,18 +171,18 @@ impl Sandbox {
         Ok(Endpoint::from_shared(self.endpoint())?.connect().await?)
     }
 
-    /// Devices' side.
+    /// A client of `IngestService`.
     pub async fn ingest(&self) -> anyhow::Result<IngestServiceClient<Channel>> {
         Ok(IngestServiceClient::new(self.channel().await?))
     }
 
-    /// Readers' side.
+    /// A client of `TimelineService`.
     pub async fn timeline(&self) -> anyhow::Result<TimelineServiceClient<Channel>> {
         let client = TimelineServiceClient::new(self.channel().await?);
         Ok(client.max_decoding_message_size(16 << 20))
     }
 
-    /// A device's token.
+    /// A token of the demo issuer for a device.
     pub fn device_token(&self, device: DeviceId) -> anyhow::Result<String> {
         Ok(self.issuer()?.device_token(device)?)
     }
@@ -216,7 +216,7 @@ impl Sandbox {
         Ok(readings)
     }
 
-    /// Its issuer.
+    /// The demo issuer of the sandbox.
     pub fn issuer(&self) -> anyhow::Result<DemoIssuer> {
         Ok(DemoIssuer::open(&self.config()?.demo_dir())?)
     }

@@ -24,11 +24,11 @@ pub struct Line {
 /// What several `Ack`s said together.
 #[derive(Default)]
 pub struct Acked {
-    /// The last `through`.
+    /// Sequence of the last acknowledgement.
     pub through: u64,
-    /// Everything refused.
+    /// All refusals, in their order.
     pub refused: Vec<Refusal>,
-    /// Readings accepted.
+    /// Readings accepted, those sent before included.
     pub accepted: u64,
     /// Of these, known already.
     pub duplicate: u64,
@@ -82,7 +82,7 @@ impl Line {
         let _ = self.sender.send(message).await;
     }
 
-    /// Sends one batch.
+    /// Sends a batch under a sequence.
     pub async fn batch(&self, sequence: u64, readings: Vec<Reading>) {
         self.send(builders::batch(sequence, readings)).await;
     }
@@ -111,7 +111,7 @@ impl Line {
         Ok(all)
     }
 
-    /// The next acknowledgement.
+    /// Waits for the next acknowledgement.
     pub async fn ack(&mut self) -> anyhow::Result<Ack> {
         loop {
             if let Out::Ack(ack) = self.next().await?.context("the stream ended before an acknowledgement")? {
@@ -154,13 +154,13 @@ impl Line {
 /// An error as a program sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The status code.
+    /// gRPC status code.
     pub code: Code,
-    /// `ErrorInfo.reason`.
+    /// Reason in `ErrorInfo`.
     pub reason: String,
-    /// `BadRequest.field_violations`: the fields.
+    /// Fields named in `BadRequest.field_violations`.
     pub fields: Vec<String>,
-    /// `RetryInfo`.
+    /// Delay in `RetryInfo`; `None`: there is none.
     pub retry_after: Option<Duration>,
 }
 

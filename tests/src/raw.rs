@@ -11,7 +11,7 @@ use tonic::{
     transport::Channel,
 };
 
-/// A whole answer.
+/// An answer of gRPC: its status and its frames.
 pub struct Answer {
     /// How it ended; `Ok` for success.
     pub status: Status,

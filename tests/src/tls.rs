@@ -28,7 +28,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 
 /// A node with two beds behind TLS.
 pub struct Secure {
-    /// The node.
+    /// The sandbox that runs the node.
     pub sandbox: Sandbox,
     /// The authority that it believes, and that issued its certificate.
     pub ca: DemoCa,
@@ -67,12 +67,12 @@ impl Secure {
         Ok(fs::write(self.dir.path().join("cert.pem"), text)?)
     }
 
-    /// `host:port`.
+    /// Address of the gRPC port, as `host:port`.
     pub fn address(&self) -> anyhow::Result<String> {
         Ok(self.sandbox.endpoint().strip_prefix("http://").context("an odd endpoint")?.to_owned())
     }
 
-    /// For clients.
+    /// URI for clients, https.
     pub fn uri(&self) -> anyhow::Result<String> {
         Ok(format!("https://{}", self.address()?))
     }
@@ -122,7 +122,7 @@ impl Secure {
         Ok(Arc::new(config))
     }
 
-    /// One handshake.
+    /// Does one TLS handshake.
     pub async fn shake_with(&self, client: &Arc<ClientConfig>) -> anyhow::Result<TlsStream<TcpStream>> {
         let socket = TcpStream::connect(self.address()?).await?;
         let shaking = TlsConnector::from(Arc::clone(client)).connect(ServerName::try_from("localhost")?, socket);

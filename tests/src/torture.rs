@@ -41,7 +41,7 @@ const GROUPS: [&str; 2] = ["writer", "again"];
 /// What is to be done.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// On which engines.
+    /// Engines that the node runs on.
     pub kind: Kind,
     /// How often the node is killed.
     pub kills: u32,
@@ -55,18 +55,18 @@ pub struct Plan {
     pub devices: u32,
     /// Batches a second and device.
     pub rate_hz: f64,
-    /// Readings a batch.
+    /// Readings of one batch.
     pub batch: u32,
 }
 
 /// What came of it.
 #[derive(Debug, Default, serde::Serialize)]
 pub struct Report {
-    /// As planned.
+    /// Seed of the plan.
     pub seed: u64,
     /// From the first device to the last judgement.
     pub seconds: f64,
-    /// What was killed.
+    /// How often each process was killed.
     pub faults: Tally,
     /// Batches that devices handed over, repetitions not counted.
     pub batches: u64,
@@ -78,9 +78,9 @@ pub struct Report {
     pub settle_seconds: f64,
     /// Hours that the last process sealed before the judgement.
     pub sealed_hours: u64,
-    /// Before the replay.
+    /// What was found before the quarantine was replayed.
     pub verdict: Verdict,
-    /// After it.
+    /// What was found after the quarantine was replayed.
     pub replayed: Verdict,
     /// Records that the replay read.
     pub records_replayed: u64,

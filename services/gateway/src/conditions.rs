@@ -11,7 +11,7 @@ const MAX_TAGS: usize = 8;
 pub(super) enum Condition {
     /// `*`: whatever is there.
     Any,
-    /// One of these.
+    /// The entity tag must be one of these.
     Tags(Vec<Tag>),
 }
 

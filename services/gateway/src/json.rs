@@ -21,7 +21,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Json, serde_json::Error> {
 /// Where in the JSON something is.
 #[derive(Clone, Copy)]
 pub(super) enum At<'a> {
-    /// The whole.
+    /// The document as a whole.
     Top,
     /// A field of an object.
     Field(&'a At<'a>, &'a str),

@@ -6,7 +6,7 @@
 //! A body is read when the rpc reads its request, which is after the auth layer: from whom it may not come nothing is read.
 //!
 //! What is bounded: a request's body and what it becomes (`intake.rs`), its time ([`TIMEOUT`]), the answers that are turned
-//! into JSON at once ([`TURNED_KIB`]: others wait, within their time), and those not yet taken ([`Bounds`]).
+//! into JSON at once (`TURNED_KIB`: others wait, within their time), and those not yet taken ([`Bounds`]).
 
 mod answering;
 mod call;
@@ -97,7 +97,7 @@ pub(crate) fn served() -> anyhow::Result<Vec<Served>> {
     Ok(all)
 }
 
-/// A refusal in the form of all errors of the API, of a request that was not looked at.
+/// A refusal in the form of all errors of the API, of a request that was not read.
 pub fn refusal(status: StatusCode, reason: &str, detail: impl Into<String>, id: RequestId) -> Response<Body> {
     Problem::new(status, reason, detail).response(id)
 }
@@ -119,7 +119,7 @@ impl Gateway {
         })))
     }
 
-    /// Answers one request.
+    /// Answers one request of the JSON API or of grpc-web.
     pub async fn answer<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -147,7 +147,7 @@ impl Gateway {
             response = without_body(response);
         }
         let headers = response.headers_mut();
-        // who is at the other end may have no leave to see it tomorrow
+        // who is at the other end may have no permission to see it tomorrow
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         self.0.settings.origins.open(page.as_ref(), headers);

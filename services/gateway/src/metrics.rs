@@ -5,7 +5,7 @@ use metrics::histogram;
 use model::telemetry::{Instrument, Label};
 use std::time::Duration;
 
-/// All of them.
+/// All metrics of the crate.
 pub const METRICS: &[Instrument] = &[SECONDS];
 
 const SECONDS: Instrument = Instrument::seconds(

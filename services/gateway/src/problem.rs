@@ -36,7 +36,7 @@ pub(super) struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// What the policy found and looked at.
+/// What the policy found and checked.
 #[derive(Serialize)]
 struct Why {
     denied: String,
@@ -134,7 +134,7 @@ impl Problem {
         Self { violations, ..Self::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", detail) }
     }
 
-    /// 405.
+    /// Status 405: the path exists and takes only these methods.
     pub(super) fn method(allowed: &[&str]) -> Self {
         let allowed = allowed.join(", ");
         let detail = format!("allowed here: {allowed}");
@@ -171,7 +171,7 @@ impl Problem {
         Self { status: http, reason, detail: status.message().to_owned(), violations, why, headers }
     }
 
-    /// As JSON.
+    /// The body of the answer: a JSON object as RFC 9457 describes it.
     pub(super) fn json(&self, id: RequestId) -> Vec<u8> {
         let shown = Shown {
             kind: "about:blank",
@@ -188,7 +188,7 @@ impl Problem {
         serde_json::to_vec(&shown).unwrap_or_default()
     }
 
-    /// The answer.
+    /// The whole answer: status, headers and body.
     pub(super) fn response(&self, id: RequestId) -> Response<Body> {
         let mut response = Response::new(Body::from(self.json(id)));
         *response.status_mut() = self.status;

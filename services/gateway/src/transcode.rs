@@ -35,17 +35,17 @@ pub(crate) struct Served {
 
 /// What a caller sent, taken apart.
 pub(super) struct Asked<'a> {
-    /// The path's variables.
+    /// Variables of the path: name of the field, and value.
     pub(super) variables: &'a [(&'static str, String)],
     /// As it was sent.
     pub(super) query: &'a str,
-    /// `If-Match`.
+    /// The condition of the header `If-Match`; `None`: the request has none.
     pub(super) if_match: Option<&'a Condition>,
-    /// Empty: none.
+    /// The body as it was received; empty: the request has none.
     pub(super) body: &'a [u8],
 }
 
-/// What is answered.
+/// An answer as JSON, and its entity tag.
 pub(super) struct Answer {
     pub(super) json: Vec<u8>,
     pub(super) etag: Option<String>,
@@ -115,7 +115,7 @@ impl Served {
         (is_one && ["Get", "Create", "Update"].iter().any(|verb| self.method.name().starts_with(verb))).then_some(only)
     }
 
-    /// What is answered.
+    /// The message that the rpc answers with.
     pub(crate) fn answered(&self) -> MessageDescriptor {
         let only = self.unwrapped().and_then(|field| field.kind().as_message().cloned());
         only.unwrap_or_else(|| self.method.output())

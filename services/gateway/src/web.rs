@@ -36,7 +36,7 @@ pub(super) fn is_rpc(path: &str) -> bool {
     rpc::find(path).is_some() || FOREIGN.iter().any(|foreign| foreign.path == path)
 }
 
-/// Answers a request.
+/// Answers a request of grpc-web.
 pub(super) async fn answer(rpcs: Routes, request: Request<Body>) -> Result<Response<Body>, Problem> {
     if request.method() != Method::POST {
         return Err(Problem::method(&["OPTIONS", "POST"]));

@@ -78,7 +78,7 @@ impl Pending {
     }
 }
 
-/// Where acknowledgements go.
+/// The channel on which acknowledgements go to the device.
 pub(crate) struct Answers {
     pub(crate) to: mpsc::Sender<Box<Answer>>,
     /// A device that reads none for so long has gone.

@@ -8,7 +8,7 @@
 //! not yet read by the device ([`ANSWERS_WAITING`], and their refusals in bytes, [`WAITING_BYTES`]: acknowledging and reading
 //! wait, [`Limits::stall`] at most), refusals written out of a batch ([`NAMED_MAX`]: of more only the number is said), open
 //! streams of a device ([`Limits::max_streams`]: one more is refused), stream states in memory
-//! ([`streams::MAX_STREAMS`]: the oldest is forgotten; its batches are published again, which changes nothing), readings and
+//! (`streams::MAX_STREAMS`: the oldest is forgotten; its batches are published again, which changes nothing), readings and
 //! bytes a second of a device and of an organisation ([`Rates`]: a stream is read no faster, and told).
 //!
 //! What a sequence was used for is decided by what is stored: what memory does not know the store is asked, and what the

@@ -3,7 +3,7 @@
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use model::telemetry::{Instrument, Label};
 
-/// All of them.
+/// All metrics of the crate.
 pub const METRICS: &[Instrument] = &[READINGS, REFUSED, ACK_SECONDS, STREAMS, HELD];
 
 const READINGS: Instrument = Instrument::counter(
@@ -90,7 +90,7 @@ pub(crate) fn ack_seconds() -> Histogram {
 pub(crate) struct OpenStream(Gauge);
 
 impl OpenStream {
-    /// One more.
+    /// Counts a stream as open until the value is dropped.
     pub(crate) fn new() -> Self {
         let streams = gauge!(STREAMS.name);
         streams.increment(1.0);

@@ -27,7 +27,7 @@ const METERS_MAX: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 /// How much may be sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rates {
-    /// By each device.
+    /// Limits of one device.
     pub device: Allowed,
     /// By all devices that one integrator registered.
     pub organisation: Allowed,
@@ -36,13 +36,13 @@ pub struct Rates {
 /// How much may be sent; `None`: as much as comes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Allowed {
-    /// Readings.
+    /// Readings a second; `None`: no limit.
     pub readings: Option<Rate>,
     /// Bytes of messages, after decompression.
     pub bytes: Option<Rate>,
 }
 
-/// Over a rate.
+/// A limit of rate was exceeded, and for how long nothing more may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Over {
     /// The setting.

@@ -54,7 +54,7 @@ impl Refused {
         &self.reasons
     }
 
-    /// Counts them.
+    /// Adds the refusals to the metrics, by reason.
     pub(crate) fn count(&self) {
         for (reason, n) in &self.reasons {
             metrics::refused(reason, *n);
@@ -81,7 +81,7 @@ pub(crate) struct Opened {
 }
 
 impl Open {
-    /// Counts one more.
+    /// Counts a stream as open until the value is dropped; RESOURCE_EXHAUSTED when the device has `max` open.
     pub(crate) fn enter(&self, whose: Subject, max: u32) -> Result<Opened, Status> {
         let mut open = self.lock();
         let n = open.entry(whose).or_default();

@@ -104,7 +104,7 @@ enum Step {
     Ask { sequence: u64, digest: u64 },
     /// Nothing is to be published.
     Done(Pending),
-    /// This is.
+    /// A batch with accepted readings, to be published under this identity.
     Publish(Pending, BatchId, judge::Judged),
 }
 

@@ -21,7 +21,7 @@ pub const MAX_STREAMS: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 /// Batches remembered per stream: twice what may be in flight, so that a reconnecting device finds all of them.
 const REMEMBERED: usize = 512;
 
-/// All streams.
+/// The streams that were used last, at most [`MAX_STREAMS`].
 pub(crate) struct Streams(Mutex<LruCache<(DeviceId, StreamId), StreamState>>);
 
 /// One stream, shared by the connections that use it.

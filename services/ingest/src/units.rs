@@ -121,7 +121,7 @@ impl Default for Units {
 }
 
 impl Units {
-    /// Nothing remembered.
+    /// A converter that has seen no unit yet.
     pub fn new() -> Self {
         let size = metrics().last().map_or(0, |metric| usize::from(metric.id.0) + 1);
         Self { seen: (0..size).map(|_| Spellings::default()).collect() }

@@ -39,11 +39,11 @@ const SECRETS: [&str; 2] = ["password", "cursor_key"];
 /// Where settings come from, beside the defaults. Passed in, so that tests need no process-wide state.
 #[derive(Debug, Default, Clone)]
 pub struct Sources {
-    /// A TOML file.
+    /// Path of a TOML file; `None`: there is none.
     pub file: Option<PathBuf>,
-    /// The environment.
+    /// Environment variables, as names and values; those that begin with `WARDLINE__` count.
     pub environment: Vec<(String, String)>,
-    /// `section.key=value`.
+    /// Settings of the command line, as `section.key=value`; they come last.
     pub flags: Vec<String>,
 }
 

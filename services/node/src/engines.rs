@@ -13,9 +13,9 @@ use store::cql;
 
 /// The log, opened once; publishers and subscribers are made from it.
 pub enum Log {
-    /// In this process.
+    /// The embedded log, in a folder of this process.
     Embedded(embedded::Log),
-    /// Elsewhere.
+    /// A topic of Kafka, with the settings to reach it.
     Kafka(Box<kafka::Settings>),
 }
 
@@ -32,7 +32,7 @@ impl Log {
         }
     }
 
-    /// A way in.
+    /// Opens a publisher of readings.
     pub fn publisher(&self) -> anyhow::Result<Arc<dyn Publish>> {
         Ok(match self {
             Self::Embedded(log) => Arc::new(log.clone()),
@@ -64,7 +64,7 @@ impl Log {
         }
     }
 
-    /// A way out.
+    /// Opens a subscriber of readings as a member of a consumer group.
     pub fn subscriber(&self, group: &str) -> anyhow::Result<Box<dyn Subscribe>> {
         Ok(match self {
             Self::Embedded(log) => Box::new(log.subscribe(group).context("embedded log")?),
@@ -76,7 +76,7 @@ impl Log {
 }
 
 /// How the embedded log of readings is opened.
-pub(crate) fn readings_log(config: &Config) -> embedded::Settings {
+pub fn readings_log(config: &Config) -> embedded::Settings {
     let embedded = &config.log.embedded;
     embedded::Settings {
         partitions: embedded.partitions,
@@ -89,18 +89,18 @@ pub(crate) fn readings_log(config: &Config) -> embedded::Settings {
 }
 
 /// How the embedded log of notices is opened.
-pub(crate) fn notices_log(config: &Config) -> embedded::Settings {
+pub fn notices_log(config: &Config) -> embedded::Settings {
     embedded::Settings { partitions: 1, reserve_bytes: config.data.reserve_mib << 20, ..Default::default() }
 }
 
 /// The store, by its ways in and out.
 #[derive(Clone)]
 pub struct Store {
-    /// For the writer.
+    /// Writes rows; for the writer.
     pub append: Arc<dyn store::Append>,
     /// For the writer, beside its rows.
     pub seal: Arc<dyn store::Seal>,
-    /// For queries.
+    /// Reads hours and rollups of patients; for queries.
     pub timeline: Arc<dyn store::Rollups>,
     /// For ingest and the writer.
     pub positions: Arc<dyn store::Positions>,

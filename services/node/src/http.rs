@@ -1,7 +1,7 @@
-//! The internal port: `/metrics`, `/live`, `/ready`. Liveness never looks at the log or the store.
+//! The internal port: `/metrics`, `/live`, `/ready`. Liveness never depends on the log or the store.
 //!
-//! What is bounded: [`MAX_CONNECTIONS`] (for itself: who fills the other ports does not silence the probes), and an answer's
-//! time ([`TIMEOUT`]); the rest as on every port (the crate `listen`).
+//! What is bounded: `MAX_CONNECTIONS` (for itself: who fills the other ports does not silence the probes), and an answer's
+//! time (`TIMEOUT`); the rest as on every port (the crate `listen`).
 
 use crate::{metrics::Metrics, ready::Ready};
 use axum::{
@@ -24,7 +24,7 @@ pub(crate) const MAX_CONNECTIONS: usize = 64;
 /// How long a request's head may take, and then the answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves until `stop`.
+/// Serves the internal port until `stop`.
 pub(crate) async fn serve(listener: Listener, terms: Terms, metrics: Metrics, ready: Ready, stop: CancellationToken) {
     let routes = Router::new()
         .route("/live", get(|| async { "live\n" }))

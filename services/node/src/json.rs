@@ -29,18 +29,22 @@ pub(crate) async fn run(
     guard: Arc<DropGuard>,
 ) -> anyhow::Result<()> {
     let terms = Terms { max_streams: terms.max_streams.min(MAX_STREAMS), ..terms };
-    listen::serve(listener, terms, gateway, stop).await;
+    listen::serve(listener, terms, Api(gateway), stop).await;
     drop(guard);
     Ok(())
 }
 
-impl Answers for Gateway {
+/// The gateway behind a port.
+#[derive(Clone)]
+struct Api(Gateway);
+
+impl Answers for Api {
     type Body = Body;
 
     async fn answer(self, request: Request<Incoming>) -> Response<Body> {
         // also what no rpc answers has to be taken in time
         end_stream_at(Instant::now() + TIMEOUT + TAKEN_WITHIN);
-        Gateway::answer(&self, request).await
+        self.0.answer(request).await
     }
 
     fn refuse(&self, fault: Fault, id: RequestId) -> Response<Body> {

@@ -19,9 +19,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Between two questions to the log, and two looks at an embedded store.
+/// Between two questions to the log, and two checks of an embedded store.
 const LOG_EVERY: Duration = Duration::from_secs(2);
-/// How often the directory's files and the registry are looked at: a change holds within five seconds.
+/// How often the directory's files and the registry are read: a change holds within five seconds.
 const DIRECTORY_EVERY: Duration = Duration::from_secs(1);
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -94,7 +94,7 @@ fn may_pass(error: &anyhow::Error) -> bool {
     error.chain().find(|cause| store(*cause)).is_some_and(unavailable)
 }
 
-/// Looks at an embedded store until `stop`; an error when it has failed for good.
+/// Checks an embedded store until `stop`; an error when it has failed for good.
 pub(crate) async fn store(store: Store, stop: CancellationToken) -> anyhow::Result<()> {
     while stop.run_until_cancelled(sleep(LOG_EVERY)).await.is_some() {
         if let Some(reason) = store.failed() {

@@ -2,7 +2,7 @@
 //! hold, why.
 //!
 //! Whoever can tell makes a condition ([`Ready::condition`]) and sets it; `/ready`, `grpc.health` and a metric say what comes
-//! of all of them. Reasons are for operators: words of ours, without secrets and patient data. Liveness looks at none of
+//! of all of them. Reasons are for operators: words of ours, without secrets and patient data. Liveness depends on none of
 //! this. [`Steady`] sets one by a probe: not at its first failure, which may be chance, and back at the first success.
 
 use crate::{
@@ -37,7 +37,7 @@ struct State {
 /// Which services cannot work without a condition.
 #[derive(Debug, Clone, Copy)]
 pub enum Needed {
-    /// Every one.
+    /// Every service that the node runs.
     ByAll,
     /// Those that stand on this.
     For(Need),
@@ -146,7 +146,7 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// It holds.
+    /// Says that the condition holds.
     pub fn hold(&self) {
         self.ready.set(self.name, None);
     }
@@ -164,7 +164,7 @@ pub struct Steady {
 }
 
 impl Steady {
-    /// Sets this condition.
+    /// Follows a probe, and sets this condition by what it finds.
     pub fn new(condition: Condition) -> Self {
         Self { condition, n_failed: 0 }
     }

@@ -35,7 +35,7 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// How often it is asked whether the audit log can be written.
 const AUDIT_EVERY: Duration = Duration::from_secs(1);
 
-/// A running node.
+/// A node that runs: its addresses, and the tasks that end with it.
 pub struct Node {
     /// Where gRPC is served.
     pub grpc: SocketAddr,

@@ -1,13 +1,11 @@
 //! Logs: JSON on standard error, without patient data.
 //!
 //! What a peer does again and again is not said each time: each line of the code, ours or a library's, writes at most
-//! [`MAX_LINES`] in [`EVERY`], and then how many were left out.
+//! `MAX_LINES` in `EVERY`, and then how many were left out.
 
 mod left_out;
 
 pub(crate) use left_out::tell as tell_left_out;
-#[cfg(doc)]
-use left_out::{EVERY, MAX_LINES};
 
 use crate::config::{Format, Telemetry};
 use anyhow::Context;

@@ -48,7 +48,7 @@ pub enum Need {
     Notices,
     /// The store, to work at all. (Every node opens it: a device's positions are there.)
     Store,
-    /// An up-to-date directory.
+    /// A directory that follows the registry's changes.
     Directory,
     /// The audit log: it shows something.
     Audit,
@@ -87,7 +87,7 @@ pub struct Backends {
     pub publisher: Option<Arc<dyn Publish>>,
     /// For notices; with the registry.
     pub notices: Option<Arc<dyn Publish>>,
-    /// Where readings wait.
+    /// The log of readings.
     pub log: Log,
     /// Where everything is kept.
     pub store: Store,

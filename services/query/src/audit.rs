@@ -1,4 +1,4 @@
-//! `AuditService`: the audit log for auditors, and for patients who looked at them.
+//! `AuditService`: the audit log for auditors, and for patients the accesses to their own data.
 
 use crate::{Query, failed, listed, range};
 use async_trait::async_trait;
@@ -22,7 +22,7 @@ const SEARCHED: (usize, usize) = (1_000, 10_000);
 const CHAINED: usize = 1_000;
 const ACCESSES_NS: i64 = 30 * Nanos::DAY;
 
-/// Serves `AuditService`.
+/// Serves `AuditService`: the audit log for auditors, and each patient's own part of it.
 pub struct AuditRpcs {
     query: Arc<Query>,
     log: Arc<dyn Audit>,
@@ -34,7 +34,7 @@ impl AuditRpcs {
         Self { query, log }
     }
 
-    /// The gRPC service.
+    /// The gRPC service, to be put behind the auth layer.
     pub fn service(self) -> AuditServiceServer<Self> {
         AuditServiceServer::new(self).max_decoding_message_size(64 * 1024)
     }

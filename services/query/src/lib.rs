@@ -1,6 +1,6 @@
 //! Read: timelines, trends and latest values, always through a `Permit`.
 //!
-//! The promise: no reading leaves before the look at it is durable in the audit log; what the caller may not see answers exactly as what does not exist; a page ends where the next begins;
+//! The promise: no reading leaves before the access to it is durable in the audit log; what the caller may not see answers exactly as what does not exist; a page ends where the next begins;
 //! every answer says how old its newest value is. Memory is bounded by a page and one store read of [`HOURS_AT_ONCE`].
 
 mod audit;
@@ -43,7 +43,7 @@ use tonic::{Request, Response, Status};
 /// Hours read from the store in one go: a day at 1 Hz of five metrics is 432,000 readings, about 12 MB decoded.
 pub const HOURS_AT_ONCE: usize = 24;
 
-/// The query service.
+/// Serves `TimelineService`: who may be read, timelines, trends and latest readings; each call permitted and recorded.
 pub struct Query {
     store: Arc<dyn Rollups>,
     profiles: Arc<dyn Profiles>,
@@ -53,7 +53,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// Reads from `store`, and names from `profiles`; page tokens are sealed by `sealer`, which all replicas share; who may look is as `decisions` say.
+    /// Reads from `store`, and names from `profiles`; page tokens are sealed by `sealer`, which all replicas share; who may read is as `decisions` say.
     pub fn new(
         store: Arc<dyn Rollups>,
         profiles: Arc<dyn Profiles>,
@@ -124,7 +124,7 @@ impl TimelineService for Query {
     }
 }
 
-/// What was looked at, for the audit log: only names that the catalogue knows, nothing that a caller makes up.
+/// What was accessed, for the audit log: only names that the catalogue knows, nothing that a caller makes up.
 fn listed(metrics: &[String]) -> String {
     let known: Vec<_> = metrics.iter().filter_map(|key| model::by_code(key)).map(|metric| metric.key).collect();
     if known.is_empty() { "all metrics".to_owned() } else { known.join(" ") }

@@ -3,7 +3,7 @@
 use metrics::counter;
 use model::telemetry::Instrument;
 
-/// All of them.
+/// All metrics of the crate.
 pub const METRICS: &[Instrument] = &[FAILURES];
 
 const FAILURES: Instrument = Instrument::counter(
@@ -13,7 +13,7 @@ const FAILURES: Instrument = Instrument::counter(
     "Requests not answered because the store failed",
 );
 
-/// The store failed.
+/// Counts a request that was not answered because the store failed.
 pub(crate) fn failed() {
     counter!(FAILURES.name).increment(1);
 }

@@ -28,7 +28,7 @@ use tonic::{Request, Response, Status};
 /// Default and most subjects of a page.
 const PAGE_SUBJECTS: (usize, usize) = (1_000, 10_000);
 
-/// Serves `StudyService`.
+/// Serves `StudyService`: readings of a study's participants, under pseudonyms.
 pub struct StudyRpcs {
     query: Arc<Query>,
     names: Pseudonyms,
@@ -40,7 +40,7 @@ impl StudyRpcs {
         Self { query, names }
     }
 
-    /// The gRPC service.
+    /// The gRPC service, to be put behind the auth layer.
     pub fn service(self) -> StudyServiceServer<Self> {
         StudyServiceServer::new(self).max_decoding_message_size(64 * 1024)
     }

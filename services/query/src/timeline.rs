@@ -69,7 +69,7 @@ pub(crate) struct Page {
     taken: usize,
     /// The last reading of it.
     pub(crate) last: Option<Key>,
-    /// Ascending.
+    /// The readings of the page, ascending by time.
     pub(crate) held: Vec<Readings>,
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn person(caller: &Principal) -> Result<UserId, Status> {
 }
 
 impl Registry {
-    /// What the policy says, by a directory that was looked at; not written down.
+    /// What the policy says, by a directory that was read; not written down.
     pub(crate) fn decided(
         &self,
         directory: &Directory,

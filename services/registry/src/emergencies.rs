@@ -1,4 +1,4 @@
-//! Break-glass: one patient, an hour at most, for a reason, and somebody else looks at it afterwards.
+//! Break-glass: one patient, an hour at most, for a reason, and somebody else reviews it afterwards.
 
 use crate::{Registry, access::person, check, metrics, writing::not_found};
 use directory::registry::{self as kept, Change};

@@ -55,9 +55,9 @@ impl EnrolmentService for Registry {
 
 /// What a device without a token shows.
 enum Proof {
-    /// A claim code.
+    /// A claim code, which is used up by the claim.
     Code(String),
-    /// A refresh token.
+    /// A refresh token, which is replaced by the next.
     Refresh(String),
 }
 

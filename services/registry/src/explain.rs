@@ -1,4 +1,4 @@
-//! Why somebody can or cannot do something with a patient: the policy's own answer, and what it looked at.
+//! Why somebody can or cannot do something with a patient: the policy's own answer, and what it checked.
 
 use crate::{Registry, check};
 use guard::convert;

@@ -47,7 +47,7 @@ const PAGE: (usize, usize) = (100, 1_000);
 /// What devices get when they claim.
 #[derive(Default)]
 pub struct Credentials {
-    /// Tokens.
+    /// Issues the devices' tokens; `None`: claims are refused.
     pub tokens: Option<DeviceIssuer>,
     /// Certificates, for those who ask for one.
     pub authority: Option<DeviceCa>,

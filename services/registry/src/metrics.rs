@@ -3,7 +3,7 @@
 use metrics::counter;
 use model::telemetry::Instrument;
 
-/// All of them.
+/// All metrics of the crate.
 pub const METRICS: &[Instrument] = &[CHANGES, EMERGENCIES, NOTICES, NOTICE_FAILURES, REFRESH_REUSED];
 
 const CHANGES: Instrument =

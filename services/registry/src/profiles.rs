@@ -47,7 +47,7 @@ impl Section {
         }
     }
 
-    /// What one needs leave for to see it, as one with a relation to the patient.
+    /// The permission needed to see it, as one with a relation to the patient.
     fn read(self) -> Option<Action> {
         match self {
             Self::Person | Self::Contact => Some(Action::ReadProfile),
@@ -57,7 +57,7 @@ impl Section {
         }
     }
 
-    /// What one needs leave for to change it, as one with a relation to the patient.
+    /// The permission needed to change it, as one with a relation to the patient.
     fn write(self) -> Option<Action> {
         match self {
             Self::Contact => Some(Action::WriteContact),

@@ -64,7 +64,7 @@ impl Registry {
         Ok(ListUserVersionsResponse { versions })
     }
 
-    /// Looks somebody up for the caller; written down when this returns, and the same for one who does not exist.
+    /// Finds a person for the caller; written down when this returns, and the same for one who does not exist.
     async fn see(&self, caller: &Principal, user_id: &str, detail: &str) -> Result<Seen, Status> {
         let user = check::user(user_id)?;
         let (directory, action) = (self.directory.get(), Action::ReadProfile);

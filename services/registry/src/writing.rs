@@ -21,7 +21,7 @@ const ATTEMPTS: usize = 20;
 pub(crate) struct Profile<'a> {
     /// The person, as the change has it.
     pub(crate) kept: &'a kept::User,
-    /// An encoded `User`.
+    /// The person's sections: an encoded `wardline.registry.v1.User`.
     pub(crate) encoded: Cow<'a, [u8]>,
 }
 

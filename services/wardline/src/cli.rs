@@ -18,7 +18,7 @@ pub struct Cli {
     /// Where settings come from.
     #[command(flatten)]
     pub settings: Settings,
-    /// What to do.
+    /// Command; without one the demo runs.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
@@ -26,7 +26,7 @@ pub struct Cli {
 /// Where settings come from; `wardline config --manual` shows all.
 #[derive(Debug, Args)]
 pub struct Settings {
-    /// A TOML file.
+    /// Path of a TOML file with settings.
     #[arg(long, global = true)]
     pub config: Option<PathBuf>,
     /// One setting, repeatable: section.key=value.
@@ -87,7 +87,7 @@ fn read(flag: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("{flag} {}", path.display()))
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run services: all of them, or those named.
@@ -106,7 +106,7 @@ pub enum Command {
     },
     /// Ask a node whether it serves; exit 1 when not.
     Health,
-    /// Look whether the embedded log and store are whole, and mend them. The node must not run.
+    /// Check whether the embedded log and store are whole, and mend them. The node must not run.
     ///
     /// A start refuses files that are not what was written, and names file and byte. This keeps what can still be read, says
     /// what is lost, and has the store's readings written again from the log. What is replaced is kept in NAME.damaged.
@@ -128,7 +128,7 @@ pub enum Command {
         #[command(flatten)]
         access: TokenArgs,
     },
-    /// Who looked at whom, and whether that record is whole.
+    /// Who accessed whose data, and whether that record is whole.
     Audit {
         /// What to do.
         #[command(subcommand)]
@@ -241,7 +241,7 @@ pub enum Certificate {
 /// What to do with the audit log.
 #[derive(Debug, Subcommand)]
 pub enum Audit {
-    /// Entries, newest first.
+    /// Search the log; entries are printed newest first.
     Search {
         /// Which.
         #[command(flatten)]

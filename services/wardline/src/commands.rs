@@ -7,6 +7,7 @@ use crate::{
     operator::TokenArgs,
     people::RegistryCli,
     quarantine::QuarantineClient,
+    repair,
     replay::{self, Target},
     simulate, timeline,
 };
@@ -18,7 +19,7 @@ use futures::future::LocalBoxFuture;
 use guard::access;
 use node::{
     config::{Config, MANUAL, Sources},
-    engines, metrics, recovery,
+    engines, metrics,
     run::Node,
     services, telemetry,
     wiring::Service,
@@ -67,7 +68,7 @@ async fn dispatch(cli: Cli, known: &'static [Service], stop: CancellationToken) 
         Some(Command::Migrate) => engines::migrate(&config).await?.iter().try_for_each(|line| say(format!("{line}\n"))),
         Some(Command::Config { .. }) => say(config.shown()),
         Some(Command::Repair { write, begin_anew }) => {
-            recovery::repair(&config, recovery::Options { write, begin_anew }, &mut stdout()).await
+            repair::run(&config, repair::Options { write, begin_anew }, &mut stdout()).await
         }
         Some(Command::Health) => health(&remote()?).await,
         Some(Command::Quarantine { action, access }) => {
@@ -187,8 +188,8 @@ async fn health(remote: &Remote) -> anyhow::Result<()> {
 
 /// How many records lie in quarantine; `None` when that cannot be known from here.
 async fn quarantined(remote: Remote, tokens: Option<Tokens>) -> Option<u64> {
-    let mut desk = QuarantineClient::connect(remote, tokens?).await.ok()?;
-    let waiting = desk.list().await.ok()?.iter().filter(|record| record.replayed_at.is_none()).count();
+    let mut quarantine = QuarantineClient::connect(remote, tokens?).await.ok()?;
+    let waiting = quarantine.list().await.ok()?.iter().filter(|record| record.replayed_at.is_none()).count();
     Some(waiting as u64)
 }
 

@@ -25,7 +25,7 @@ use std::{
 use tonic::Code;
 use uuid::Uuid;
 
-/// Its name.
+/// Name of the ward in which the demo's people work.
 pub(crate) const NAME: &str = "icu";
 /// Those who work there.
 pub(crate) const STAFF: [&str; 2] = ["doctor", "nurse"];
@@ -39,15 +39,15 @@ const AT_ONCE: usize = 16;
 /// A patient, and a device at the bed.
 #[derive(Debug, Clone)]
 pub struct Bed {
-    /// Who lies there.
+    /// Id of the patient in this bed.
     pub patient: PatientId,
     /// What the patient is called if nobody is yet.
     pub patient_name: String,
-    /// The device.
+    /// Id of the device at this bed.
     pub device: DeviceId,
     /// What it is called: 1 to 128 characters.
     pub device_name: String,
-    /// Manufacturer's model.
+    /// The manufacturer's name of the device's model; may be empty.
     pub model: String,
     /// From when on its readings are the patient's.
     pub from: Nanos,
@@ -130,7 +130,7 @@ impl Callers {
 /// The devices' own tokens.
 #[derive(Clone)]
 pub enum DeviceTokens {
-    /// Made for each.
+    /// Signed here, by the demo's issuer, whenever one is needed.
     Demo(Arc<DemoIssuer>),
     /// As they were claimed; they last for as long as the node says, and are not renewed.
     Claimed(Arc<HashMap<DeviceId, String>>),

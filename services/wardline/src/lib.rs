@@ -9,6 +9,7 @@ pub mod demo_ward;
 pub mod operator;
 pub mod people;
 pub mod quarantine;
+pub mod repair;
 pub mod replay;
 pub mod simulate;
 pub mod timeline;

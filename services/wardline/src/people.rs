@@ -43,7 +43,7 @@ impl RegistryCli {
         }
     }
 
-    /// Connects.
+    /// Connects to the registry as the caller of the token.
     pub async fn connect(
         remote: impl Into<Remote>,
         token: impl Into<Token>,
@@ -54,7 +54,7 @@ impl RegistryCli {
         Ok(Self { client, format: caller.output })
     }
 
-    /// `wardline users`.
+    /// Runs a command of `wardline users` and prints the result.
     pub async fn users(&mut self, what: &Users, out: &mut impl Write) -> anyhow::Result<()> {
         let found = match what {
             Users::List { filter } => ask_all!(self.list_users(ListUsersRequest { filter: filter.clone() }).users),
@@ -113,7 +113,7 @@ impl RegistryCli {
             .context("an answer without a person")
     }
 
-    /// `wardline devices`.
+    /// Runs a command of `wardline devices` and prints the result.
     pub async fn devices(&mut self, what: &Devices, out: &mut impl Write) -> anyhow::Result<()> {
         let (mut found, mut code) = (Vec::new(), String::new());
         match what {
@@ -165,7 +165,7 @@ impl RegistryCli {
         rows.print(self.format, out)
     }
 
-    /// `wardline roles`.
+    /// Runs a command of `wardline roles` and prints the result.
     pub async fn roles(&mut self, what: &Roles, out: &mut impl Write) -> anyhow::Result<()> {
         let found = match what {
             Roles::List => ask!(self.list_roles(ListRolesRequest {})).roles,
@@ -194,7 +194,7 @@ impl RegistryCli {
         rows.print(self.format, out)
     }
 
-    /// `wardline grants`.
+    /// Runs a command of `wardline grants` and prints the result.
     pub async fn grants(&mut self, what: &Grants, out: &mut impl Write) -> anyhow::Result<()> {
         let mut found = Vec::new();
         match what {

@@ -39,7 +39,7 @@ const FROM: Nanos = Nanos(946_684_800 * Nanos::SECOND);
 /// Namespace of simulated identifiers.
 const NAMESPACE: Uuid = Uuid::from_u128(0x5157_0f1a_7e5e_4c1b_9d35_77a2_d1a1_0001);
 
-/// What to simulate.
+/// Options of `wardline simulate`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// How many devices, one patient each.
@@ -48,7 +48,7 @@ pub struct Options {
     /// Readings a second of each device, cycling over its metrics; `max`: as fast as the server's credits allow.
     #[arg(long, default_value = "5")]
     pub rate: Rate,
-    /// Readings a batch.
+    /// Readings of one batch.
     #[arg(long, default_value = "5")]
     pub batch: NonZeroU32,
     /// What happens to the patients and to the devices.
@@ -94,7 +94,7 @@ impl FromStr for Rate {
 /// What was sent, and what became of it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Devices.
+    /// Number of devices that sent.
     pub devices: u32,
     /// Readings handed over, repetitions not counted.
     pub sent: u64,
@@ -144,9 +144,9 @@ impl fmt::Display for Report {
 /// Identifiers of a simulated device and its patient.
 #[derive(Debug, Clone, Copy)]
 pub struct SimulatedDevice {
-    /// The patient.
+    /// Id of the patient.
     pub patient: PatientId,
-    /// The device.
+    /// Id of the device.
     pub device: DeviceId,
     /// The device's only stream.
     pub stream: StreamId,

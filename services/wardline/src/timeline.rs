@@ -67,9 +67,9 @@ pub struct Options {
 pub enum View {
     /// Plots of so many columns, or a table of the latest.
     Terminal(usize),
-    /// Comma-separated.
+    /// Comma-separated values, with a line of headings.
     Csv,
-    /// One array.
+    /// One JSON array.
     Json,
 }
 
@@ -84,7 +84,7 @@ impl Options {
     }
 }
 
-/// Reads and prints. `token` is used as it is: the caller decides between [`Options::token`] and another.
+/// Reads and prints. `token` is used as it is: the caller decides between `--token` and another.
 ///
 /// # Errors
 /// The server cannot be reached or refuses, or standard output is gone (a closed pipe is no error).

@@ -100,7 +100,7 @@ impl Writer {
                     sources.push(delivery);
                 }
                 Err(malformed) => {
-                    // a record that nobody can read: somebody should look
+                    // a record that nobody can read: somebody should check
                     tracing::error!(partition = delivery.partition.0, offset = delivery.offset, "record put aside");
                     aside.push(self.quarantined(delivery, malformed.to_string()));
                 }

@@ -3,7 +3,7 @@
 use metrics::{Gauge, counter, gauge};
 use model::{Nanos, telemetry::Instrument};
 
-/// All of them.
+/// All metrics of the crate.
 pub const METRICS: &[Instrument] = &[RECORDS, ROWS, QUARANTINED, QUARANTINE_DEPTH, LAG_RECORDS, LAG_SECONDS];
 
 const RECORDS: Instrument =

@@ -1,4 +1,4 @@
-//! The operators' way to records that could not be stored: list, look at, publish again.
+//! The operators' way to records that could not be stored: list, read, publish again.
 
 use crate::SEQUENCE_REUSED;
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use store::{LogPosition, Quarantine, Quarantined};
 use tonic::{Code, Request, Response, Status};
 
-/// Serves `QuarantineService`.
+/// Serves `QuarantineService`: records that could not be stored, for operators.
 pub struct QuarantineRpcs {
     store: Arc<dyn Quarantine>,
     log: Arc<dyn Publish>,
@@ -31,7 +31,7 @@ impl QuarantineRpcs {
         Self { store, log, decisions }
     }
 
-    /// The gRPC service.
+    /// The gRPC service, to be put behind the auth layer.
     pub fn service(self) -> QuarantineServiceServer<Self> {
         QuarantineServiceServer::new(self).max_decoding_message_size(64 * 1024)
     }

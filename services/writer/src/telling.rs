@@ -30,7 +30,7 @@ impl Default for Waiting {
 }
 
 impl Waiting {
-    /// `None`: none waits.
+    /// Sets when the oldest waiting record was received; `None`: no record waits.
     pub(crate) fn set(&self, oldest: Option<Nanos>) {
         self.0.store(oldest.map_or(i64::MAX, |oldest| oldest.0), Ordering::Relaxed);
     }

@@ -26,7 +26,7 @@ impl AuditKey {
         Ok(Self { pair, public_key })
     }
 
-    /// A signature.
+    /// Signs bytes: an Ed25519 signature (RFC 8032).
     pub fn sign(&self, bytes: &[u8]) -> Result<[u8; 64], Error> {
         let failed = || Error::Key { name: "of the audit log".to_owned(), what: "it does not sign".to_owned() };
         let signature = self.pair.try_sign(bytes).map_err(|_| failed())?;

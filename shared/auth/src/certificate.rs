@@ -31,14 +31,14 @@ pub struct Certificate {
     pub issued_at: Nanos,
     /// The last instant at which it is valid.
     pub expires_at: Nanos,
-    /// Whom it names.
+    /// The device that the certificate names, if it names one.
     pub holder: Holder,
 }
 
 /// Whom a certificate names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
-    /// A device.
+    /// Exactly one name, of the device with this id.
     Device(DeviceId),
     /// Nobody we know: a server, or a program that has a token besides.
     Other,

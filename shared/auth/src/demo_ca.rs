@@ -31,7 +31,7 @@ const CA_SECONDS: i64 = 10 * 365 * 24 * 60 * 60;
 /// Clocks that are behind take a new certificate, too.
 const BACK_SECONDS: i64 = 5 * 60;
 
-/// Issues and revokes.
+/// The certificate authority of the demo: issues certificates for servers and devices, and revokes them.
 pub struct DemoCa {
     dir: PathBuf,
     issuer: Issuer<'static, KeyPair>,
@@ -40,7 +40,7 @@ pub struct DemoCa {
 
 /// A certificate with its key, both PEM.
 pub struct Issued {
-    /// The certificate.
+    /// The certificate, in PEM.
     pub certificate: String,
     /// Its private key (PKCS#8).
     pub key: String,
@@ -197,7 +197,7 @@ fn wanted(usage: Usage, seconds: i64) -> Result<CertificateParams, Error> {
     Ok(wanted)
 }
 
-/// Of a device.
+/// The parameters of a device's certificate.
 pub(crate) fn wanted_for_device() -> Result<CertificateParams, Error> {
     wanted(Usage::Client, DEVICE_SECONDS)
 }

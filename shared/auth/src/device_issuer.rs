@@ -16,7 +16,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 /// What the public half of an Ed25519 key begins with in DER (RFC 8410, 4).
 const ED25519_SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-/// Issues devices' tokens.
+/// Issues the tokens that devices get when they claim or refresh.
 pub struct DeviceIssuer {
     signer: Signer,
     seconds: i64,
@@ -66,13 +66,13 @@ impl DeviceIssuer {
 
 /// A key, and the request for its certificate, both PEM.
 pub struct Requested {
-    /// The request (PKCS#10).
+    /// The signing request (PKCS#10), in PEM.
     pub request: String,
     /// The private key (PKCS#8).
     pub key: String,
 }
 
-/// Issues devices' certificates.
+/// The certificate authority that issues the devices' certificates.
 pub struct DeviceCa {
     issuer: rcgen::Issuer<'static, KeyPair>,
     /// What goes with each certificate, where the authority is not itself the one that is believed.

@@ -3,7 +3,7 @@
 use metrics::counter;
 use model::telemetry::{Instrument, Label};
 
-/// All of them.
+/// All metrics of the crate.
 pub const METRICS: &[Instrument] = &[REFUSED, KEYS_FETCHED];
 
 const REFUSED: Instrument = Instrument::counter(

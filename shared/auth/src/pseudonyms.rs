@@ -1,4 +1,4 @@
-//! Names and times by which a study knows those who take part: the same at each look, and no way back without the key.
+//! Names and times by which a study knows those who take part: the same at each access, and no way back without the key.
 
 use crate::{Error, key_file};
 use aws_lc_rs::hmac;

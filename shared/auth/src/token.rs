@@ -24,7 +24,7 @@ use source::Source;
 use std::collections::HashMap;
 use strict::Parts;
 
-/// Longest token that is looked at, in bytes.
+/// Longest token that is read, in bytes.
 const MAX_TOKEN_BYTES: usize = 4_096;
 
 /// Checks tokens of the issuers it knows.
@@ -42,7 +42,7 @@ pub enum Rejected {
     /// It may be good, but its issuer does not answer: try again.
     #[error("the issuer of the token cannot be asked for its keys")]
     IssuerUnavailable,
-    /// Anything else.
+    /// Not valid here, for any other reason.
     #[error("the token is not valid here")]
     Invalid,
 }
@@ -54,17 +54,17 @@ enum Fault {
     Malformed,
     /// Nobody that is believed.
     UnknownIssuer,
-    /// `kid`.
+    /// The key that the header names (`kid`) is not one of the issuer's.
     UnknownKey,
     /// `kid`, and the issuer could not be asked.
     IssuerUnavailable,
-    /// `typ` or `alg`.
+    /// The header's `typ` or `alg` is not the one that the issuer's settings name.
     WrongType,
     /// Not signed with that key.
     BadSignature,
-    /// `aud`.
+    /// No audience (`aud`) is ours.
     WrongAudience,
-    /// `exp` has passed.
+    /// The expiry (`exp`) has passed.
     Expired,
     /// `nbf` or `iat` lies ahead.
     NotYetValid,

@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Lines to print.
+/// Reads a patient's newest readings and the last hour; returns lines to print.
 pub async fn run(endpoint: &str, patient: Uuid, token: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     let connection = Remote::from(endpoint).connection()?.with_tokens(token_file(token));
     let reader = Reader::new(connection);

@@ -5,7 +5,7 @@
 //! | send from a device that keeps what is not acknowledged on its own disk | [`QueuedSender`] over a [`Queue`] |
 //! | send from memory, with sequences of one's own | [`Sender`] |
 //! | send single batches: small devices, backfill | [`Writer`] |
-//! | read timelines, trends and newest values | [`Reader`] |
+//! | read patients, timelines, trends and newest values | [`Reader`] |
 //! | call any other rpc | a generated client of [`proto`] over a [`Connection`], repeated by [`call()`] |
 //!
 //! All of them take a [`Connection`]: one or several endpoints, in the clear or over TLS, with a token for each call. What is
@@ -45,7 +45,7 @@ pub use sender::{OPEN_PATIENCE, Sender};
 pub use window::{NOT_NAMED, Progress, Refusal, SAMPLE_REFUSALS_MAX};
 pub use writer::Writer;
 
-/// Any other error.
+/// Any other error, as a source.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Gives a bearer token. It is called for each call and at each connect, so that it may be a new one each time, and must not

@@ -80,20 +80,20 @@ pub struct Depth {
     pub next_sequence: u64,
     /// Everything up to this sequence is acknowledged.
     pub acknowledged: u64,
-    /// Batches that wait.
+    /// Batches that are not acknowledged yet.
     pub batches: u64,
     /// Bytes of the files, those of acknowledged batches that are still there included.
     pub bytes: u64,
     /// Batches that were dropped while they waited, since the queue was made.
     pub dropped_batches: u64,
-    /// Readings in them.
+    /// Readings in the batches that were dropped.
     pub dropped_readings: u64,
 }
 
 /// A last batch that was not written to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
-    /// The file.
+    /// Path of the file that was cut.
     pub path: PathBuf,
     /// Where it was cut.
     pub byte: u64,
@@ -105,7 +105,7 @@ pub struct Cut {
 pub(crate) struct Batch {
     pub(crate) sequence: u64,
     pub(crate) n_readings: u32,
-    /// The encoded message.
+    /// The batch as it is sent: an encoded protobuf message.
     pub(crate) bytes: Bytes,
 }
 
@@ -150,7 +150,7 @@ impl Queue {
         self.cut.as_ref()
     }
 
-    /// The device.
+    /// Id of the device whose batches these are.
     pub fn device(&self) -> Uuid {
         self.lock().mark.device
     }

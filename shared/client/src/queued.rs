@@ -124,7 +124,7 @@ impl QueuedSender {
         ended.unwrap_or(Error::Closed)
     }
 
-    /// How it is.
+    /// State of the session and of its queue, now.
     pub fn status(&self) -> SessionStatus {
         let depth = self.queue.depth();
         let state = self.shared.lock();
@@ -139,7 +139,7 @@ impl QueuedSender {
         SessionStatus { depth, progress, connections, trouble }
     }
 
-    /// As [`Sender::take_refusals`].
+    /// The refusals since the last call, as [`Sender::take_refusals`] gives them.
     pub fn take_refusals(&self) -> Vec<Refusal> {
         let mut state = self.shared.lock();
         let present = state.present.as_ref().map(|present| present.lock().window.take_refusals());

@@ -21,10 +21,10 @@ const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// How long a call is tried, unless told otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Which readings.
+/// Which readings of which patient to read.
 #[derive(Clone, Default)]
 pub struct Query {
-    /// The patient.
+    /// Id of the patient.
     pub patient: Uuid,
     /// Metric keys, such as LOINC codes; none means all.
     pub metrics: Vec<String>,
@@ -69,7 +69,7 @@ impl Reader {
         Ok(answer.await?.readings)
     }
 
-    /// Patients whom the caller may see, ascending by id, with name, ward and the newest reading's age; `ward` empty: of any.
+    /// The patients whom the caller may see, ascending by their id; of one ward, or of all when it is empty.
     ///
     /// # Errors
     /// As [`Reader::timeline`].
@@ -83,7 +83,7 @@ impl Reader {
                     let (mut client, request) = (this.client.clone(), request.clone());
                     async move { client.list_patients(request).await }
                 });
-                answer.await.map(|page| (page.next_page_token.clone(), page.patients))
+                answer.await.map(|page| (page.next_page_token, page.patients))
             }
         });
         pages.map_ok(|patients| stream::iter(patients).map(Ok)).try_flatten().boxed()
@@ -123,7 +123,7 @@ impl Reader {
                     let (mut client, request) = (this.client.clone(), request.clone());
                     async move { client.read_trend(request).await }
                 });
-                answer.await.map(|page| (page.next_page_token.clone(), page.trends))
+                answer.await.map(|page| (page.next_page_token, page.trends))
             }
         });
         pages.map_ok(|trends| stream::iter(trends).map(Ok)).try_flatten().boxed()

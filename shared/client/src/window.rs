@@ -54,15 +54,15 @@ impl Progress {
 /// One reading or batch that the server did not take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refusal {
-    /// The batch.
+    /// Sequence of the batch that the refused reading was in.
     pub sequence: u64,
     /// The reading's place in it; `None`: the whole batch.
     pub index: Option<u32>,
     /// The field at fault.
     pub field: String,
-    /// UPPER_SNAKE_CASE.
+    /// Stable reason: UPPER_SNAKE_CASE.
     pub reason: String,
-    /// What to do.
+    /// What is allowed, and what to do.
     pub description: String,
 }
 
@@ -145,7 +145,7 @@ impl Window {
         (bytes > self.message_bytes_max).then_some(self.message_bytes_max)
     }
 
-    /// New credits.
+    /// Sets how many batches may be under way, as the server grants it.
     pub(crate) fn allow(&mut self, max_in_flight: u32) {
         self.in_flight_max = usize::try_from(max_in_flight).unwrap_or(usize::MAX).min(IN_FLIGHT_MAX);
     }

@@ -59,9 +59,9 @@ pub enum Error {
 pub struct Assignment {
     /// Whose readings they are.
     pub patient: PatientId,
-    /// First instant.
+    /// First instant at which the readings are the patient's, inclusive.
     pub from: Nanos,
-    /// First instant after.
+    /// First instant at which they no longer are; `Nanos::MAX`: no end.
     pub to: Nanos,
 }
 
@@ -74,7 +74,7 @@ impl Assignment {
 /// Why a device may not send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoDevice {
-    /// Nobody registered it.
+    /// No device is registered under this id.
     Unknown,
     /// It may not send, or its token is from before its key was changed.
     Revoked,

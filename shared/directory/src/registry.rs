@@ -1,6 +1,6 @@
 //! What the registry knows: changes in one order, and what they amount to.
 //!
-//! Whoever follows the changes ([`State::apply`]) comes to the same state, and so to the same answers. A change is judged
+//! Whoever follows the changes (`State::apply`) comes to the same state, and so to the same answers. A change is judged
 //! against the state before it; one that contradicts it is refused and changes nothing. Names, addresses and all that tells
 //! who somebody is are not in here: a person is an id, and the id of a revision that only the registry reads.
 
@@ -36,7 +36,7 @@ pub struct Entry {
     by: String,
     /// Makes the entry unlike any other.
     request: Uuid,
-    /// In their order.
+    /// The changes, in the order in which they are applied.
     pub changes: Vec<Change>,
 }
 

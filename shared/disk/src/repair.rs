@@ -42,7 +42,7 @@ enum Remedy {
     Shorter,
 }
 
-/// Looks at the folder of an engine that is not open, to the last byte of each table, and mends it when `write` is set;
+/// Checks the folder of an engine that is not open, to the last byte of each table, and mends it when `write` is set;
 /// otherwise it stops at the first fault. `link_keyspace` is where the numbers of batches are kept.
 pub fn repair(dir: &Path, link_keyspace: &str, write: bool) -> Result<Repair, Error> {
     let mut done = Repair::default();

@@ -48,7 +48,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Bounds(Arc<Inner>);
 
-/// See the module.
+/// The budgets of memory, each described in the module's documentation.
 pub struct Inner {
     /// Of the gRPC port.
     pub requests: Budget,

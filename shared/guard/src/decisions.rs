@@ -72,7 +72,7 @@ impl Decisions {
         self.decided(caller, action, Some(patient), &facts, decided)
     }
 
-    /// The same with what was looked at already: `patient` and `facts` of one directory.
+    /// The same with what was read already: `patient` and `facts` of one directory.
     pub fn decided(
         &self,
         caller: &Principal,
@@ -189,7 +189,7 @@ impl<'a> Decision<'a, Permit> {
 }
 
 impl Unwritten<'_> {
-    /// Gives what `reading` finds, once it is durable who looked, and at what (`detail`). Both happen at once; nothing leaves
+    /// Gives what `reading` finds, once it is durable who accessed what (`detail`). Both happen at once; nothing leaves
     /// before both have.
     ///
     /// # Errors

@@ -65,7 +65,7 @@ pub fn denied(denied: Denied) -> Status {
 }
 
 /// A refusal of an action on a patient. Code and text are those of [`denied`]; who may ask why is told, too: in
-/// `ErrorInfo.metadata`, what the policy found (`denied`) and looked at (`why`).
+/// `ErrorInfo.metadata`, what the policy found (`denied`) and checked (`why`).
 pub fn refused(principal: &Principal, action: Action, facts: &Facts, denied: Denied, now: Nanos) -> Status {
     let plain = self::denied(denied);
     if decide_system(principal, Action::ExplainAccess, now).is_err() {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// An rpc that is served for other tools: no descriptor of ours says what it is.
 pub struct Foreign {
-    /// `/package.Service/Method`.
+    /// Path of the rpc on the wire: `/package.Service/Method`.
     pub path: &'static str,
     time: Time,
 }

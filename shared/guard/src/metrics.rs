@@ -3,7 +3,7 @@
 use metrics::{Gauge, Histogram, counter, gauge, histogram};
 use model::telemetry::{Instrument, Label};
 
-/// All of them.
+/// All metrics of the crate.
 pub const METRICS: &[Instrument] = &[
     RPC_SECONDS,
     RPCS_OPEN,
@@ -42,7 +42,7 @@ const DEVICE_REASONS: [&str; 11] = [
     "CLAIM_REFUSED",
     OTHER,
 ];
-/// Any other reason.
+/// The label for every reason that is not in the list.
 pub(crate) const OTHER: &str = "other";
 const DEVICE_REFUSALS: Instrument = Instrument::counter(
     "wardline_device_refusals_total",
@@ -137,7 +137,7 @@ pub(crate) fn memory_refused(of: &'static str, whose: &'static str) {
     counter!(MEMORY_REFUSED.name, "of" => of, "whose" => whose).increment(1);
 }
 
-/// Answers were dropped.
+/// Counts answers that were dropped because nobody read them.
 pub(crate) fn untaken(n_answers: usize) {
     counter!(ANSWERS_UNTAKEN.name).increment(n_answers as u64);
 }

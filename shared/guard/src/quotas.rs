@@ -5,7 +5,7 @@
 //! (`ErrorInfo.metadata`), and when to try again (`RetryInfo`, in JSON `Retry-After`); nothing of the call is done. What is sent
 //! in a time, whatever the number of calls, is limited by `ingest`.
 //!
-//! Bounded: [`CALLERS_MAX`] callers and addresses are remembered, the longest unused goes first. Time is from a clock that
+//! Bounded: `CALLERS_MAX` callers and addresses are remembered, the longest unused goes first. Time is from a clock that
 //! never goes back.
 
 use crate::Caller;
@@ -86,7 +86,7 @@ impl Quotas {
     /// # Errors
     /// RESOURCE_EXHAUSTED with `RetryInfo`: there have been too many.
     pub fn take(&self, path: &str, who: Who) -> Result<(), Status> {
-        // what does not exist is answered without a look at anything
+        // what does not exist is answered before anything is checked
         let Some(class) = class(path) else { return Ok(()) };
         let (limit, a_second) = class.limit(&self.0.settings);
         let Some(rate) = rate(a_second) else { return Ok(()) };

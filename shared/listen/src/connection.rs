@@ -120,7 +120,7 @@ impl Ending {
 }
 
 impl Connection {
-    /// In the clear.
+    /// A connection without encryption.
     pub(super) fn plain(socket: TcpStream, place: Slot, watch: &Watch) -> Self {
         Self::new(Socket::Plain(socket), place, watch)
     }

@@ -1,4 +1,4 @@
-//! Why a request is refused before anybody looks at what it asks.
+//! Why a request is refused before anything reads what it asks.
 
 /// Largest header list: a token and a few more. Counted as HTTP/2 does: name, value and 32 bytes a field (RFC 9113, 10.5.1).
 pub(crate) const MAX_BYTES: usize = 8 << 10;
@@ -8,7 +8,7 @@ pub(super) const FIELD_BYTES: usize = 32;
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// More than [`MAX_BYTES`].
+    /// The head has so many bytes, more than [`MAX_BYTES`].
     TooLarge(usize),
     /// This field came more than once.
     Twice(&'static str),
@@ -23,7 +23,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// UPPER_SNAKE_CASE, stable.
+    /// The reason that the caller is told: UPPER_SNAKE_CASE, never changed.
     pub fn reason(self) -> &'static str {
         match self {
             Self::TooLarge(_) => "METADATA_TOO_LARGE",

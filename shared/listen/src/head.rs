@@ -1,4 +1,4 @@
-//! What a request's head must be before anything looks at it: not too large, each field that decides something once, and on
+//! What a request's head must be before anything reads it: not too large, each field that decides something once, and on
 //! HTTP/1.1 a `Host` and whole line ends. Whoever is refused is told why.
 
 use crate::{

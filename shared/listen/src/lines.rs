@@ -44,7 +44,7 @@ const MAX_PASSED_BYTES: usize = 24 << 10;
 const MAX_PASSED_LINES: usize = 400;
 const MAX_LEFT_OUT_BYTES: usize = 1 << 20;
 
-/// Follows one connection.
+/// Follows the heads of HTTP/1.1 on one connection, byte by byte.
 pub(super) struct Lines {
     found: LineFaults,
     place: Within,

@@ -3,7 +3,7 @@
 //!
 //! What is bounded: streams and resets of a connection, what is read of a request's head, what waits to be sent on a stream
 //! ([`SEND_BYTES`]), a connection's age, how long it says nothing at first, and how long the rest has after a stop. A request with
-//! a head that will not do is refused before anything looks at it (`head.rs`).
+//! a head that will not do is refused before anything reads it (`head.rs`).
 
 use crate::{
     Connection, Listener,
@@ -53,13 +53,13 @@ const HEAD: Duration = Duration::from_secs(30);
 
 /// What is served behind a listener. Cheap to clone.
 pub trait Answers: Clone + Send + Sync + 'static {
-    /// Of the answers.
+    /// Body of the answers.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
 
-    /// Answers one request.
+    /// Answers one request whose head is in order.
     fn answer(self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
 
-    /// Answers one that was not looked at.
+    /// Answers one that was not read.
     fn refuse(&self, fault: Fault, id: RequestId) -> Response<Self::Body>;
 }
 

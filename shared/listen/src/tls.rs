@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 /// What is spoken behind a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaks {
-    /// HTTP/2 alone: gRPC.
+    /// HTTP/2 alone, for gRPC.
     Http2,
     /// HTTP/1.1 or HTTP/2, as the client likes.
     Http,
@@ -77,14 +77,21 @@ impl Error {
     }
 
     /// What comes of this cause, of a setting.
-    fn of<E: Into<Box<dyn std::error::Error + Send + Sync>>>(setting: &str) -> impl Fn(E) -> Self {
+    fn of<'a, E>(setting: &'a str) -> impl FnOnce(E) -> Self + 'a
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + 'a,
+    {
         move |cause| Self { what: setting.to_owned(), cause: Some(cause.into()) }
     }
 
     /// With all its causes, in a line.
     fn whole(&self) -> String {
-        let causes = std::iter::successors(self.source(), |cause| cause.source());
-        causes.fold(self.what.clone(), |text, cause| text + ": " + &cause.to_string())
+        let (mut text, mut cause) = (self.what.clone(), self.source());
+        while let Some(one) = cause {
+            text = text + ": " + &one.to_string();
+            cause = one.source();
+        }
+        text
     }
 }
 
@@ -228,7 +235,7 @@ impl Tls {
 }
 
 impl Offer {
-    /// For the handshake.
+    /// The settings of a handshake, by what is spoken after it.
     pub(crate) fn config(&self, speaks: Speaks) -> Arc<ServerConfig> {
         let [grpc, api] = &self.0.configs;
         Arc::clone(match speaks {

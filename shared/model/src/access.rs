@@ -1,7 +1,7 @@
 //! Who may do what to whom. Pure: facts in, a [`Permit`] or a reason out.
 //!
 //! Code asks "may this principal do this action on this patient, for this purpose?" and never names a role: roles are
-//! data and arrive here as the permissions they grant. Leave is given when all of these hold at once:
+//! data and arrive here as the permissions they grant. Access is permitted when all of these hold at once:
 //!
 //! - the token has not ended, and a role grants the permission, and the token's scope does not take it away;
 //! - the grant's [`Scope`] reaches the patient;
@@ -105,7 +105,7 @@ pub struct Relation {
     pub to: Nanos,
 }
 
-/// What a patient does not want, from when to when (half-open). Never bars the patient's own look.
+/// What a patient does not want, from when to when (half-open). Never denies access to the patient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Consent {
     /// To whom access is denied while the consent holds.
@@ -202,7 +202,7 @@ impl Denied {
     }
 }
 
-/// Leave to do one action on one patient. Only [`decide`] makes one; the stores read the patient from it.
+/// Permission to do one action on one patient. Only [`decide`] makes one; the stores read the patient from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Permit {
     patient: PatientId,
@@ -227,13 +227,13 @@ impl Permit {
         self.purpose
     }
 
-    /// When the leave ends.
+    /// When the permission ends.
     pub fn expires_at(&self) -> Nanos {
         self.expires_at
     }
 }
 
-/// Leave for one device to send its own readings. Only [`decide_write`] makes one.
+/// Permission for one device to send its own readings. Only [`decide_write`] makes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WritePermit {
     device: DeviceId,
@@ -252,7 +252,7 @@ impl WritePermit {
         self.issued_at
     }
 
-    /// When the leave ends.
+    /// When the permission ends.
     pub fn expires_at(&self) -> Nanos {
         self.expires_at
     }

@@ -1,4 +1,4 @@
-//! The audit log: who looked at what, in a chain that cannot be changed without a trace.
+//! The audit log: who accessed what, in a chain that cannot be changed without a trace.
 //!
 //! Each process that writes has a chain of its own ([`Chain`]): an entry carries the hash of the one before, and a signed
 //! [`Checkpoint`], kept apart from the log, fixes all entries up to its own. [`Verifier`] finds what was changed, moved,

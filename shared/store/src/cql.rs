@@ -1,6 +1,6 @@
 //! The CQL store: ScyllaDB or Apache Cassandra.
 //!
-//! Guarantee: [`Append::append`] returns `Ok` after the cluster acknowledged every row and every hour index entry at
+//! Guarantee: `Append::append` returns `Ok` after the cluster acknowledged every row and every hour index entry at
 //! the consistency of the [`Settings`]; how durable an acknowledged write is, is the cluster's setting (commit log
 //! synced per batch, replicas). Of two versions of a row the one received later stands: the write timestamp is when
 //! the batch was received, in microseconds, and the one payload column starts with that time in nanoseconds.

@@ -19,7 +19,7 @@
 //!
 //! Keyspaces: `blocks`, `hours`, `seals`, `rollups` (of the hours sealed), `unsealed` (hours without a seal, and when they
 //! were touched), `sequences` (in which hours which sequences of a stream are), `positions`, `quarantine`, `audit` and its indexes `audit_by_patient` and `audit_by_time`,
-//! `registry_changes`, `profiles` (keys in [`keys`]) and `meta` (schema version). Why a seal never lacks a row: [`seal`].
+//! `registry_changes`, `profiles` (keys in `keys.rs`) and `meta` (schema version). Why a seal never lacks a row: `seal.rs`.
 
 mod audit;
 mod identities;

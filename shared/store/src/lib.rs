@@ -135,7 +135,7 @@ pub trait Quarantine: Send + Sync {
     async fn mark_replayed(&self, place: &LogPosition, at: Nanos) -> Result<(), Error>;
 }
 
-/// Who looked at what; belongs to whoever answers for it.
+/// The audit log: who accessed what; belongs to whoever answers for it.
 #[async_trait]
 pub trait Audit: Send + Sync {
     /// Makes entries of one writer durable, all or (on error) an unknown number of the first: call again with the same

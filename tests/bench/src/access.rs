@@ -23,7 +23,7 @@ pub struct Options {
     /// Patients to whom the clinician has a relation; as many others are known.
     #[arg(long, default_value = "1000")]
     pub patients: NonZeroU32,
-    /// Requests decided.
+    /// Number of requests that are decided.
     #[arg(long, default_value = "500000")]
     pub decisions: NonZeroU32,
     /// Seed of the order in which patients are asked for.
@@ -43,9 +43,9 @@ pub struct Options {
 /// A line of the table.
 pub(super) struct Row {
     pub(super) what: &'static str,
-    /// Of the decisions.
+    /// How many of the decisions allowed the request.
     pub(super) n_allowed: u32,
-    /// In `unit`.
+    /// Median, 99th percentile and maximum, in `unit`.
     pub(super) figures: Vec<f64>,
     pub(super) unit: &'static str,
     /// Of the 99th percentile.

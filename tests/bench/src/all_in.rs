@@ -30,13 +30,13 @@ const LAG_EVERY: Duration = Duration::from_millis(20);
 /// Patients read back after each round.
 const N_READ_BACK: usize = 2;
 
-/// What to send.
+/// Options of the benchmark.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// Log and store.
+    /// Which log and store to run on.
     #[arg(long, value_enum, default_value_t = Engines::Embedded)]
     pub engines: Engines,
-    /// Readings a batch.
+    /// Readings of one batch.
     #[arg(long, value_delimiter = ',', default_value = "1,10,60")]
     pub batch: Vec<NonZeroU32>,
     /// How long to send in each round.
@@ -48,7 +48,7 @@ pub struct Options {
     /// Batches by which the writer may be behind before devices hold back.
     #[arg(long, default_value = "20000")]
     pub lag: u64,
-    /// Who sends.
+    /// Which client sends.
     #[command(flatten)]
     pub devices: Devices,
 }

@@ -15,7 +15,7 @@ use std::{num::NonZeroU32, time::Duration};
 const SETTLE: Duration = Duration::from_secs(2);
 const AIM_BYTES: f64 = 20_480.0;
 
-/// How many streams.
+/// Options of the benchmark.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
     /// Streams, one device each.

@@ -30,13 +30,13 @@ const N_BATCHES_MIN: u64 = 500_000;
 /// Records of one fsync of the bare embedded engine: about what 32 devices have in flight.
 const BARE_GROUP: usize = 4_000;
 
-/// What to send.
+/// Options of the benchmark.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The log.
+    /// Which log to run on.
     #[arg(long, value_enum, default_value_t = Engines::Live)]
     pub engines: Engines,
-    /// Readings a batch.
+    /// Readings of one batch.
     #[arg(long, value_delimiter = ',', default_value = "10,60")]
     pub batch: Vec<NonZeroU32>,
     /// Readings of each round; more when they are less than 500,000 batches.
@@ -45,7 +45,7 @@ pub struct Options {
     /// Rounds of each size of batch; the medians are compared.
     #[arg(long, default_value = "3")]
     pub rounds: NonZeroU32,
-    /// Who sends.
+    /// Which client sends.
     #[command(flatten)]
     pub devices: Devices,
 }

@@ -53,7 +53,7 @@ struct Device {
 pub(super) enum Amount {
     /// So many readings, of all devices together.
     Readings(u64),
-    /// For so long.
+    /// As much as is done in this time.
     For(Duration),
 }
 

@@ -37,7 +37,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 #[derive(Debug, Clone, Parser)]
 #[command(name = "bench")]
 pub struct Options {
-    /// Which benchmark.
+    /// Benchmark to run.
     #[command(subcommand)]
     pub what: What,
     /// Append the result to this file, one JSON object a line.
@@ -54,7 +54,7 @@ pub struct Options {
     pub cql: String,
 }
 
-/// A benchmark.
+/// The benchmarks.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum What {
     /// Acknowledged readings a second through gRPC and the log, against the log's bare client.
@@ -73,7 +73,7 @@ pub enum What {
     Memory(memory::Options),
 }
 
-/// Log and store.
+/// Which log and store to run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Engines {
     /// In the server's process.

@@ -20,19 +20,19 @@ use std::{
 /// Each service is to stay below.
 const LIMIT_MIB: u64 = 256;
 
-/// What to send.
+/// Options of the benchmark.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// Log and store.
+    /// Which log and store to run on.
     #[arg(long, value_enum, default_value_t = Engines::Embedded)]
     pub engines: Engines,
     /// How long to send while the writer is stopped.
     #[arg(long, default_value = "120")]
     pub seconds: NonZeroU64,
-    /// Readings a batch.
+    /// Readings of one batch.
     #[arg(long, default_value = "10")]
     pub batch: NonZeroU32,
-    /// Who sends.
+    /// Which client sends.
     #[command(flatten)]
     pub devices: Devices,
 }

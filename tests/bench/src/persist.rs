@@ -32,13 +32,13 @@ const WINDOW: usize = 20_000;
 /// A writer that makes no progress for so long stands still.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What to write.
+/// Options of the benchmark.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// Log and store.
+    /// Which log and store to run on.
     #[arg(long, value_enum, default_value_t = Engines::Live)]
     pub engines: Engines,
-    /// Readings a batch.
+    /// Readings of one batch.
     #[arg(long, value_delimiter = ',', default_value = "10,60")]
     pub batch: Vec<NonZeroU32>,
     /// Records of each round.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use std::fmt;
 
-/// What was measured.
+/// Figures of a benchmark, as a table.
 pub(super) struct Report {
     name: &'static str,
     machine: Machine,

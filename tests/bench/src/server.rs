@@ -43,7 +43,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub(super) struct Server {
     child: Child,
     pub(super) pid: u32,
-    /// For clients.
+    /// URI for clients.
     pub(super) endpoint: String,
     http: SocketAddr,
     log: PathBuf,
@@ -134,7 +134,7 @@ impl Server {
 /// Answers each message of a stream with an `Ack`, and looks at none: what gRPC alone can do here.
 pub(super) struct Unread {
     serving: JoinHandle<()>,
-    /// For clients.
+    /// URI for clients.
     pub(super) endpoint: String,
 }
 

@@ -42,7 +42,7 @@ struct Content {
 }
 
 impl Templates {
-    /// Batches of `n_readings`.
+    /// Templates of batches with `n_readings` readings each.
     pub(super) fn new(n_readings: usize) -> Self {
         let mut random = StdRng::seed_from_u64(n_readings as u64);
         Self { contents: (0..N_CONTENTS).map(|k| content(k, n_readings, &mut random)).collect(), n_readings }

@@ -52,7 +52,7 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(300);
 /// What to store and to read.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// Log and store.
+    /// Which log and store to run on.
     #[arg(long, value_enum, default_value_t = Engines::Embedded)]
     pub engines: Engines,
     /// Patients; one has the whole day.

@@ -19,7 +19,7 @@ use wardline::simulate::DEFAULT_METRICS;
 /// One look, before and after.
 #[derive(Debug, Clone)]
 pub struct Look {
-    /// `user:UUID`.
+    /// Subject as the audit log names it: `user:UUID`.
     pub subject: String,
     pub patient: String,
     pub action: &'static str,
@@ -90,7 +90,7 @@ fn metrics(mut number: usize) -> Vec<String> {
 /// A person who looks.
 #[derive(Clone)]
 pub struct Person {
-    /// `user:UUID`.
+    /// Subject as the audit log names it: `user:UUID`.
     pub subject: String,
     pub token: String,
     /// What answers to all of its looks, when that is a refusal.

@@ -17,7 +17,7 @@ const PAGE: u64 = 4_096;
 /// What is done to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// One bit.
+    /// One bit is flipped.
     Flip,
     /// A page that was never written.
     Zeros,
@@ -29,10 +29,10 @@ pub enum Kind {
     Folder,
 }
 
-/// A damage.
+/// A damage of one file.
 pub struct Case {
     number: u32,
-    /// What is done.
+    /// Kind of damage.
     pub kind: Kind,
     /// To which file or folder, below the data folder.
     pub path: PathBuf,
@@ -80,7 +80,7 @@ impl Case {
         Self { number, kind, path: file.path.clone(), at, bit }
     }
 
-    /// Does it.
+    /// Damages the file below this folder.
     pub fn damage(&self, data: &Path) -> anyhow::Result<()> {
         let path = data.join(&self.path);
         match self.kind {

@@ -11,7 +11,7 @@ use std::{
 pub struct Content {
     /// Below the data folder.
     pub path: PathBuf,
-    /// Its whole length.
+    /// Length of the whole file, in bytes.
     pub length: u64,
     /// Without the zeros at its end.
     pub bytes: Vec<u8>,
@@ -27,7 +27,7 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Reads one.
+    /// Reads a folder with all files in it.
     pub fn read(root: &Path) -> anyhow::Result<Self> {
         let mut this = Self { files: Vec::new(), folders: Vec::new() };
         this.add(root, Path::new(""))?;

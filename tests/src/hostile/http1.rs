@@ -18,7 +18,7 @@ const READ_BYTES: u64 = 128 << 20;
 /// A server that says nothing for so long will not.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What came back.
+/// Answer to a request of HTTP/1.1.
 pub struct Reply {
     /// The status; `None`: the connection ended without one.
     pub status: Option<u16>,

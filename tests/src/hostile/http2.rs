@@ -46,11 +46,11 @@ pub struct Session {
 
 /// What a call came to.
 pub struct Answer {
-    /// The HTTP status.
+    /// HTTP status of the answer.
     pub http: u16,
     /// The gRPC status, if there was one.
     pub status: Option<Status>,
-    /// Of the body.
+    /// Bytes of the body.
     pub n_bytes: u64,
 }
 

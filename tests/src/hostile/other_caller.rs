@@ -29,7 +29,7 @@ const COMPLAINTS_MAX: usize = 5;
 /// Readings of a batch.
 const BATCH: usize = 10;
 
-/// How it calls.
+/// Rate and patience of the other caller.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Requests a second, of all kinds together.
@@ -38,7 +38,7 @@ pub struct Pace {
     pub patience: Duration,
 }
 
-/// What it saw.
+/// What the other caller saw.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct Seen {
     /// Requests that were due.
@@ -47,9 +47,9 @@ pub struct Seen {
     pub failed: u64,
     /// Milliseconds from when they were due to when they were answered: half of them, 99 of a hundred, all.
     pub p50_ms: f64,
-    /// As above.
+    /// 99th percentile, in milliseconds.
     pub p99_ms: f64,
-    /// As above.
+    /// Maximum, in milliseconds.
     pub most_ms: f64,
     /// What the first failures said.
     pub complaints: Vec<String>,

@@ -13,7 +13,7 @@ const RESERVE: usize = 16;
 /// All attacks of a trial.
 #[derive(Debug, serde::Serialize)]
 pub struct Report {
-    /// As planned.
+    /// Seed of the plan.
     pub seed: u64,
     /// In the order in which they were tried.
     pub outcomes: Vec<Outcome>,
@@ -22,13 +22,13 @@ pub struct Report {
 /// What came of one attack.
 #[derive(Debug, serde::Serialize)]
 pub struct Outcome {
-    /// Which.
+    /// Attack that was made.
     pub attack: Attack,
     /// How long it was attacked.
     pub seconds: f64,
     /// Whether the process was there at the end.
     pub is_alive: bool,
-    /// Memory and descriptors.
+    /// Memory and descriptors that the node held.
     pub held: Held,
     /// Open descriptors before, at the most, and after.
     pub descriptors: [usize; 3],
@@ -59,7 +59,7 @@ impl Report {
 }
 
 impl Outcome {
-    /// Nothing seen yet.
+    /// An outcome before the attack.
     pub(super) fn new(attack: Attack) -> Self {
         Self {
             attack,
@@ -85,7 +85,7 @@ impl Outcome {
         self.durable.iter().sum::<u64>().saturating_sub(others) as f64 / self.seconds.max(1.0)
     }
 
-    /// Lines a second.
+    /// Log lines written a second.
     pub fn log_hz(&self) -> f64 {
         self.log_lines as f64 / self.seconds.max(1.0)
     }

@@ -13,7 +13,7 @@ pub type Counts = BTreeMap<String, u64>;
 pub struct Tally(Mutex<Counts>);
 
 impl Tally {
-    /// One more.
+    /// Counts one more of a kind.
     pub fn add(&self, what: &str) {
         self.change(what, |count| *count += 1);
     }
@@ -23,7 +23,7 @@ impl Tally {
         self.change(what, |count| *count = value.max(*count));
     }
 
-    /// All of it.
+    /// Everything that was counted.
     pub fn counts(&self) -> Counts {
         self.lock().clone()
     }

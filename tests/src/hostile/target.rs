@@ -19,7 +19,7 @@ pub const ATTACKERS: [Ipv4Addr; 2] = [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new
 /// After a connection was refused or lost.
 const RECONNECT: Duration = Duration::from_millis(5);
 
-/// How hard.
+/// Sizes and rates of the attacks.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
     /// Part of the connections and streams of the whole attack, above 0 to 1; there is always one.
@@ -49,17 +49,17 @@ pub struct Credentials {
 
 /// A node under attack.
 pub struct Target {
-    /// The gRPC port.
+    /// Address of the gRPC port.
     pub grpc: SocketAddr,
-    /// The JSON API.
+    /// Address of the JSON API.
     pub api: SocketAddr,
-    /// The internal port.
+    /// Address of the internal port.
     pub http: SocketAddr,
     /// What the attacker has.
     pub has: Credentials,
     /// What comes of it.
     pub tally: Tally,
-    /// How hard.
+    /// Sizes and rates of the attacks.
     pub scale: Scale,
     /// Decides on everything random.
     pub seed: u64,

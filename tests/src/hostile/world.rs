@@ -61,13 +61,13 @@ pub struct World {
 
 /// A running node, and where it listens.
 pub struct Node {
-    /// The process.
+    /// Process of the node.
     pub child: Child,
-    /// gRPC.
+    /// Address of the gRPC port.
     pub grpc: SocketAddr,
-    /// JSON.
+    /// Address of the JSON API.
     pub api: SocketAddr,
-    /// `/ready` and `/metrics`.
+    /// Address of the internal port.
     pub http: SocketAddr,
     /// What it writes on standard error.
     pub log: PathBuf,

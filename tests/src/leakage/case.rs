@@ -59,7 +59,7 @@ impl Run {
         Self { name, world, readings, served, random, now: MIDDLE, held, looks, report: Report::default() }
     }
 
-    /// So many cases.
+    /// Runs a number of cases.
     pub(super) async fn all(mut self, n_cases: u64) -> anyhow::Result<Report> {
         for _ in 0..n_cases {
             if self.random.random_ratio(1, 25) {

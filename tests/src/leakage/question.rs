@@ -28,14 +28,14 @@ use uuid::Uuid;
 /// Words of a token's scope; the last is of no use here.
 const SCOPES: [&str; 4] = ["readings.read", "accesses.read", "deidentified.read", "readings.write"];
 
-/// Who asks.
+/// A caller of the questions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Who {
     /// Somebody in the directory, by number.
     Person(usize),
     /// Somebody of whom the directory knows nothing.
     Stranger(Uuid),
-    /// A device.
+    /// A device, by its id.
     Device(Uuid),
 }
 
@@ -77,7 +77,7 @@ impl Asker {
         }
     }
 
-    /// As the gate makes it from a token and the directory.
+    /// As the auth layer makes it from a token and the directory.
     pub fn principal(&self, world: &World, directory: &Directory) -> Principal {
         let permission = |name: &&str| Permission::from_name(name).expect("a permission's name");
         let scope = self.leaves.as_ref().map(|leaves| leaves.iter().map(permission).collect());
@@ -116,7 +116,7 @@ impl Kind {
     }
 }
 
-/// What is asked.
+/// A question to the API, and who asks it.
 #[derive(Debug, Clone)]
 pub struct Question {
     pub kind: Kind,

@@ -12,7 +12,7 @@ pub const REACH: i64 = 6;
 
 const N_PEOPLE: usize = 8;
 const N_PATIENTS: usize = 6;
-/// Studies.
+/// Ids of the studies.
 pub const STUDIES: [&str; 2] = ["heart", "lungs"];
 const WARDS: [&str; 3] = ["icu", "ward 7", "ward 9"];
 /// Those that grant something about patients come more often.
@@ -146,7 +146,7 @@ impl World {
         self.bars.push(Bar { patient, who, purpose, span: span(random) });
     }
 
-    /// Changes something.
+    /// Makes one change of the world, at random.
     pub fn change(&mut self, random: &mut StdRng) {
         match random.random_range(0..7) {
             0 | 1 => self.tie(random),

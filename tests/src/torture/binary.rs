@@ -11,7 +11,7 @@ use std::{
 /// What the binary is made of.
 const SOURCES: [&str; 5] = ["Cargo.lock", "proto", "shared", "services", "deploy/demo"];
 
-/// The workspace's root.
+/// Path of the root of the workspace.
 pub fn workspace() -> PathBuf {
     let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     root.pop();

@@ -31,7 +31,7 @@ const PORTS: std::ops::Range<u16> = 21_000..32_000;
 pub struct Spec {
     /// What it is called, in file names and messages.
     pub name: String,
-    /// `wardline`.
+    /// Path of the binary `wardline`.
     pub binary: PathBuf,
     /// The command and its arguments.
     pub arguments: Vec<String>,
@@ -116,7 +116,7 @@ impl Child {
         Ok(true)
     }
 
-    /// SIGKILL.
+    /// Kills the process (SIGKILL).
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         if self.process.try_wait()?.is_some() {
             self.n_own_ends += 1;
@@ -146,7 +146,7 @@ impl Child {
         self.signal("-STOP").await
     }
 
-    /// SIGCONT.
+    /// Lets the process go on (SIGCONT).
     pub async fn thaw(&self) -> anyhow::Result<()> {
         self.signal("-CONT").await
     }

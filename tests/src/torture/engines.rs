@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use tokio::process::Command;
 use uuid::Uuid;
 
-/// Which engines.
+/// Kind of log and store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
-    /// In the node.
+    /// Embedded log and store.
     Embedded,
     /// Kafka and a CQL server, as `deploy/engines/engines` starts them.
     Live,
@@ -18,9 +18,9 @@ pub enum Kind {
 /// An engine that can be killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// The log.
+    /// Apache Kafka, the log.
     Kafka,
-    /// The store.
+    /// Apache Cassandra, the store.
     Cassandra,
 }
 
@@ -28,7 +28,7 @@ pub enum Engine {
 #[derive(Debug, Clone)]
 pub struct Engines {
     kind: Kind,
-    /// `host:port` of Kafka.
+    /// Address of Kafka, as `host:port`.
     pub kafka: String,
     /// `host:port` of the CQL server.
     pub cql: String,
@@ -51,7 +51,7 @@ impl Engines {
         }
     }
 
-    /// Which.
+    /// Kind of log and store.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -79,7 +79,7 @@ impl Engines {
         ]
     }
 
-    /// SIGKILL.
+    /// Kills the process (SIGKILL).
     pub async fn kill(&self, engine: Engine) -> anyhow::Result<()> {
         script("kill", engine).await
     }

@@ -37,7 +37,7 @@ pub struct Tally {
     pub node_kills: u32,
     /// Of these, without waiting for it to be ready.
     pub killed_starting: u32,
-    /// SIGKILLs of Kafka.
+    /// Number of SIGKILLs of Kafka.
     pub broker_kills: u32,
     /// SIGKILLs of the CQL server.
     pub store_kills: u32,
@@ -45,7 +45,7 @@ pub struct Tally {
     pub own_ends: u32,
     /// From a kill of the node to the first acknowledgement after it: the median.
     pub recovery_median_s: f64,
-    /// The longest.
+    /// Seconds of the longest recovery.
     pub recovery_max_s: f64,
 }
 

@@ -25,7 +25,7 @@ const WORDS_MAX: usize = 5;
 const LARGEST_PAGE_BYTES: usize = 16 << 20;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What was found.
+/// What a patient's timeline holds beside what was acknowledged.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Verdict {
     /// Readings that are visible, once each.
@@ -241,7 +241,7 @@ impl Sheet<'_> {
 }
 
 impl Verdict {
-    /// Adds another patient's.
+    /// Adds what was found of another patient.
     pub fn add(&mut self, other: &Self) {
         self.visible += other.visible;
         self.acknowledged += other.acknowledged;

@@ -32,7 +32,7 @@ impl Pen {
     }
 }
 
-/// An open ledger.
+/// A ledger of what was acknowledged, kept in a file.
 pub struct Ledger {
     path: PathBuf,
     writing: JoinHandle<std::io::Result<()>>,
@@ -48,7 +48,7 @@ pub struct Account {
 }
 
 impl Ledger {
-    /// Begins one.
+    /// Opens a ledger in a file, and a pen to write into it.
     pub fn open(path: &Path) -> anyhow::Result<(Self, Pen)> {
         let mut file = File::create_new(path)?;
         let (pen, lines) = mpsc::sync_channel::<String>(WAITING_LINES);

@@ -27,7 +27,7 @@ const BURSTS_ONE_IN: u32 = 25;
 /// What the devices of a run have in common.
 #[derive(Clone)]
 pub struct Load {
-    /// What is sent.
+    /// Content of the batches.
     pub content: Content,
     /// Batches a second and device, on average; 0: as many as there are credits for.
     pub rate_hz: f64,
@@ -37,7 +37,7 @@ pub struct Load {
     pub seed: u64,
     /// Counts what has been acknowledged, for whoever waits for life.
     pub acknowledged: Arc<AtomicU64>,
-    /// Ends the load.
+    /// Cancelled to end the load.
     pub stop: CancellationToken,
 }
 
@@ -46,11 +46,11 @@ pub struct Load {
 pub struct Device {
     /// Its number: that of its bed.
     pub number: u32,
-    /// Who it is.
+    /// The device and its patient.
     pub bed: Bed,
-    /// Where it sends.
+    /// Channel to the node.
     pub channel: Channel,
-    /// Its tokens.
+    /// Tokens of the device.
     pub tokens: Tokens,
 }
 

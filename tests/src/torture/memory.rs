@@ -32,7 +32,7 @@ pub struct Plan {
     pub devices: u32,
     /// Batches a second and device; 0: as many as there are credits for.
     pub rate_hz: f64,
-    /// Readings a batch.
+    /// Readings of one batch.
     pub batch: u32,
 }
 

@@ -41,7 +41,7 @@ pub struct Repeated {
 }
 
 impl Repeater {
-    /// For one device.
+    /// Repeats batches of one device.
     pub fn new(device: Device, content: Content, seed: u64) -> Self {
         let writer = Writer::new(device.channel.clone(), device.tokens.clone(), device.stream(0));
         let rng = StdRng::seed_from_u64(!seed ^ u64::from(device.number));

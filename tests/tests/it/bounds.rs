@@ -1,4 +1,4 @@
-//! What a caller can make a node do and hold: nothing of a body before leave is given, answers of a bounded size, streams that
+//! What a caller can make a node do and hold: nothing of a body before access is permitted, answers of a bounded size, streams that
 //! are read from.
 
 use crate::http_api;

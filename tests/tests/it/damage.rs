@@ -1,10 +1,11 @@
 //! Lost and damaged data folders: a start refuses them by name, and what the log still has is written again.
 
 use bus::{Commits, Publish, Subscribe, embedded::Log};
-use node::recovery::{self, Options};
+use node::recovery;
 use std::{fs, path::Path, time::Duration};
 use store::Registry as _;
 use tests::{Bed, Sandbox, builders::pulse};
+use wardline::repair::{self, Options};
 
 async fn with_readings(n_batches: u64) -> anyhow::Result<(Sandbox, Bed)> {
     let (mut sandbox, bed) = (Sandbox::start(1).await?, Bed::numbered(0));
@@ -33,7 +34,7 @@ async fn refusal(sandbox: &mut Sandbox) -> anyhow::Result<String> {
 
 async fn repair(sandbox: &Sandbox, options: Options) -> anyhow::Result<String> {
     let mut said = Vec::new();
-    recovery::repair(&sandbox.config()?, options, &mut said).await?;
+    repair::run(&sandbox.config()?, options, &mut said).await?;
     Ok(String::from_utf8(said)?)
 }
 

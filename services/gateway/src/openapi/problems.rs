@@ -169,7 +169,7 @@ pub(super) fn schema() -> Json {
             "detail": text("For people; without patient data."),
             "reason": text("For programs: UPPER_SNAKE_CASE, stable; may be empty."),
             "denied": text("What the policy found, such as `NO_RELATION`: for those who may ask why somebody cannot see a patient."),
-            "why": text("What the policy looked at: for the same."),
+            "why": text("What the policy checked: for the same."),
             "request_id": { "type": "string", "format": "uuid", "description": "As in the answer's `x-request-id`, the logs and the audit log." },
             "more_violations": { "type": "integer", "description": "How many fields at fault there are besides those named; absent: none." },
             "violations": {

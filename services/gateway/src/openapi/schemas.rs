@@ -16,11 +16,11 @@ const UUID_OR_NOTHING: &str = "^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0
 /// Which way a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// To the server.
+    /// In a request that is complete by itself.
     In,
     /// To the server, for an update: what is not there stays as it is.
     Change,
-    /// From the server.
+    /// In an answer.
     Out,
 }
 

@@ -39,7 +39,7 @@ pub enum DiscoveryAt {
     Off,
     /// Below the issuer's name.
     Name,
-    /// There.
+    /// At this address.
     Url(String),
 }
 

@@ -1,4 +1,4 @@
-//! Timelines, trends, latest values and studies out; and who looked.
+//! Timelines, trends, latest values and studies out; and the audit log.
 
 use crate::wiring::{Need, Service, Wiring};
 use anyhow::Context;

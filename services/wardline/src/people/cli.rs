@@ -8,11 +8,11 @@ use uuid::Uuid;
 /// How a list is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Columns, for people.
+    /// A table with aligned columns.
     Table,
     /// One array of objects.
     Json,
-    /// With a heading.
+    /// Comma-separated values, with a line of headings.
     Csv,
 }
 
@@ -129,7 +129,7 @@ pub enum Users {
         #[arg(long, default_value = "")]
         filter: String,
     },
-    /// One of them.
+    /// Show one person.
     Get {
         /// UUID of the person.
         user: Uuid,
@@ -139,7 +139,7 @@ pub enum Users {
         /// UUID of the person.
         user: Uuid,
     },
-    /// A new one.
+    /// Register a person.
     Create {
         /// Name.
         name: String,
@@ -184,7 +184,7 @@ pub enum Devices {
         #[arg(long, default_value = "")]
         filter: String,
     },
-    /// One of them.
+    /// Show one device.
     Get {
         /// UUID of the device.
         device: Uuid,
@@ -233,9 +233,9 @@ pub enum Devices {
 /// What to do with roles.
 #[derive(Debug, Subcommand)]
 pub enum Roles {
-    /// All of them.
+    /// Show all roles.
     List,
-    /// A new one.
+    /// Make a role of your own.
     Create {
         /// Lower-case letters, digits and hyphens.
         role: String,
@@ -278,7 +278,7 @@ pub enum Grants {
         #[arg(long, default_value = "", conflicts_with = "ward")]
         study: String,
     },
-    /// Takes it back.
+    /// Take a role away from a person.
     Delete {
         /// UUID of the grant.
         grant: Uuid,
@@ -313,7 +313,7 @@ pub enum Relations {
         #[arg(long, default_value = "")]
         study: String,
     },
-    /// Ends it now.
+    /// End a relation now.
     End {
         /// UUID of the relation.
         relation: Uuid,
@@ -338,7 +338,7 @@ pub enum Consents {
         #[arg(long, default_value = "")]
         purpose: String,
     },
-    /// Takes it back.
+    /// Take a consent back.
     Revoke {
         /// UUID of the patient.
         patient: Uuid,
@@ -352,13 +352,13 @@ pub enum Consents {
 pub enum Emergencies {
     /// All, newest first: for reviewers.
     List {
-        /// Only those at which nobody has looked.
+        /// Only those that nobody has reviewed.
         #[arg(long)]
         unreviewed: bool,
     },
     /// Those of patients whom one treats, is, or acts for.
     Notices,
-    /// Breaks the glass: one patient, for a reason, and somebody will look at it.
+    /// Breaks the glass: one patient, for a reason, and somebody will review it.
     Open {
         /// UUID of the patient.
         patient: Uuid,

@@ -15,7 +15,7 @@ use proto::registry::v1::{
 use std::io::Write;
 
 impl RegistryCli {
-    /// `wardline relations`.
+    /// Runs a command of `wardline relations` and prints the result.
     pub async fn relations(&mut self, what: &Relations, out: &mut impl Write) -> anyhow::Result<()> {
         let found = match what {
             Relations::List { user, patient } => {
@@ -56,7 +56,7 @@ impl RegistryCli {
         rows.print(self.format, out)
     }
 
-    /// `wardline consents`.
+    /// Runs a command of `wardline consents` and prints the result.
     pub async fn consents(&mut self, what: &Consents, out: &mut impl Write) -> anyhow::Result<()> {
         let found = match what {
             Consents::List { patient } => {
@@ -84,7 +84,7 @@ impl RegistryCli {
         rows.print(self.format, out)
     }
 
-    /// `wardline emergencies`.
+    /// Runs a command of `wardline emergencies` and prints the result.
     pub async fn emergencies(&mut self, what: &Emergencies, out: &mut impl Write) -> anyhow::Result<()> {
         let found = match what {
             Emergencies::List { unreviewed } => {
@@ -124,7 +124,7 @@ impl RegistryCli {
         rows.print(self.format, out)
     }
 
-    /// `wardline explain`.
+    /// Runs `wardline explain` and prints why access is permitted or denied.
     pub async fn explain(&mut self, why: &Why, out: &mut impl Write) -> anyhow::Result<()> {
         let Why { user, patient, action, purpose } = why;
         let (user_id, patient_id) = (user.to_string(), patient.to_string());

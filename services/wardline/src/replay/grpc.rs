@@ -36,7 +36,7 @@ pub struct Grpc {
 }
 
 impl Grpc {
-    /// Connects lazily.
+    /// Opens channels that connect at their first use.
     pub fn new(target: &Target, devices_in_flight: usize) -> Result<Self> {
         let n = devices_in_flight.div_ceil(STREAMS_PER_CONNECTION).max(1);
         let endpoint = &target.endpoint;

@@ -87,7 +87,7 @@ pub struct Written<'a> {
     pub text: &'a str,
     /// The same as a number, where the recording has a column for it.
     pub number: &'a str,
-    /// The unit.
+    /// The unit as the recording writes it; may be empty.
     pub unit: &'a str,
 }
 
@@ -134,7 +134,7 @@ fn close(a: f64, b: f64) -> bool {
     (a - b).abs() <= ROUNDING * b.abs().max(1.0)
 }
 
-/// The whole table.
+/// The table that maps a recording's items to metrics (`mapping.toml`).
 pub struct Mapping {
     sections: HashMap<&'static str, HashMap<String, Item>>,
     sent: Vec<Sent>,

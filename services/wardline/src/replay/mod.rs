@@ -110,7 +110,7 @@ impl Options {
 /// Where to send to, and where to keep notes.
 #[derive(Clone)]
 pub struct Target {
-    /// The node.
+    /// Address of the node, and how to connect to it.
     pub endpoint: Remote,
     /// Holds the demo's signing key.
     pub demo_dir: PathBuf,

@@ -27,7 +27,7 @@ impl FromStr for Speed {
     }
 }
 
-/// The recording's clock.
+/// When a recorded instant is due, at the speed of the replay.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     speed: Speed,

@@ -47,11 +47,11 @@ impl Order {
 
 /// One device and all that it sends.
 pub struct DevicePlan {
-    /// The device.
+    /// Id of the device.
     pub device: DeviceId,
     /// Its stream: made from the device, its readings, order and anchor.
     pub stream: StreamId,
-    /// Place in [`Plan::patients`].
+    /// Index of the device's patient in [`Plan::patients`].
     pub patient: usize,
     /// Which of the recording's sources it stands for.
     source: &'static str,

@@ -14,7 +14,7 @@ const LOG_EVERY: Duration = Duration::from_secs(5);
 pub struct Reading(Option<ProgressBar>);
 
 impl Reading {
-    /// Starts a spinner.
+    /// Shows a spinner on a terminal, with the format that is read.
     pub fn start(format: &str) -> Self {
         let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::new_spinner().with_message(format!("reading {format}"));
@@ -33,7 +33,7 @@ impl Reading {
     }
 }
 
-/// While devices send.
+/// The progress bar while devices send; log lines where there is no terminal.
 pub struct Sending {
     bar: Option<ProgressBar>,
     total: u64,
@@ -70,7 +70,7 @@ impl Sending {
         }
     }
 
-    /// The end.
+    /// Shows the last number and stops: `done` readings have their answer.
     pub fn end(self, done: u64) {
         match self.bar {
             Some(bar) => {

@@ -20,18 +20,18 @@ pub struct Row {
 
 /// What one device would send, in the order of the recording.
 pub struct Device {
-    /// Place in [`Recording::patients`].
+    /// Index of the device's patient in [`Recording::patients`].
     pub patient: u32,
-    /// Kind of device.
+    /// Kind of device, such as a bedside monitor.
     pub source: &'static str,
-    /// Its readings.
+    /// The readings of the device, in the order of the recording.
     pub rows: Vec<Row>,
 }
 
 /// What was read and not kept. `read` counts values, of which a wide table has several in a row.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Tally {
-    /// Values read.
+    /// Values that were read from the recording.
     pub read: u64,
     /// Of these, values of items that the mapping table does not have, by item.
     pub unmapped: BTreeMap<String, u64>,
@@ -92,7 +92,7 @@ impl Recording {
         self.devices[device].rows.push(row);
     }
 
-    /// Readings kept.
+    /// Number of readings that will be sent.
     pub fn readings(&self) -> u64 {
         self.devices.iter().map(|device| device.rows.len() as u64).sum()
     }

@@ -11,11 +11,11 @@ const LINES_MAX: usize = 8;
 /// `sent = acknowledged + refused`, over all runs of one recording.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// The recording's format.
+    /// Format of the recording, as on the command line.
     pub format: &'static str,
     /// By which time devices sent.
     pub order: &'static str,
-    /// Files read.
+    /// Number of files that were read.
     pub files: u64,
     /// Patients that have readings.
     pub patients: u64,
@@ -35,7 +35,7 @@ pub struct Report {
     pub sent: u64,
     /// Readings not sent yet, or without an answer: the same command goes on with them.
     pub remaining: u64,
-    /// Readings acknowledged: durable.
+    /// Readings that were acknowledged and so are durable.
     pub acknowledged: u64,
     /// Of these, readings that the server knew already.
     pub duplicate: u64,
@@ -45,7 +45,7 @@ pub struct Report {
     pub quarantined: Option<u64>,
     /// Seconds of sending, over all runs.
     pub seconds: f64,
-    /// `sent` by `seconds`.
+    /// Readings sent a second: `sent` divided by `seconds`.
     pub readings_per_second: f64,
     /// Everything had been acknowledged before: this run sent nothing.
     pub already_complete: bool,

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 /// A device whose next batch is further away than this gives its place to another one.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// Lets devices in.
+/// Registers devices with the server, and opens their streams.
 #[async_trait]
 pub trait Connect: Send + Sync {
     /// Sees to it that the server knows the devices, and whose they are.
@@ -29,7 +29,7 @@ pub trait Connect: Send + Sync {
     async fn open(&self, device: DeviceId, stream: StreamId, resume_after: u64) -> Result<Box<dyn Outlet>>;
 }
 
-/// One open stream.
+/// A device's open stream of readings.
 #[async_trait]
 pub trait Outlet: Send + Sync {
     /// The last sequence that the server has, at least the one it was opened after.

@@ -20,11 +20,11 @@ pub struct State {
     version: u32,
     /// Where each patient's last reading lies: nanoseconds since 1970; `None`: times as recorded.
     pub anchor_ns: Option<i64>,
-    /// Everything is acknowledged.
+    /// Whether everything is acknowledged: a further run sends nothing.
     pub complete: bool,
     /// Seconds spent sending, over all runs.
     pub seconds: f64,
-    /// By device.
+    /// Progress of each device, by its id.
     pub devices: BTreeMap<Uuid, Progress>,
 }
 
@@ -43,7 +43,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Both.
+    /// The sum of two runs' progress.
     pub fn plus(&self, more: &Self) -> Self {
         let mut sum = self.clone();
         sum.through = sum.through.max(more.through);
@@ -57,7 +57,7 @@ impl Progress {
 }
 
 impl State {
-    /// Nothing sent yet.
+    /// The state before the first run.
     pub fn new(anchor: Option<Nanos>) -> Self {
         Self {
             version: VERSION,
@@ -89,7 +89,7 @@ impl State {
         Ok(Some(state))
     }
 
-    /// Replaces the file.
+    /// Writes the state to a file beside it, and replaces the file with that.
     pub fn write(&self, path: &Path) -> Result<()> {
         replace(path, &serde_json::to_vec(self)?)
     }

@@ -34,7 +34,7 @@ impl<'a> Table<'a> {
         self.header.iter().position(|name| name == column)
     }
 
-    /// The column's place.
+    /// Index of a column; an error names the one that is missing.
     pub fn need(&self, column: &str) -> Result<usize> {
         self.find(column).with_context(|| {
             format!("{}: column `{column}` is missing; the header is `{}`", self.name, self.header.join(","))

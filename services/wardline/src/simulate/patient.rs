@@ -24,7 +24,7 @@ const ECG_STEP_MV: f64 = 0.005;
 /// What happens to a patient or to its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
-    /// A stable adult.
+    /// An adult with stable vital signs.
     Calm,
     /// Fast heart and breath, falling pressure, fever: from NEWS2 0 to above 10 over the run.
     Sepsis,

@@ -63,7 +63,7 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Who asks.
+/// An HTTP client that asks issuers for their keys, with limits of time and size.
 pub(super) struct Http {
     tls: TlsConnector,
 }

@@ -27,7 +27,7 @@ const BEARER: &str = "Bearer";
 pub enum SubjectKind {
     /// A person, or a program's account: who is in the directory as a user.
     User,
-    /// A device.
+    /// A monitoring device.
     Device,
 }
 
@@ -62,9 +62,9 @@ impl TokenType {
 
 /// Where an issuer's keys come from.
 pub(super) enum Keys {
-    /// From settings.
+    /// The keys stand in the settings.
     Held(Set),
-    /// From the issuer.
+    /// The keys are fetched from the issuer, again and again.
     Fetched(Box<Source>),
 }
 

@@ -19,9 +19,9 @@ const MIN_EXPONENT: u64 = 65_537;
 /// Signature algorithms that can be pinned: asymmetric ones only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// Ed25519.
+    /// Ed25519 (RFC 8037).
     EdDsa,
-    /// ECDSA on P-256.
+    /// ECDSA on P-256 with SHA-256 (RFC 7518).
     Es256,
     /// RSA PKCS#1 v1.5 with SHA-256.
     Rs256,
@@ -50,7 +50,7 @@ impl Algorithm {
     }
 }
 
-/// Keys by `kid`.
+/// An issuer's public keys, by their id (`kid`).
 pub(super) type Set = HashMap<String, Arc<DecodingKey>>;
 
 pub(super) fn from_pem(pem: &[u8], algorithm: Algorithm) -> Result<DecodingKey, jsonwebtoken::errors::Error> {

@@ -47,7 +47,7 @@ pub struct Discovery {
 /// How often an issuer is asked for its keys.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// In any case.
+    /// Time between two fetches while the keys are known.
     pub every: Duration,
     /// At most, for keys that are not known: anybody can make tokens that name such keys.
     pub unknown_every: Duration,
@@ -142,7 +142,7 @@ impl Source {
         self.state.borrow().failing
     }
 
-    /// Whether [`Source::ask`] would.
+    /// Whether [`Source::ask`] would ask the issuer now, and not refuse because it was asked too lately.
     pub fn may_be_asked(&self) -> bool {
         self.state.borrow().fetching || self.is_due(*self.asked.lock().unwrap_or_else(PoisonError::into_inner))
     }

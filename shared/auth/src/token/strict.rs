@@ -15,13 +15,13 @@ const NOT_DONE: [&str; 5] = ["crit", "b64", "zip", "enc", "cty"];
 /// What must be known of a token before its signature can be checked. Nothing of it is believed until then.
 #[derive(Debug)]
 pub(super) struct Parts {
-    /// `alg`.
+    /// The header's `alg`.
     pub algorithm: String,
-    /// `typ`.
+    /// The header's `typ`.
     pub typ: String,
-    /// `kid`.
+    /// The header's `kid`.
     pub kid: String,
-    /// `iss`.
+    /// The claim `iss`.
     pub issuer: String,
 }
 

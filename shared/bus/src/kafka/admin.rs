@@ -68,7 +68,7 @@ fn await_topic(settings: &Settings) -> Result<(), Error> {
 }
 
 /// Gives a group that has never committed the earliest positions, so that its consumers can run with
-/// [`OffsetReset::Error`] from their first start. Positions that are there stay. Nobody may be reading in the group.
+/// `OffsetReset::Error` from their first start. Positions that are there stay. Nobody may be reading in the group.
 ///
 /// # Errors
 /// `Config` when the topic is not as the settings say, or a broker refuses us or TLS; `Unavailable` when none answers,

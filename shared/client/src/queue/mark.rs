@@ -100,7 +100,7 @@ impl MarkFile {
         Ok((Self { file, path, generation }, mark))
     }
 
-    /// Writes both places.
+    /// Writes the mark to both of its places in the file.
     pub(super) fn create(&mut self, mark: &Mark) -> Result<(), Error> {
         self.write(mark)?;
         self.write(mark)

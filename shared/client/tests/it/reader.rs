@@ -87,19 +87,19 @@ impl TimelineService for Pages {
         Ok(Response::new(page))
     }
 
+    async fn read_trend(&self, request: Request<ReadTrendRequest>) -> Result<Response<ReadTrendResponse>, Status> {
+        let (sequences, next_page_token) = self.page(&request, &request.get_ref().page_token)?;
+        let trends = sequences.iter().map(|n| Trend { metric: n.to_string(), ..Default::default() }).collect();
+        Ok(Response::new(ReadTrendResponse { trends, next_page_token }))
+    }
+
     async fn list_patients(
         &self,
         request: Request<ListPatientsRequest>,
     ) -> Result<Response<ListPatientsResponse>, Status> {
         let (sequences, next_page_token) = self.page(&request, &request.get_ref().page_token)?;
-        let patients = sequences.iter().map(|n| ListedPatient { patient_id: n.to_string(), ..Default::default() });
-        Ok(Response::new(ListPatientsResponse { patients: patients.collect(), next_page_token }))
-    }
-
-    async fn read_trend(&self, request: Request<ReadTrendRequest>) -> Result<Response<ReadTrendResponse>, Status> {
-        let (sequences, next_page_token) = self.page(&request, &request.get_ref().page_token)?;
-        let trends = sequences.iter().map(|n| Trend { metric: n.to_string(), ..Default::default() }).collect();
-        Ok(Response::new(ReadTrendResponse { trends, next_page_token }))
+        let patient = |n: &u64| ListedPatient { patient_id: n.to_string(), ..Default::default() };
+        Ok(Response::new(ListPatientsResponse { patients: sequences.iter().map(patient).collect(), next_page_token }))
     }
 
     async fn latest_readings(
@@ -125,7 +125,7 @@ async fn pages_are_one_stream() {
     assert_eq!(columns, [1, 2, 3]);
     let trend: Vec<_> = reader.trend(Query::default()).map_ok(|trend| trend.metric).try_collect().await.unwrap();
     assert_eq!(trend, ["1", "2", "3"]);
-    let patients: Vec<_> = reader.patients("").map_ok(|patient| patient.patient_id).try_collect().await.unwrap();
+    let patients: Vec<_> = reader.patients("icu").map_ok(|patient| patient.patient_id).try_collect().await.unwrap();
     assert_eq!(patients, ["1", "2", "3"]);
     // nobody who stops early pays for the rest
     fake.calls.lock().unwrap().clear();

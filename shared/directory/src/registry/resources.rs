@@ -9,11 +9,11 @@ use model::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A person.
+/// A person or a program that may sign in, a patient, or both.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct User {
-    /// The person.
+    /// Id of the person: the subject of their tokens.
     pub id: Uuid,
     /// Under which id the person's readings are; none for one who is no patient.
     pub patient: Option<Uuid>,
@@ -29,11 +29,11 @@ pub struct User {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Role {
-    /// Its id.
+    /// Id of the role, lower-case with hyphens.
     pub id: String,
     /// What kind of people hold it.
     pub category: String,
-    /// Names of permissions.
+    /// Names of the permissions that the role grants, as in `model::access::Permission`.
     pub permissions: Vec<String>,
     /// Names of permissions that its holders may let others have.
     pub may_grant: Vec<String>,
@@ -43,11 +43,11 @@ pub struct Role {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grant {
-    /// Its id.
+    /// Id of the grant.
     pub id: Uuid,
-    /// Who.
+    /// The person who holds the role.
     pub user: Uuid,
-    /// Which role.
+    /// Id of the role.
     pub role: String,
     /// In this ward only.
     pub ward: Option<String>,
@@ -59,9 +59,9 @@ pub struct Grant {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Relation {
-    /// Its id.
+    /// Id of the relation.
     pub id: Uuid,
-    /// Who.
+    /// The person who has the relation.
     pub user: Uuid,
     /// "proxy", "care-team", "ward-staff" or "study".
     pub kind: String,
@@ -71,9 +71,9 @@ pub struct Relation {
     pub ward: Option<String>,
     /// In which study; study alone.
     pub study: Option<String>,
-    /// First instant.
+    /// First instant at which it holds, in nanoseconds since 1970.
     pub from: i64,
-    /// First instant after.
+    /// First instant at which it no longer does, in nanoseconds since 1970; `i64::MAX`: no end.
     pub to: i64,
 }
 
@@ -81,51 +81,51 @@ pub struct Relation {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Consent {
-    /// Its id.
+    /// Id of the consent.
     pub id: Uuid,
-    /// Whose.
+    /// The patient whose wish it is.
     pub patient: Uuid,
-    /// Who is barred.
+    /// To whom access is denied.
     pub bars: Barring,
     /// A purpose's code; none: for anything.
     pub purpose: Option<String>,
-    /// First instant.
+    /// First instant at which it holds, in nanoseconds since 1970.
     pub from: i64,
-    /// First instant after.
+    /// First instant at which it no longer does, in nanoseconds since 1970; `i64::MAX`: no end.
     pub to: i64,
 }
 
-/// Who is barred.
+/// To whom a consent denies access.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Barring {
-    /// Everybody else.
+    /// Everybody but the patient.
     Anyone,
-    /// One person.
+    /// The person with this id.
     User(Uuid),
     /// Whoever has no other relation than this kind.
     Kind(String),
 }
 
-/// A monitoring device.
+/// A monitoring device, as it is registered.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Device {
-    /// The device.
+    /// Id of the device: the subject of its tokens.
     pub id: Uuid,
     /// What people call it.
     pub name: String,
-    /// Lower-case, with colons.
+    /// MAC address in lower case with colons, unique among devices; none when unknown.
     pub mac: Option<String>,
-    /// Manufacturer's model.
+    /// The manufacturer's name of the model; may be empty.
     pub model: String,
     /// A code of MDC, or nothing.
     pub mdc_type: String,
-    /// As reported.
+    /// Firmware version, as the device reported it; may be empty.
     pub firmware: String,
-    /// As reported.
+    /// Software version, as the device reported it; may be empty.
     pub software: String,
-    /// Who registered it.
+    /// The person who registered it.
     pub registered_by: Uuid,
     /// Whether it may send.
     pub status: DeviceStatus,
@@ -146,7 +146,7 @@ pub struct Device {
 pub enum DeviceStatus {
     /// It was not claimed yet.
     Registered,
-    /// It may.
+    /// It was claimed and may send.
     Active,
     /// It may not, until it is claimed anew.
     Revoked,
@@ -162,17 +162,17 @@ pub struct Hashed(String);
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Assignment {
-    /// Its id.
+    /// Id of the assignment.
     pub id: Uuid,
-    /// Which device.
+    /// The device that is assigned.
     pub device: Uuid,
-    /// Whose readings.
+    /// The patient whose readings the device sends.
     pub patient: Uuid,
-    /// First instant.
+    /// First instant at which it holds, in nanoseconds since 1970.
     pub from: i64,
-    /// First instant after.
+    /// First instant at which it no longer does, in nanoseconds since 1970; `i64::MAX`: no end.
     pub to: i64,
-    /// Who assigned it.
+    /// The person who made the assignment.
     pub by: Uuid,
 }
 
@@ -180,19 +180,19 @@ pub struct Assignment {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BreakGlass {
-    /// Its id.
+    /// Id of the emergency access.
     pub id: Uuid,
-    /// Who.
+    /// The person who opened it.
     pub user: Uuid,
-    /// To whom.
+    /// The patient whose data it opens.
     pub patient: Uuid,
-    /// A code.
+    /// Code of the reason, such as "other".
     pub reason: String,
     /// In words, of the person who opened it.
     pub text: String,
-    /// First instant.
+    /// First instant at which it holds, in nanoseconds since 1970.
     pub from: i64,
-    /// First instant after.
+    /// First instant at which it no longer does, in nanoseconds since 1970: an hour later at most.
     pub to: i64,
     /// What was found when somebody looked at it.
     pub review: Option<Review>,
@@ -205,13 +205,13 @@ pub struct BreakGlass {
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Review {
-    /// Who looked.
+    /// The person who reviewed the access.
     pub by: Uuid,
-    /// When.
+    /// When it was reviewed, in nanoseconds since 1970.
     pub at: i64,
-    /// A code.
+    /// Code of the outcome.
     pub outcome: String,
-    /// In words.
+    /// The reviewer's own words; may be empty.
     pub text: String,
 }
 
@@ -232,7 +232,7 @@ fn known(names: &[String]) -> Result<Vec<Permission>, &str> {
 }
 
 impl Grant {
-    /// Where it holds.
+    /// For which patients the grant counts.
     pub fn scope(&self) -> Scope {
         match (&self.ward, &self.study) {
             (Some(ward), _) => Scope::Ward(ward.as_str().into()),

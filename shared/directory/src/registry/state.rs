@@ -19,13 +19,13 @@ const VERSIONS_MAX: usize = 100;
 /// A resource, and its last change.
 #[derive(Clone, PartialEq)]
 pub struct Kept<T> {
-    /// The resource.
+    /// The resource, as the change left it.
     pub value: T,
     /// The number of the change that made it so.
     pub sequence: u64,
-    /// When that was.
+    /// Time of that change, by the clock of the node that made it.
     pub at: Nanos,
-    /// Who it was.
+    /// Who made that change: "user:UUID", "device:UUID" or "system".
     pub by: String,
 }
 

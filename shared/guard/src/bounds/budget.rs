@@ -1,7 +1,7 @@
 //! Bytes that may be held at once: of a node, of an address, and of a caller.
 //!
 //! The promise: at no time is more out than a share allows, and what is out comes back when its permit is dropped. Who wants
-//! more waits, a while; more than [`MAX_WAITING`] of one caller do not wait at all. A caller's share is taken before the
+//! more waits, a while; more than `MAX_WAITING` of one caller do not wait at all. A caller's share is taken before the
 //! node's, so that a caller who holds all of its own stands in nobody else's way. A caller who holds nothing costs nothing.
 
 use model::access::Subject;
@@ -29,11 +29,11 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How much may be out at once, in bytes; a share that is 0 is as large as the node's.
 #[derive(Debug, Clone, Copy)]
 pub struct Shares {
-    /// Of all.
+    /// Bytes that all callers together may hold.
     pub node: u32,
-    /// Of one address.
+    /// Bytes that the callers of one address may hold together.
     pub address: u32,
-    /// Of one caller.
+    /// Bytes that one caller may hold.
     pub caller: u32,
 }
 
@@ -96,11 +96,11 @@ pub struct Full {
 /// Whose share is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whose {
-    /// Of the caller.
+    /// The share of the caller, by its token or certificate.
     Caller,
     /// Of the address that it comes from.
     Address,
-    /// Of the node.
+    /// All of the node's budget.
     Node,
 }
 

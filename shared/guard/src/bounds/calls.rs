@@ -61,7 +61,7 @@ pub struct Bounded<S> {
 }
 
 impl<S> Bounded<S> {
-    /// Around `service`.
+    /// Puts the budgets around a service.
     pub fn new(service: S, bounds: Bounds) -> Self {
         Self { service, bounds }
     }

@@ -107,10 +107,7 @@ fn clients(
         crls.extend(lists);
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).with_crls(crls);
-    let builder = match settings.client_auth {
-        ClientAuth::Optional => builder.allow_unauthenticated(),
-        ClientAuth::Required => builder,
-    };
+    let builder = if settings.client_auth_required { builder } else { builder.allow_unauthenticated() };
     Ok(Some(builder.build().map_err(Error::of("tls.client_ca_file and tls.crl_files"))?))
 }
 

@@ -13,11 +13,11 @@ pub enum Action {
     SendReadings,
     /// List records that could not be stored.
     ListQuarantined,
-    /// Look at one of them.
+    /// Read one of them.
     GetQuarantined,
     /// Publish one of them again.
     ReplayQuarantined,
-    /// Read who looked at a patient.
+    /// Read who accessed a patient's data.
     ReadAccesses,
     /// Read and verify the audit log.
     ReadAudit,
@@ -203,9 +203,9 @@ pub enum Permission {
     ReadReadings,
     /// Send readings as oneself, a device.
     WriteReadings,
-    /// List, look at and replay records that could not be stored.
+    /// List, read and replay records that could not be stored.
     ManageQuarantine,
-    /// Read who looked at oneself, or at the patient for whom one acts.
+    /// Read who accessed one's own data, or that of the patient for whom one acts.
     ReadAccesses,
     /// Read and verify the audit log.
     ReadAudit,

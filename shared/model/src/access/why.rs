@@ -12,7 +12,7 @@ pub fn place(scope: &Scope) -> String {
     }
 }
 
-/// What [`super::decide`] looks at, one line each: the permission, the ward, relations and consents.
+/// What [`super::decide`] checks, one line each: the permission, the ward, relations and consents.
 pub fn why(principal: &Principal, action: Action, facts: &Facts, now: Nanos) -> Vec<String> {
     let needed = action.needs();
     let held: Vec<_> = principal.grants.iter().filter(|grant| grant.permission == needed).collect();

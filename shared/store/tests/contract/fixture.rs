@@ -1,4 +1,4 @@
-//! Stores to test, patients nobody else uses, and leave to read them.
+//! Stores to test, patients nobody else uses, and permission to read them.
 
 use bytes::Bytes;
 use model::{
@@ -67,7 +67,7 @@ pub fn patient() -> PatientId {
     PatientId::from_bytes(rand::random())
 }
 
-/// Leave to read a patient's timeline.
+/// Permission to read a patient's timeline.
 pub fn permit(patient: PatientId) -> Permit {
     let subject = Subject::User(UserId::from_bytes([1; 16]));
     let doctor = Principal::everywhere(subject, &[Permission::ReadReadings], Nanos::MAX);

@@ -49,7 +49,7 @@ enum Shape {
     Whole,
     /// All of it but its last byte; then nothing.
     Half,
-    /// Headers; then nothing.
+    /// Sends headers, and then nothing for ever.
     Endless,
 }
 
