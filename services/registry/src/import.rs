@@ -1,18 +1,13 @@
 //! Many people or devices at once, as CSV: each row is taken or refused by itself, and the answer says which.
 
 use crate::{
-    Registry,
-    access::person,
-    check,
-    devices::new_device,
-    roles::may_give,
-    users::new_person,
-    writing::{Profile, status},
+    Registry, access::person, check, devices::new_device, roles::may_give, users::new_person, writing::Profile,
 };
 use directory::{
     Directory,
     registry::{self as kept, CHANGES_MAX, Change, Draft},
 };
+use guard::errors;
 use model::{
     UserId,
     access::{Action, Principal, decide_system},
@@ -193,7 +188,7 @@ fn fitting<'a>(directory: &Directory, draft: &mut Draft, rows: &'a [Row]) -> (Ve
         }
         match draft.add(row.changes.iter().cloned()) {
             Ok(()) => fit.push(row),
-            Err(why) => not.push(refusal(row.number, &status(&why))),
+            Err(why) => not.push(refusal(row.number, &errors::change(&why))),
         }
     }
     (fit, not)

@@ -2,7 +2,7 @@
 
 use crate::{Registry, metrics, profiles};
 use directory::{
-    Behind, Directory, follow,
+    Directory, follow,
     registry::{self as kept, Change, Draft, Refused},
 };
 use guard::errors;
@@ -44,7 +44,7 @@ impl Registry {
     ) -> Result<T, Status> {
         let decide = |directory: &Directory, draft: &mut Draft| {
             let (changes, answer) = decide(directory, draft.at())?;
-            draft.add(changes).map_err(|refused| status(&refused))?;
+            draft.add(changes).map_err(|refused| errors::change(&refused))?;
             Ok((answer, vec![]))
         };
         self.put(by, decide).await
@@ -61,7 +61,7 @@ impl Registry {
     ) -> Result<(), Status> {
         self.put(Some(caller.subject), |directory, draft| {
             decide(directory)?;
-            draft.add([Change::User(kept.clone())]).map_err(|refused| status(&refused))?;
+            draft.add([Change::User(kept.clone())]).map_err(|refused| errors::change(&refused))?;
             Ok(((), vec![Profile { kept, encoded: profile.into() }]))
         })
         .await
@@ -119,7 +119,7 @@ impl Registry {
 
     /// All that was changed until now, and the next entry.
     pub(crate) async fn draft(&self, by: Option<Subject>) -> Result<(Arc<Directory>, Draft), Status> {
-        follow(&self.directory, self.store.as_ref()).await.map_err(behind)?;
+        follow(&self.directory, self.store.as_ref()).await.map_err(errors::behind)?;
         let directory = self.directory.get();
         let draft = directory.registry().draft(self.decisions.now(), by);
         Ok((directory, draft))
@@ -138,33 +138,9 @@ fn someone_administers(directory: &Directory, draft: &Draft) -> Result<(), Statu
     let Some(field) = draft.changes().iter().find_map(Change::takes_from) else { return Ok(()) };
     if directory.is_administered() && !directory.with_registry(draft.state().clone()).is_administered() {
         let text = "then nobody would manage roles any more; grant a role with roles.manage to somebody else first";
-        return Err(status(&Refused::new("LAST_ADMINISTRATOR", field, text)));
+        return Err(errors::change(&Refused::new("LAST_ADMINISTRATOR", field, text)));
     }
     Ok(())
-}
-
-/// Why the registry cannot be changed now.
-fn behind(cause: Behind) -> Status {
-    match cause {
-        Behind::Store(error) => errors::store(error),
-        Behind::Change(error) => unreadable(&error),
-    }
-}
-
-fn unreadable(error: &directory::Error) -> Status {
-    tracing::error!(error = error as &dyn std::error::Error, "a change of the registry cannot be followed");
-    problem::status(Code::DataLoss, "REGISTRY_UNREADABLE", "the registry cannot be read; tell the operators")
-}
-
-/// What is against a change, on the wire.
-pub(crate) fn status(refused: &Refused) -> Status {
-    let code = match refused.reason {
-        "MAC_TAKEN" | "ALREADY_GRANTED" | "PATIENT_TAKEN" | "ASSIGNMENT_OVERLAPS" => Code::AlreadyExists,
-        "ROLE_IN_USE" | "BUILT_IN_ROLE" | "LAST_ADMINISTRATOR" => Code::FailedPrecondition,
-        reason if reason.starts_with("NO_SUCH_") => Code::NotFound,
-        _ => Code::InvalidArgument,
-    };
-    problem::field(code, refused.reason, refused.field, &refused.text)
 }
 
 /// Nothing has this id.

@@ -1,5 +1,6 @@
-//! What an error of an engine is to a caller: one place for all services.
+//! What errors of engines, refused changes and refusals of the policy are to a caller: one place for all services.
 
+use directory::{Behind, registry::Refused};
 use model::{
     Nanos,
     access::{Action, Denied, Facts, Principal, decide_system, why},
@@ -47,6 +48,29 @@ pub fn log(error: &bus::Error) -> Status {
             problem::unavailable("LOG_UNAVAILABLE", &text, RETRY / 2)
         }
     }
+}
+
+/// Of a registry that cannot be followed: as [`store`], or DATA_LOSS for a change that cannot be read.
+pub fn behind(cause: Behind) -> Status {
+    match cause {
+        Behind::Store(error) => store(error),
+        Behind::Change(error) => {
+            tracing::error!(error = &error as &dyn Error, "a change of the registry cannot be followed");
+            problem::status(Code::DataLoss, "REGISTRY_UNREADABLE", "the registry cannot be read; tell the operators")
+        }
+    }
+}
+
+/// Of a change that does not fit: ALREADY_EXISTS for what another has, NOT_FOUND for what it names, FAILED_PRECONDITION for what
+/// has to be done before, else INVALID_ARGUMENT; with the field at fault.
+pub fn change(refused: &Refused) -> Status {
+    let code = match refused.reason {
+        "MAC_TAKEN" | "ALREADY_GRANTED" | "PATIENT_TAKEN" | "ASSIGNMENT_OVERLAPS" => Code::AlreadyExists,
+        "ROLE_IN_USE" | "BUILT_IN_ROLE" | "LAST_ADMINISTRATOR" => Code::FailedPrecondition,
+        reason if reason.starts_with("NO_SUCH_") => Code::NotFound,
+        _ => Code::InvalidArgument,
+    };
+    problem::field(code, refused.reason, refused.field, &refused.text)
 }
 
 /// Of the audit log: UNAVAILABLE, whatever it was, for nothing is shown or done that is not written down.
@@ -99,6 +123,10 @@ mod tests {
             (log(&bus::Error::Unavailable(lost())), Code::Unavailable, "LOG_UNAVAILABLE", true),
             (log(&bus::Error::NoSpace("full".into())), Code::Unavailable, "NO_SPACE", true),
             (log(&bus::Error::TooLarge { bytes: 2, limit: 1 }), Code::ResourceExhausted, "RECORD_TOO_LARGE", false),
+            (behind(Behind::Store(store::Error::NoSpace("full".into()))), Code::Unavailable, "NO_SPACE", true),
+            (change(&Refused::new("MAC_TAKEN", "mac", "x")), Code::AlreadyExists, "MAC_TAKEN", false),
+            (change(&Refused::new("NO_SUCH_ROLE", "role_id", "x")), Code::NotFound, "NO_SUCH_ROLE", false),
+            (change(&Refused::new("BUILT_IN_ROLE", "role_id", "x")), Code::FailedPrecondition, "BUILT_IN_ROLE", false),
             (unaudited(store::Error::Corrupt("x".into())), Code::Unavailable, "AUDIT_UNAVAILABLE", true),
         ] {
             assert_eq!((status.code(), &*status.get_details_error_info().unwrap().reason), (code, reason));
