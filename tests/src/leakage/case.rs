@@ -1,5 +1,7 @@
 //! One case after the other in one world: a question, the answer, what the rules say, and what the audit log says.
 
+mod listed;
+
 use super::{
     Report,
     oracle::{self, Rule, Shown, patient_of},
@@ -71,8 +73,9 @@ impl Run {
             }
             served::turn(self.now);
             self.report.cases += 1;
-            match self.random.random_range(0..20) {
+            match self.random.random_range(0..21) {
                 0 => self.cut().await?,
+                20 => self.listed().await?,
                 1..6 => self.page().await?,
                 _ => self.first().await?,
             }

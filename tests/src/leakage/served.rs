@@ -14,7 +14,9 @@ use model::{
 };
 use proto::{
     operations::v1::audit_service_server::AuditService,
-    telemetry::v1::{study_service_server::StudyService, timeline_service_server::TimelineService},
+    telemetry::v1::{
+        ListPatientsRequest, study_service_server::StudyService, timeline_service_server::TimelineService,
+    },
 };
 use query::{AuditRpcs, Query, StudyRpcs};
 use std::{
@@ -27,6 +29,7 @@ use store::{Audit, AuditQuery, Auditor, Checkpoints, Error, FoundEntries, Profil
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 thread_local! {
     static NOW: Cell<i64> = const { Cell::new(0) };
@@ -196,6 +199,24 @@ impl Served {
                 request.extensions_mut().insert(principal);
                 self.audits.list_accesses(request).await.map(Response::into_inner).map(|page| of_accesses(&page, own))
             }
+        }
+    }
+
+    /// Lists patients, page by page: their ids in the order of the answers.
+    pub async fn list(&self, world: &World, asker: &Asker, ward: &str, size: i32) -> Result<Vec<Uuid>, Status> {
+        let mut listed = Vec::new();
+        let mut request = ListPatientsRequest { ward: ward.into(), page_size: size, ..Default::default() };
+        loop {
+            let mut sent = Request::new(request.clone());
+            sent.extensions_mut().insert(asker.principal(world, &self.directory.get()));
+            let page = self.query.list_patients(sent).await?.into_inner();
+            for patient in page.patients {
+                listed.push(patient.patient_id.parse().map_err(|_| Status::internal("no id"))?);
+            }
+            if page.next_page_token.is_empty() {
+                return Ok(listed);
+            }
+            request.page_token = page.next_page_token;
         }
     }
 

@@ -14,7 +14,8 @@ const N_PEOPLE: usize = 8;
 const N_PATIENTS: usize = 6;
 /// Ids of the studies.
 pub const STUDIES: [&str; 2] = ["heart", "lungs"];
-const WARDS: [&str; 3] = ["icu", "ward 7", "ward 9"];
+/// Wards of the patients.
+pub const WARDS: [&str; 3] = ["icu", "ward 7", "ward 9"];
 /// Those that grant something about patients come more often.
 const ROLES: [&str; 18] = [
     "patient",
