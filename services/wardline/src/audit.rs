@@ -159,7 +159,7 @@ impl Auditor {
         }
         writeln!(out, "{n_entries} entries, {n_findings} findings")?;
         if n_findings > 0 {
-            return Err(crate::commands::No("the audit log is not what was written".into()).into());
+            return Err(crate::ending::No("the audit log is not what was written".into()).into());
         }
         Ok(())
     }

@@ -1,6 +1,10 @@
 //! The command line.
 
-use crate::{operator::TokenArgs, people::cli as people, replay, simulate, timeline};
+use crate::{
+    operator::{Sending, TokenArgs},
+    people::cli as people,
+    replay, simulate, timeline,
+};
 use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
 use client::{Remote, Tls};
@@ -186,20 +190,6 @@ pub enum Command {
         /// Which.
         shell: clap_complete::Shell,
     },
-}
-
-/// Who registers the devices that send, and how long a server may be gone.
-///
-/// With a token, its holder enters patients, registers devices and assigns them, and each device claims a token of its own.
-/// Without one the demo's people do, and the demo's issuer gives the devices their tokens.
-#[derive(Debug, Clone, Args)]
-pub struct Sending {
-    /// Whose token is used.
-    #[command(flatten)]
-    pub access: TokenArgs,
-    /// How many seconds a server that has gone is waited for.
-    #[arg(long, default_value = "60", value_name = "SECONDS")]
-    pub patience: u32,
 }
 
 /// What to do with certificates.

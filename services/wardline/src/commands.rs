@@ -4,6 +4,7 @@ use crate::{
     audit, certificate,
     cli::{Access, Audit, Cli, Command, Files},
     demo,
+    ending::No,
     operator::TokenArgs,
     people::RegistryCli,
     quarantine::QuarantineClient,
@@ -32,11 +33,6 @@ use std::{
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-
-/// A question was answered with no: the process ends with 1, and nothing went wrong.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct No(pub String);
 
 /// Reads the settings and does what the command line says.
 ///

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod commands;
 pub mod demo;
 pub mod demo_ward;
+pub mod ending;
 pub mod operator;
 pub mod people;
 pub mod quarantine;
@@ -14,27 +15,10 @@ pub mod replay;
 pub mod simulate;
 pub mod timeline;
 
-use std::io::{self, Write, stderr};
+use ending::FAILED;
+use std::io::{Write, stderr};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-
-/// `EX_SOFTWARE`: the platform should start it again.
-pub const FAILED: u8 = 70;
-
-/// Whether nobody reads any longer what is printed: `| head` has seen enough.
-pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let kind = |cause: &(dyn std::error::Error + 'static)| {
-        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        // these two do not say so by their source
-        let json = || cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
-        let csv = || match cause.downcast_ref::<csv::Error>().map(csv::Error::kind) {
-            Some(csv::ErrorKind::Io(error)) => Some(error.kind()),
-            _ => None,
-        };
-        io.or_else(json).or_else(csv)
-    };
-    error.chain().any(|cause| kind(cause) == Some(io::ErrorKind::BrokenPipe))
-}
 
 /// The first signal drains, the second ends the process at once.
 pub async fn signals(stop: CancellationToken) {

@@ -8,10 +8,10 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 use wardline::{
-    FAILED,
     cli::Cli,
-    commands::{self, No},
-    is_closed_pipe, signals,
+    commands,
+    ending::{FAILED, No, is_closed_pipe},
+    signals,
 };
 
 /// A batch is many small allocations, half of them freed by another thread: glibc's would take a third of the time.

@@ -7,7 +7,7 @@ mod rows;
 pub(crate) mod when;
 
 use crate::{
-    is_closed_pipe,
+    ending::is_closed_pipe,
     operator::{self, Token, TokenArgs},
 };
 use anyhow::Context;

@@ -1,7 +1,10 @@
 //! The way to a node, or to one of several: it connects, puts the token beside each call, and goes to the next one when one
 //! does not answer.
 
-use crate::{Error, Tokens, wire::bearer};
+use crate::{
+    Error, Tokens,
+    retry::{NoToken, NotSent},
+};
 use std::{
     fmt,
     future::poll_fn,
@@ -14,6 +17,7 @@ use tonic::{
     Code, Status,
     body::Body,
     codegen::{BoxFuture, Service, StdError, http},
+    metadata::MetadataValue,
     transport::{Channel, Endpoint},
 };
 
@@ -167,10 +171,13 @@ fn unavailable(error: Error) -> StdError {
     status.into()
 }
 
-/// A call that has reached nobody.
-#[derive(Debug, thiserror::Error)]
-#[error("no call was made")]
-pub(crate) struct NotSent(#[source] Error);
+/// The value of the `authorization` header.
+pub(crate) fn bearer(token: &str) -> Result<MetadataValue<tonic::metadata::Ascii>, Status> {
+    let mut value = MetadataValue::try_from(format!("Bearer {token}"))
+        .map_err(|_| Status::invalid_argument("the token has characters that a header cannot carry"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
 
 async fn forward(mut channel: Channel, request: http::Request<Body>) -> Result<http::Response<Body>, StdError> {
     poll_fn(|context| channel.poll_ready(context)).await?;
@@ -200,11 +207,6 @@ impl Service<http::Request<Body>> for Connection {
         })
     }
 }
-
-/// There is no token for a call.
-#[derive(Debug, thiserror::Error)]
-#[error("no token")]
-pub(crate) struct NoToken(#[source] pub(crate) Arc<dyn std::error::Error + Send + Sync>);
 
 fn no_token(error: crate::BoxError) -> Status {
     let mut status = Status::unauthenticated(format!("no token: {error}"));

@@ -23,6 +23,7 @@ mod reader;
 mod remote;
 mod retry;
 mod sender;
+mod state;
 mod window;
 mod wire;
 mod writer;

@@ -5,9 +5,10 @@
 //! sent. One task drains the queue over a [`Sender`]; what the server has acknowledged leaves the disk.
 
 use crate::{
-    Connection, Error, Progress, Queue, Refusal, Sender, Stream, Tokens, link,
+    Connection, Error, Progress, Queue, Refusal, Sender, Stream, Tokens,
     queue::{self, Depth, Stored},
     retry::Backoff,
+    state,
     window::keep_unread,
 };
 use proto::telemetry::v1::{ClockQuality, Reading};
@@ -67,7 +68,7 @@ struct State {
     connections: u64,
     unread: VecDeque<Refusal>,
     /// The one that sends now.
-    present: Option<Arc<link::Shared>>,
+    present: Option<Arc<state::SessionState>>,
     /// Why there is none.
     trouble: Option<Error>,
 }

@@ -1,9 +1,6 @@
 //! Which failures to try again, and when.
 
-use crate::{
-    Error,
-    connection::{NoToken, NotSent},
-};
+use crate::Error;
 use rand::Rng;
 use std::{error::Error as StdError, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
@@ -138,6 +135,16 @@ impl Backoff {
         self.n_failed = 0;
     }
 }
+
+/// A call that has reached nobody.
+#[derive(Debug, thiserror::Error)]
+#[error("no call was made")]
+pub(crate) struct NotSent(#[source] pub(crate) Error);
+
+/// There is no token for a call.
+#[derive(Debug, thiserror::Error)]
+#[error("no token")]
+pub(crate) struct NoToken(#[source] pub(crate) Arc<dyn std::error::Error + Send + Sync>);
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,8 @@
 //! A device's stream: batches go out in order, and again after each loss of the connection.
 
 use crate::{
-    Connection, Error, Progress, Refusal, Stream, Tokens,
-    link::{self, Shared},
+    Connection, Error, Progress, Refusal, Stream, Tokens, link,
+    state::{SessionState, State},
     wire,
 };
 use bytes::Bytes;
@@ -15,7 +15,7 @@ pub const OPEN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// An open stream of batches. Dropping it drops what is not acknowledged; [`Sender::close`] does not.
 pub struct Sender {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<SessionState>,
     link: JoinHandle<()>,
     last_durable: u64,
 }
@@ -26,7 +26,7 @@ impl Sender {
     /// # Errors
     /// [`Error::Token`], [`Error::Refused`], or [`Error::Unreachable`] after [`OPEN_PATIENCE`].
     pub async fn open(connection: impl Into<Connection>, tokens: Tokens, stream: Stream) -> Result<Self, Error> {
-        let shared = Arc::new(Shared::new(stream.resume_after));
+        let shared = Arc::new(SessionState::new(stream.resume_after));
         let link = tokio::spawn(link::run(shared.clone(), connection.into(), tokens, stream));
         // from here on dropping it ends the task
         let mut sender = Self { shared, link, last_durable: 0 };
@@ -98,7 +98,7 @@ impl Sender {
     /// # Errors
     /// The sender has ended before.
     pub(crate) async fn settled(&self, through: u64) -> Result<u64, Error> {
-        let settled = |state: &link::State| Some(state.window.settled_through()).filter(|settled| *settled > through);
+        let settled = |state: &State| Some(state.window.settled_through()).filter(|settled| *settled > through);
         self.shared.wait(|state| settled(state).map(Ok).or_else(|| state.ended())).await
     }
 

@@ -1,6 +1,6 @@
 //! Messages as bytes: a batch is encoded once and kept as it goes out, so sending it again costs nothing.
 
-use super::{Connection, Stream, link::Shared};
+use super::{Connection, Stream, connection::bearer, state::SessionState};
 use bytes::{BufMut, Bytes};
 use prost::Message;
 use proto::{
@@ -19,7 +19,6 @@ use tonic::{
     client::Grpc,
     codec::{BufferSettings, Codec, EncodeBuf, Encoder},
     codegen::http::uri::PathAndQuery,
-    metadata::MetadataValue,
 };
 
 const METHOD: &str = "/wardline.telemetry.v1.IngestService/StreamReadings";
@@ -38,7 +37,7 @@ pub(super) async fn call(
     to: Connection,
     token: &str,
     stream: &Stream,
-    shared: Arc<Shared>,
+    shared: Arc<SessionState>,
     connection: u64,
 ) -> Result<Streaming<StreamReadingsResponse>, Status> {
     let open = Open {
@@ -56,18 +55,10 @@ pub(super) async fn call(
     Ok(client.streaming(request, method, BytesCodec::default()).await?.into_inner())
 }
 
-/// The value of the `authorization` header.
-pub(super) fn bearer(token: &str) -> Result<MetadataValue<tonic::metadata::Ascii>, Status> {
-    let mut value = MetadataValue::try_from(format!("Bearer {token}"))
-        .map_err(|_| Status::invalid_argument("the token has characters that a header cannot carry"))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
 /// The request's messages: `Open`, then batches from the window while there are credits.
 struct Outgoing {
     open: Option<Bytes>,
-    shared: Arc<Shared>,
+    shared: Arc<SessionState>,
     connection: u64,
 }
 

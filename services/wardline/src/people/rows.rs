@@ -96,11 +96,11 @@ mod tests {
         rows.push([&long]);
         for format in [Format::Table, Format::Json, Format::Csv] {
             let error = rows.print(format, &mut Closed).unwrap_err();
-            assert!(crate::is_closed_pipe(&error), "{format:?}: {error:#}");
+            assert!(crate::ending::is_closed_pipe(&error), "{format:?}: {error:#}");
         }
         let error = serde_json::to_writer_pretty(Closed, &[1]).unwrap_err();
-        assert!(crate::is_closed_pipe(&error.into()), "as audit and quarantine print");
-        assert!(!crate::is_closed_pipe(&anyhow::anyhow!("another")));
+        assert!(crate::ending::is_closed_pipe(&error.into()), "as audit and quarantine print");
+        assert!(!crate::ending::is_closed_pipe(&anyhow::anyhow!("another")));
     }
 
     #[test]

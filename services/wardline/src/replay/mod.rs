@@ -28,8 +28,8 @@ pub use state::Progress;
 pub(crate) use state::replace;
 
 use crate::{
-    cli::Sending,
     demo_ward::{self, Bed, Callers, DeviceTokens},
+    operator::Sending,
 };
 use anyhow::{Context, Result, bail};
 use client::{Remote, Tokens};
