@@ -45,7 +45,6 @@ async fn the_next_one_is_used_when_one_does_not_answer() {
     sender.send(3, readings()).await.unwrap();
     let error = sender.flush().await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
-    assert!(matches!(connection.ready().await, Ok(()) | Err(Error::NoAnswer { .. })));
 }
 
 #[tokio::test]
