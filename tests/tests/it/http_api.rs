@@ -166,7 +166,7 @@ async fn what_is_wrong_is_said() -> anyhow::Result<()> {
         let answer = http::ask(api, method, path, &[], "").await?;
         assert_eq!((answer.status, answer.header("allow")), (405, Some(allowed)), "{method} {path}");
     }
-    for path in ["/", "/v1", "/v1/patients", "/v1/patients/x/latest/", "/metrics", "/v1/patients//latest"] {
+    for path in ["/", "/v1", "/v1/nobody", "/v1/patients/x/latest/", "/metrics", "/v1/patients//latest"] {
         assert_eq!(get(&sandbox, "doctor", path).await?.status, 404, "{path}");
     }
     Ok(())

@@ -191,7 +191,7 @@ const WALL_CLOCK: [&str; 7] = [
     "services/wardline/src/timeline.rs",
     "shared/directory/src/files.rs",
     "shared/auth/src/signer.rs",
-    "shared/bus/src/embedded/writing.rs",
+    "shared/bus/src/embedded/segments.rs",
     "shared/guard/src/clock.rs",
     "shared/store/src/sheet.rs",
 ];
