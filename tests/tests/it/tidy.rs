@@ -225,7 +225,10 @@ fn nothing_waits_for_the_wall_clock() {
 #[test]
 fn what_a_service_starts_is_in_the_nodes_set_of_tasks() {
     let mut files = rust_files(["services/node/src/services"]);
-    files.extend(["services/node/src/run.rs", "services/node/src/routes.rs", "services/node/src/wiring.rs"].map(|path| root().join(path)));
+    files.extend(
+        ["services/node/src/run.rs", "services/node/src/routes.rs", "services/node/src/wiring.rs"]
+            .map(|path| root().join(path)),
+    );
     assert!(files.len() > 5, "{files:?}");
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
