@@ -50,7 +50,7 @@ pub(super) async fn call(
     let mut request = Request::new(outgoing);
     request.metadata_mut().insert("authorization", bearer(token)?);
     let mut client = Grpc::new(to);
-    client.ready().await.map_err(|error| Status::from_error(error.into()))?;
+    client.ready().await.map_err(Status::from_error)?;
     let method = PathAndQuery::from_static(METHOD);
     Ok(client.streaming(request, method, BytesCodec::default()).await?.into_inner())
 }

@@ -32,7 +32,7 @@ async fn a_clinician_lists_whom_a_relation_opens_and_leaves_an_entry_for_each() 
         person: Some(Person { name: Some("Jo Bloggs".into()), ..Person::default() }),
         ..User::default()
     };
-    let request = CreateUserRequest { user: Some(user), ..CreateUserRequest::default() };
+    let request = CreateUserRequest { user: Some(user) };
     let mut registry = RegistryServiceClient::new(sandbox.channel().await?);
     registry.create_user(sandbox.as_person("administrator", request)?).await?;
     let measured = guard::clock::now().plus(-60 * Nanos::SECOND);
