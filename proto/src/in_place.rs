@@ -31,7 +31,7 @@ const YIELD_BYTES: usize = 32 * 1024;
 /// The bytes of a `StreamReadingsRequest`.
 pub struct Received(Bytes);
 
-/// What a [`Received`] says.
+/// A received message: a batch, or anything else.
 pub enum Message<'a> {
     /// A batch of readings, still in the bytes that were received.
     Batch {

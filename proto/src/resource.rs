@@ -119,7 +119,7 @@ pub(crate) fn settable(message: &MessageDescriptor) -> Vec<Path> {
     message.fields().filter(callers).flat_map(paths).collect()
 }
 
-/// As a mask names it.
+/// The path as a field mask names it, with dots.
 pub(crate) fn shown(path: &[FieldDescriptor]) -> String {
     path.iter().map(FieldDescriptor::name).collect::<Vec<_>>().join(".")
 }

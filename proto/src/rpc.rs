@@ -41,11 +41,11 @@ pub struct Http {
     pub method: &'static str,
     /// With `{field}` for what fills the request.
     pub path: String,
-    /// What the body holds.
+    /// The part of the request that the body holds.
     pub body: Body,
 }
 
-/// What a request's body holds.
+/// The part of a request that the HTTP body holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     /// No body: the request's other fields are query parameters.

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 /// Entity tags of one header that are looked at: each may cost a call.
 const MAX_TAGS: usize = 8;
 
-/// What a header asks for.
+/// The condition of `If-Match` or `If-None-Match`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Condition {
     /// `*`: whatever is there.

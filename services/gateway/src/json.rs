@@ -40,7 +40,7 @@ impl Display for At<'_> {
     }
 }
 
-/// What is wrong, collected.
+/// The faults of a document, as far as they are named.
 pub(super) type Wrong = Violations;
 
 /// Puts one more on the list.
@@ -174,7 +174,7 @@ fn camel_case(paths: &str) -> String {
     text
 }
 
-/// What a value must be.
+/// Description of the values that a field takes.
 pub(super) fn expected(kind: &Kind) -> String {
     let text = match kind {
         Kind::Double | Kind::Float => "a number",

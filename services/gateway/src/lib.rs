@@ -69,7 +69,7 @@ pub struct Gateway(Arc<Inner>);
 /// What a gateway is told besides what it stands before.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Whose pages may call.
+    /// The origins whose pages may call.
     pub origins: Origins,
     /// Of which processes the document tells, by their names (`wardline run --service`): of this one, or of the cluster's.
     pub processes: Vec<String>,

@@ -37,7 +37,7 @@ pub(crate) struct Served {
 pub(super) struct Asked<'a> {
     /// Variables of the path: name of the field, and value.
     pub(super) variables: &'a [(&'static str, String)],
-    /// As it was sent.
+    /// The query, as it was sent.
     pub(super) query: &'a str,
     /// The condition of the header `If-Match`; `None`: the request has none.
     pub(super) if_match: Option<&'a Condition>,
@@ -77,7 +77,7 @@ impl Served {
         Some(message_field(&self.method.input(), name)?.1)
     }
 
-    /// What its descriptor says.
+    /// The rpc that the route calls.
     pub(crate) fn rpc(&self) -> &'static Rpc {
         self.rpc
     }

@@ -36,7 +36,7 @@ pub(crate) struct Judge {
     tolerance: ClockTolerance,
 }
 
-/// What became of a batch.
+/// A batch after each reading was judged.
 pub(crate) struct Judged {
     /// When it was judged: the time of acceptance.
     pub received_at: Nanos,

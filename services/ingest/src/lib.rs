@@ -62,7 +62,7 @@ where
     tokio::spawn(task.in_current_span())
 }
 
-/// What the server takes.
+/// Limits of batches and streams.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Batches of one stream that are not yet durable.

@@ -80,7 +80,7 @@ struct Counted {
     bytes: Bucket,
 }
 
-/// What counts for one device.
+/// The counters that a device's readings count against: its own and its organisation's.
 pub(crate) struct Meter {
     meters: Meters,
     device: Arc<Counted>,

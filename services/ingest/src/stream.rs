@@ -102,7 +102,7 @@ struct Reader {
 enum Step {
     /// Whether its sequence was used before is not known here.
     Ask { sequence: u64, digest: u64 },
-    /// Nothing is to be published.
+    /// A batch of which nothing is to be published.
     Done(Pending),
     /// A batch with accepted readings, to be published under this identity.
     Publish(Pending, BatchId, judge::Judged),

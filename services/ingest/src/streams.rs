@@ -75,9 +75,9 @@ struct Recent {
 /// What to do with a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// It is new: publish it.
+    /// The batch is new and must be published.
     Publish,
-    /// It is durable already.
+    /// The batch is durable already.
     Duplicate,
     /// Its sequence was used for something else.
     Reused,

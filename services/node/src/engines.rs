@@ -102,13 +102,13 @@ pub struct Store {
     pub seal: Arc<dyn store::Seal>,
     /// Reads hours and rollups of patients; for queries.
     pub timeline: Arc<dyn store::Rollups>,
-    /// For ingest and the writer.
+    /// How far streams have come; for ingest and the writer.
     pub positions: Arc<dyn store::Positions>,
-    /// For ingest and the writer.
+    /// What sequences were used for; for ingest and the writer.
     pub identities: Arc<dyn store::Identities>,
-    /// For the writer and operators.
+    /// Records that were put aside; for the writer and operators.
     pub quarantine: Arc<dyn store::Quarantine>,
-    /// For whoever shows something.
+    /// The audit log; for every service that shows something.
     pub audit: Arc<dyn store::Audit>,
     /// For the registry, and for all who follow it.
     pub registry: Arc<dyn store::Registry>,

@@ -39,7 +39,7 @@ struct State {
 pub enum Needed {
     /// Every service that the node runs.
     ByAll,
-    /// Those that stand on this.
+    /// The services that need this.
     For(Need),
 }
 
@@ -169,7 +169,7 @@ impl Steady {
         Self { condition, n_failed: 0 }
     }
 
-    /// What the probe found now.
+    /// Takes the result of one probe.
     pub fn found(&mut self, found: Result<(), String>) {
         match found {
             Ok(()) => {

@@ -29,7 +29,7 @@ use tonic::{
 pub struct Service {
     /// On the command line, in health and in conditions of readiness: one lower-case word.
     pub name: &'static str,
-    /// For operators, in a line.
+    /// One line about the service, for operators.
     pub about: &'static str,
     /// What a node that runs it opens for it.
     pub needs: &'static [Need],
@@ -81,11 +81,11 @@ impl fmt::Debug for Service {
     }
 }
 
-/// What services work with.
+/// The engines that the services of a node work with.
 pub struct Backends {
     /// For readings; none where nothing is published.
     pub publisher: Option<Arc<dyn Publish>>,
-    /// For notices; with the registry.
+    /// Publisher of notices; `None` where no service publishes them.
     pub notices: Option<Arc<dyn Publish>>,
     /// The log of readings.
     pub log: Log,

@@ -23,9 +23,9 @@ pub(crate) struct Cursor {
 pub(crate) struct Question<'a> {
     /// What the pages are of: one word for each that a token could be taken for.
     pub of: &'static str,
-    /// As in the request.
+    /// `patient_id`, as in the request.
     pub patient_id: &'a str,
-    /// As in the request.
+    /// `metrics`, as in the request.
     pub metrics: &'a [String],
     /// As in the request, from and to.
     pub bounds: (Option<&'a Timestamp>, Option<&'a Timestamp>),

@@ -36,7 +36,7 @@ pub(crate) struct Readings {
 /// Where a reading is, after what it is ordered by.
 type SortKey = (Nanos, Nanos, u32, u32, usize, usize);
 
-/// Which readings of an hour.
+/// The readings of an hour that are asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Selection<'a> {
     /// Those that were measured in it.

@@ -143,7 +143,7 @@ fn someone_administers(directory: &Directory, draft: &Draft) -> Result<(), Statu
     Ok(())
 }
 
-/// Nothing has this id.
+/// NOT_FOUND: there is no such resource.
 pub(crate) fn not_found(what: &str) -> Status {
     problem::status(Code::NotFound, "NOT_FOUND", format!("no such {what}"))
 }

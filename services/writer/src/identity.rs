@@ -22,7 +22,7 @@ const MAX_STREAMS: usize = 100_000;
 
 type Stream = (DeviceId, StreamId);
 
-/// What sequences were used for.
+/// The sequences that were used in each stream, as far as they are remembered.
 pub(crate) struct Used {
     store: Arc<dyn Identities>,
     /// The highest sequence stored of each stream; 0: none.

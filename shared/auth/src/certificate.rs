@@ -22,7 +22,7 @@ const AFTER_URI: &str = "urn:wardline:after:";
 /// What every URI of ours begins with; of it, scheme and namespace are the same in either case (RFC 8141, 3.1).
 const OUR_URI: &str = "urn:wardline:";
 
-/// What a certificate says.
+/// A client certificate, as far as it decides something here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     /// The serial number, in lower-case hexadecimal.
@@ -35,7 +35,7 @@ pub struct Certificate {
     pub holder: Holder,
 }
 
-/// Whom a certificate names.
+/// The subject that a certificate names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
     /// Exactly one name, of the device with this id.

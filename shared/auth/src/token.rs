@@ -60,7 +60,7 @@ enum Fault {
     IssuerUnavailable,
     /// The header's `typ` or `alg` is not the one that the issuer's settings name.
     WrongType,
-    /// Not signed with that key.
+    /// The signature does not verify with the key that the header names.
     BadSignature,
     /// No audience (`aud`) is ours.
     WrongAudience,

@@ -25,7 +25,7 @@ impl NextOffset {
         Self(delivery.offset + 1)
     }
 
-    /// As Kafka keeps it.
+    /// The offset as Kafka keeps it for a consumer group.
     pub fn get(self) -> i64 {
         self.0
     }

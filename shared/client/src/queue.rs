@@ -160,7 +160,7 @@ impl Queue {
         self.lock().mark.stream
     }
 
-    /// What is in it.
+    /// Number and bytes of what waits, and of what was dropped.
     pub fn depth(&self) -> Depth {
         self.lock().depth()
     }

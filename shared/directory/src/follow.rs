@@ -8,7 +8,7 @@ const CHANGES_A_READ: usize = 1_000;
 /// Why a process stays behind.
 #[derive(Debug, thiserror::Error)]
 pub enum Behind {
-    /// It may work later.
+    /// The store did not answer; it may work later.
     #[error("the registry's changes could not be read")]
     Store(#[from] store::Error),
     /// A change cannot be read or applied.

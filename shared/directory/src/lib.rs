@@ -57,7 +57,7 @@ pub enum Error {
 /// A device's assignment to a patient, for a time (half-open).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Assignment {
-    /// Whose readings they are.
+    /// The patient whose readings the device sends.
     pub patient: PatientId,
     /// First instant at which the readings are the patient's, inclusive.
     pub from: Nanos,
@@ -103,7 +103,7 @@ impl Directory {
         Self { files: Arc::clone(&self.files), registry: Arc::new(registry) }
     }
 
-    /// What the registry knows.
+    /// The state of the registry that the directory was made with.
     pub fn registry(&self) -> &Arc<registry::State> {
         &self.registry
     }

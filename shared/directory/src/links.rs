@@ -9,7 +9,7 @@ use model::{
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// From when to when (half-open).
+/// A range of time, half-open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) from: Nanos,
@@ -35,9 +35,9 @@ pub(crate) type Parts = Vec<(PatientId, Span)>;
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Links {
     pub(crate) roles: HashMap<String, Vec<Permission>>,
-    /// Which roles, and where.
+    /// Roles of each person, and where each role was granted.
     pub(crate) users: HashMap<UserId, Vec<(String, Scope)>>,
-    /// Those whose tokens open nothing.
+    /// Suspended persons: their tokens open nothing.
     pub(crate) suspended: HashSet<UserId>,
     pub(crate) myself: HashMap<UserId, PatientId>,
     pub(crate) people: HashMap<PatientId, UserId>,

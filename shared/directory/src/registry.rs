@@ -88,7 +88,7 @@ impl Change {
 pub struct Refused {
     /// A stable code, such as `MAC_TAKEN`.
     pub reason: &'static str,
-    /// Which field of the resource.
+    /// Path of the field at fault, as in the resource's message.
     pub field: &'static str,
     /// What is wrong, and what to do; without personal data.
     pub text: String,

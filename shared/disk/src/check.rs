@@ -18,7 +18,7 @@ pub(crate) const VERSION: &[u8] = b"FJL\x03";
 /// Without links in it, nothing a killed process leaves looks like that.
 const LOST: &str = "what follows the last whole batch cannot be read, and is more than a write that was cut off";
 
-/// What a sound folder holds.
+/// The files of an engine's folder that was checked and is whole.
 #[derive(Debug, Clone, Default)]
 pub struct EngineFiles {
     /// What must be in it; `None` in a folder that has none yet.

@@ -8,7 +8,7 @@ use std::{
 /// A file that is not what was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// Which file, or folder.
+    /// Path of the damaged file or folder.
     pub path: PathBuf,
     /// The first byte that is wrong, where one can be named.
     pub offset: Option<u64>,
@@ -53,7 +53,7 @@ pub enum Error {
         /// How much must be.
         reserve_bytes: u64,
     },
-    /// What the engine says.
+    /// The engine failed.
     #[error("the engine: {0}")]
     Engine(#[source] fjall::Error),
 }

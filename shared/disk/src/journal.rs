@@ -176,7 +176,7 @@ fn bad<T>(what: &'static str) -> Result<T, Failed> {
     Err(Failed::Stop(Stop::Bad(what)))
 }
 
-/// What a journal holds.
+/// The batches of a journal, and how it ends.
 #[derive(Debug)]
 pub(crate) struct Journal {
     pub id: u64,

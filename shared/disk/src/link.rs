@@ -8,7 +8,7 @@ const SLACK: u64 = 1 << 8;
 /// What a batch says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Link {
-    /// From 1, without gaps.
+    /// Number of the link, from 1, without gaps.
     pub count: u64,
     /// The engine's sequence number for it is this one or little more: it is not under the journal's checksum, and a batch
     /// with a lower one would be taken for one that is in the tables already.

@@ -32,7 +32,7 @@ pub struct Room {
 /// Asks how much space the disk of a folder has.
 pub type Measure = Arc<dyn Fn(&Path) -> io::Result<Room> + Send + Sync>;
 
-/// What a write is for.
+/// Why space is needed: some writes go on when others are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// New data: refused first when space runs out.

@@ -56,7 +56,7 @@ impl AuthLayer {
         Self { verifier, directory, logins: None, quotas: None, bounds }
     }
 
-    /// What it goes by.
+    /// The directory by which permissions are decided.
     pub fn directory(&self) -> &LiveDirectory {
         &self.directory
     }

@@ -50,7 +50,7 @@ pub struct Bounds(Arc<Inner>);
 
 /// The budgets of memory, each described in the module's documentation.
 pub struct Inner {
-    /// Of the gRPC port.
+    /// Bytes of requests to the gRPC port.
     pub requests: Budget,
     /// Of the JSON port: bodies as they come.
     pub api_requests: Budget,

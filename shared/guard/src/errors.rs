@@ -50,7 +50,7 @@ pub fn log(error: &bus::Error) -> Status {
     }
 }
 
-/// Of a registry that cannot be followed: as [`store`], or DATA_LOSS for a change that cannot be read.
+/// Of a registry that cannot be followed: as [`store()`], or DATA_LOSS for a change that cannot be read.
 pub fn behind(cause: Behind) -> Status {
     match cause {
         Behind::Store(error) => store(error),

@@ -47,7 +47,7 @@ pub struct Settings {
     pub probes_a_second: u64,
     /// What is shown to a caller.
     pub reads_a_second: u64,
-    /// What a caller changes.
+    /// Calls a second that change something, of one caller; 0: no limit.
     pub writes_a_second: u64,
     /// What a device says of itself.
     pub device_calls_a_second: u64,
@@ -65,7 +65,7 @@ struct Inner {
     taken: Mutex<LruCache<(Who, Class), Bucket>>,
 }
 
-/// Whose calls are counted together.
+/// The caller or the address whose calls are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Who {
     /// A person, a program or a device, by its token or certificate.
@@ -75,7 +75,7 @@ pub enum Who {
 }
 
 impl Quotas {
-    /// As the settings say.
+    /// No call counted yet; limits of the settings.
     pub fn new(settings: &Settings) -> Self {
         let taken = Mutex::new(LruCache::new(CALLERS_MAX));
         Self(Arc::new(Inner { settings: *settings, began: Instant::now(), taken }))

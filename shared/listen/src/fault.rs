@@ -8,7 +8,7 @@ pub(super) const FIELD_BYTES: usize = 32;
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The head has so many bytes, more than [`MAX_BYTES`].
+    /// The head has so many bytes, more than 8 KiB.
     TooLarge(usize),
     /// This field came more than once.
     Twice(&'static str),

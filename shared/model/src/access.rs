@@ -57,7 +57,7 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// One whose permissions hold everywhere.
+    /// A principal whose permissions hold for all patients.
     pub fn everywhere(subject: Subject, permissions: &[Permission], expires_at: Nanos) -> Self {
         let grant = |permission: &Permission| Grant { permission: *permission, scope: Scope::Everywhere };
         let grants = permissions.iter().map(grant).collect();
@@ -212,12 +212,12 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Whose data may be touched.
+    /// The patient whose data may be accessed.
     pub fn patient(&self) -> PatientId {
         self.patient
     }
 
-    /// What may be done.
+    /// The action that is permitted.
     pub fn action(&self) -> Action {
         self.action
     }

@@ -113,7 +113,7 @@ impl Chain {
         Self { writer, sequence: 0, last: root(writer) }
     }
 
-    /// Whose chain it is.
+    /// The writer whose chain it is, as entries name it.
     pub fn writer(&self) -> WriterId {
         self.writer
     }

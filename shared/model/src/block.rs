@@ -54,7 +54,7 @@ pub struct Column {
     pub index: Vec<u32>,
     /// When each was measured, by the device's clock.
     pub measured_at: Vec<Nanos>,
-    /// What is doubtful about each.
+    /// Flags of each reading: what is doubtful about it.
     pub quality: Vec<Quality>,
     /// Values in the unit that the device sent.
     pub values: Values,

@@ -6,7 +6,7 @@
 pub struct Malformed {
     /// Offset of the first byte that makes no sense.
     pub at: usize,
-    /// What was expected there.
+    /// Description of what was expected at this place.
     pub what: &'static str,
 }
 

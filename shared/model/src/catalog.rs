@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::LazyLock};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MetricId(pub u16);
 
-/// One line of the catalogue.
+/// A clinical metric of the catalogue.
 #[derive(Debug)]
 pub struct Metric {
     /// Number of the metric; never changed or used again.
@@ -17,9 +17,9 @@ pub struct Metric {
     pub code: &'static str,
     /// The key that devices and readers use: the LOINC code, or `mdc:150452`, `sct:1104051000000101`.
     pub key: &'static str,
-    /// What clinicians call it.
+    /// Name of the metric, in the words of clinicians.
     pub name: &'static str,
-    /// What its values are.
+    /// The kind of values that the metric has.
     pub kind: Kind,
     /// UCUM code of the canonical unit; empty for coded values.
     pub unit: &'static str,
@@ -48,12 +48,12 @@ pub enum CodeSystem {
     Snomed,
 }
 
-/// What a metric's values are.
+/// The kind of values that a metric has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A number in a unit.
     Number,
-    /// One of these codes.
+    /// A code of this value set.
     Coded(&'static [&'static str]),
     /// Blocks of samples in a unit.
     Waveform,

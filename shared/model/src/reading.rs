@@ -5,7 +5,7 @@
 pub struct Quality(pub u8);
 
 impl Quality {
-    /// Nothing known against it.
+    /// No flag: nothing is known against the reading.
     pub const GOOD: Self = Self(0);
     /// Outside the metric's plausible range.
     pub const IMPLAUSIBLE: Self = Self(1);
@@ -56,7 +56,7 @@ pub enum ClockQuality {
 }
 
 impl ClockQuality {
-    /// One byte for a record.
+    /// Number of the quality in a record's byte, 0 to 3.
     pub fn code(self) -> u8 {
         match self {
             Self::Unknown => 0,
@@ -66,7 +66,7 @@ impl ClockQuality {
         }
     }
 
-    /// From a record's byte.
+    /// The quality with a number from a record's byte; `None` for any other.
     pub fn from_code(code: u8) -> Option<Self> {
         Some(match code {
             0 => Self::Unknown,

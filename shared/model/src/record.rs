@@ -35,7 +35,7 @@ pub struct BatchId {
 /// A batch in the log: one patient's readings, by hour.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// Whom the readings are about.
+    /// The patient whose readings these are.
     pub patient: PatientId,
     /// Identity of the batch: device, stream, sequence and digest.
     pub identity: BatchId,
@@ -63,7 +63,7 @@ pub struct Slice {
 /// One hour's part of one batch as the store keeps it: its key is patient, hour and identity.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// Whom the readings are about.
+    /// The patient whose readings these are.
     pub patient: PatientId,
     /// The hour in which they were measured.
     pub hour: Hour,
@@ -73,7 +73,7 @@ pub struct Row {
     pub received_at: Nanos,
     /// What the device says of its clock.
     pub clock: ClockQuality,
-    /// Which metrics the block holds.
+    /// Catalogue numbers of the metrics in the block, ascending.
     pub metrics: Vec<MetricId>,
     /// A [`crate::Block`] of the hour.
     pub block: Bytes,

@@ -68,7 +68,7 @@ impl Instrument {
 }
 
 impl InstrumentKind {
-    /// As Prometheus names it.
+    /// The type as Prometheus names it, in lower case.
     pub fn name(self) -> &'static str {
         match self {
             Self::Counter => "counter",

@@ -134,7 +134,7 @@ impl Auditor {
         (Self { queue: sender, shared: Arc::clone(&shared) }, Work { queue, chain, store, shared })
     }
 
-    /// Whose chain it is.
+    /// The writer whose chain this node appends to.
     pub fn writer(&self) -> WriterId {
         self.shared.writer
     }

@@ -339,7 +339,7 @@ pub struct Quarantined {
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It may work later.
+    /// The store did not answer; the same call may work later.
     #[error("the store did not answer in time or is not reachable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What is in the store cannot be read.

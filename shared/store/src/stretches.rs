@@ -22,11 +22,11 @@ const MAX_ENTRIES: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 pub(crate) struct Entry {
     /// The device that sent the batches.
     pub device: DeviceId,
-    /// In which run of sequences.
+    /// The stream that the sequences belong to.
     pub stream: StreamId,
     /// Which stretch of it, from 0.
     pub stretch: u64,
-    /// Whom they are about.
+    /// The patient whose rows they are.
     pub patient: PatientId,
     /// When they were measured.
     pub hour: Hour,

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// A UUID as it is written here, and nothing, for one that may be missing.
 const UUID_OR_NOTHING: &str = "^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})?$";
 
-/// Which way a message goes.
+/// The direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// In a request that is complete by itself.

@@ -5,7 +5,7 @@ use guard::{methods, quotas};
 use std::time::Duration;
 
 impl Config {
-    /// What holds for the rpcs.
+    /// Limits of the rpcs that the settings decide.
     pub(crate) fn methods(&self) -> methods::Settings {
         methods::Settings {
             batch_bytes: self.ingest.max_message_kib as usize * 1_024,

@@ -76,7 +76,7 @@ pub struct Plan {
     pub recording_duplicates: u64,
     /// What was read and is not sent.
     pub tally: Tally,
-    /// By which time devices send.
+    /// The time by which devices send: of measurement, or of arrival in the chart.
     pub order: Order,
     spans: Vec<(i64, i64)>,
 }

@@ -63,7 +63,7 @@ pub struct Recording {
     pub patients: Vec<String>,
     /// Devices, in the order of their first reading.
     pub devices: Vec<Device>,
-    /// What was not kept.
+    /// Number of values read, kept and skipped.
     pub tally: Tally,
     /// Files that were read.
     pub files: u64,

@@ -13,7 +13,7 @@ const LINES_MAX: usize = 8;
 pub struct Report {
     /// Format of the recording, as on the command line.
     pub format: &'static str,
-    /// By which time devices sent.
+    /// The time by which devices sent: of measurement, or of arrival in the chart.
     pub order: &'static str,
     /// Number of files that were read.
     pub files: u64,

@@ -22,7 +22,7 @@ const SCOPE_PREFIX: &str = "wardline/";
 /// `typ` among the claims of an access token, where an issuer says it at all (Keycloak): an ID token says `ID`.
 const BEARER: &str = "Bearer";
 
-/// What tokens can speak for.
+/// The kind of subject that an issuer's tokens speak for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubjectKind {
     /// A person, or a program's account: who is in the directory as a user.
@@ -84,7 +84,7 @@ impl Keys {
     }
 }
 
-/// One issuer that is believed.
+/// A trusted issuer: its name, its keys and what its tokens must say.
 pub struct Issuer {
     pub(super) name: String,
     pub(super) keys: Keys,
@@ -145,7 +145,7 @@ impl Issuer {
         Self { subject_claim: claim.to_owned(), ..self }
     }
 
-    /// What `typ` its tokens carry.
+    /// Sets the `typ` that the issuer's tokens must have.
     pub fn of_type(self, typ: TokenType) -> Self {
         Self { typ, ..self }
     }

@@ -26,7 +26,7 @@ const BLOCK_BYTES: u32 = 32 << 10;
 /// A piece of the log.
 #[derive(Clone)]
 pub(super) struct Segment {
-    /// From 0, without gaps.
+    /// Number of the segment, from 0, without gaps.
     pub number: u64,
     /// When it was begun, in milliseconds since 1970: everything before it is older.
     pub since_ms: u64,

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 /// Records in one batch at most; its bytes are bounded by the bytes in flight.
 pub(super) const MAX_GROUP_RECORDS: usize = 16_384;
 
-/// What became of a record.
+/// Whether a record is durable, or why not.
 pub(super) type Outcome = Result<(), Refusal>;
 
 /// Why a record was not written; shared by all records of a batch.

@@ -158,7 +158,7 @@ impl Settings {
         Ok(())
     }
 
-    /// What every client is told.
+    /// The librdkafka settings that all clients have in common.
     pub(super) fn client(&self) -> Result<ClientConfig, Error> {
         self.check()?;
         let mut config = ClientConfig::new();

@@ -60,7 +60,7 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
-    /// It belongs to another device.
+    /// The queue's folder belongs to another device.
     #[error("{} holds the batches of device {device}", .path.display())]
     OtherDevice {
         /// The folder.

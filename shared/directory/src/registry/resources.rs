@@ -49,9 +49,9 @@ pub struct Grant {
     pub user: Uuid,
     /// Id of the role.
     pub role: String,
-    /// In this ward only.
+    /// The ward that the role is limited to; `None`: all wards.
     pub ward: Option<String>,
-    /// For this study's patients only.
+    /// The study that the role is limited to; `None`: no study.
     pub study: Option<String>,
 }
 
@@ -69,7 +69,7 @@ pub struct Relation {
     pub patient: Option<Uuid>,
     /// To which ward; ward staff alone.
     pub ward: Option<String>,
-    /// In which study; study alone.
+    /// The study, for relations of the kind "study" alone.
     pub study: Option<String>,
     /// First instant at which it holds, in nanoseconds since 1970.
     pub from: i64,
@@ -113,7 +113,7 @@ pub enum Barring {
 pub struct Device {
     /// Id of the device: the subject of its tokens.
     pub id: Uuid,
-    /// What people call it.
+    /// Name of the device, as people call it; 1 to 128 characters.
     pub name: String,
     /// MAC address in lower case with colons, unique among devices; none when unknown.
     pub mac: Option<String>,
@@ -144,13 +144,13 @@ pub struct Device {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceStatus {
-    /// It was not claimed yet.
+    /// Registered and not claimed yet.
     Registered,
     /// It was claimed and may send.
     Active,
     /// It may not, until it is claimed anew.
     Revoked,
-    /// It never will again.
+    /// Retired for good: it can never be claimed again.
     Retired,
 }
 
@@ -201,7 +201,7 @@ pub struct BreakGlass {
     pub notified: Option<i64>,
 }
 
-/// What a review found.
+/// The review of an emergency access.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Review {

@@ -29,7 +29,7 @@ pub struct Kept<T> {
     pub by: String,
 }
 
-/// What a person was like.
+/// A person, as one change left it.
 pub type Version = Kept<User>;
 
 /// All that the registry knows, up to a change. A clone shares what neither has changed since: each change is made in one.
@@ -133,7 +133,7 @@ impl State {
         self.links.people.get(&patient).copied()
     }
 
-    /// Whose MAC address it is.
+    /// The device that has a MAC address, if one has.
     pub fn device_with_mac(&self, mac: &str) -> Option<Uuid> {
         self.macs.get(mac).copied()
     }

@@ -68,7 +68,7 @@ fn after(changes: &[Change]) -> Directory {
 fn refused(changes: &[Change], one_more: Change) -> &'static str {
     let directory = after(changes);
     let mut draft = directory.registry().draft(NOW, None);
-    let reason = draft.add([one_more]).err().expect("a refusal").reason;
+    let reason = draft.add([one_more]).expect_err("a refusal").reason;
     assert!(draft.changes().is_empty());
     reason
 }

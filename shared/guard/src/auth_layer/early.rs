@@ -18,7 +18,7 @@ use tonic::{Status, body::Body, codegen::http};
 /// What the path of the JSON port names, with a request that has a body.
 #[derive(Debug, Clone, Default)]
 pub struct Named {
-    /// Whom it is about.
+    /// The patient that the path names.
     pub patient: Option<PatientId>,
     /// The device that writes readings.
     pub device: Option<String>,

@@ -93,7 +93,7 @@ pub struct Full {
     whose: Whose,
 }
 
-/// Whose share is used up.
+/// The share of a budget that is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whose {
     /// The share of the caller, by its token or certificate.

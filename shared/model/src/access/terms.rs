@@ -136,7 +136,7 @@ impl Action {
         Self::ALL.into_iter().find(|action| action.name() == name)
     }
 
-    /// Whom it is about.
+    /// Whether it concerns one patient, the device that acts, or the system.
     pub fn about(self) -> About {
         match self {
             Self::ReadTimeline

@@ -80,11 +80,11 @@ pub struct Event {
     pub subject: Option<Who>,
     /// Whose data; `None` when it is nobody's.
     pub patient: Option<PatientId>,
-    /// What, such as `readings.timeline`.
+    /// Name of the action, such as `readings.timeline`.
     pub action: Name,
     /// The purpose of use that the caller named, or else the default of the relation.
     pub purpose: Purpose,
-    /// What came of it.
+    /// Whether the action was permitted, or why not.
     pub outcome: Outcome,
     /// More about it. The caller promises that it has no patient data.
     pub detail: Detail,
@@ -92,7 +92,7 @@ pub struct Event {
     pub request: [u8; 16],
 }
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The request was permitted.

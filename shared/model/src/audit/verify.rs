@@ -11,7 +11,7 @@ pub struct Finding {
     pub writer: WriterId,
     /// Number of the affected entry, from 1.
     pub sequence: u64,
-    /// What is wrong there.
+    /// The fault that was found.
     pub fault: Fault,
 }
 
@@ -137,7 +137,7 @@ impl Verifier {
         self.covered
     }
 
-    /// What was found so far.
+    /// The faults found so far, in the order in which they were found.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }

@@ -17,7 +17,7 @@ pub struct Settings {
     pub consistency: Consistency,
     /// The nearest data centre; without it `LocalQuorum` means that of whichever node is asked.
     pub datacenter: Option<String>,
-    /// Who to sign in as.
+    /// User name and password; `None`: no sign-in.
     pub credentials: Option<Credentials>,
     /// How to encrypt connections; `None`: they are not encrypted.
     pub tls: Option<Tls>,
@@ -61,7 +61,7 @@ pub struct Credentials {
 /// Files in PEM form. A node's certificate must name its IP address: that is what the driver checks.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// Whose certificates are trusted.
+    /// PEM file with the authorities whose certificates are trusted.
     pub ca: PathBuf,
     /// Our own certificate and its key, when the cluster wants one.
     pub identity: Option<TlsIdentity>,
