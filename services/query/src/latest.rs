@@ -9,8 +9,7 @@ use crate::{
     Query, failed,
     readings::{NewestReading, Readings, Selection},
 };
-use guard::convert;
-use guard::errors;
+use guard::{convert, errors};
 use model::{ClockQuality, Hour, MetricId, Nanos, Permit, Range, age};
 use proto::telemetry::v1::{LatestReading, LatestReadingsResponse};
 use std::collections::BTreeMap;
@@ -21,8 +20,6 @@ use tonic::Status;
 const LOOK_BACK_NS: i64 = 400 * Nanos::DAY;
 /// Entries of the hour index read in one go: most answers are in the first few.
 const INDEX_AT_ONCE: usize = 256;
-/// The same where the newest of any metric is sought.
-const HOURS_OF_ANY: usize = 4;
 /// 2015-01-01T00:00:00Z: clocks that were never set count from 1970, 1980, 2000 or the like.
 const CLOCKS_SET_SINCE: Nanos = Nanos(1_420_070_400 * Nanos::SECOND);
 /// Most hours looked into, on either side, for readings of a clock that was never set.
@@ -37,15 +34,7 @@ pub(crate) async fn read(
     metrics: &[MetricId],
 ) -> Result<LatestReadingsResponse, Status> {
     let now = query.decisions.now();
-    let (first, last) = (now.plus(-LOOK_BACK_NS), query.tolerance.latest_measured(now));
-    let range = Range::new(first, last.plus(1)).unwrap_or(Range::ALL);
-    let mut found = newest(query, permit, range, metrics).await?;
-    if let Some(ahead) = Range::new(range.to(), Nanos::MAX) {
-        add_without_clock(query, permit, ahead, Order::Ascending, metrics, &mut found).await?;
-    }
-    if let Some(before) = Range::new(Nanos::MIN, first.min(CLOCKS_SET_SINCE)) {
-        add_without_clock(query, permit, before, Order::Descending, metrics, &mut found).await?;
-    }
+    let found = in_reach(query, permit, metrics, now, |before, found| all_known(before, metrics, found)).await?;
     let latest = |found: NewestReading| LatestReading {
         reading: Some(found.reading),
         age: Some(convert::duration(age(found.recency.at, now))),
@@ -56,12 +45,55 @@ pub(crate) async fn read(
     Ok(LatestReadingsResponse { readings })
 }
 
-/// The newest reading of each metric in a range (`metrics` empty: of all there are), walking the hours backwards.
+/// The newest of the readings that [`read`] gives, of whatever metric.
+pub(crate) async fn newest_of_any(query: &Query, permit: &Permit) -> Result<Option<NewestReading>, Status> {
+    let any = |before: Hour, found: &Newest| found.values().any(|found| !may_be_newer(before, Some(found)));
+    let found = in_reach(query, permit, &[], query.decisions.now(), any).await?;
+    Ok(found.into_values().max_by_key(|found| found.recency))
+}
+
+/// The newest reading of each metric in the range of "latest", and of devices whose clocks were never set.
+async fn in_reach(
+    query: &Query,
+    permit: &Permit,
+    metrics: &[MetricId],
+    now: Nanos,
+    is_enough: impl Fn(Hour, &Newest) -> bool,
+) -> Result<Newest, Status> {
+    let (first, last) = (now.plus(-LOOK_BACK_NS), query.tolerance.latest_measured(now));
+    let range = Range::new(first, last.plus(1)).unwrap_or(Range::ALL);
+    let mut found = walk(query, permit, range, metrics, is_enough).await?;
+    if let Some(ahead) = Range::new(range.to(), Nanos::MAX) {
+        add_without_clock(query, permit, ahead, Order::Ascending, metrics, &mut found).await?;
+    }
+    if let Some(before) = Range::new(Nanos::MIN, first.min(CLOCKS_SET_SINCE)) {
+        add_without_clock(query, permit, before, Order::Descending, metrics, &mut found).await?;
+    }
+    Ok(found)
+}
+
+/// The newest reading of each metric in a range (`metrics` empty: of all there are).
 pub(crate) async fn newest(
     query: &Query,
     permit: &Permit,
     range: Range,
     metrics: &[MetricId],
+) -> Result<Newest, Status> {
+    walk(query, permit, range, metrics, |before, found| all_known(before, metrics, found)).await
+}
+
+/// Whether no hour up to `before` can have a newer reading of any of these metrics; never, when all there are are meant.
+fn all_known(before: Hour, metrics: &[MetricId], found: &Newest) -> bool {
+    !metrics.is_empty() && !metrics.iter().any(|metric| may_be_newer(before, found.get(metric)))
+}
+
+/// Walks the hours of a range backwards, until `is_enough` says so of the hour that would be next.
+async fn walk(
+    query: &Query,
+    permit: &Permit,
+    range: Range,
+    metrics: &[MetricId],
+    is_enough: impl Fn(Hour, &Newest) -> bool,
 ) -> Result<Newest, Status> {
     let mut found = Newest::new();
     let mut hours = range.hours();
@@ -70,33 +102,11 @@ pub(crate) async fn newest(
         for entry in &entries {
             let missing = wanted(entry, metrics, |metric| may_be_newer(entry.hour, found.get(metric)));
             add(query, permit, range, entry, &missing, &mut found, |_| true).await?;
-        }
-        let Some(oldest) = entries.last().filter(|_| entries.len() == INDEX_AT_ONCE) else { return Ok(found) };
-        hours.end = oldest.hour;
-        let before = Hour(oldest.hour.0 - 1);
-        if !metrics.is_empty() && !metrics.iter().any(|metric| may_be_newer(before, found.get(metric))) {
-            return Ok(found);
-        }
-    }
-}
-
-/// The newest reading of whatever metric in the last 400 days.
-pub(crate) async fn newest_of_any(query: &Query, permit: &Permit) -> Result<Option<NewestReading>, Status> {
-    let now = query.decisions.now();
-    let range = Range::new(now.plus(-LOOK_BACK_NS), query.tolerance.latest_measured(now).plus(1)).unwrap_or(Range::ALL);
-    let (mut found, mut hours) = (Newest::new(), range.hours());
-    loop {
-        let entries = query.store.hours(permit, hours, Order::Descending, HOURS_OF_ANY).await.map_err(failed)?;
-        for entry in &entries {
-            add(query, permit, range, entry, &entry.metrics, &mut found, |_| true).await?;
-            let newest = found.values().max_by_key(|found| found.recency);
-            if newest.is_some_and(|newest| !may_be_newer(Hour(entry.hour.0 - 1), Some(newest))) {
-                return Ok(found.into_values().max_by_key(|found| found.recency));
+            if is_enough(Hour(entry.hour.0 - 1), &found) {
+                return Ok(found);
             }
         }
-        let Some(oldest) = entries.last().filter(|_| entries.len() == HOURS_OF_ANY) else {
-            return Ok(found.into_values().max_by_key(|found| found.recency));
-        };
+        let Some(oldest) = entries.last().filter(|_| entries.len() == INDEX_AT_ONCE) else { return Ok(found) };
         hours.end = oldest.hour;
     }
 }

@@ -67,16 +67,13 @@ fn visible(
 
 /// What is shown of a patient, once it is durable that it is.
 async fn listed(query: &Query, caller: &Principal, one: &Seen) -> Result<ListedPatient, Status> {
-    let permit = &one.permit;
-    let (patient, purpose) = (Some(permit.patient()), Ok(Some(permit.purpose())));
-    let decision = query.decisions.with_purpose(caller, permit.action(), patient, purpose);
-    let (recorded, newest, name) =
-        tokio::join!(decision.recorded("list"), latest::newest_of_any(query, permit), name(query, one));
-    recorded?;
-    let (now, newest) = (query.decisions.now(), newest?);
+    let (permit, unwritten) = query.decisions.shown(caller, one.permit).permitted().await?;
+    let reading = async { tokio::try_join!(latest::newest_of_any(query, &permit), name(query, one)) };
+    let (newest, name) = unwritten.beside("list", reading).await?;
+    let now = query.decisions.now();
     Ok(ListedPatient {
         patient_id: permit.patient().uuid().to_string(),
-        name: name?,
+        name,
         ward: one.ward.clone(),
         newest_measured_at: newest.as_ref().map(|found| convert::timestamp(found.measured_at)),
         newest_age: newest.map(|found| convert::duration(age(found.recency.at, now))),
@@ -87,6 +84,7 @@ async fn listed(query: &Query, caller: &Principal, one: &Seen) -> Result<ListedP
 async fn name(query: &Query, one: &Seen) -> Result<String, Status> {
     let Some((user, revision)) = one.person else { return Ok(String::new()) };
     let stored = query.profiles.profile(user, revision).await.map_err(crate::failed)?;
-    let user = User::decode(stored.unwrap_or_default()).map_err(|error| errors::unreadable(&error))?;
+    let stored = stored.ok_or_else(errors::profile_unreadable)?;
+    let user = User::decode(stored).map_err(|_| errors::profile_unreadable())?;
     Ok(user.person.and_then(|person| person.name).unwrap_or_default())
 }

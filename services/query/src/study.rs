@@ -57,7 +57,7 @@ impl StudyRpcs {
             Some(patient) => decide(caller, action, patient, &facts, now),
             None => decide_any(caller, action, now).and(Err(Denied::NoRelation)),
         };
-        decisions.decided(caller, action, patient, &facts, decided)
+        decisions.decided(caller, action, patient, (&facts, now), decided)
     }
 
     /// Those of a study whom the caller may read, by their names, ascending.

@@ -83,7 +83,7 @@ impl Registry {
 
     /// Emergencies of which nobody was told, and that are this node's to tell. New ones of others are left to them for `left`.
     fn untold(&self, left: Duration) -> Vec<kept::BreakGlass> {
-        let (directory, now) = (self.directory.get(), Instant::now());
+        let (directory, now) = (self.decisions.directory(), Instant::now());
         let all = directory.registry().break_glass(None).map(|(_, kept)| &kept.value);
         let untold: Vec<_> = all.filter(|one| one.notified.is_none()).cloned().collect();
         let mut due = self.notices.due();
@@ -94,7 +94,7 @@ impl Registry {
 
     async fn tell_one(&self, emergency: &kept::BreakGlass) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let patient = PatientId::new(emergency.patient);
-        let team = self.directory.get().team(patient, self.decisions.now());
+        let team = self.decisions.directory().team(patient, self.decisions.now());
         let notice = Notice {
             notice_id: emergency.id.to_string(),
             kind: "break-glass".to_owned(),
@@ -138,7 +138,7 @@ impl Registry {
                 self.decisions.anywhere(caller, Action::ReadNotices).refusal_recorded("list").await?;
             }
         }
-        let directory = self.directory.get();
+        let directory = self.decisions.directory();
         let mut decided = BTreeMap::new();
         let mut may_see = |patient: PatientId| {
             let decide = || self.decided(&directory, caller, Action::ReadNotices, patient).ok();
@@ -150,8 +150,7 @@ impl Registry {
         if patient.is_none() {
             let patients: HashSet<_> = shown.iter().map(|one| PatientId::new(one.patient)).collect();
             for permit in patients.iter().filter_map(|patient| decided[patient]) {
-                let (patient, purpose) = (Some(permit.patient()), Ok(Some(permit.purpose())));
-                self.decisions.with_purpose(caller, permit.action(), patient, purpose).written("list").await?;
+                self.decisions.shown(caller, permit).recorded("list").await?;
             }
         }
         let wire = |one: &kept::BreakGlass| {

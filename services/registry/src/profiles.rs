@@ -10,11 +10,10 @@ use model::{
 };
 use prost::Message;
 use proto::{
-    problem,
     registry::v1::{ContactPerson, User},
     resource,
 };
-use tonic::{Code, Status};
+use tonic::Status;
 use uuid::Uuid;
 
 /// The parts of what is known of a person that follow rules of their own.
@@ -135,19 +134,14 @@ pub(crate) fn hide(user: &mut User, shown: &[Section]) {
 
 /// A person as the store or an update left it.
 pub(crate) fn read(encoded: &[u8]) -> Result<User, Status> {
-    User::decode(encoded).map_err(|_| unreadable())
-}
-
-fn unreadable() -> Status {
-    tracing::error!("what is kept of a person cannot be read");
-    problem::status(Code::DataLoss, "PROFILE_UNREADABLE", "what is kept of the person cannot be read")
+    User::decode(encoded).map_err(|_| errors::profile_unreadable())
 }
 
 impl Registry {
     /// What is kept of a person under a revision, as it is kept.
     pub(crate) async fn kept_profile(&self, user: UserId, revision: Uuid) -> Result<Bytes, Status> {
         let stored = self.store.profile(user, revision.into_bytes()).await.map_err(errors::store)?;
-        stored.ok_or_else(unreadable)
+        stored.ok_or_else(errors::profile_unreadable)
     }
 
     /// What is kept of a person under a revision.

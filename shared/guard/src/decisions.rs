@@ -67,21 +67,20 @@ impl Decisions {
 
     /// Whether a caller may do something with what is kept of a patient.
     pub fn on_patient(&self, caller: &Principal, action: Action, patient: PatientId) -> Decision<'_, Permit> {
-        let facts = self.directory.get().facts(caller, patient);
-        let decided = decide(caller, action, patient, &facts, self.now());
-        self.decided(caller, action, Some(patient), &facts, decided)
+        let (facts, now) = (self.directory.get().facts(caller, patient), self.now());
+        let decided = decide(caller, action, patient, &facts, now);
+        self.decided(caller, action, Some(patient), (&facts, now), decided)
     }
 
-    /// The same with what was read already: `patient` and `facts` of one directory.
+    /// The same with what was read already: `patient` and the facts are of one directory, the decision was made at that time.
     pub fn decided(
         &self,
         caller: &Principal,
         action: Action,
         patient: Option<PatientId>,
-        facts: &Facts,
+        (facts, now): (&Facts, Nanos),
         decided: Result<Permit, Denied>,
     ) -> Decision<'_, Permit> {
-        let now = self.now();
         let event = event(caller, action, patient, decided.map(|permit| Some(permit.purpose())), now);
         Decision {
             of: self,
@@ -90,14 +89,22 @@ impl Decisions {
         }
     }
 
+    /// A patient whom a list shows, by a permit that was decided on when the list was made.
+    pub fn shown(&self, caller: &Principal, permit: Permit) -> Decision<'_, Permit> {
+        let facts = (&Facts::default(), self.now());
+        self.decided(caller, permit.action(), Some(permit.patient()), facts, Ok(permit))
+    }
+
     /// Whether a caller may do something with the system; `about`: the patient whom it touches.
     pub fn on_system(&self, caller: &Principal, action: Action, about: Option<PatientId>) -> Decision<'_, ()> {
-        self.plain(caller, action, about, decide_system(caller, action, self.now()))
+        let now = self.now();
+        self.made(caller, action, about, decide_system(caller, action, now).map(|()| None), now)
     }
 
     /// Whether a caller may do something anywhere: what exactly is decided one by one then.
     pub fn anywhere(&self, caller: &Principal, action: Action) -> Decision<'_, ()> {
-        self.plain(caller, action, None, decide_any(caller, action, self.now()))
+        let now = self.now();
+        self.made(caller, action, None, decide_any(caller, action, now).map(|()| None), now)
     }
 
     /// The device that calls, if its credentials count.
@@ -138,7 +145,18 @@ impl Decisions {
         patient: Option<PatientId>,
         decided: Result<Option<Purpose>, Denied>,
     ) -> Decision<'_, ()> {
-        let event = event(caller, action, patient, decided, self.now());
+        self.made(caller, action, patient, decided, self.now())
+    }
+
+    fn made(
+        &self,
+        caller: &Principal,
+        action: Action,
+        patient: Option<PatientId>,
+        decided: Result<Option<Purpose>, Denied>,
+        now: Nanos,
+    ) -> Decision<'_, ()> {
+        let event = event(caller, action, patient, decided, now);
         Decision { of: self, event, outcome: decided.map(|_| ()).map_err(errors::denied) }
     }
 

@@ -37,6 +37,12 @@ pub fn unreadable(error: &(dyn Error + 'static)) -> Status {
     problem::status(Code::DataLoss, "STORED_ROWS_UNREADABLE", "what is stored cannot be read; tell the operators")
 }
 
+/// DATA_LOSS: what is kept of a person is missing or cannot be read; it is not shown as if nothing were known.
+pub fn profile_unreadable() -> Status {
+    tracing::error!("what is kept of a person cannot be read");
+    problem::status(Code::DataLoss, "PROFILE_UNREADABLE", "what is kept of the person cannot be read")
+}
+
 /// Of the log: UNAVAILABLE with `RetryInfo`, but for a record that it never takes. What was not acknowledged is to be sent again.
 pub fn log(error: &bus::Error) -> Status {
     match error {

@@ -6,9 +6,13 @@ use model::Nanos;
 use proto::{
     operations::v1::{SearchAuditLogRequest, audit_service_client::AuditServiceClient},
     registry::v1::{CreateUserRequest, Person, User, registry_service_client::RegistryServiceClient},
-    telemetry::v1::{ListPatientsRequest, ListPatientsResponse},
+    telemetry::v1::{ClockQuality, ListPatientsRequest, ListPatientsResponse},
 };
-use tests::{Bed, Sandbox, builders::pulse, wait::until};
+use tests::{
+    Bed, Sandbox,
+    builders::{pulse, write},
+    wait::until,
+};
 use tonic::Code;
 
 async fn list(sandbox: &Sandbox, role: &str, request: ListPatientsRequest) -> anyhow::Result<ListPatientsResponse> {
@@ -88,5 +92,20 @@ async fn who_treats_nobody_lists_nobody_and_who_may_not_is_refused() -> anyhow::
     let bad = ListPatientsRequest { page_token: "x".into(), ..ListPatientsRequest::default() };
     let refused = list(&sandbox, "doctor", bad).await.err().context("listed")?;
     assert_eq!(refused.downcast_ref::<tonic::Status>().map(tonic::Status::code), Some(Code::InvalidArgument));
+    Ok(())
+}
+
+/// As `LatestReadings` decides it: where the clock was never set, the time of receipt counts.
+#[tokio::test]
+async fn the_newest_of_a_device_without_a_clock_is_as_old_as_its_receipt() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let bed = Bed::numbered(0);
+    let mut batch = write(&bed, 1, vec![pulse(60.0, Nanos(5 * Nanos::SECOND))]);
+    batch.clock_quality = ClockQuality::Unset as i32;
+    sandbox.ingest().await?.write_readings(sandbox.as_device(bed.device, batch)?).await?;
+    sandbox.readable(&bed, 1).await?;
+    let listed = list(&sandbox, "doctor", ListPatientsRequest::default()).await?;
+    let age = listed.patients[0].newest_age.context("no age")?;
+    assert!((0..600).contains(&age.seconds), "{age:?}");
     Ok(())
 }
