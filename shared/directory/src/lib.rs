@@ -20,6 +20,10 @@ use model::{
 };
 use std::{
     collections::{BTreeSet, HashSet},
+    ops::{
+        Bound::{Excluded, Included, Unbounded},
+        RangeBounds,
+    },
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -214,16 +218,19 @@ impl Directory {
     /// by one ([`Self::facts`]).
     pub fn related(&self, subject: Subject, after: Option<PatientId>) -> BTreeSet<PatientId> {
         let Subject::User(user) = subject else { return BTreeSet::new() };
+        let after = after.map_or(Included(PatientId::from_bytes([0; 16])), Excluded);
         let mut related = BTreeSet::new();
-        let wards = self.sources().into_iter().flat_map(|links| links.wards_of.get(&user).into_iter().flatten());
-        for ward in wards {
-            // whoever knows of the ward, or of the patient in it
-            let there = self.sources().into_iter().flat_map(|links| links.in_ward.get(ward).into_iter().flatten());
-            related.extend(there.filter(|patient| after.is_none_or(|after| **patient > after)));
-        }
         for links in self.sources() {
-            let tied = links.patients_of.get(&user).into_iter().flatten().chain(links.myself.get(&user));
-            related.extend(tied.filter(|patient| after.is_none_or(|after| **patient > after)));
+            let tied = links.patients_of.range((after.map(|patient| (user, patient)), Unbounded));
+            related.extend(tied.take_while(|(whose, _)| *whose == user).map(|(_, patient)| *patient));
+            let myself = links.myself.get(&user);
+            related.extend(myself.filter(|patient| (after, Unbounded).contains(*patient)));
+            let wards = links.wards_of.range((user, Arc::from(""))..).take_while(|(whose, _)| *whose == user);
+            // one source may know of the ward, the other of the patient in it
+            for (ward, links) in wards.flat_map(|(_, ward)| self.sources().map(|links| (ward, links))) {
+                let there = links.in_ward.range((after.map(|patient| (Arc::clone(ward), patient)), Unbounded));
+                related.extend(there.take_while(|(place, _)| place == ward).map(|(_, patient)| *patient));
+            }
         }
         related
     }

@@ -1,7 +1,7 @@
 //! People, devices and what ties them, arranged by what is asked.
 
 use crate::Assignment;
-use imbl::{HashMap, HashSet};
+use imbl::{HashMap, HashSet, OrdSet};
 use model::{
     DeviceId, Nanos, PatientId, UserId,
     access::{Consent, Enrolment, Permission, Relation, RelationKind, Scope},
@@ -45,10 +45,10 @@ pub(crate) struct Links {
     pub(crate) ward_staff: HashMap<(UserId, Arc<str>), Vec<Relation>>,
     pub(crate) relations: HashMap<(UserId, PatientId), Vec<Relation>>,
     /// Who is in a ward: the other way round of `wards`.
-    pub(crate) in_ward: HashMap<Arc<str>, HashSet<PatientId>>,
-    /// The keys of `ward_staff` and of `relations`, by person.
-    pub(crate) wards_of: HashMap<UserId, HashSet<Arc<str>>>,
-    pub(crate) patients_of: HashMap<UserId, HashSet<PatientId>>,
+    pub(crate) in_ward: OrdSet<(Arc<str>, PatientId)>,
+    /// The keys of `ward_staff` and of `relations`, in order: those of a person are found beside each other.
+    pub(crate) wards_of: OrdSet<(UserId, Arc<str>)>,
+    pub(crate) patients_of: OrdSet<(UserId, PatientId)>,
     /// Whom a person studies, by study.
     pub(crate) studies: HashMap<(UserId, Arc<str>), Parts>,
     pub(crate) enrolments: HashMap<PatientId, Vec<Enrolment>>,
@@ -76,13 +76,11 @@ impl Links {
 
     /// In which ward a patient is, if in any.
     pub(crate) fn set_ward(&mut self, patient: PatientId, ward: Option<&str>) {
-        if let Some(before) = self.wards.remove(&patient)
-            && let Some(there) = self.in_ward.get_mut(&before)
-        {
-            there.remove(&patient);
+        if let Some(before) = self.wards.remove(&patient) {
+            self.in_ward.remove(&(before, patient));
         }
         if let Some(ward) = ward.map(Arc::<str>::from) {
-            self.in_ward.entry(Arc::clone(&ward)).or_default().insert(patient);
+            self.in_ward.insert((Arc::clone(&ward), patient));
             self.wards.insert(patient, ward);
         }
     }
@@ -99,12 +97,12 @@ impl Links {
         let held = match (patient, ward) {
             (Some(patient), _) => {
                 let patient = PatientId::new(patient);
-                self.patients_of.entry(user).or_default().insert(patient);
+                self.patients_of.insert((user, patient));
                 self.relations.entry((user, patient)).or_default()
             }
             (None, Some(ward)) => {
                 let ward = Arc::<str>::from(ward);
-                self.wards_of.entry(user).or_default().insert(Arc::clone(&ward));
+                self.wards_of.insert((user, Arc::clone(&ward)));
                 self.ward_staff.entry((user, ward)).or_default()
             }
             (None, None) => return,
