@@ -15,8 +15,7 @@ use crate::{
 };
 use anyhow::Context;
 use auth::demo_person;
-use guard::clock::now;
-use guard::convert;
+use guard::{clock::now, convert};
 use look::{Look, Looks, Person, look};
 use model::Nanos;
 use proto::{

@@ -102,7 +102,7 @@ impl Inner {
 }
 
 /// An answer with this status, and with those of the headers that have a value.
-fn headed<const N: usize>(
+pub(super) fn headed<const N: usize>(
     mut response: Response<Body>,
     status: StatusCode,
     headers: [(axum::http::HeaderName, Option<HeaderValue>); N],

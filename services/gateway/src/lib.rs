@@ -127,9 +127,7 @@ impl Gateway {
     {
         let began = Instant::now();
         let (mut parts, body) = request.into_parts();
-        let given = parts.extensions.get::<RequestId>().copied();
-        let id = given.unwrap_or_else(|| RequestId::of(&parts.headers));
-        parts.extensions.insert(id);
+        let id = RequestId::claim(&mut parts.extensions, &parts.headers);
         let (page, is_head) = (parts.headers.get(origins::ASKING).cloned(), parts.method == Method::HEAD);
         let mut route = "none";
         let answered = if web::is_asked(&parts.headers) {

@@ -8,7 +8,7 @@ use axum::{
     body::{Body, Bytes},
     http::{HeaderMap, Method, Request, Response, StatusCode, header::CONTENT_TYPE},
 };
-use guard::methods::FOREIGN;
+use guard::methods::Foreign;
 use hyper::body::{Body as HttpBody, Frame};
 use proto::rpc;
 use std::{
@@ -33,7 +33,7 @@ pub(super) fn is_asked(headers: &HeaderMap) -> bool {
 
 /// Whether a path is that of an rpc, `/package.Service/Method`.
 pub(super) fn is_rpc(path: &str) -> bool {
-    rpc::find(path).is_some() || FOREIGN.iter().any(|foreign| foreign.path == path)
+    rpc::find(path).is_some() || Foreign::find(path).is_some()
 }
 
 /// Answers a request of grpc-web.

@@ -13,8 +13,7 @@ use crate::{
 };
 use anyhow::anyhow;
 use bus::Publish;
-use directory::Behind;
-use directory::LiveDirectory;
+use directory::{Behind, LiveDirectory};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;

@@ -6,12 +6,12 @@ use crate::{
     wiring::{Service, Wiring, spawn},
 };
 use anyhow::Context;
-use guard::{methods::Methods, observe};
+use guard::{
+    methods::{FOREIGN, Methods},
+    observe,
+};
+use std::collections::BTreeSet;
 use tonic::service::Routes;
-
-/// Services of rpcs that are there in every process.
-const FOREIGN: [&str; 3] =
-    ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"];
 
 /// Wires services, then health and reflection, and puts the limits of each rpc before all of them.
 pub(crate) async fn routes(mut wiring: Wiring<'_>, services: &[Service], ready: &Ready) -> anyhow::Result<Routes> {
@@ -22,11 +22,11 @@ pub(crate) async fn routes(mut wiring: Wiring<'_>, services: &[Service], ready: 
     let (health, health_service) = tonic_health::server::health_reporter();
     wiring.routes.add_service(wiring.quotas.before(health_service));
     let descriptors = || {
-        let served = wiring.names.iter().map(|(name, _)| *name).filter(|name| !name.is_empty());
         // what this process serves, and nothing else
-        let builder = served
-            .chain(FOREIGN)
-            .fold(tonic_reflection::server::Builder::configure(), |builder, name| builder.with_service_name(name));
+        let ours = wiring.names.iter().map(|(name, _)| *name).filter(|name| !name.is_empty());
+        let served: BTreeSet<_> = ours.chain(FOREIGN.iter().map(|foreign| foreign.service())).collect();
+        let builder = tonic_reflection::server::Builder::configure();
+        let builder = served.into_iter().fold(builder, |builder, name| builder.with_service_name(name));
         builder
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
             // so that a client can show what an error's details say

@@ -18,8 +18,8 @@ pub use audit::AuditRpcs;
 pub use study::StudyRpcs;
 
 use async_trait::async_trait;
-use guard::convert;
 use guard::{
+    convert,
     decisions::{Decision, Decisions},
     errors, ids,
 };

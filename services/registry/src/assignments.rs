@@ -26,7 +26,7 @@ impl Registry {
         caller: &Principal,
         request: ListAssignmentsRequest,
     ) -> Result<ListAssignmentsResponse, Status> {
-        let directory = self.directory.get();
+        let directory = self.decisions.directory();
         let state = directory.registry();
         let wanted: Box<dyn Fn(&kept::Assignment) -> bool + Send> =
             match (request.device_id.as_str(), request.patient_id.as_str()) {
@@ -85,7 +85,7 @@ impl Registry {
         request: EndAssignmentRequest,
     ) -> Result<EndAssignmentResponse, Status> {
         let id = ids::uuid("assignment_id", &request.assignment_id)?;
-        let found = self.directory.get().registry().assignment(&id).map(|kept| kept.value.patient);
+        let found = self.decisions.directory().registry().assignment(&id).map(|kept| kept.value.patient);
         // one that does not exist answers as one of a patient who does not
         let patient = PatientId::new(found.unwrap_or_default());
         self.decisions.on_patient(caller, Action::AssignDevice, patient).recorded(&format!("end {id}")).await?;
@@ -104,7 +104,7 @@ impl Registry {
     }
 
     fn assignment(&self, id: &Uuid) -> Result<Assignment, Status> {
-        self.directory.get().registry().assignment(id).map(wire).ok_or_else(|| not_found("assignment"))
+        self.decisions.directory().registry().assignment(id).map(wire).ok_or_else(|| not_found("assignment"))
     }
 }
 

@@ -26,7 +26,7 @@ impl Registry {
     ) -> Result<ListConsentsResponse, Status> {
         let patient = check::patient(&request.patient_id)?;
         let permit = self.decisions.on_patient(caller, Action::ManageConsents, patient).recorded("list").await?;
-        let directory = self.directory.get();
+        let directory = self.decisions.directory();
         let all = directory.registry().consents(None).map(|(_, kept)| kept);
         let consents = all.filter(|kept| kept.value.patient == permit.patient().uuid()).map(wire).collect();
         Ok(ListConsentsResponse { consents })
@@ -90,7 +90,7 @@ impl Registry {
     }
 
     fn consent(&self, id: &Uuid) -> Result<Consent, Status> {
-        self.directory.get().registry().consent(id).map(wire).ok_or_else(|| not_found("consent"))
+        self.decisions.directory().registry().consent(id).map(wire).ok_or_else(|| not_found("consent"))
     }
 }
 

@@ -47,7 +47,7 @@ impl Registry {
         let sees = self.fleet(caller, "list").await?;
         let conditions = filter::read(&request.filter, &["status", "model", "mac"])?;
         let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<Uuid>(&request.page_token)?);
-        let directory = self.directory.get();
+        let directory = self.decisions.directory();
         let fits = |kept: &&Kept<kept::Device>| {
             sees.has(&kept.value) && conditions.iter().all(|(key, wanted)| has(&kept.value, key, wanted))
         };
@@ -191,7 +191,7 @@ impl Registry {
     }
 
     async fn device(&self, id: &Uuid, sees: &Fleet) -> Result<Device, Status> {
-        let mut device = sees.find(self.directory.get().registry(), id).map(wire)?;
+        let mut device = sees.find(self.decisions.directory().registry(), id).map(wire)?;
         self.add_last_seen(std::slice::from_mut(&mut device)).await?;
         Ok(device)
     }

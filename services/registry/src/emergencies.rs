@@ -71,7 +71,7 @@ impl Registry {
         request: ListBreakGlassRequest,
     ) -> Result<ListBreakGlassResponse, Status> {
         self.decisions.on_system(caller, Action::ReviewBreakGlass, None).recorded("list").await?;
-        let directory = self.directory.get();
+        let directory = self.decisions.directory();
         let all = directory.registry().break_glass(None).rev().map(|(_, kept)| &kept.value);
         let wanted = all.filter(|emergency| !request.unreviewed || emergency.review.is_none());
         Ok(ListBreakGlassResponse { break_glass: wanted.take(LISTED_MAX).map(wire).collect() })
@@ -85,7 +85,7 @@ impl Registry {
         let id = ids::uuid("break_glass_id", &request.break_glass_id)?;
         one_of("outcome", &request.outcome, &OUTCOMES)?;
         check::line("text", &request.text, TEXT_MAX)?;
-        let about = self.directory.get().registry().emergency(&id).map(|kept| PatientId::new(kept.value.patient));
+        let about = self.decisions.directory().registry().emergency(&id).map(|kept| PatientId::new(kept.value.patient));
         self.decisions
             .on_system(caller, Action::ReviewBreakGlass, about)
             .recorded(&format!("{id} {}", request.outcome))

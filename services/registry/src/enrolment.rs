@@ -133,7 +133,7 @@ impl Registry {
             directory.registry().device(&device.uuid()).map(|kept| kept.value.clone()).filter(lacks_one)
         };
         // mostly: nothing is changed, and the store not asked
-        if known(&self.directory.get()).is_none() {
+        if known(&self.decisions.directory()).is_none() {
             return Ok(String::new());
         }
         let refresh_token = codes::refresh_token();
@@ -147,7 +147,7 @@ impl Registry {
 
     /// After which change of the device its credentials must come.
     fn counts_from(&self, device: DeviceId) -> Result<Nanos, Status> {
-        let kept = self.directory.get().registry().device(&device.uuid()).map(|kept| kept.value.credentials_from);
+        let kept = self.decisions.directory().registry().device(&device.uuid()).map(|kept| kept.value.credentials_from);
         kept.map(Nanos).ok_or_else(|| not_found("device"))
     }
 

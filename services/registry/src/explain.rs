@@ -2,10 +2,9 @@
 
 use crate::{Registry, check};
 use guard::convert;
-use model::access::Identity;
 use model::{
     Nanos,
-    access::{About, Action, Principal, Purpose, Subject, decide, place, why},
+    access::{About, Action, Identity, Principal, Purpose, Subject, decide, place, why},
 };
 use proto::registry::v1::{ExplainAccessRequest, ExplainAccessResponse};
 use tonic::Status;
@@ -30,7 +29,7 @@ impl Registry {
         };
         let detail = format!("{} for {}", action.name(), user.uuid());
         self.decisions.on_system(caller, Action::ExplainAccess, Some(patient)).recorded(&detail).await?;
-        let (directory, now) = (self.directory.get(), self.decisions.now());
+        let (directory, now) = (self.decisions.directory(), self.decisions.now());
         let identity = Identity { subject: Subject::User(user), scope: None, issued_at: now, expires_at: Nanos::MAX };
         let principal = directory.principal(&identity, purpose);
         let facts = directory.facts(&principal, patient);

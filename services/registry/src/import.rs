@@ -110,7 +110,7 @@ impl Registry {
             if !grants {
                 return Err(check::bad("role", "empty: you may not grant roles"));
             }
-            may_give(&self.directory.get(), person(caller)?, grant)?;
+            may_give(&self.decisions.directory(), person(caller)?, grant)?;
         }
         Ok((new_person(id, &user, checked), user, grant))
     }

@@ -27,7 +27,6 @@ mod writing;
 
 use auth::{DeviceCa, DeviceIssuer};
 use bus::Publish;
-use directory::LiveDirectory;
 use guard::decisions::Decisions;
 use notices::Notices;
 use proto::registry::v1::{
@@ -57,7 +56,6 @@ pub struct Credentials {
 #[derive(Clone)]
 pub struct Registry {
     store: Arc<dyn store::Registry>,
-    directory: LiveDirectory,
     decisions: Decisions,
     /// Of devices that have proved nothing.
     refusals: Refusals,
@@ -79,8 +77,8 @@ impl Registry {
         notices: Arc<dyn Publish>,
     ) -> Self {
         let (credentials, notices) = (Arc::new(credentials), Notices::new(notices));
-        let (directory, refusals) = (decisions.live().clone(), decisions.refusals());
-        Self { store, positions, directory, decisions, refusals, credentials, notices, turn: Arc::default() }
+        let refusals = decisions.refusals();
+        Self { store, positions, decisions, refusals, credentials, notices, turn: Arc::default() }
     }
 
     /// The gRPC service for people, with its message limits set.

@@ -37,7 +37,7 @@ impl Registry {
         let about = patient.map(PatientId::new);
         self.decisions.on_system(caller, Action::ManageRelations, about).recorded("list").await?;
         let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<Uuid>(&request.page_token)?);
-        let directory = self.directory.get();
+        let directory = self.decisions.directory();
         let fits = |kept: &&Kept<kept::Relation>| {
             user.is_none_or(|user| kept.value.user == user) && (patient.is_none() || kept.value.patient == patient)
         };
@@ -85,7 +85,7 @@ impl Registry {
         request: EndRelationRequest,
     ) -> Result<EndRelationResponse, Status> {
         let id = ids::uuid("relation_id", &request.relation_id)?;
-        let about = self.directory.get().registry().relation(&id).and_then(|kept| kept.value.patient);
+        let about = self.decisions.directory().registry().relation(&id).and_then(|kept| kept.value.patient);
         let detail = format!("end {id}");
         self.decisions.on_system(caller, Action::ManageRelations, about.map(PatientId::new)).recorded(&detail).await?;
         self.change(caller, |directory, now| {
@@ -102,7 +102,7 @@ impl Registry {
     }
 
     fn relation(&self, id: &Uuid) -> Result<Relation, Status> {
-        self.directory.get().registry().relation(id).map(wire).ok_or_else(|| not_found("relation"))
+        self.decisions.directory().registry().relation(id).map(wire).ok_or_else(|| not_found("relation"))
     }
 }
 

@@ -49,7 +49,7 @@ impl Registry {
     ) -> Result<ListRolesResponse, Status> {
         self.decisions.on_system(caller, Action::ManageRoles, None).recorded("list roles").await?;
         Ok(ListRolesResponse {
-            roles: self.directory.get().registry().roles(None).map(|(_, kept)| wire(kept)).collect(),
+            roles: self.decisions.directory().registry().roles(None).map(|(_, kept)| wire(kept)).collect(),
         })
     }
 
@@ -146,7 +146,7 @@ impl Registry {
         self.decisions.on_system(caller, Action::ManageRoles, None).recorded("list grants").await?;
         let user = if request.user_id.is_empty() { None } else { Some(check::user(&request.user_id)?.uuid()) };
         let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<Uuid>(&request.page_token)?);
-        let directory = self.directory.get();
+        let directory = self.decisions.directory();
         let grants = directory.registry().grants(after).map(|(_, kept)| kept);
         let grants = grants.filter(|kept| user.is_none_or(|user| kept.value.user == user)).map(wire_grant);
         let (grants, next_page_token) = page(grants, size, |grant| grant.grant_id.clone());
@@ -185,7 +185,7 @@ impl Registry {
             Ok((vec![Change::Grant(grant.clone())], ()))
         })
         .await?;
-        let kept = self.directory.get().registry().grant(&id).map(wire_grant);
+        let kept = self.decisions.directory().registry().grant(&id).map(wire_grant);
         Ok(CreateGrantResponse { grant: Some(kept.ok_or_else(|| not_found("grant"))?) })
     }
 
@@ -201,7 +201,7 @@ impl Registry {
     }
 
     fn role(&self, id: &str) -> Result<Role, Status> {
-        let directory = self.directory.get();
+        let directory = self.decisions.directory();
         directory.registry().role(&id.to_owned()).map(wire).ok_or_else(|| not_found("role"))
     }
 }

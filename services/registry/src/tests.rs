@@ -214,8 +214,8 @@ async fn of_two_nodes_each_decides_by_what_the_other_changed() {
     tokio::join!(many(one.clone()), many(other.clone()));
     assert_eq!(store.changes.lock().unwrap().len(), 43);
     for node in [&one, &other] {
-        directory::follow(&node.directory, store.as_ref()).await.unwrap();
-        assert_eq!(node.directory.get().registry().devices(None).count(), 42);
+        directory::follow(node.decisions.live(), store.as_ref()).await.unwrap();
+        assert_eq!(node.decisions.directory().registry().devices(None).count(), 42);
     }
 }
 

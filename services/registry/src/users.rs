@@ -56,7 +56,7 @@ impl Registry {
         request: ListUserVersionsRequest,
     ) -> Result<ListUserVersionsResponse, Status> {
         let Seen { kept, sections } = self.see(caller, &request.user_id, "versions").await?;
-        let directory = self.directory.get();
+        let directory = self.decisions.directory();
         let mut versions = Vec::new();
         for version in directory.registry().versions(&kept.value.id).iter().rev() {
             versions.push(self.shown_user(version, &sections).await?);
@@ -67,7 +67,7 @@ impl Registry {
     /// Finds a person for the caller; written down when this returns, and the same for one who does not exist.
     async fn see(&self, caller: &Principal, user_id: &str, detail: &str) -> Result<Seen, Status> {
         let user = check::user(user_id)?;
-        let (directory, action) = (self.directory.get(), Action::ReadProfile);
+        let (directory, action) = (self.decisions.directory(), Action::ReadProfile);
         let found = directory.registry().user(&user.uuid()).cloned();
         let patient = found.as_ref().and_then(|kept| kept.value.patient).map(PatientId::new);
         let sections = self.shown(&directory, caller, user, patient);
@@ -106,7 +106,7 @@ impl Registry {
         self.decisions.on_system(caller, Action::ManageUsers, None).recorded("list").await?;
         let conditions = filter::read(&request.filter, &["ward", "role", "patient", "suspended"])?;
         let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<Uuid>(&request.page_token)?);
-        let directory = self.directory.get();
+        let directory = self.decisions.directory();
         let fits = |(_, kept): &(&Uuid, &Kept<kept::User>)| {
             conditions.iter().all(|(key, wanted)| has(&directory, &kept.value, key, wanted))
         };
@@ -151,7 +151,7 @@ impl Registry {
 
     /// A person as those see them who manage people.
     async fn managed_user(&self, id: &Uuid) -> Result<User, Status> {
-        let kept = self.directory.get().registry().user(id).cloned().ok_or_else(|| not_found("person"))?;
+        let kept = self.decisions.directory().registry().user(id).cloned().ok_or_else(|| not_found("person"))?;
         self.shown_user(&kept, &[Section::Person, Section::Contact, Section::Billing]).await
     }
 
@@ -171,7 +171,7 @@ impl Registry {
             let text = "nobody makes themselves a patient or moves themselves; ask somebody else who manages people";
             return Err(problem::field(Code::PermissionDenied, "SELF_GRANT", "update_mask", text));
         }
-        let directory = self.directory.get();
+        let directory = self.decisions.directory();
         for section in changed {
             let action = if section == Section::Medical { Action::WriteMedical } else { Action::WriteContact };
             let decided = self.may_set(&directory, caller, section, user_id, patient);
@@ -196,7 +196,7 @@ impl Registry {
             check_etag(&etag(before.sequence), there.sequence)
         })
         .await?;
-        let kept = self.directory.get().registry().user(&id).cloned().ok_or_else(|| not_found("person"))?;
+        let kept = self.decisions.directory().registry().user(&id).cloned().ok_or_else(|| not_found("person"))?;
         Ok(UpdateUserResponse { user: Some(self.shown_user(&kept, &sections).await?) })
     }
 

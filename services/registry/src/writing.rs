@@ -108,7 +108,7 @@ impl Registry {
             }
             let (sequence, entry, state) = draft.finish();
             if self.store.put_change(sequence, &entry).await.map_err(errors::store)? {
-                self.directory.adopt(state);
+                self.decisions.live().adopt(state);
                 metrics::changed();
                 return Ok(answer);
             }
@@ -119,8 +119,8 @@ impl Registry {
 
     /// All that was changed until now, and the next entry.
     pub(crate) async fn draft(&self, by: Option<Subject>) -> Result<(Arc<Directory>, Draft), Status> {
-        follow(&self.directory, self.store.as_ref()).await.map_err(errors::behind)?;
-        let directory = self.directory.get();
+        follow(self.decisions.live(), self.store.as_ref()).await.map_err(errors::behind)?;
+        let directory = self.decisions.directory();
         let draft = directory.registry().draft(self.decisions.now(), by);
         Ok((directory, draft))
     }

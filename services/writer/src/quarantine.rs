@@ -3,8 +3,7 @@
 use crate::SEQUENCE_REUSED;
 use async_trait::async_trait;
 use bus::{Outgoing, Publish};
-use guard::convert;
-use guard::{decisions::Decisions, errors};
+use guard::{convert, decisions::Decisions, errors};
 use model::{Record, access::Action};
 use proto::{
     operations::v1::{

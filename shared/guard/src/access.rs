@@ -1,6 +1,6 @@
 //! `wardline access`: the policy as people read it, and which rpc and route follows which rule.
 
-use crate::methods::FOREIGN;
+use crate::methods::{FOREIGN, Foreign};
 use model::access::{Action, table};
 use proto::rpc::{self, Rpc};
 use std::{collections::HashMap, fmt::Write, sync::LazyLock};
@@ -43,7 +43,7 @@ pub fn matrix() -> String {
 pub fn is_stream(path: &str) -> bool {
     match rpc::find(path) {
         Some(rpc) => rpc.streams != (false, false),
-        None => FOREIGN.iter().any(|foreign| foreign.path == path && foreign.is_stream()),
+        None => Foreign::find(path).is_some_and(Foreign::is_stream),
     }
 }
 

@@ -19,8 +19,7 @@ use crate::{
 use auth::{Certificate, Holder, Rejected, Verifier, count_refused};
 use directory::LiveDirectory;
 use futures::future::{BoxFuture, FutureExt, ready};
-use model::access::Identity;
-use model::access::{Purpose, Subject};
+use model::access::{Identity, Purpose, Subject};
 use proto::problem;
 use std::{
     convert::Infallible,

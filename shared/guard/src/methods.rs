@@ -32,7 +32,7 @@ enum Time {
 }
 
 /// Health and reflection: open to all, and asked for one service or one file.
-pub const FOREIGN: [Foreign; 4] = [
+pub static FOREIGN: [Foreign; 4] = [
     Foreign { path: "/grpc.health.v1.Health/Check", time: Time::Answer(5) },
     Foreign { path: "/grpc.health.v1.Health/Watch", time: Time::Watch(5, 3_600) },
     Foreign { path: "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", time: Time::Talk(10, 60) },
@@ -43,6 +43,16 @@ pub const FOREIGN: [Foreign; 4] = [
 const FOREIGN_BYTES: usize = 1 << 10;
 
 impl Foreign {
+    /// That of a path, if it is one.
+    pub fn find(path: &str) -> Option<&'static Self> {
+        FOREIGN.iter().find(|foreign| foreign.path == path)
+    }
+
+    /// The service that it is of, `package.Service`.
+    pub fn service(&self) -> &'static str {
+        self.path[1..].split_once('/').map_or(self.path, |(service, _)| service)
+    }
+
     /// Whether it answers with more than one message.
     pub fn is_stream(&self) -> bool {
         !matches!(self.time, Time::Answer(_))

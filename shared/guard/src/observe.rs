@@ -139,10 +139,10 @@ impl Drop for Call {
 }
 
 /// One call.
-async fn observed(State(methods): State<Methods>, mut request: Request, next: Next) -> Response {
-    let given = request.extensions().get::<RequestId>().copied();
-    let id = given.unwrap_or_else(|| RequestId::of(request.headers()));
-    request.extensions_mut().insert(id);
+async fn observed(State(methods): State<Methods>, request: Request, next: Next) -> Response {
+    let (mut head, body) = request.into_parts();
+    let id = RequestId::claim(&mut head.extensions, &head.headers);
+    let request = Request::from_parts(head, body);
     let mut call = Call::begin(methods.find(request.uri().path()), Span::current());
     let mut response = id.within(next.run(request)).await;
     id.put(response.headers_mut());

@@ -1,6 +1,6 @@
 //! Which request an answer, a log line and an entry of the audit log belong to.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use std::fmt;
 use tonic::Status;
 use tonic_types::StatusExt;
@@ -27,6 +27,11 @@ impl RequestId {
         let given = headers.get(HEADER).filter(|text| text.len() == TEXT_BYTES);
         let given = given.and_then(|text| Uuid::try_parse_ascii(text.as_bytes()).ok());
         Self(given.unwrap_or_else(Uuid::new_v4))
+    }
+
+    /// That of a request which may have been given one already, where its head was read; it has one from here on.
+    pub fn claim(extensions: &mut Extensions, headers: &HeaderMap) -> Self {
+        *extensions.get_or_insert_with(|| Self::of(headers))
     }
 
     /// That of the request which this task answers; a new one where there is none.

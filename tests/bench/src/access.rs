@@ -2,10 +2,9 @@
 
 use super::{quantile, registry, report::Report, revocation, workspace::Where};
 use directory::Directory;
-use model::access::Identity;
 use model::{
     Nanos, PatientId, UserId,
-    access::{Action, Subject, decide},
+    access::{Action, Identity, Subject, decide},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::json;

@@ -10,8 +10,7 @@ use crate::{
 use anyhow::Context;
 use auth::{DemoIssuer, demo_person};
 use futures::{StreamExt, TryStreamExt, stream};
-use guard::clock;
-use guard::convert;
+use guard::{clock, convert};
 use model::{DeviceId, Nanos, PatientId, StreamId, UserId};
 use node::config::{Config, Sources};
 use proto::{

@@ -7,10 +7,9 @@ use super::{
 };
 use directory::Directory;
 use guard::convert;
-use model::access::Identity;
 use model::{
     DeviceId, Nanos, UserId,
-    access::{Permission, Principal, Purpose, Subject},
+    access::{Identity, Permission, Principal, Purpose, Subject},
 };
 use proto::{
     operations::v1::{AuditRecord, ListAccessesRequest, ListAccessesResponse},

@@ -89,12 +89,12 @@ impl Stage {
     fn counts(&self, token: &str) -> Result<(), NoDevice> {
         let issuer = DemoIssuer::open(self.keys.path()).unwrap().issuer();
         let identity = Verifier::new([issuer]).verify_now(token).unwrap().expect("good by its times");
-        let directory = self.registry.directory.get();
+        let directory = self.registry.decisions.directory();
         directory.assignments(DeviceId::new(self.id), identity.issued_at).map(|_| ())
     }
 
     fn status(&self) -> DeviceStatus {
-        self.registry.directory.get().registry().device(&self.id).unwrap().value.status
+        self.registry.decisions.directory().registry().device(&self.id).unwrap().value.status
     }
 
     /// The device, with a token that is alive.
@@ -201,7 +201,7 @@ async fn a_person_who_is_set_to_what_is_known_gets_no_new_version() {
         let request = UpdateUserRequest { user: user(name), update_mask };
         registry.update_user(&caller(), request).await.unwrap().user.unwrap().etag
     };
-    let n_versions = || registry.directory.get().registry().versions(&id).len();
+    let n_versions = || registry.decisions.directory().registry().versions(&id).len();
     let etag = update("", "person.name").await;
     assert_eq!((update("", "contact.phone").await, n_versions()), (etag.clone(), 1));
     assert_ne!(update("Nina", "person.name").await, etag);
@@ -227,11 +227,11 @@ async fn a_device_from_before_there_were_refresh_tokens_gets_one_when_it_renews(
     let stage = Stage::new().await;
     stage.claim(&stage.claim_code).await.unwrap();
     // as an older version has left it
-    let claimed = stage.registry.directory.get().registry().device(&stage.id).unwrap().value.clone();
+    let claimed = stage.registry.decisions.directory().registry().device(&stage.id).unwrap().value.clone();
     let change = Change::Device(directory::registry::Device { refresh: None, ..claimed });
     let entry = Entry::new(clock(), None, vec![change]).encode();
     assert!(stage.store.put_change(stage.n_changes() as u64 + 1, &entry).await.unwrap());
-    directory::follow(&stage.registry.directory, stage.store.as_ref()).await.unwrap();
+    directory::follow(stage.registry.decisions.live(), stage.store.as_ref()).await.unwrap();
     let renew = async || {
         let (itself, request) = (stage.itself(), RenewDeviceTokenRequest::default());
         stage.registry.renew_device_token(&itself, request).await.unwrap().refresh_token

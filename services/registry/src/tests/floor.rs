@@ -33,7 +33,7 @@ async fn store(changes: Vec<Change>) -> Arc<Memory> {
 /// A node that knows all that was changed.
 async fn up_to_date(store: &Arc<Memory>) -> Registry {
     let registry = running(store);
-    directory::follow(&registry.directory, store.as_ref()).await.unwrap();
+    directory::follow(registry.decisions.live(), store.as_ref()).await.unwrap();
     registry
 }
 

@@ -4,10 +4,9 @@
 //! down one by one up to a rate that nobody reaches by mistake; of a flood the log says how many more there were.
 
 use crate::{RequestId, clock};
-use model::access::Identity;
 use model::{
     Nanos,
-    access::Purpose,
+    access::{Identity, Purpose},
     audit::{Event, Outcome, Who},
 };
 use proto::problem;

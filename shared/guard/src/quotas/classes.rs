@@ -1,7 +1,7 @@
 //! What a call costs: which limit of rate it counts against.
 
 use super::Settings;
-use crate::methods::FOREIGN;
+use crate::methods::Foreign;
 use proto::rpc::{self, Quota};
 
 /// What a call costs, and so which limit it counts against.
@@ -37,7 +37,7 @@ impl Class {
 
 /// The class of the rpc at a path (`/package.Service/Rpc`); `None`: there is no such rpc.
 pub fn class(path: &str) -> Option<Class> {
-    if FOREIGN.iter().any(|foreign| foreign.path == path) {
+    if Foreign::find(path).is_some() {
         return Some(Class::Probe);
     }
     match rpc::find(path)?.quota {
