@@ -221,11 +221,13 @@ impl Directory {
         let after = after.map_or(Included(PatientId::from_bytes([0; 16])), Excluded);
         let mut related = BTreeSet::new();
         for links in self.sources() {
-            let tied = links.patients_of.range((after.map(|patient| (user, patient)), Unbounded));
-            related.extend(tied.take_while(|(whose, _)| *whose == user).map(|(_, patient)| *patient));
+            let tied = links.relations.range((after.map(|patient| (user, patient)), Unbounded));
+            related
+                .extend(tied.map(|(key, _)| *key).take_while(|(whose, _)| *whose == user).map(|(_, patient)| patient));
             let myself = links.myself.get(&user);
             related.extend(myself.filter(|patient| (after, Unbounded).contains(*patient)));
-            let wards = links.wards_of.range((user, Arc::from(""))..).take_while(|(whose, _)| *whose == user);
+            let wards = links.ward_staff.range((user, Arc::from(""))..).map(|(key, _)| key);
+            let wards = wards.take_while(|(whose, _)| *whose == user);
             // one source may know of the ward, the other of the patient in it
             for (ward, links) in wards.flat_map(|(_, ward)| self.sources().map(|links| (ward, links))) {
                 let there = links.in_ward.range((after.map(|patient| (Arc::clone(ward), patient)), Unbounded));

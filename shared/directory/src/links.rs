@@ -1,7 +1,7 @@
 //! People, devices and what ties them, arranged by what is asked.
 
 use crate::Assignment;
-use imbl::{HashMap, HashSet, OrdSet};
+use imbl::{HashMap, HashSet, OrdMap, OrdSet};
 use model::{
     DeviceId, Nanos, PatientId, UserId,
     access::{Consent, Enrolment, Permission, Relation, RelationKind, Scope},
@@ -42,13 +42,11 @@ pub(crate) struct Links {
     pub(crate) myself: HashMap<UserId, PatientId>,
     pub(crate) people: HashMap<PatientId, UserId>,
     pub(crate) wards: HashMap<PatientId, Arc<str>>,
-    pub(crate) ward_staff: HashMap<(UserId, Arc<str>), Vec<Relation>>,
-    pub(crate) relations: HashMap<(UserId, PatientId), Vec<Relation>>,
+    /// In order, as `relations` are: those of a person are found beside each other.
+    pub(crate) ward_staff: OrdMap<(UserId, Arc<str>), Vec<Relation>>,
+    pub(crate) relations: OrdMap<(UserId, PatientId), Vec<Relation>>,
     /// Who is in a ward: the other way round of `wards`.
     pub(crate) in_ward: OrdSet<(Arc<str>, PatientId)>,
-    /// The keys of `ward_staff` and of `relations`, in order: those of a person are found beside each other.
-    pub(crate) wards_of: OrdSet<(UserId, Arc<str>)>,
-    pub(crate) patients_of: OrdSet<(UserId, PatientId)>,
     /// Whom a person studies, by study.
     pub(crate) studies: HashMap<(UserId, Arc<str>), Parts>,
     pub(crate) enrolments: HashMap<PatientId, Vec<Enrolment>>,
@@ -95,16 +93,8 @@ impl Links {
         in_force: bool,
     ) {
         let held = match (patient, ward) {
-            (Some(patient), _) => {
-                let patient = PatientId::new(patient);
-                self.patients_of.insert((user, patient));
-                self.relations.entry((user, patient)).or_default()
-            }
-            (None, Some(ward)) => {
-                let ward = Arc::<str>::from(ward);
-                self.wards_of.insert((user, Arc::clone(&ward)));
-                self.ward_staff.entry((user, ward)).or_default()
-            }
+            (Some(patient), _) => self.relations.entry((user, PatientId::new(patient))).or_default(),
+            (None, Some(ward)) => self.ward_staff.entry((user, ward.into())).or_default(),
             (None, None) => return,
         };
         note(held, relation, in_force);
