@@ -134,11 +134,11 @@ mod tests {
         for broken in ["/v1/devices/%zz:claim", "/v1/devices/%ff:claim", "/v1/devices/%4:claim"] {
             assert_eq!(path.matched(broken), None, "{broken}");
         }
-        let place = Path::new("/v1/quarantine/{place=**}:replay");
+        let replay = Path::new("/v1/quarantine/{log_position=**}:replay");
         for (path, value) in [("a/0/7", "a/0/7"), ("a%2F0%2F7", "a/0/7")] {
             assert_eq!(
-                place.matched(&format!("/v1/quarantine/{path}:replay")),
-                Some(vec![("place", value.to_owned())])
+                replay.matched(&format!("/v1/quarantine/{path}:replay")),
+                Some(vec![("log_position", value.to_owned())])
             );
         }
         assert_eq!(Path::new("/v1/users/{user.user_id}").shown(), "/v1/users/{user_id}");

@@ -295,11 +295,11 @@ pub enum Quarantine {
     /// One of them; its bytes in hexadecimal.
     Show {
         /// topic/partition/offset, as listed.
-        place: String,
+        log_position: String,
     },
     /// Publish again what can be read now.
     Replay {
         /// topic/partition/offset, as listed; none means all that were not replayed yet.
-        places: Vec<String>,
+        log_positions: Vec<String>,
     },
 }

@@ -43,43 +43,43 @@ impl QuarantineClient {
                 for record in records {
                     let replayed = shown(record.replayed_at).map_or("no".to_owned(), |at| format!("at {at}"));
                     let aside = shown(record.put_aside_at).unwrap_or_default();
-                    let QuarantinedRecord { place, bytes, reason, .. } = record;
-                    writeln!(out, "{place}  put aside {aside}  {bytes} bytes  replayed: {replayed}  {reason}")?;
+                    let QuarantinedRecord { log_position, bytes, reason, .. } = record;
+                    writeln!(out, "{log_position}  put aside {aside}  {bytes} bytes  replayed: {replayed}  {reason}")?;
                 }
             }
-            Quarantine::Show { place } => {
-                let found = ask!(self.get_quarantined(GetQuarantinedRequest { place: place.clone() }));
+            Quarantine::Show { log_position } => {
+                let found = ask!(self.get_quarantined(GetQuarantinedRequest { log_position: log_position.clone() }));
                 if let Some(record) = &found.record {
                     writeln!(out, "{}", serde_json::to_string_pretty(&as_json(record))?)?;
                 }
                 let hexadecimal: String = found.payload.iter().map(|byte| format!("{byte:02x}")).collect();
                 writeln!(out, "{hexadecimal}")?;
             }
-            Quarantine::Replay { places } => return self.replay(places, out).await,
+            Quarantine::Replay { log_positions } => return self.replay(log_positions, out).await,
         }
         Ok(())
     }
 
-    async fn replay(&mut self, places: &[String], out: &mut impl Write) -> anyhow::Result<()> {
-        let places = match places {
-            [] => self.list().await?.into_iter().filter(|r| r.replayed_at.is_none()).map(|r| r.place).collect(),
-            places => places.to_vec(),
+    async fn replay(&mut self, log_positions: &[String], out: &mut impl Write) -> anyhow::Result<()> {
+        let log_positions = match log_positions {
+            [] => self.list().await?.into_iter().filter(|r| r.replayed_at.is_none()).map(|r| r.log_position).collect(),
+            log_positions => log_positions.to_vec(),
         };
         let mut failed = 0;
-        for place in &places {
-            let request = ReplayQuarantinedRequest { place: place.clone() };
+        for log_position in &log_positions {
+            let request = ReplayQuarantinedRequest { log_position: log_position.clone() };
             match calling!(Unbegun, self.replay_quarantined(request)) {
-                Ok(_) => writeln!(out, "{place}  published again")?,
+                Ok(_) => writeln!(out, "{log_position}  published again")?,
                 Err(client::Error::Refused(status)) => {
                     failed += 1;
-                    writeln!(out, "{place}  {}", status.message())?;
+                    writeln!(out, "{log_position}  {}", status.message())?;
                 }
                 // the others would wait as long, and in vain
-                Err(error) => return Err(plain(error).context(format!("{place} and those after it stay"))),
+                Err(error) => return Err(plain(error).context(format!("{log_position} and those after it stay"))),
             }
         }
         if failed > 0 {
-            bail!("{failed} of {} records stay in quarantine", places.len());
+            bail!("{failed} of {} records stay in quarantine", log_positions.len());
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ impl QuarantineClient {
 
 fn as_json(record: &QuarantinedRecord) -> serde_json::Value {
     serde_json::json!({
-        "place": record.place,
+        "log_position": record.log_position,
         "put_aside_at": shown(record.put_aside_at),
         "reason": record.reason,
         "bytes": record.bytes,

@@ -123,14 +123,15 @@ impl Writer {
         if n_reused > 0 {
             tracing::warn!(n_reused, "batches put aside whose sequences were used for other readings");
         }
-        aside.sort_by(|a, b| a.place.cmp(&b.place));
+        aside.sort_by(|a, b| a.position.cmp(&b.position));
         Some((rows, aside))
     }
 
     fn quarantined(&self, delivery: &Delivery, reason: String) -> Quarantined {
-        let place = LogPosition { topic: self.topic.clone(), partition: delivery.partition.0, offset: delivery.offset };
+        let position =
+            LogPosition { topic: self.topic.clone(), partition: delivery.partition.0, offset: delivery.offset };
         let payload = delivery.payload.clone();
-        Quarantined { place, at: (self.clock)(), reason, payload, replayed_at: None }
+        Quarantined { position, at: (self.clock)(), reason, payload, replayed_at: None }
     }
 
     fn read(&mut self, delivery: &Delivery) -> Result<Vec<Row>, model::Malformed> {

@@ -35,18 +35,18 @@ impl QuarantineRpcs {
         QuarantineServiceServer::new(self).max_decoding_message_size(64 * 1024)
     }
 
-    /// Permission for one action, written down when this returns. `place`: which record, if one; whose it is stands in bytes
-    /// that may be unreadable.
-    async fn permit(&self, extensions: &tonic::Extensions, action: Action, place: &str) -> Result<(), Status> {
+    /// Permission for one action, written down when this returns. `log_position`: which record, if one; whose it is stands in
+    /// bytes that may be unreadable.
+    async fn permit(&self, extensions: &tonic::Extensions, action: Action, log_position: &str) -> Result<(), Status> {
         let caller = guard::principal(extensions)?;
-        self.decisions.on_system(caller, action, None).recorded(place).await
+        self.decisions.on_system(caller, action, None).recorded(log_position).await
     }
 
-    async fn find(&self, place: &str) -> Result<Quarantined, Status> {
+    async fn find(&self, log_position: &str) -> Result<Quarantined, Status> {
         let all = self.store.quarantined().await.map_err(errors::store)?;
-        let found = all.into_iter().find(|record| named(&record.place) == place);
+        let found = all.into_iter().find(|record| named(&record.position) == log_position);
         found.ok_or_else(|| {
-            problem::status(Code::NotFound, "NOT_FOUND", "place: nothing was put aside there; list first")
+            problem::status(Code::NotFound, "NOT_FOUND", "log_position: nothing was put aside there; list first")
         })
     }
 }
@@ -66,8 +66,8 @@ impl QuarantineService for QuarantineRpcs {
         &self,
         request: Request<GetQuarantinedRequest>,
     ) -> Result<Response<GetQuarantinedResponse>, Status> {
-        self.permit(request.extensions(), Action::GetQuarantined, &request.get_ref().place).await?;
-        let record = self.find(&request.get_ref().place).await?;
+        self.permit(request.extensions(), Action::GetQuarantined, &request.get_ref().log_position).await?;
+        let record = self.find(&request.get_ref().log_position).await?;
         Ok(Response::new(GetQuarantinedResponse { record: Some(outline(&record)), payload: record.payload }))
     }
 
@@ -75,8 +75,8 @@ impl QuarantineService for QuarantineRpcs {
         &self,
         request: Request<ReplayQuarantinedRequest>,
     ) -> Result<Response<ReplayQuarantinedResponse>, Status> {
-        self.permit(request.extensions(), Action::ReplayQuarantined, &request.get_ref().place).await?;
-        let mut quarantined = self.find(&request.get_ref().place).await?;
+        self.permit(request.extensions(), Action::ReplayQuarantined, &request.get_ref().log_position).await?;
+        let mut quarantined = self.find(&request.get_ref().log_position).await?;
         if quarantined.reason.starts_with(SEQUENCE_REUSED) {
             let text = "another batch has its device, stream and sequence, and stays; the device has to send these readings \
                         under a number of their own";
@@ -94,19 +94,19 @@ impl QuarantineService for QuarantineRpcs {
         let receipt = self.log.publish(Outgoing { key, payload }).await.map_err(|error| errors::log(&error))?;
         receipt.await.map_err(|error| errors::log(&error))?;
         let now = self.decisions.now();
-        self.store.mark_replayed(&quarantined.place, now).await.map_err(errors::store)?;
+        self.store.mark_replayed(&quarantined.position, now).await.map_err(errors::store)?;
         quarantined.replayed_at = Some(now);
         Ok(Response::new(ReplayQuarantinedResponse { record: Some(outline(&quarantined)) }))
     }
 }
 
-fn named(place: &LogPosition) -> String {
-    format!("{}/{}/{}", place.topic, place.partition, place.offset)
+fn named(position: &LogPosition) -> String {
+    format!("{}/{}/{}", position.topic, position.partition, position.offset)
 }
 
 fn outline(record: &Quarantined) -> QuarantinedRecord {
     QuarantinedRecord {
-        place: named(&record.place),
+        log_position: named(&record.position),
         put_aside_at: Some(convert::timestamp(record.at)),
         reason: record.reason.clone(),
         bytes: record.payload.len() as u64,

@@ -203,10 +203,10 @@ impl Inner {
     /// Replaces a record put aside by what `change` makes of what is there.
     fn change(
         &self,
-        place: &LogPosition,
+        position: &LogPosition,
         change: impl FnOnce(Option<Quarantined>) -> Option<Quarantined>,
     ) -> Result<(), Error> {
-        let key = keys::place(place);
+        let key = keys::log_position(position);
         let writing = self.writing();
         let stored = self.quarantine.get(&key).map_err(failed)?;
         let stored = stored.map(|value| keys::parse_quarantined(&key, &value)).transpose()?;
@@ -284,8 +284,8 @@ impl Quarantine for Store {
     async fn put_aside(&self, record: &Quarantined) -> Result<(), Error> {
         let record = record.clone();
         self.blocking(move |inner| {
-            let place = record.place.clone();
-            inner.change(&place, |stored| match stored {
+            let position = record.position.clone();
+            inner.change(&position, |stored| match stored {
                 Some(stored) if stored.at > record.at => None,
                 Some(stored) => Some(Quarantined { replayed_at: stored.replayed_at, ..record }),
                 None => Some(Quarantined { replayed_at: None, ..record }),
@@ -309,10 +309,10 @@ impl Quarantine for Store {
         Ok(self.quarantined().await?.iter().filter(|record| record.replayed_at.is_none()).count() as u64)
     }
 
-    async fn mark_replayed(&self, place: &LogPosition, at: Nanos) -> Result<(), Error> {
-        let place = place.clone();
+    async fn mark_replayed(&self, position: &LogPosition, at: Nanos) -> Result<(), Error> {
+        let position = position.clone();
         self.blocking(move |inner| {
-            inner.change(&place, |stored| Some(Quarantined { replayed_at: Some(at), ..stored? }))
+            inner.change(&position, |stored| Some(Quarantined { replayed_at: Some(at), ..stored? }))
         })
         .await
     }

@@ -132,7 +132,7 @@ pub trait Quarantine: Send + Sync {
     async fn depth(&self) -> Result<u64, Error>;
 
     /// Marks one as replayed (published again at the time given).
-    async fn mark_replayed(&self, place: &LogPosition, at: Nanos) -> Result<(), Error>;
+    async fn mark_replayed(&self, position: &LogPosition, at: Nanos) -> Result<(), Error>;
 }
 
 /// The audit log: who accessed what; belongs to whoever answers for it.
@@ -310,7 +310,7 @@ pub struct StoredRow {
     pub block: Bytes,
 }
 
-/// A place in the log.
+/// Where a record stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPosition {
     /// Name of the topic.
@@ -325,7 +325,7 @@ pub struct LogPosition {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quarantined {
     /// Where it was read.
-    pub place: LogPosition,
+    pub position: LogPosition,
     /// When it was put aside.
     pub at: Nanos,
     /// Why, in one line without patient data.

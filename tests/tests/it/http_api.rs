@@ -211,8 +211,12 @@ async fn the_document_is_open_and_says_which_routes_there_are() -> anyhow::Resul
     assert!(asked.len() > 10);
     let quarantine = get(&sandbox, "administrator", "/v1/quarantine").await?;
     assert_eq!((quarantine.status, quarantine.json()?), (200, json!({"records": []})));
-    for place in ["readings.v1/0/7", "readings.v1%2F0%2F7"] {
-        assert_eq!(get(&sandbox, "administrator", &format!("/v1/quarantine/{place}")).await?.status, 404, "{place}");
+    for log_position in ["readings.v1/0/7", "readings.v1%2F0%2F7"] {
+        assert_eq!(
+            get(&sandbox, "administrator", &format!("/v1/quarantine/{log_position}")).await?.status,
+            404,
+            "{log_position}"
+        );
     }
     Ok(())
 }

@@ -183,7 +183,7 @@ async fn written_by(
     running.await??;
     let aside = store::Quarantine::quarantined(store).await?;
     assert!(aside.iter().all(|record| record.reason.starts_with(SEQUENCE_REUSED)), "{}", aside[0].reason);
-    Ok(aside.iter().map(|record| (record.place.partition, record.place.offset)).collect())
+    Ok(aside.iter().map(|record| (record.position.partition, record.position.offset)).collect())
 }
 
 fn permit(patient: PatientId) -> Permit {

@@ -86,7 +86,7 @@ async fn unreadable_records_are_put_aside_once_and_the_partition_goes_on() -> an
         record(&bed, 2, 2.0),
     ];
     publish(&sandbox, &bed, &records).await?;
-    let mut places = Vec::new();
+    let mut first = Vec::new();
     for round in 0..2 {
         sandbox.run().await?;
         let stored = sandbox.readable(&bed, 2).await?;
@@ -96,29 +96,29 @@ async fn unreadable_records_are_put_aside_once_and_the_partition_goes_on() -> an
         until("records put aside", count, |n| *n >= 4).await?;
         let listed = served(&sandbox).await?.list().await?;
         assert_eq!(listed.len(), 4, "round {round}");
-        let found: Vec<_> = listed.iter().map(|record| (record.place.clone(), record.bytes)).collect();
+        let found: Vec<_> = listed.iter().map(|record| (record.log_position.clone(), record.bytes)).collect();
         assert!(listed.iter().all(|record| !record.reason.is_empty() && record.replayed_at.is_none()));
         assert_eq!(
             listed.iter().map(|record| record.bytes).collect::<Vec<_>>(),
             [19, torn.len() as u64, records[3].len() as u64, 0]
         );
         if round == 0 {
-            places = found;
+            first = found;
             sandbox.stop().await?;
         } else {
-            assert_eq!(found, places);
+            assert_eq!(found, first);
         }
     }
-    let (out, done) = act(&sandbox, Quarantine::Show { place: places[0].0.clone() }).await;
+    let (out, done) = act(&sandbox, Quarantine::Show { log_position: first[0].0.clone() }).await;
     done?;
     let hexadecimal: String = garbage.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert!(out.contains(&hexadecimal) && out.contains(&places[0].0), "{out}");
+    assert!(out.contains(&hexadecimal) && out.contains(&first[0].0), "{out}");
 
-    let (out, done) = act(&sandbox, Quarantine::Replay { places: vec![] }).await;
+    let (out, done) = act(&sandbox, Quarantine::Replay { log_positions: vec![] }).await;
     assert!(done.is_err_and(|error| error.to_string().contains("4 of 4")));
     assert_eq!(out.matches("still cannot be read").count(), 4, "{out}");
     assert_eq!(served(&sandbox).await?.list().await?.len(), 4);
-    let (out, done) = act(&sandbox, Quarantine::Replay { places: vec!["readings.v1/0/999".into()] }).await;
+    let (out, done) = act(&sandbox, Quarantine::Replay { log_positions: vec!["readings.v1/0/999".into()] }).await;
     assert!(done.is_err() && out.contains("nothing was put aside there"), "{out}");
     Ok(())
 }
@@ -130,20 +130,20 @@ async fn a_record_that_can_be_read_by_now_is_replayed_and_lands_on_itself() -> a
     // put aside by an older version that could not read it
     {
         let store = Store::open(sandbox.dir.path().join("store"))?;
-        let place = LogPosition { topic: bus::READINGS.into(), partition: 3, offset: 7 };
+        let position = LogPosition { topic: bus::READINGS.into(), partition: 3, offset: 7 };
         let reason = "a version that this one does not know".to_owned();
         store
-            .put_aside(&Quarantined { place, at: AT, reason, payload: record(&bed, 5, 55.0), replayed_at: None })
+            .put_aside(&Quarantined { position, at: AT, reason, payload: record(&bed, 5, 55.0), replayed_at: None })
             .await?;
     }
     sandbox.run().await?;
     assert_eq!(sandbox.readable(&bed, 0).await?.len(), 0);
-    let place = "readings.v1/3/7".to_owned();
+    let log_position = "readings.v1/3/7".to_owned();
     let (out, done) = act(&sandbox, Quarantine::List { json: true }).await;
     done?;
-    assert!(out.contains(&place) && out.contains("\"replayed_at\": null"), "{out}");
+    assert!(out.contains(&log_position) && out.contains("\"replayed_at\": null"), "{out}");
     for _ in 0..2 {
-        let (out, done) = act(&sandbox, Quarantine::Replay { places: vec![place.clone()] }).await;
+        let (out, done) = act(&sandbox, Quarantine::Replay { log_positions: vec![log_position.clone()] }).await;
         done?;
         assert!(out.contains("published again"), "{out}");
         sandbox.readable(&bed, 1).await?;
@@ -155,7 +155,7 @@ async fn a_record_that_can_be_read_by_now_is_replayed_and_lands_on_itself() -> a
     let replayed =
         async || Ok(served(&sandbox).await?.list().await?.iter().filter(|r| r.replayed_at.is_some()).count());
     until("marked as replayed", replayed, |n| *n == 1).await?;
-    let (out, done) = act(&sandbox, Quarantine::Replay { places: vec![] }).await;
+    let (out, done) = act(&sandbox, Quarantine::Replay { log_positions: vec![] }).await;
     done?;
     assert_eq!(out, "", "what was replayed is not replayed by itself again");
     Ok(())
@@ -168,12 +168,12 @@ async fn a_batch_whose_sequence_was_used_is_not_replayed() -> anyhow::Result<()>
     let other = record(&bed, 2, 99.0);
     {
         let store = Store::open(sandbox.dir.path().join("store"))?;
-        let place = LogPosition { topic: bus::READINGS.into(), partition: 3, offset: 7 };
+        let position = LogPosition { topic: bus::READINGS.into(), partition: 3, offset: 7 };
         let reason = format!("{}: and why", writer::SEQUENCE_REUSED);
-        store.put_aside(&Quarantined { place, at: AT, reason, payload: other, replayed_at: None }).await?;
+        store.put_aside(&Quarantined { position, at: AT, reason, payload: other, replayed_at: None }).await?;
     }
     sandbox.run().await?;
-    let (out, done) = act(&sandbox, Quarantine::Replay { places: vec![] }).await;
+    let (out, done) = act(&sandbox, Quarantine::Replay { log_positions: vec![] }).await;
     assert!(done.is_err() && out.contains("a number of their own"), "{out}");
     assert_eq!(sandbox.readable(&bed, 0).await?.len(), 0);
     Ok(())
@@ -192,8 +192,8 @@ async fn only_operators_see_what_was_put_aside() -> anyhow::Result<()> {
         let problem = Problem::from(client.list_quarantined(request).await)?;
         assert_eq!((problem.code, problem.reason.as_str()), (Code::PermissionDenied, "NOT_PERMITTED"));
     }
-    let place = "readings.v1/0/0".to_owned();
-    let replay = sandbox.as_person("doctor", ReplayQuarantinedRequest { place })?;
+    let log_position = "readings.v1/0/0".to_owned();
+    let replay = sandbox.as_person("doctor", ReplayQuarantinedRequest { log_position })?;
     assert_eq!(Problem::from(client.replay_quarantined(replay).await)?.code, Code::PermissionDenied);
     let problem = Problem::from(client.list_quarantined(Request::new(list())).await)?;
     assert_eq!((problem.code, problem.reason.as_str()), (Code::Unauthenticated, "NO_TOKEN"));

@@ -88,7 +88,7 @@ impl Append for Play {
 impl Quarantine for Play {
     async fn put_aside(&self, record: &Quarantined) -> Result<(), store::Error> {
         let fails = take_one(&mut lock(&self.0.failures).1);
-        self.0.note(Aside(record.place.offset, !fails));
+        self.0.note(Aside(record.position.offset, !fails));
         outcome(fails)
     }
 

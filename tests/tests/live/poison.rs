@@ -38,7 +38,7 @@ async fn a_record_that_cannot_be_read_is_put_aside_once() -> anyhow::Result<()> 
     let [record] = &records[..] else { anyhow::bail!("{} records in quarantine", records.len()) };
     assert_eq!((record.bytes, record.reason.is_empty()), (POISON.len() as u64, false));
     let mut client = QuarantineServiceClient::new(channel(services.writer.endpoint())?);
-    let request = GetQuarantinedRequest { place: record.place.clone() };
+    let request = GetQuarantinedRequest { log_position: record.log_position.clone() };
     let kept = client.get_quarantined(with_token(request, &token)?).await?.into_inner();
     assert_eq!(kept.payload, POISON);
 
@@ -50,6 +50,6 @@ async fn a_record_that_cannot_be_read_is_put_aside_once() -> anyhow::Result<()> 
     services.device(&bed)?.write(4, vec![pulse(71.0, at.plus(9 * Nanos::SECOND))], PATIENCE).await?;
     assert_eq!(services.all(&bed, 4).await?.len(), 4);
     let again = QuarantineClient::connect(&services.writer.endpoint(), &token).await?.list().await?;
-    assert_eq!((again.len(), &again[0].place), (1, &record.place));
+    assert_eq!((again.len(), &again[0].log_position), (1, &record.log_position));
     services.stop().await
 }

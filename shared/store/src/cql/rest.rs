@@ -56,7 +56,7 @@ impl Positions for Store {
 #[async_trait]
 impl Quarantine for Store {
     async fn put_aside(&self, record: &Quarantined) -> Result<(), Error> {
-        let LogPosition { topic, partition, offset } = &record.place;
+        let LogPosition { topic, partition, offset } = &record.position;
         // of two reports of one record the later stands
         let timestamp = write_timestamp(record.at);
         let values = (topic, partition, offset, record.at.0, &record.reason, &record.payload, timestamp);
@@ -73,14 +73,14 @@ impl Quarantine for Store {
                 let (topic, partition, offset, at, reason, payload, replayed_at) = columns;
                 // marked as replayed without ever having been put aside
                 if let (Some(at), Some(reason), Some(payload)) = (at, reason, payload) {
-                    let place = LogPosition { topic, partition, offset };
+                    let position = LogPosition { topic, partition, offset };
                     let replayed_at = replayed_at.map(Nanos);
-                    records.push(Quarantined { place, at: Nanos(at), reason, payload, replayed_at });
+                    records.push(Quarantined { position, at: Nanos(at), reason, payload, replayed_at });
                 }
                 Ok(())
             })
             .await?;
-        records.sort_unstable_by(|a, b| a.place.cmp(&b.place));
+        records.sort_unstable_by(|a, b| a.position.cmp(&b.position));
         Ok(records)
     }
 
@@ -96,8 +96,8 @@ impl Quarantine for Store {
         Ok(n_records)
     }
 
-    async fn mark_replayed(&self, place: &LogPosition, at: Nanos) -> Result<(), Error> {
-        let LogPosition { topic, partition, offset } = place;
+    async fn mark_replayed(&self, position: &LogPosition, at: Nanos) -> Result<(), Error> {
+        let LogPosition { topic, partition, offset } = position;
         let mut put_aside = false;
         let select = &self.inner.statements.select_put_at;
         self.inner

@@ -168,12 +168,12 @@ pub(super) fn parse_sighting(bytes: &[u8]) -> Result<Nanos, Error> {
 }
 
 /// `quarantine`: topic, a zero (no topic's name has one), partition (4, sign flipped), offset (8, sign flipped).
-pub(super) fn place(place: &LogPosition) -> Vec<u8> {
-    let mut key = Vec::with_capacity(place.topic.len() + 13);
-    key.extend_from_slice(place.topic.as_bytes());
+pub(super) fn log_position(position: &LogPosition) -> Vec<u8> {
+    let mut key = Vec::with_capacity(position.topic.len() + 13);
+    key.extend_from_slice(position.topic.as_bytes());
     key.push(0);
-    key.extend_from_slice(&(place.partition as u32 ^ SIGN).to_be_bytes());
-    key.extend_from_slice(&(place.offset as u64 ^ (u64::from(SIGN) << 32)).to_be_bytes());
+    key.extend_from_slice(&(position.partition as u32 ^ SIGN).to_be_bytes());
+    key.extend_from_slice(&(position.offset as u64 ^ (u64::from(SIGN) << 32)).to_be_bytes());
     key
 }
 
@@ -193,15 +193,16 @@ pub(super) fn quarantined(record: &Quarantined) -> Vec<u8> {
 /// Reads a record put aside back.
 pub(super) fn parse_quarantined(key: &[u8], value: &[u8]) -> Result<Quarantined, Error> {
     let corrupt = || Error::Corrupt("a record put aside that cannot be read".into());
-    let (topic, place) = key.split_last_chunk::<13>().map(|(topic, place)| (topic, *place)).ok_or_else(corrupt)?;
+    let (topic, position) =
+        key.split_last_chunk::<13>().map(|(topic, position)| (topic, *position)).ok_or_else(corrupt)?;
     let (head, rest) = value.split_first_chunk::<21>().ok_or_else(corrupt)?;
     let (reason, payload) = rest.split_at_checked(u32::from_be_bytes(part(head, 17)) as usize).ok_or_else(corrupt)?;
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| corrupt());
     Ok(Quarantined {
-        place: LogPosition {
+        position: LogPosition {
             topic: text(topic)?,
-            partition: (u32::from_be_bytes(part(&place, 1)) ^ SIGN) as i32,
-            offset: (u64::from_be_bytes(part(&place, 5)) ^ (u64::from(SIGN) << 32)) as i64,
+            partition: (u32::from_be_bytes(part(&position, 1)) ^ SIGN) as i32,
+            offset: (u64::from_be_bytes(part(&position, 5)) ^ (u64::from(SIGN) << 32)) as i64,
         },
         at: Nanos(i64::from_be_bytes(part(head, 0))),
         reason: text(reason)?,

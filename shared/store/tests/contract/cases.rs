@@ -324,7 +324,7 @@ pub async fn a_device_was_seen_at_its_latest_time(store: &impl Store) {
 
 fn aside(topic: &str, partition: i32, offset: i64) -> Quarantined {
     Quarantined {
-        place: LogPosition { topic: topic.into(), partition, offset },
+        position: LogPosition { topic: topic.into(), partition, offset },
         at: Nanos(1_000_000),
         reason: "malformed at byte 0: a record".into(),
         payload: Bytes::from_static(&[0, 255, 7]),
@@ -338,8 +338,8 @@ pub async fn quarantine_holds_a_record_once(store: &impl Store) {
     let other = format!("{topic}-more");
     let list = async || {
         let mut all = store.quarantined().await.unwrap();
-        assert!(all.is_sorted_by_key(|record| record.place.clone()));
-        all.retain(|record| record.place.topic.starts_with(&topic));
+        assert!(all.is_sorted_by_key(|record| record.position.clone()));
+        all.retain(|record| record.position.topic.starts_with(&topic));
         all
     };
     let mut expected =
@@ -348,7 +348,7 @@ pub async fn quarantine_holds_a_record_once(store: &impl Store) {
         store.put_aside(&expected[place]).await.unwrap();
     }
     assert_eq!(list().await, expected);
-    store.mark_replayed(&expected[1].place, Nanos(2_000_000)).await.unwrap();
+    store.mark_replayed(&expected[1].position, Nanos(2_000_000)).await.unwrap();
     expected[1].replayed_at = Some(Nanos(2_000_000));
     assert_eq!(list().await, expected);
     // met again: the later report stands, and that it was replayed is not forgotten
@@ -367,7 +367,7 @@ pub async fn quarantine_holds_a_record_once(store: &impl Store) {
 
 pub async fn only_what_was_put_aside_is_marked(store: &impl Store) {
     let record = aside(&format!("t{:?}", rand::random::<u128>()), 0, 0);
-    store.mark_replayed(&record.place, Nanos(5)).await.unwrap();
+    store.mark_replayed(&record.position, Nanos(5)).await.unwrap();
     let found = store.quarantined().await.unwrap();
-    assert!(found.iter().all(|other| other.place != record.place));
+    assert!(found.iter().all(|other| other.position != record.position));
 }
