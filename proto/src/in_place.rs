@@ -44,18 +44,18 @@ pub enum Message<'a> {
     Other(StreamReadingsRequest),
 }
 
-/// A [`Reading`] that lies elsewhere.
+/// A [`Reading`] whose texts are still in the bytes of the request.
 #[derive(Clone)]
 pub struct ReadingView<'a> {
     /// Key of the metric, as the device wrote it: a LOINC code, `mdc:...` or `sct:...`.
     pub metric: &'a str,
-    /// When it was measured.
+    /// When it was measured, by the device's clock; `None` when the device sent no time.
     pub measured_at: Option<Timestamp>,
     /// Unit as the device writes it.
     pub unit: &'a str,
     /// The value; `None` when the device sent none.
     pub value: Option<ValueView<'a>>,
-    /// The device itself doubts it.
+    /// Whether the device itself doubts it.
     pub questionable: bool,
 }
 

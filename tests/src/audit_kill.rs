@@ -5,7 +5,7 @@
 //! must be there once, as what it was, and `wardline audit verify` must find nothing. At the end all of it is compared
 //! once more, and nothing may be in the log that nobody asked for.
 
-mod look;
+mod access;
 
 use crate::{
     builders::{reading, write},
@@ -13,10 +13,10 @@ use crate::{
     wait::{PATIENCE, until},
     with_token,
 };
+use access::{Access, Accesses, Person, access};
 use anyhow::Context;
 use auth::demo_person;
 use guard::{clock::now, convert};
-use look::{Look, Looks, Person, look};
 use model::Nanos;
 use proto::{
     operations::v1::{AuditRecord, SearchAuditLogRequest, audit_service_client::AuditServiceClient},
@@ -52,7 +52,7 @@ pub struct Plan {
     pub kills: u32,
     /// Decides on everything random.
     pub seed: u64,
-    /// People who look at the same time.
+    /// People who read at the same time.
     pub readers: u32,
 }
 
@@ -69,11 +69,11 @@ pub struct Report {
     pub refused: u64,
     /// Readings and hours in the answers.
     pub rows: u64,
-    /// Records of the looks at the end; more than were answered, as some answers did not arrive.
+    /// Records of the accesses at the end; more than were answered, as some answers did not arrive.
     pub records: u64,
     /// Answers and refusals of which the log knows nothing.
     pub missing: u64,
-    /// Looks that are in the log more than once.
+    /// Accesses that are in the log more than once.
     pub doubled: u64,
     /// Records that are not what was asked or answered.
     pub wrong: u64,
@@ -86,7 +86,7 @@ pub struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "killed                               {}", self.kills)?;
-        writeln!(f, "looks sent, answered, refused        {}, {}, {}", self.sent, self.answered, self.refused)?;
+        writeln!(f, "accesses sent, answered, refused     {}, {}, {}", self.sent, self.answered, self.refused)?;
         writeln!(f, "rows seen                            {}", self.rows)?;
         writeln!(f, "records                              {}", self.records)?;
         writeln!(f, "missing, twice, wrong                {}, {}, {}", self.missing, self.doubled, self.wrong)?;
@@ -101,20 +101,20 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     let ward = Ward::new(Kind::Embedded, N_BEDS).await?;
     let mut node = ward.start("node", &[], "writer")?;
     node.ready().await?;
-    let (looks, stop) = (Looks::default(), CancellationToken::new());
+    let (accesses, stop) = (Accesses::default(), CancellationToken::new());
     let mut report = Report::default();
-    fill(&ward, &node, &looks).await?;
+    fill(&ward, &node, &accesses).await?;
     let mut reading = JoinSet::new();
     for number in 0..plan.readers {
         let (person, client) = (person(&ward, number)?, TimelineServiceClient::new(client::channel(node.endpoint())?));
         let random = StdRng::seed_from_u64(plan.seed.rotate_left(32) ^ u64::from(number));
-        reading.spawn(read(looks.clone(), person, ward.beds.clone(), client, random, stop.clone()));
+        reading.spawn(read(accesses.clone(), person, ward.beds.clone(), client, random, stop.clone()));
     }
     let mut random = StdRng::seed_from_u64(plan.seed);
     let mut began = Nanos::MIN;
     for _ in 0..plan.kills {
-        let known = looks.n_answered.load(Ordering::Relaxed);
-        let answered = async || Ok(looks.n_answered.load(Ordering::Relaxed));
+        let known = accesses.n_answered.load(Ordering::Relaxed);
+        let answered = async || Ok(accesses.n_answered.load(Ordering::Relaxed));
         until("an answer", answered, |answered| *answered > known).await?;
         sleep(Duration::from_millis(random.random_range(ALIVE_MS))).await;
         node.kill().await?;
@@ -122,7 +122,8 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
         report.kills += 1;
         node.restart()?;
         node.ready().await?;
-        let life: Vec<_> = looks.all().into_iter().filter(|look| began <= look.sent && look.sent < killed).collect();
+        let life: Vec<_> =
+            accesses.all().into_iter().filter(|access| began <= access.sent && access.sent < killed).collect();
         let records = records(&ward, &node, began, now()).await?;
         report.judge(&life, &records, false);
         report.verify(&ward, &node).await?;
@@ -134,17 +135,17 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
             report.violates(format!("{error:#}"));
         }
     }
-    let all = looks.all();
+    let all = accesses.all();
     let records = records(&ward, &node, Nanos::MIN, now()).await?;
     report.judge(&all, &records, true);
     report.verify(&ward, &node).await?;
-    report.rows = looks.n_rows.load(Ordering::Relaxed);
+    report.rows = accesses.n_rows.load(Ordering::Relaxed);
     node.stop().await?;
     Ok(report)
 }
 
 /// One reading of each metric for each patient, and waits until it can be seen.
-async fn fill(ward: &Ward, node: &Child, looks: &Looks) -> anyhow::Result<()> {
+async fn fill(ward: &Ward, node: &Child, accesses: &Accesses) -> anyhow::Result<()> {
     let channel = client::channel(node.endpoint())?;
     for bed in &ward.beds {
         let at = now().plus(-Nanos::SECOND);
@@ -152,11 +153,11 @@ async fn fill(ward: &Ward, node: &Child, looks: &Looks) -> anyhow::Result<()> {
         let request = with_token(write(bed, 1, readings), &ward.token(bed.device)?)?;
         let answer = IngestServiceClient::new(channel.clone()).write_readings(request).await?.into_inner();
         anyhow::ensure!(answer.refused.is_empty(), "a reading is refused: {}", answer.refused[0].reason);
-        // these looks are in the log as all others
+        // these accesses are in the log as all others
         let (doctor, mut random) = (person(ward, 0)?, StdRng::from_os_rng());
         let mut client = TimelineServiceClient::new(channel.clone());
         let deadline = tokio::time::Instant::now() + PATIENCE;
-        while look(looks, &doctor, &[*bed], &mut client, &mut random).await?.is_none_or(|rows| rows == 0) {
+        while access(accesses, &doctor, &[*bed], &mut client, &mut random).await?.is_none_or(|rows| rows == 0) {
             anyhow::ensure!(tokio::time::Instant::now() < deadline, "no reading can be seen");
         }
     }
@@ -171,9 +172,9 @@ fn person(ward: &Ward, number: u32) -> anyhow::Result<Person> {
     Ok(Person { subject: format!("user:{id}"), token: ward.person(role)?, refusal })
 }
 
-/// Looks all the time.
+/// Reads all the time.
 async fn read(
-    looks: Looks,
+    accesses: Accesses,
     person: Person,
     beds: Vec<crate::Bed>,
     mut client: TimelineServiceClient<Channel>,
@@ -181,7 +182,7 @@ async fn read(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
-        if look(&looks, &person, &beds, &mut client, &mut random).await?.is_none() {
+        if access(&accesses, &person, &beds, &mut client, &mut random).await?.is_none() {
             sleep(PAUSE).await;
         }
     }
@@ -224,8 +225,8 @@ impl Report {
         }
     }
 
-    /// Compares looks with records; `all`: there are no other looks.
-    fn judge(&mut self, looks: &[Look], records: &[AuditRecord], all: bool) {
+    /// Compares accesses with records; `all`: there are no other accesses.
+    fn judge(&mut self, accesses: &[Access], records: &[AuditRecord], all: bool) {
         let (logins, records): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.action == "login");
         // the first of each person at each process
         let mut came: HashMap<(&str, &str), u64> = HashMap::new();
@@ -238,36 +239,36 @@ impl Report {
             let key = if record.denied.is_empty() { &record.detail } else { &record.patient_id };
             by_key.entry(key).or_default().push(record);
         }
-        for look in looks {
-            let found = by_key.remove(look.key()).unwrap_or_default();
-            match (&found[..], look.answered) {
+        for access in accesses {
+            let found = by_key.remove(access.key()).unwrap_or_default();
+            match (&found[..], access.answered) {
                 ([], Some(_)) => {
                     self.missing += 1;
-                    self.violates(format!("an answered look is not in the log: {look:?}"));
+                    self.violates(format!("an answered access is not in the log: {access:?}"));
                 }
                 ([], None) => {}
-                ([record], _) if is_record_of(record, look) => {
+                ([record], _) if is_record_of(record, access) => {
                     let first = came.get(&(record.writer_id.as_str(), record.subject.as_str()));
                     if first.is_none_or(|first| *first > record.sequence) {
                         self.missing += 1;
-                        self.violates(format!("a look without a login before it: {look:?}"));
+                        self.violates(format!("an access without a login before it: {access:?}"));
                     }
                 }
                 ([record], _) => {
                     self.wrong += 1;
                     let (action, denied) = (&record.action, &record.denied);
-                    self.violates(format!("{look:?} is in the log as {action}, {denied:?} of {}", record.patient_id));
+                    self.violates(format!("{access:?} is in the log as {action}, {denied:?} of {}", record.patient_id));
                 }
                 (several, _) => {
                     self.doubled += 1;
-                    self.violates(format!("a look is in the log {} times: {look:?}", several.len()));
+                    self.violates(format!("an access is in the log {} times: {access:?}", several.len()));
                 }
             }
         }
         if all {
-            self.sent = looks.len() as u64;
-            let answered = || looks.iter().filter(|look| look.answered.is_some());
-            self.answered = answered().filter(|look| look.refusal.is_none()).count() as u64;
+            self.sent = accesses.len() as u64;
+            let answered = || accesses.iter().filter(|access| access.answered.is_some());
+            self.answered = answered().filter(|access| access.refusal.is_none()).count() as u64;
             self.refused = answered().count() as u64 - self.answered;
             self.records = records.len() as u64;
             self.wrong += by_key.len() as u64;
@@ -291,17 +292,17 @@ impl Report {
     }
 }
 
-fn is_record_of(record: &AuditRecord, look: &Look) -> bool {
+fn is_record_of(record: &AuditRecord, access: &Access) -> bool {
     let at = record.at.as_ref().and_then(convert::nanos).unwrap_or(Nanos::MIN);
-    let denied: &[&str] = match look.refusal {
+    let denied: &[&str] = match access.refusal {
         None => &[""],
         Some(Code::NotFound) => &["NO_RELATION"],
         Some(_) => &["PERMISSION"],
     };
-    record.subject == look.subject
-        && record.patient_id == look.patient
-        && record.action == look.action
+    record.subject == access.subject
+        && record.patient_id == access.patient
+        && record.action == access.action
         && denied.contains(&record.denied.as_str())
-        && look.sent <= at
-        && look.answered.is_none_or(|answered| at <= answered)
+        && access.sent <= at
+        && access.answered.is_none_or(|answered| at <= answered)
 }

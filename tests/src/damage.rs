@@ -38,7 +38,7 @@ const N_BATCHES: u64 = 40;
 const N_READINGS: u64 = 5;
 /// How long the rows that were lost may take to be written again.
 const PATIENCE: Duration = Duration::from_secs(20);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const ASK_EVERY: Duration = Duration::from_millis(20);
 /// What is given to each case's process beside its folder.
 const GROUP: &str = "writer";
 
@@ -167,7 +167,7 @@ async fn until_read(ward: &Ward, node: &Child, ledger: &Ledger) -> anyhow::Resul
             Answer::Refused(_) => 0,
         };
         anyhow::ensure!(Instant::now() < deadline, "{n} readings of {}", ledger.len());
-        sleep(LOOK_EVERY).await;
+        sleep(ASK_EVERY).await;
     }
 }
 
@@ -248,7 +248,7 @@ impl Bench {
                     if Instant::now() > deadline {
                         return Ok(Err(Some(format!("SILENT: {n} readings of {of}"))));
                     }
-                    sleep(LOOK_EVERY).await;
+                    sleep(ASK_EVERY).await;
                 }
             }
         }

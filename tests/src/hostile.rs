@@ -33,7 +33,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use watch::{Held, look, watch};
+use watch::{Held, sample, watch};
 use world::{Node, World};
 
 /// A node that holds so many times what it may is not attacked further: others need the machine, too.
@@ -136,7 +136,7 @@ async fn one(plan: &Plan, attack: Attack, world: &World) -> anyhow::Result<Outco
     let pid = node.child.id().context("it has ended")?;
     let other = || OtherCaller::new(world, node.grpc, node.api, plan.pace);
     other()?.once().await.context("before the attack")?;
-    let before = look(pid)?;
+    let before = sample(pid)?;
     let durable_before = durable(&node).await?;
     let lines_before = watch::lines(&node.log)?;
     let target = Target {
@@ -160,7 +160,7 @@ async fn one(plan: &Plan, attack: Attack, world: &World) -> anyhow::Result<Outco
         outcome.recovery_seconds = recover(plan, &node, &other()?, before.descriptors, &mut outcome.descriptors).await;
         let [entries, changes] = durable(&node).await.unwrap_or_default();
         outcome.durable = [entries.saturating_sub(durable_before[0]), changes.saturating_sub(durable_before[1])];
-        outcome.held.peak_mib = look(pid).map_or(outcome.held.peak_mib, |held| held.peak_mib);
+        outcome.held.peak_mib = sample(pid).map_or(outcome.held.peak_mib, |held| held.peak_mib);
     }
     outcome.judge(&plan.bounds);
     if !outcome.violations.is_empty() {
@@ -183,7 +183,7 @@ struct Attacked {
     tally: Tally,
 }
 
-/// The attacker and the other caller, each on a thread of its own, and a look at the node all the while.
+/// The attacker and the other caller, each on a thread of its own, and the node sampled all the while.
 async fn during(plan: &Plan, attack: Attack, target: Target, other: OtherCaller, pid: u32) -> anyhow::Result<Attacked> {
     let stop = CancellationToken::new();
     let over = stop.clone();
@@ -241,7 +241,7 @@ async fn recover(
     let mut is_served = false;
     loop {
         is_served = is_served || is_ready(node).await && other.once().await.is_ok();
-        let now = node.child.id().and_then(|pid| look(pid).ok());
+        let now = node.child.id().and_then(|pid| sample(pid).ok());
         descriptors[2] = now.map_or(0, |now| now.descriptors);
         if is_served && descriptors[2] <= before + FILES {
             return Some(begun.elapsed().as_secs_f64());

@@ -50,7 +50,7 @@ pub struct Report {
     pub cases: u64,
     /// Questions that were answered.
     pub answered: u64,
-    /// Readings, hours and looks in the answers.
+    /// Readings, hours and accesses in the answers.
     pub rows: u64,
     /// Answered as if there were no such patient.
     pub hidden: u64,

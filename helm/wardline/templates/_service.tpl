@@ -46,7 +46,7 @@ spec:
             httpGet: {path: /live, port: http}
             periodSeconds: 1
             failureThreshold: 60
-          livenessProbe: # looks at the process only
+          livenessProbe: # checks the process only
             httpGet: {path: /live, port: http}
             periodSeconds: 10
             timeoutSeconds: 5

@@ -3,7 +3,7 @@
 use super::problem::{Problem, Violations};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-/// Entity tags of one header that are looked at: each may cost a call.
+/// Most entity tags of one header: each may cost a call.
 const MAX_TAGS: usize = 8;
 
 /// The condition of `If-Match` or `If-None-Match`.

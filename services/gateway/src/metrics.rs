@@ -14,7 +14,7 @@ const SECONDS: Instrument = Instrument::seconds(
     "Time to answer a request of the JSON API; route: its path as in the OpenAPI document, or `none`; status: of HTTP",
 );
 
-/// A request was answered.
+/// Counts a request that was answered, with the time that it took.
 pub(crate) fn answered(route: &'static str, status: StatusCode, time: Duration) {
     histogram!(SECONDS.name, "route" => route, "status" => status.as_str().to_owned()).record(time);
 }

@@ -1,6 +1,6 @@
 //! Pages of other origins that may call (CORS, as the Fetch standard says): nobody, unless a setting names them.
 //!
-//! A caller shows a token that its page sets itself: no cookie is looked at, so `Access-Control-Allow-Credentials` is never said.
+//! A caller shows a token that its page sets itself: no cookie is read, so `Access-Control-Allow-Credentials` is never said.
 
 use axum::http::{
     HeaderMap, HeaderName, HeaderValue, Uri,

@@ -23,7 +23,10 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Of what these processes serve.
+    /// The document of the rpcs that `processes` serve, as text and compressed.
+    ///
+    /// # Errors
+    /// An rpc has no descriptor, or compression failed.
     pub(super) fn new(processes: &[String]) -> anyhow::Result<Self> {
         let text = openapi::document_of(|process| processes.iter().any(|served| served == process))?;
         let packed = compress::gzip(text.as_bytes())?;

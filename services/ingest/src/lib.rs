@@ -65,17 +65,17 @@ where
 /// Limits of batches and streams.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Batches of one stream that are not yet durable.
+    /// Most batches of one stream that are not yet durable.
     pub max_in_flight: u32,
-    /// Readings in one batch.
+    /// Most readings of one batch; a larger batch is refused.
     pub max_readings: u32,
-    /// Bytes of one message, after decompression.
+    /// Most bytes of one message, after decompression.
     pub max_message_bytes: u32,
     /// A stream on which nothing comes for so long is ended.
     pub idle: Duration,
     /// What was measured further ahead of its receipt is marked, and never newest.
     pub tolerance: ClockTolerance,
-    /// Streams that one device may have open.
+    /// Most streams that one device may have open.
     pub max_streams: u32,
     /// A stream whose device reads nothing of what it is answered for so long is ended.
     pub stall: Duration,

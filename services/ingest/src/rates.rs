@@ -24,10 +24,10 @@ use uuid::Uuid;
 /// once; open streams keep what they count by.
 const METERS_MAX: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 
-/// How much may be sent.
+/// How much devices may send: each by itself, and those of one integrator together.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rates {
-    /// Limits of one device.
+    /// By one device, over all its streams and calls.
     pub device: Allowed,
     /// By all devices that one integrator registered.
     pub organisation: Allowed,
@@ -38,7 +38,7 @@ pub struct Rates {
 pub struct Allowed {
     /// Readings a second; `None`: no limit.
     pub readings: Option<Rate>,
-    /// Bytes of messages, after decompression.
+    /// Bytes of messages a second, after decompression; `None`: no limit.
     pub bytes: Option<Rate>,
 }
 

@@ -41,9 +41,9 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 /// Credits while the log has no room, and how long to wait before using them.
 const THROTTLED_IN_FLIGHT: u32 = 4;
 const THROTTLED_WAIT: Duration = Duration::from_millis(100);
-/// How often a quiet stream is looked at: whether it is still the device's newest, and the device still registered. With the
+/// How often a quiet stream is checked: whether it is still the device's newest, and the device still registered. With the
 /// second until the directory is read again, and some more, within five.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
+const CHECK_EVERY: Duration = Duration::from_secs(3);
 /// A device that always has a batch ready is asked to drain after so many.
 const DRAIN_CHECK_BATCHES: u64 = 32;
 
@@ -183,7 +183,7 @@ impl Reader {
         let drain = self.ingest.drain.clone();
         let (mut drained, mut gone) = (pin!(drain.cancelled()), pin!(pending.closed()));
         let (mut n_heard, mut n_heard_before, mut quiet_since) = (0u64, 0, Instant::now());
-        let mut look = pin!(sleep_until(self.next_look(quiet_since)));
+        let mut check = pin!(sleep_until(self.next_check(quiet_since)));
         loop {
             let held = OptionFuture::from(self.held_until.map(sleep_until));
             let message = tokio::select! {
@@ -196,13 +196,13 @@ impl Reader {
                 () = &mut drained => return self.say_draining().await,
                 // the acknowledger stopped: its answer says why
                 () = &mut gone => return Ok(()),
-                () = &mut look => {
+                () = &mut check => {
                     // who is held cannot be heard
                     if n_heard != n_heard_before || self.held_until.is_some() {
                         (n_heard_before, quiet_since) = (n_heard, Instant::now());
                     }
-                    self.look(quiet_since)?;
-                    look.as_mut().reset(self.next_look(quiet_since));
+                    self.check_quiet(quiet_since)?;
+                    check.as_mut().reset(self.next_check(quiet_since));
                     continue;
                 }
             };
@@ -236,14 +236,14 @@ impl Reader {
         }
     }
 
-    /// When to look at a stream of which nothing was heard since.
-    fn next_look(&self, quiet_since: Instant) -> Instant {
+    /// When to check a stream next of which nothing was heard since then.
+    fn next_check(&self, quiet_since: Instant) -> Instant {
         // not when its token ends: how long that is by the clock, which may be put back, is no time to wait
-        (Instant::now() + LOOK_EVERY).min(quiet_since + self.ingest.limits.idle)
+        (Instant::now() + CHECK_EVERY).min(quiet_since + self.ingest.limits.idle)
     }
 
     /// Whether a quiet stream may stay: what a batch would be told otherwise, when it comes.
-    fn look(&mut self, quiet_since: Instant) -> Result<(), Status> {
+    fn check_quiet(&mut self, quiet_since: Instant) -> Result<(), Status> {
         if (self.ingest.clock)() >= self.expires_at {
             return Err(expired());
         }

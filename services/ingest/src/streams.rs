@@ -59,7 +59,7 @@ pub(crate) struct State {
     /// Counts connections: an older one must not move the stream any more.
     epoch: u64,
     recent: VecDeque<Recent>,
-    /// Largest sequence that ever was in `recent`: a larger one need not be looked for.
+    /// Largest sequence that ever was in `recent`: a larger one need not be searched for.
     highest: u64,
     /// The highest sequence that the store had when it was asked last; `None`: it never was.
     stored: Option<u64>,
@@ -97,7 +97,7 @@ impl State {
     /// connection's epoch and the sequence up to which all is durable.
     pub(crate) fn open(&mut self, stored: Stored, resume_after: u64) -> (u64, u64) {
         self.epoch += 1;
-        self.look(stored);
+        self.note(stored);
         if resume_after <= stored.highest.max(self.ever_acknowledged) {
             self.proven = self.proven.max(resume_after);
         }
@@ -107,7 +107,7 @@ impl State {
     }
 
     /// Takes note of what the store has of the stream.
-    pub(crate) fn look(&mut self, stored: Stored) {
+    pub(crate) fn note(&mut self, stored: Stored) {
         self.proven = self.proven.max(stored.through);
         self.stored = Some(stored.highest.max(self.stored.unwrap_or(0)));
     }
@@ -329,7 +329,7 @@ mod tests {
         let mut state = State::default();
         assert!(state.is_unseen());
         assert_eq!(state.recall(1, 1), Turn::Ask);
-        state.look(stored(0, 0));
+        state.note(stored(0, 0));
         let sequences = [7, 3, 900, 4, 8, 1];
         for sequence in sequences {
             if state.recall(sequence, sequence) == Turn::Ask {

@@ -78,7 +78,7 @@ async fn recall(ingest: &Ingest, state: &StreamState, identity: &BatchId) -> Tur
     let BatchId { device, stream, sequence, digest } = *identity;
     if lock(state).is_unseen() {
         let stored = ingest.positions.stored(device, stream).await;
-        lock(state).look(stored);
+        lock(state).note(stored);
     }
     let turn = lock(state).recall(sequence, digest);
     if turn != Turn::Ask {

@@ -8,7 +8,7 @@ use model::{Factor, Metric, metrics, unit_alias};
 use octofhir_ucum::{UnitExpr, convert_with_context, evaluate, parse_expression};
 use std::sync::{OnceLock, PoisonError, RwLock};
 
-/// Longest unit that is looked at: UCUM codes in use have at most about 20 bytes, with an annotation about 40.
+/// Longest unit that is parsed: UCUM codes in use have at most about 20 bytes, with an annotation about 40.
 pub const UNIT_MAX_BYTES: usize = 64;
 
 /// Spellings of a metric that are remembered for good, without a lock. Real devices use two or three.

@@ -56,7 +56,7 @@ async fn whole(store: &Store, dir: &Path, is_there: [bool; 2]) -> anyhow::Result
     }
 }
 
-/// How many signatures are looked at, from the newest on: a second's work at most.
+/// Signatures that are checked at most, from the newest on: a second's work.
 const MAX_SIGNATURES: usize = 10_000;
 
 /// What was signed must be there, and the signatures, too.

@@ -269,7 +269,7 @@ pub(crate) fn is_set(path: &Path) -> bool {
     !path.as_os_str().is_empty()
 }
 
-/// Reads the settings; where that fails, looks at each key alone, so that every wrong one is named.
+/// Reads the settings; where that fails, reads each key alone, so that every wrong one is named.
 fn check_sections(merged: &Table, mistakes: &mut Vec<String>) -> Option<Config> {
     let whole = with_merged(merged.clone());
     if let Ok(config) = whole {

@@ -146,7 +146,7 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// Says that the condition holds.
+    /// Records that the condition holds now.
     pub fn hold(&self) {
         self.ready.set(self.name, None);
     }

@@ -89,9 +89,9 @@ pub struct Backends {
     pub notices: Option<Arc<dyn Publish>>,
     /// The log of readings.
     pub log: Log,
-    /// Where everything is kept.
+    /// The store of readings, people and the audit log.
     pub store: Store,
-    /// Where something is shown.
+    /// Writes the audit log; `None` where no service shows or changes anything.
     pub auditor: Option<Auditor>,
 }
 

@@ -1,8 +1,8 @@
 //! `LatestReadings`: the newest value of each metric, found from the hour index and read from the rows. There is no stored
 //! "latest" that could be wrong: late and repeated data make it right, and it never goes backwards.
 //!
-//! Which readings count, and which is the newest, is decided in `model` ([`counts_from`](model::counts_from)). What a clock
-//! says that was never set is no place to look for its readings: so a few hours are looked into that lie ahead, and a few
+//! Which readings count, and which is the newest, is decided in `model` ([`counts_from`](model::counts_from)). Readings
+//! of a clock that was never set are stored under whatever hour it showed: so a few hours are read that lie ahead, and a few
 //! from times before such devices were made.
 
 use crate::{
@@ -22,7 +22,7 @@ const LOOK_BACK_NS: i64 = 400 * Nanos::DAY;
 const INDEX_AT_ONCE: usize = 256;
 /// 2015-01-01T00:00:00Z: clocks that were never set count from 1970, 1980, 2000 or the like.
 const CLOCKS_SET_SINCE: Nanos = Nanos(1_420_070_400 * Nanos::SECOND);
-/// Most hours looked into, on either side, for readings of a clock that was never set.
+/// Most hours read, on either side, for readings of a clock that was never set.
 const HOURS_OF_NO_CLOCK: usize = 24;
 
 /// The newest reading of each metric.

@@ -27,7 +27,7 @@ pub(crate) struct Question<'a> {
     pub patient_id: &'a str,
     /// `metrics`, as in the request.
     pub metrics: &'a [String],
-    /// As in the request, from and to.
+    /// `start_time` and `end_time`, as in the request; `None`: the request has none.
     pub bounds: (Option<&'a Timestamp>, Option<&'a Timestamp>),
 }
 

@@ -9,7 +9,7 @@ use model::{
 use proto::problem;
 use tonic::{Code, Status};
 
-/// The person who asks.
+/// The person who asks; a device is refused with NOT_PERMITTED.
 pub(crate) fn person(caller: &Principal) -> Result<UserId, Status> {
     match caller.subject {
         Subject::User(user) => Ok(user),

@@ -49,7 +49,7 @@ pub(crate) fn word(field: &str, text: &str) -> Result<(), Status> {
     Ok(())
 }
 
-/// A word, or nothing.
+/// A word as in [`word`]; `None` when the text is empty.
 pub(crate) fn word_or_none(field: &str, text: &str) -> Result<Option<String>, Status> {
     if text.is_empty() {
         return Ok(None);

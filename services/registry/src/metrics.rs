@@ -33,17 +33,17 @@ const REFRESH_REUSED: Instrument = Instrument::counter(
     "Devices revoked because a refresh token was used twice: it has been copied",
 );
 
-/// A change is durable.
+/// Counts a change that is durable.
 pub(crate) fn changed() {
     counter!(CHANGES.name).increment(1);
 }
 
-/// An emergency is open.
+/// Counts an emergency that was opened.
 pub(crate) fn emergency() {
     counter!(EMERGENCIES.name).increment(1);
 }
 
-/// An emergency is published.
+/// Counts an emergency whose notice was published.
 pub(crate) fn noticed() {
     counter!(NOTICES.name).increment(1);
 }

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Uuid;
 
-/// How often it is looked for what is not told.
+/// Between two searches for emergencies of which nobody was told.
 const EVERY: Duration = Duration::from_secs(1);
 /// What another node opened is left to it for so long, from when this one saw it: what their clocks say does not matter.
 const OTHERS: Duration = Duration::from_secs(15);

@@ -148,7 +148,7 @@ pub(crate) fn not_found(what: &str) -> Status {
     problem::status(Code::NotFound, "NOT_FOUND", format!("no such {what}"))
 }
 
-/// The tag of a version.
+/// The etag of the version that a change made: the change's sequence.
 pub(crate) fn etag(sequence: u64) -> String {
     sequence.to_string()
 }

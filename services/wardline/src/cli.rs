@@ -91,7 +91,7 @@ fn read(flag: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("{flag} {}", path.display()))
 }
 
-/// The commands.
+/// What the binary can be told to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run services: all of them, or those named.

@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 /// Name of the ward in which the demo's people work.
 pub(crate) const NAME: &str = "icu";
-/// Those who work there.
+/// The demo's people who treat its patients.
 pub(crate) const STAFF: [&str; 2] = ["doctor", "nurse"];
 /// The study of the demo's scientist.
 const STUDY: &str = "demo";
@@ -137,7 +137,7 @@ pub enum DeviceTokens {
 }
 
 impl DeviceTokens {
-    /// Those of a device.
+    /// The tokens of `device`.
     pub fn of(&self, device: DeviceId) -> Tokens {
         match self.clone() {
             Self::Demo(issuer) => Arc::new(move || Ok(issuer.device_token(device)?)),

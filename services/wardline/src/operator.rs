@@ -9,7 +9,7 @@ use proto::prost_types::Timestamp;
 use std::{path::PathBuf, time::Duration};
 use tonic::Code;
 
-/// Items in a page.
+/// Most items of one page of a list.
 pub(crate) const PAGE: i32 = 1_000;
 /// The registry's largest answer: a page of people.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 32 << 20;

@@ -48,7 +48,7 @@ pub struct Options {
     /// Readings a second of each device, cycling over its metrics; `max`: as fast as the server's credits allow.
     #[arg(long, default_value = "5")]
     pub rate: Rate,
-    /// Readings of one batch.
+    /// Readings of one batch, which is acknowledged as one.
     #[arg(long, default_value = "5")]
     pub batch: NonZeroU32,
     /// What happens to the patients and to the devices.
@@ -57,7 +57,7 @@ pub struct Options {
     /// The same seed gives the same values, sequences and identifiers.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// How long to send.
+    /// For how many seconds to send.
     #[arg(long, default_value = "30")]
     pub seconds: NonZeroU32,
     /// Metrics by LOINC code [default: heart rate, SpO2, respiratory rate, systolic blood pressure, temperature].
@@ -98,23 +98,23 @@ pub struct Report {
     pub devices: u32,
     /// Readings handed over, repetitions not counted.
     pub sent: u64,
-    /// Readings that are durable.
+    /// Readings that the server acknowledged, and so made durable, for the first time.
     pub acknowledged: u64,
     /// Readings that the server knew already when they came.
     pub duplicate: u64,
     /// Readings refused, by reason.
     pub refused: BTreeMap<String, u64>,
-    /// Connections after the first ones.
+    /// Connections that devices made again after their first one ended.
     pub reconnects: u64,
-    /// From the first batch to the last acknowledgement.
+    /// Seconds from the first batch to the last acknowledgement.
     pub seconds: f64,
     /// Acknowledged readings a second.
     pub readings_per_second: f64,
     /// Half of the batches were acknowledged within so many milliseconds after they were due.
     pub ack_p50_ms: f64,
-    /// 99 of 100 batches.
+    /// The same of 99 of 100 batches, in milliseconds.
     pub ack_p99_ms: f64,
-    /// The patient of the first device, to look at.
+    /// UUID of the first device's patient: whose timeline to read afterwards.
     pub first_patient: String,
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn written(n_records: usize, n_rows: usize) {
     counter!(ROWS.name).increment(n_rows as u64);
 }
 
-/// A record was put aside.
+/// Counts a record that was put aside.
 pub(crate) fn quarantined() {
     counter!(QUARANTINED.name).increment(1);
 }

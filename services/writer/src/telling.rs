@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 /// How often the lag is told.
 const LAG_EVERY: Duration = Duration::from_secs(1);
-/// How often the quarantine is counted: all of it is looked at.
+/// How often the quarantine is counted: that reads all of it.
 const DEPTH_EVERY: Duration = Duration::from_secs(15);
 
 /// When the oldest record that is read and not yet stored was received. Clones are the same.

@@ -7,7 +7,7 @@ use aws_lc_rs::{
 };
 use std::path::Path;
 
-/// An Ed25519 key (RFC 8032).
+/// The Ed25519 key (RFC 8032) that signs the audit log's checkpoints.
 pub struct AuditKey {
     pair: Ed25519KeyPair,
     public_key: [u8; 32],
@@ -51,7 +51,7 @@ pub fn key_id(public_key: &[u8; 32]) -> [u8; 8] {
     id
 }
 
-/// Whether a signature is right.
+/// Whether `signature` is that of `bytes` under `public_key`.
 pub fn verify(public_key: &[u8; 32], bytes: &[u8], signature: &[u8; 64]) -> bool {
     UnparsedPublicKey::new(&ED25519, public_key).verify(bytes, signature).is_ok()
 }

@@ -42,7 +42,7 @@ pub struct DemoCa {
 pub struct Issued {
     /// The certificate, in PEM.
     pub certificate: String,
-    /// Its private key (PKCS#8).
+    /// Its private key, PKCS#8 in PEM.
     pub key: String,
     /// Its serial number, in lower-case hexadecimal: what is revoked.
     pub serial: String,

@@ -68,7 +68,7 @@ impl DeviceIssuer {
 pub struct Requested {
     /// The signing request (PKCS#10), in PEM.
     pub request: String,
-    /// The private key (PKCS#8).
+    /// Its private key, PKCS#8 in PEM.
     pub key: String,
 }
 

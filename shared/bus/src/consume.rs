@@ -28,11 +28,11 @@ pub trait Handle: Send {
 /// How much is read at once, and how often the handler is told of the lag.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// Records of one poll.
+    /// Most records of one poll.
     pub records: usize,
-    /// Bytes of one poll, about.
+    /// Most bytes of one poll, approximately: see [`Subscribe::poll`].
     pub bytes: usize,
-    /// Between two calls of [`Handle::note`].
+    /// Time between two calls of [`Handle::note`].
     pub note_every: Duration,
 }
 

@@ -42,7 +42,7 @@ pub struct Outgoing {
 /// A record on its way out.
 #[derive(Clone)]
 pub struct Delivery {
-    /// Where it was read.
+    /// The partition that it was read from.
     pub partition: Partition,
     /// Offset of the record in its partition, from 0.
     pub offset: i64,

@@ -102,7 +102,7 @@ pub(crate) fn commit_lost() {
     counter!(COMMITS_LOST.name).increment(1);
 }
 
-/// A consumer asks once more.
+/// Counts one more attempt of a consumer; `what`: of which step.
 pub(crate) fn retried(what: &'static str) {
     counter!(CONSUMER_RETRIES.name, "of" => what).increment(1);
 }

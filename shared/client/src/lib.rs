@@ -71,9 +71,9 @@ pub fn token_file(path: impl Into<PathBuf>) -> Tokens {
 /// Who sends, and where it left off.
 #[derive(Clone)]
 pub struct Stream {
-    /// The device; the token's own.
+    /// UUID of the device; must be the one that its token names.
     pub device: Uuid,
-    /// This run of sequence numbers.
+    /// UUID of the stream: a run of sequence numbers from 1. A device that lost its state takes a new one.
     pub stream: Uuid,
     /// The last sequence that was acknowledged; 0 at the start.
     pub resume_after: u64,

@@ -67,7 +67,7 @@ pub enum WhenFull {
 /// A batch that is on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
-    /// Its number in the stream.
+    /// Its sequence in the stream, from 1.
     pub sequence: u64,
     /// Older batches that were dropped to make room for it.
     pub dropped_batches: u64,
@@ -95,9 +95,9 @@ pub struct Depth {
 pub struct Cut {
     /// Path of the file that was cut.
     pub path: PathBuf,
-    /// Where it was cut.
+    /// The first byte of the file that was taken away.
     pub byte: u64,
-    /// Bytes that were taken away.
+    /// How many bytes were taken away.
     pub bytes: u64,
 }
 

@@ -32,7 +32,7 @@ pub const MESSAGE_TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
 /// How long the server's last word may take once everything is acknowledged.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
-/// How a session is.
+/// What a session has sent and still holds.
 #[derive(Debug, Clone)]
 pub struct SessionStatus {
     /// What is on the disk, and what was dropped.

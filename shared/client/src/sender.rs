@@ -87,7 +87,7 @@ impl Sender {
         self.shared.lock().window.progress().clone()
     }
 
-    /// The readings and batches that were refused since the last call, so that each can be looked into: of those that nobody
+    /// The readings and batches that were refused since the last call, so that each can be handled: of those that nobody
     /// fetches the last 1,000 are kept. [`Progress::refused`] counts all.
     pub fn take_refusals(&self) -> Vec<Refusal> {
         self.shared.lock().window.take_refusals()

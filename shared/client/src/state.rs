@@ -30,7 +30,7 @@ pub(super) struct State {
     pub(super) trouble: Option<Arc<Status>>,
     /// Since when there is no connection.
     pub(super) lost_at: Option<Instant>,
-    /// How long that may last.
+    /// How long it may try before it gives up; `None`: for ever.
     pub(super) patience: Option<Duration>,
     /// Number of the connection whose transport may take batches.
     pub(super) connection: u64,

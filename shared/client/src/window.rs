@@ -58,9 +58,9 @@ pub struct Refusal {
     pub sequence: u64,
     /// The reading's place in it; `None`: the whole batch.
     pub index: Option<u32>,
-    /// The field at fault.
+    /// Path of the field at fault, such as `readings[0].unit`.
     pub field: String,
-    /// Stable reason: UPPER_SNAKE_CASE.
+    /// The reason's code, in UPPER_SNAKE_CASE: stable, for programs to go by.
     pub reason: String,
     /// What is allowed, and what to do.
     pub description: String,

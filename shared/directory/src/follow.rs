@@ -5,7 +5,7 @@ use crate::{Error, LiveDirectory};
 /// Changes read at once.
 const CHANGES_A_READ: usize = 1_000;
 
-/// Why a process stays behind.
+/// Why a process could not follow the registry's changes.
 #[derive(Debug, thiserror::Error)]
 pub enum Behind {
     /// The store did not answer; it may work later.
@@ -16,7 +16,7 @@ pub enum Behind {
     Change(#[from] Error),
 }
 
-/// Takes over all that was changed since `directory` looked last.
+/// Takes over all that was changed since `directory` followed last.
 pub async fn follow(directory: &LiveDirectory, store: &dyn store::Registry) -> Result<(), Behind> {
     loop {
         let from = directory.get().registry().sequence() + 1;

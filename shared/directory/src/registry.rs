@@ -108,7 +108,7 @@ impl Entry {
         Self { at: at.0, by, request: Uuid::new_v4(), changes }
     }
 
-    /// When it was made.
+    /// When the change was made, by the clock of who made it.
     pub fn at(&self) -> Nanos {
         Nanos(self.at)
     }

@@ -14,8 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often the mark is synced, and looked at which journals there are.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the mark is synced, and the journals are listed.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
 /// The one way in which an engine's folder is written.
 pub struct Chain {
     dir: PathBuf,
@@ -34,7 +34,7 @@ pub struct Chain {
 struct Synced {
     mark: Mark,
     file: MarkFile,
-    looked: Instant,
+    noted_at: Instant,
     n_journals: usize,
 }
 
@@ -66,9 +66,9 @@ impl Chain {
         // what was read back may still be on its way to the disk
         database.persist(PersistMode::SyncAll)?;
         let mut mark = Mark { count, ..before };
-        look(dir, &mut mark)?;
+        note_journals(dir, &mut mark)?;
         let file = MarkFile::open(dir, mark)?;
-        let synced = Synced { mark, file, looked: Instant::now(), n_journals: database.journal_count() };
+        let synced = Synced { mark, file, noted_at: Instant::now(), n_journals: database.journal_count() };
         let manifest = found.manifest.clone().unwrap_or_default();
         let this = Self {
             dir: dir.to_owned(),
@@ -105,11 +105,11 @@ impl Chain {
         if synced.mark.count < wanted {
             let through = *lock(&self.count);
             let n_journals = self.database.journal_count();
-            let is_due = n_journals != synced.n_journals || synced.looked.elapsed() >= LOOK_EVERY;
+            let is_due = n_journals != synced.n_journals || synced.noted_at.elapsed() >= NOTE_EVERY;
             if is_due {
                 // before the sync, which waits for a journal that is being made: then its name is durable, too
-                look(&self.dir, &mut synced.mark)?;
-                (synced.n_journals, synced.looked) = (n_journals, Instant::now());
+                note_journals(&self.dir, &mut synced.mark)?;
+                (synced.n_journals, synced.noted_at) = (n_journals, Instant::now());
             }
             self.database.persist(PersistMode::SyncData).map_err(|cause| self.fail(cause))?;
             synced.mark.count = through;
@@ -196,7 +196,7 @@ pub(crate) fn tables_go_on(dir: &Path, keyspace: &Keyspace, found: &EngineFiles)
 }
 
 /// Notes which journals there are.
-fn look(dir: &Path, mark: &mut Mark) -> Result<(), Error> {
+fn note_journals(dir: &Path, mark: &mut Mark) -> Result<(), Error> {
     let files = journal_files(dir)?;
     if let (Some((oldest, _)), Some((newest, _))) = (files.first(), files.last()) {
         (mark.oldest_journal, mark.newest_journal) = (*oldest, *newest);

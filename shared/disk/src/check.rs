@@ -23,7 +23,7 @@ const LOST: &str = "what follows the last whole batch cannot be read, and is mor
 pub struct EngineFiles {
     /// What must be in it; `None` in a folder that has none yet.
     pub manifest: Option<Manifest>,
-    /// How far it is durable.
+    /// How far the journal is known to be durable; `None`: there is no mark.
     pub mark: Option<Mark>,
     /// Number of the oldest journal.
     pub oldest_journal: Option<u64>,
@@ -153,7 +153,7 @@ fn tail(journal: &Journal, mark: Option<Mark>) -> Result<(), Error> {
         let what = format!("what follows cannot be read, and at byte {} a whole batch follows that", batch.offset);
         return Err(Error::damaged(path, journal.end, what));
     }
-    // with a link all that was promised is before it; without one nothing but the look of it tells
+    // with a link all that was promised is before it; without one nothing but its contents tell
     if journal.last_link.is_none() && matches!(journal.stop, Stop::Bad(_) | Stop::Blank) {
         let what = match journal.stop {
             Stop::Bad(what) => what,

@@ -181,7 +181,7 @@ fn bad<T>(what: &'static str) -> Result<T, Failed> {
 pub(crate) struct Journal {
     pub id: u64,
     pub path: PathBuf,
-    /// Behind the last whole batch.
+    /// Offset of the first byte behind the last whole batch.
     pub end: u64,
     /// Behind the last byte that is not zero, where that is further.
     pub used: u64,

@@ -2,7 +2,7 @@
 
 /// The key under which a batch's number is written, in a keyspace of the owner's choice.
 pub(crate) const LINK_KEY: [u8; 6] = *b"\0chain";
-/// Sequence numbers that others may take between looking and committing: keyspaces that come and go.
+/// Sequence numbers that others may take between reading and committing: keyspaces that come and go.
 const SLACK: u64 = 1 << 8;
 
 /// What a batch says of itself.

@@ -98,9 +98,9 @@ impl Manifest {
 pub struct Mark {
     /// Number of the last batch that was synced; 0 before the first.
     pub count: u64,
-    /// Number of the oldest journal when that was last looked at; it may have gone since.
+    /// Number of the oldest journal when that was last noted; it may have gone since.
     pub oldest_journal: u64,
-    /// Number of the newest journal when that was last looked at; there may be newer ones.
+    /// Number of the newest journal when that was last noted; there may be newer ones.
     pub newest_journal: u64,
 }
 

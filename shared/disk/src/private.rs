@@ -33,7 +33,7 @@ pub fn tighten(dir: &Path) -> io::Result<()> {
     }
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        // files may go while this looks at them
+        // files may go while this reads them
         let done = match entry.file_type() {
             Ok(kind) if kind.is_dir() => tighten(&entry.path()),
             Ok(kind) if kind.is_file() => tighten_one(&entry.path(), FILE),

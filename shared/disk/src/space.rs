@@ -20,7 +20,7 @@ use std::{
 /// On a small disk the reserve is this part of it.
 const PART: u64 = 8;
 
-/// Space on a disk.
+/// Free and total space of a disk, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
     /// Bytes that this process may still write.

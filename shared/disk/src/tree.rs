@@ -66,7 +66,7 @@ fn check_table(path: &Path, checksum: u128, whole: bool) -> Result<(), Error> {
             false => Err(Error::damaged(path, None, "not what its version says")),
         };
     }
-    // its contents: whatever the engine believes before it looks at a block's checksum
+    // its contents: whatever the engine believes before it checks a block's checksum
     let from = length - TRAILER_BYTES as u64;
     let mut trailer = [0; TRAILER_BYTES];
     file.read_exact_at(&mut trailer, from).map_err(Error::io(path))?;

@@ -209,9 +209,9 @@ fn a_repair_keeps_whatever_can_be_read() {
     let at = changed.len() / 2;
     changed[at] ^= 0x10;
     fs::write(&path, &changed).unwrap();
-    let looked = repair(&engine, LINKS, false).unwrap();
-    assert_eq!((looked.steps.len(), looked.hopeless), (1, None));
-    assert_eq!(fs::read(&path).unwrap(), changed, "only looked at");
+    let planned = repair(&engine, LINKS, false).unwrap();
+    assert_eq!((planned.steps.len(), planned.hopeless), (1, None));
+    assert_eq!(fs::read(&path).unwrap(), changed, "only read");
     let done = repair(&engine, LINKS, true).unwrap();
     assert!(done.has_gaps && done.hopeless.is_none(), "{done:?}");
     let opened = Engine::open(&engine).unwrap();

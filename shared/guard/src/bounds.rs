@@ -24,7 +24,7 @@ use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-/// How often it is looked for answers that nobody takes.
+/// Between two searches for answers that nobody takes.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const MIB: u32 = 1 << 20;
 

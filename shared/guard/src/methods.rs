@@ -62,7 +62,7 @@ impl Foreign {
 /// What stands in the settings of a node.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Largest message with readings.
+    /// Most bytes of a message with readings.
     pub batch_bytes: usize,
     /// How long nothing may come on a stream of readings.
     pub idle: Duration,

@@ -142,7 +142,7 @@ pub(crate) fn untaken(n_answers: usize) {
     counter!(ANSWERS_UNTAKEN.name).increment(n_answers as u64);
 }
 
-/// A stream was reset.
+/// Counts a stream that was reset.
 pub(crate) fn stream_cut() {
     counter!(STREAMS_CUT.name).increment(1);
 }

@@ -60,7 +60,7 @@ impl RequestId {
         tracing::error_span!(target: SPAN, "request", request_id = %self)
     }
 
-    /// Puts it on an answer.
+    /// Sets the answer's header `x-request-id`.
     pub fn put(self, headers: &mut HeaderMap) {
         let mut text = [0; TEXT_BYTES];
         let text = self.0.hyphenated().encode_lower(&mut text);

@@ -203,7 +203,7 @@ impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if let Some(ending) = &this.ending {
-            // first who is to be woken, then the look: an end between the two is not missed
+            // first who is to be woken, then the check: an end between the two is not missed
             ending.reader.register(context.waker());
             ending.check()?;
         }

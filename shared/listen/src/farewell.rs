@@ -103,7 +103,7 @@ fn text(full: Full) -> String {
     }
 }
 
-/// Settings, then GOAWAY: no stream was or will be looked at.
+/// Settings, then GOAWAY: no stream was or will be served.
 fn go_away(text: &str) -> Vec<u8> {
     let length = 8 + text.len() as u32;
     let mut frames = SETTINGS.to_vec();

@@ -12,7 +12,7 @@ use hyper::{HeaderMap, Request, Version, header::HOST};
 pub(crate) const MAX_READ_BYTES: usize = 64 << 10;
 /// Fields of HTTP/1.1 that are read at all, for the same reason.
 pub(crate) const MAX_READ_FIELDS: usize = 512;
-/// Fields that decide something here. Sent twice, a proxy in front may look at the one and this node at the other.
+/// Fields that decide something here. Sent twice, a proxy in front may go by the one and this node by the other.
 const ONCE: [&str; 7] =
     ["host", "authorization", "content-type", "purpose-of-use", "grpc-encoding", "grpc-timeout", "te"];
 

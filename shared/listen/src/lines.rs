@@ -1,9 +1,9 @@
-//! Looks in the heads of HTTP/1.1 requests for what a proxy in front may read in another way, and so take one request for two
+//! Searches the heads of HTTP/1.1 requests for what a proxy in front may read in another way, and so take one request for two
 //! (RFC 9112, 11.2), and what the parser of the library takes or corrects: line feeds without a carriage return (2.2), and a
 //! body that has two lengths, or a length and chunks (6.3).
 //!
-//! It follows the bytes as they are read, keeps a line's first [`MAX_KEPT_BYTES`] and looks at no body. Behind a request whose
-//! body comes in chunks it looks no further: the server closes the connection after that one.
+//! It follows the bytes as they are read, keeps a line's first [`MAX_KEPT_BYTES`] and reads no body. Behind a request whose
+//! body comes in chunks it reads nothing: the server closes the connection after that one.
 
 use super::fault::Fault;
 use std::sync::{
@@ -24,7 +24,7 @@ const TWO_LENGTHS: u8 = 2;
 pub(crate) struct LineFaults(Arc<AtomicU8>);
 
 impl LineFaults {
-    /// Why no request of this connection is looked at any more.
+    /// Why no further request of this connection is served.
     pub(crate) fn fault(&self) -> Option<Fault> {
         match self.0.load(Ordering::Acquire) {
             0 => None,
@@ -60,7 +60,7 @@ enum Within {
     Head,
     /// A body of which so many bytes are to come.
     Body(u64),
-    /// Nothing is looked at any more.
+    /// Nothing is checked any more.
     Over,
 }
 
@@ -107,7 +107,7 @@ impl Lines {
 
     /// What is missing to a whole head, whatever was passed on of it.
     fn ending(&mut self) -> &'static [u8] {
-        // from here on it is known to be none that anybody looks at
+        // from here on it is known to be none that is served
         let is_request_line = self.head.n_lines == 0;
         self.head.n_lines += 1;
         match (self.line.is_empty(), self.last) {
@@ -119,7 +119,7 @@ impl Lines {
         }
     }
 
-    /// Looks at the first of these bytes; the rest.
+    /// Checks the first of these bytes; returns the rest.
     fn step<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         match &mut self.place {
             Within::Over => &[],
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn http_2_has_no_lines_and_behind_chunks_nothing_is_looked_at() {
+    fn http_2_has_no_lines_and_behind_chunks_nothing_is_checked() {
         assert!(!found("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\n\n"));
         assert!(!found("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\n\n\r\n0\r\n\r\n\n"));
     }

@@ -66,9 +66,9 @@ pub trait Answers: Clone + Send + Sync + 'static {
 /// How connections of one port are served.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
-    /// Streams of one connection.
+    /// Most concurrent streams of one connection of HTTP/2.
     pub max_streams: u32,
-    /// After so long a connection is asked to come again, a tenth more or less.
+    /// After so long a connection is asked to come again, a tenth more or less; `None`: never.
     pub age: Option<Duration>,
     /// How long work under way may take then, and after a stop.
     pub grace: Duration,
@@ -184,7 +184,7 @@ async fn one(
         answered.instrument(id.span())
     });
     let mut serving = pin!(builder.serve_connection(TokioIo::new(connection), service));
-    // where both are spoken nothing looks at the clock until it is known which
+    // where both are spoken no timeout is checked until it is known which
     let silent = async {
         sleep(terms.head).await;
         if speaks == Speaks::Http2 || begun.load(Ordering::Acquire) {

@@ -34,7 +34,7 @@ pub enum Speaks {
 }
 
 impl Speaks {
-    /// The first bytes that a client must have sent in time: until they are there, nothing behind the listener looks at the clock.
+    /// The first bytes that a client must have sent in time: until they are there, nothing behind the listener checks a timeout.
     pub(crate) fn first_bytes(self) -> usize {
         match self {
             // the preface (RFC 9113, 3.4)
@@ -49,15 +49,15 @@ impl Speaks {
 pub struct Settings {
     /// The server's certificate chain, PEM.
     pub cert_file: PathBuf,
-    /// Its key, PEM.
+    /// The private key of that chain's first certificate, PEM.
     pub key_file: PathBuf,
     /// Authorities whose client certificates are believed, PEM; none: client certificates are not asked for.
     pub client_ca_file: Option<PathBuf>,
-    /// Whether a client must have one.
+    /// Whether a client without a believed certificate is turned away.
     pub client_auth_required: bool,
     /// Revocation lists of these authorities, PEM.
     pub crl_files: Vec<PathBuf>,
-    /// How often the files are looked at.
+    /// How often the files are read.
     pub reload: Duration,
 }
 
@@ -95,7 +95,7 @@ impl Error {
     }
 }
 
-/// What is served with now, and the connections that must be looked at when it changes.
+/// What is served with now, and the connections that must be checked when it changes.
 pub struct Tls {
     settings: Settings,
     current: RwLock<Arc<Material>>,
@@ -116,7 +116,7 @@ pub(crate) struct Client {
     end: Box<dyn Fn() + Send + Sync>,
 }
 
-/// A connection's place among those that are looked at; given up when dropped.
+/// A connection's entry among those that are checked; removed when dropped.
 pub(crate) struct Watched {
     tls: Arc<Tls>,
     number: u64,
@@ -141,7 +141,7 @@ impl Tls {
         Offer(self.current())
     }
 
-    /// Has a connection looked at from now on; `end` ends it. `None` when its certificate does not hold any more: the
+    /// Has a connection checked from now on; `end` ends it. `None` when its certificate does not hold any more: the
     /// files may have changed since the handshake began.
     pub(crate) fn watch(
         self: &Arc<Self>,
@@ -160,7 +160,7 @@ impl Tls {
             number
         };
         let watched = Watched { tls: Arc::clone(self), number };
-        // first among those that are looked at, then this look: whatever changes now, one of the two sees it
+        // first among those that are checked, then this check: whatever changes now, one of the two sees it
         let current = self.current();
         (Arc::ptr_eq(&current, &offer.0) || current.believes(&client)).then_some(watched)
     }
@@ -184,7 +184,7 @@ impl Tls {
                 Err(error) => {
                     metrics::reload_failed();
                     let said = error.whole();
-                    // once, not at every look
+                    // once, not at every check
                     if trouble.as_ref() != Some(&said) {
                         tracing::error!(error = said, "the TLS files cannot be used; those before stay in force");
                     }
@@ -213,7 +213,7 @@ impl Tls {
         changed
     }
 
-    /// Ends connections whose certificate has expired, and when `all` is to be looked at, those that are not believed.
+    /// Ends connections whose certificate has expired, and when `all` are to be checked, those that are not believed.
     fn end_others(&self, all: bool) {
         let clients: Vec<_> = self.held().connections.values().cloned().collect();
         let (now, current) = (clock::now(), self.current());

@@ -48,7 +48,7 @@ pub struct Principal {
     pub subject: Subject,
     /// What all its roles grant and its token does not take away.
     pub grants: Vec<Grant>,
-    /// What the request says it is for.
+    /// What the request says it is for; `None`: it does not say.
     pub purpose: Option<Purpose>,
     /// When the token was issued.
     pub issued_at: Nanos,

@@ -64,14 +64,14 @@ pub enum Kind {
 /// Turns a value into the canonical unit: `value * scale + offset`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Factor {
-    /// Multiplied with the value first.
+    /// What the value is multiplied with, before anything is added.
     pub scale: f64,
-    /// Added after multiplying, in the canonical unit.
+    /// What is added after that, in the canonical unit.
     pub offset: f64,
 }
 
 impl Factor {
-    /// The value is canonical already.
+    /// Of a value that is in the canonical unit already.
     pub const IDENTITY: Self = Self { scale: 1.0, offset: 0.0 };
 
     /// The value in the canonical unit, without the dust that binary fractions leave (98.6 degF is 37 Cel).

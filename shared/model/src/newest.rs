@@ -76,11 +76,11 @@ impl ClockTolerance {
 pub struct Recency {
     /// From when it counts: see [`counts_from`].
     pub at: Nanos,
-    /// When it was received.
+    /// When its batch was received, by our clock.
     pub received_at: Nanos,
     /// Its batch; of batches received in one instant.
     pub identity: BatchId,
-    /// Its place in the batch.
+    /// Its index in the batch, from 0.
     pub index: u32,
 }
 

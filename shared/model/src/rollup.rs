@@ -39,11 +39,11 @@ pub struct Rollup {
 pub struct Summary {
     /// Number of readings, at least 1.
     pub n: u64,
-    /// Smallest value.
+    /// Smallest value, in the canonical unit.
     pub min: f64,
-    /// Largest value.
+    /// Largest value, in the canonical unit.
     pub max: f64,
-    /// Sum of all values, in double precision.
+    /// Sum of all values, in the canonical unit and double precision.
     pub sum: f64,
 }
 

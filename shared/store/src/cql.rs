@@ -114,7 +114,7 @@ impl Store {
     }
 }
 
-/// An answer that does not look as the statement says.
+/// An answer whose columns are not those of the statement.
 fn unreadable(cause: impl std::error::Error) -> Error {
     Error::Corrupt(format!("an answer of another shape: {cause}"))
 }

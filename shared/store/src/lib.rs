@@ -198,9 +198,9 @@ pub struct Sought {
     pub device: DeviceId,
     /// The run of sequence numbers.
     pub stream: StreamId,
-    /// The place in it.
+    /// The sequence number sought in that run.
     pub sequence: u64,
-    /// Hours of patients to look into in any case: rows from before sequences were indexed are found only there.
+    /// Hours of patients to search in any case: rows from before sequences were indexed are found only there.
     pub near: Vec<(PatientId, Hour)>,
 }
 

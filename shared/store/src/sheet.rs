@@ -92,7 +92,7 @@ pub(crate) fn collect(hour: Hour, rows: &[StoredRow], wanted: &[MetricId]) -> Re
 }
 
 fn left_unreadable(engine: &'static str, cause: &dyn std::fmt::Display) {
-    // somebody should look: its rows cannot be shown either
+    // somebody should see to it: its rows cannot be shown either
     tracing::error!(error = %cause, "an hour has a row that cannot be read: it is not sealed");
     metrics::not_sealed(engine, "unreadable");
 }
@@ -106,7 +106,7 @@ fn compress(sheet: &[u8]) -> std::io::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// The sheet in a seal.
+/// The encoded sheet that a seal holds, decompressed.
 pub(crate) fn open(seal: &[u8]) -> Result<Bytes, Error> {
     let corrupt = |what: &str| Error::Corrupt(format!("a seal of {} bytes: {what}", seal.len()));
     let (length, frame) = seal.split_first_chunk::<HEAD>().ok_or_else(|| corrupt("too short"))?;

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Sequences of one stream that share their entries: long enough that few are written, short enough that few hours are
-/// looked into for one batch.
+/// read for one batch.
 pub(crate) const STRETCH: u64 = 256;
 /// Entries remembered as written: 10,000 devices some times over, about 100 bytes each.
 const MAX_ENTRIES: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();

@@ -47,7 +47,7 @@ pub(super) struct Row {
     /// Median, 99th percentile and maximum, in `unit`.
     pub(super) figures: Vec<f64>,
     pub(super) unit: &'static str,
-    /// Of the 99th percentile.
+    /// What the 99th percentile should be at most; `None`: nothing is asked of it.
     pub(super) wanted: Option<f64>,
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn run(options: &Options, at: &Where) -> anyhow::Result<Report>
         "a decision: from the token's identity to the permit: grants of all roles, relations and consents looked up and judged",
     );
     report.note(format!("start and change: {} people in the registry", options.people));
-    report.note("an end: from the change of the directory's file until the stream's refusal, or that of the next look");
+    report.note("an end: from the change of the directory's file until the stream's refusal, or that of the next read");
     Ok(report)
 }
 

@@ -25,7 +25,7 @@ use std::{
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
-/// How often the writer's lag is looked at.
+/// How often the writer's lag is read.
 const LAG_EVERY: Duration = Duration::from_millis(20);
 /// Patients read back after each round.
 const N_READ_BACK: usize = 2;

@@ -48,7 +48,7 @@ struct Device {
     n_readings: AtomicU64,
 }
 
-/// How long to send.
+/// When the devices stop: after a number of readings, or after a time.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Amount {
     /// So many readings, of all devices together.
@@ -57,7 +57,7 @@ pub(super) enum Amount {
     For(Duration),
 }
 
-/// How long a device that is held waits before it looks again.
+/// How long a device that is held waits before it checks again.
 const HELD_PAUSE: Duration = Duration::from_millis(2);
 
 /// Open streams, before the first batch.

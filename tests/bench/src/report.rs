@@ -18,7 +18,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// An empty table; the machine is looked at now, before it is busy.
+    /// An empty table; the machine is described now, before it is busy.
     pub(super) fn new(name: &'static str, columns: &[&'static str]) -> Self {
         let (machine, begun) = (Machine::read(), Timestamp::now());
         let columns = columns.to_vec();

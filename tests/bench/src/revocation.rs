@@ -40,11 +40,11 @@ const SEED: u64 = 0x4e70;
 const A_CONNECTION: usize = 25;
 /// Patients whom a clinician reads at the same time.
 const READERS: u32 = 5;
-/// Between two batches of a device that sends, and between two looks of a reader.
+/// Between two batches of a device that sends, and between two reads of a reader.
 const EVERY: Duration = Duration::from_millis(50);
 /// A change is in force within five seconds: what has not ended by then and long after never will.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The directory is looked at every second, a quiet stream every few: the change comes at any time of both.
+/// The directory is read every second, a quiet stream every few: the change comes at any time of both.
 const PHASE_MS: u64 = 5_000;
 const WANTED_SECONDS: f64 = 5.0;
 
@@ -105,7 +105,7 @@ async fn round(
     for identity in identities.iter().take(READERS as usize) {
         let connection = operator::connect(&server.endpoint, &token).await?;
         let reader = Reader { client: TimelineServiceClient::new(connection), patient: identity.patient.uuid() };
-        anyhow::ensure!(reader.look().await.is_ok(), "the clinician does not see the patient before");
+        anyhow::ensure!(reader.read().await.is_ok(), "the clinician does not see the patient before");
         readers.push(reader);
     }
     let mut waiting: JoinSet<anyhow::Result<(What, Instant)>> = JoinSet::new();
@@ -182,7 +182,7 @@ impl OpenStream {
             }
             anyhow::ensure!(Instant::now() < until, "a stream goes on after {PATIENCE:?}");
             sequence += 1;
-            // one that was ended meanwhile takes nothing, and says so at the next look
+            // one that was ended meanwhile takes nothing, and says so at the next read
             let _ = self.batches.try_send(batch(sequence));
         }
     }
@@ -205,7 +205,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn look(&self) -> Result<(), Status> {
+    async fn read(&self) -> Result<(), Status> {
         let request = LatestReadingsRequest { patient_id: self.patient.to_string(), metrics: vec![] };
         self.client.clone().latest_readings(request).await.map(drop)
     }
@@ -214,9 +214,9 @@ impl Reader {
     async fn hidden(self) -> anyhow::Result<Instant> {
         let until = Instant::now() + PATIENCE;
         loop {
-            match self.look().await {
+            match self.read().await {
                 Err(status) if status.code() == Code::NotFound => return Ok(Instant::now()),
-                Err(status) => anyhow::bail!("a look failed with {:?}: {}", status.code(), status.message()),
+                Err(status) => anyhow::bail!("a read failed with {:?}: {}", status.code(), status.message()),
                 Ok(()) => {}
             }
             anyhow::ensure!(Instant::now() < until, "a reader still sees a patient after {PATIENCE:?}");

@@ -36,8 +36,8 @@ use tonic::{Request, Response, Status, Streaming, service::Routes};
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// `server.drain_seconds` and a little more.
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
-/// Between two looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Between two questions whether it is ready.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A running node; killed when dropped.
 pub(super) struct Server {
@@ -79,7 +79,7 @@ impl Server {
                 let last: Vec<_> = said.lines().rev().take(3).collect();
                 bail!("the node did not start: {}", last.join(" / "));
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(ASK_AGAIN).await;
         }
         Ok(server)
     }
@@ -105,7 +105,7 @@ impl Server {
             if since.elapsed() > READY_WITHIN {
                 bail!("the writer stands still at {now} of {n_records} records");
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(ASK_AGAIN).await;
         }
     }
 
@@ -131,7 +131,7 @@ impl Server {
     }
 }
 
-/// Answers each message of a stream with an `Ack`, and looks at none: what gRPC alone can do here.
+/// Answers each message of a stream with an `Ack`, and decodes none: what gRPC alone can do here.
 pub(super) struct Unread {
     serving: JoinHandle<()>,
     /// URI for clients.

@@ -5,7 +5,7 @@
 use clap::Args;
 use tests::audit_kill::{Plan, run};
 
-/// Kills the node while people look at patients, and searches the audit log for each look.
+/// Kills the node while people read patients' data, and searches the audit log for each access.
 #[derive(Debug, Args)]
 pub struct Options {
     /// SIGKILLs of the node.
@@ -14,7 +14,7 @@ pub struct Options {
     /// Decides on everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// People who look at the same time.
+    /// People who read at the same time.
     #[arg(long, default_value_t = 8)]
     readers: u32,
 }

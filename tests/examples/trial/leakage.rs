@@ -18,7 +18,7 @@ pub struct Options {
     /// Threads.
     #[arg(long, default_value_t = 2)]
     workers: u64,
-    /// Keep the audit log in a store on disk, too: each look is synced.
+    /// Keep the audit log in a store on disk, too: each access is synced.
     #[arg(long)]
     stored_log: bool,
 }

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 enum Trial {
     /// Kills node and engines while devices send: nothing acknowledged may be lost, doubled, changed or made up.
     Torture(torture::Options),
-    /// Kills the node while people look at patients: each answer must be in the audit log.
+    /// Kills the node while people read patients' data: each answer must be in the audit log.
     AuditKill(audit_kill::Options),
     /// Asks random questions in random worlds: each answer must be what a second statement of the rules says.
     Leakage(leakage::Options),

@@ -10,7 +10,7 @@ use std::{
 
 /// What is damaged: everything that a node keeps, but what people write (`directory`).
 const DAMAGED: [&str; 5] = ["store", "log", "notices", "audit", "demo"];
-/// What `wardline repair` looks at.
+/// What `wardline repair` checks.
 const ENGINES: [&str; 3] = ["store", "log", "notices"];
 const PAGE: u64 = 4_096;
 

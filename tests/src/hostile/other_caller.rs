@@ -1,11 +1,11 @@
-//! The other caller: a doctor who looks at the newest readings and devices that write, by gRPC and as JSON, at a steady
+//! The other caller: a doctor who reads the newest readings and devices that write, by gRPC and as JSON, at a steady
 //! pace, whatever is done to the node meanwhile.
 //!
 //! Each request has a time at which it is due, and its latency is counted from then: a node that stands still for a second
 //! makes all requests of that second late, not one (no coordinated omission). It runs on a thread of its own, so that it
 //! does not wait for the attacker's work.
 
-use super::world::{World, looked_at, well_behaved};
+use super::world::{World, read_patient, well_behaved};
 use crate::{Bed, builders, http, with_token};
 use anyhow::ensure;
 use guard::clock;
@@ -151,7 +151,7 @@ impl Caller {
     /// On a connection that stays.
     async fn latest(&self) -> anyhow::Result<()> {
         let request =
-            LatestReadingsRequest { patient_id: looked_at().uuid().to_string(), ..LatestReadingsRequest::default() };
+            LatestReadingsRequest { patient_id: read_patient().uuid().to_string(), ..LatestReadingsRequest::default() };
         let mut client = TimelineServiceClient::new(self.channel.clone());
         client.latest_readings(with_token(request, &self.doctor)?).await?;
         Ok(())
@@ -159,7 +159,7 @@ impl Caller {
 
     /// On a new connection.
     async fn latest_as_json(&self) -> anyhow::Result<()> {
-        let path = format!("/v1/patients/{}/latest", looked_at().uuid());
+        let path = format!("/v1/patients/{}/latest", read_patient().uuid());
         let authorization = format!("Bearer {}", self.doctor);
         let answer = http::ask(self.api, "GET", &path, &[("authorization", &authorization)], "").await?;
         ensure!(answer.status == 200, "{} {}", answer.status, answer.body);

@@ -102,7 +102,7 @@ impl Outcome {
             wrong
                 .push(format!("not ready, served and rid of descriptors ({before} before, {after}) within {within:?}"));
         }
-        // the kernel sees what is between two looks, too
+        // the kernel sees what is between two samples, too
         let most = self.held.peak_mib.max(self.held.rss_mib);
         if let Some(bound) = bounds.rss_mib.filter(|bound| most >= *bound) {
             wrong.push(format!("{most:.0} MiB resident, where {bound:.0} are the limit"));

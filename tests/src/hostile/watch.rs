@@ -5,7 +5,7 @@ use std::{fs, io, path::Path, process::Command, time::Duration};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How often it is looked at.
+/// Between two samples.
 const EVERY: Duration = Duration::from_millis(50);
 /// What a trial needs for both ends of all connections.
 const DESCRIPTORS: usize = 8_192;
@@ -21,12 +21,12 @@ pub struct Held {
     pub descriptors: usize,
 }
 
-/// Looks until `stop`; when the process holds more than `enough_mib`, it is stopped at once: the machine is needed.
+/// Samples until `stop`; when the process holds more than `enough_mib`, it is stopped at once: the machine is needed.
 pub async fn watch(pid: u32, enough_mib: f64, stop: &CancellationToken) -> Held {
     let mut held = Held::default();
     while !stop.is_cancelled() {
         // a process that has ended is found out elsewhere
-        let Ok(now) = look(pid) else { break };
+        let Ok(now) = sample(pid) else { break };
         held.rss_mib = held.rss_mib.max(now.rss_mib);
         held.peak_mib = held.peak_mib.max(now.peak_mib);
         held.descriptors = held.descriptors.max(now.descriptors);
@@ -38,11 +38,11 @@ pub async fn watch(pid: u32, enough_mib: f64, stop: &CancellationToken) -> Held 
     held
 }
 
-/// One look.
+/// What a process holds now.
 ///
 /// # Errors
 /// The process has ended.
-pub fn look(pid: u32) -> anyhow::Result<Held> {
+pub fn sample(pid: u32) -> anyhow::Result<Held> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let mib = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)).with_context(|| name.to_owned())?;

@@ -249,7 +249,7 @@ pub fn well_behaved(number: u32) -> Bed {
     Bed { stream: StreamId::new(Uuid::new_v4()), ..Bed::numbered(number) }
 }
 
-/// Whom the well-behaved doctor looks at.
-pub fn looked_at() -> PatientId {
+/// The patient whose readings the well-behaved doctor reads.
+pub fn read_patient() -> PatientId {
     Bed::numbered(0).patient
 }

@@ -5,7 +5,7 @@ mod listed;
 use super::{
     Report,
     oracle::{self, Rule, Shown, patient_of},
-    question::{Asker, Kind, Page, Question, Who, look_line, told_nothing, whole},
+    question::{Asker, Kind, Page, Question, Who, access_text, told_nothing, whole},
     readings::Reading,
     served::{self, Served},
     world::{HOUR, MIDDLE, REACH, STUDIES, Whom, World, id, one},
@@ -35,8 +35,8 @@ struct Held {
     issued: i64,
 }
 
-/// A look that is in the audit log.
-struct Look {
+/// An access that is in the audit log.
+struct Access {
     at: i64,
     patient: Uuid,
     line: String,
@@ -51,14 +51,14 @@ pub(super) struct Run {
     random: StdRng,
     now: i64,
     held: Vec<Held>,
-    looks: Vec<Look>,
+    accesses: Vec<Access>,
     report: Report,
 }
 
 impl Run {
     pub(super) fn new(name: String, world: World, readings: Vec<Vec<Reading>>, served: Served, random: StdRng) -> Self {
-        let (held, looks) = (Vec::new(), Vec::new());
-        Self { name, world, readings, served, random, now: MIDDLE, held, looks, report: Report::default() }
+        let (held, accesses) = (Vec::new(), Vec::new());
+        Self { name, world, readings, served, random, now: MIDDLE, held, accesses, report: Report::default() }
     }
 
     /// Runs a number of cases.
@@ -258,16 +258,16 @@ impl Run {
         }
     }
 
-    /// The looks of a range, newest first; the own one takes a place, or not yet.
+    /// The accesses of a range, newest first; the own one is among them, or not yet.
     fn judge_looks(&mut self, asker: &Asker, question: &Question, (from, to): (i64, i64), shown: Shown) {
         let limit = if question.size == 0 { 1_000 } else { question.size as usize };
-        let is_meant = |look: &&Look| look.patient == question.patient && from <= look.at && look.at < to;
-        let mut looks: Vec<_> = self.looks.iter().filter(is_meant).collect();
+        let is_meant = |access: &&Access| access.patient == question.patient && from <= access.at && access.at < to;
+        let mut accesses: Vec<_> = self.accesses.iter().filter(is_meant).collect();
         // entered in the order of their numbers
-        looks.reverse();
-        looks.sort_by_key(|look| std::cmp::Reverse(look.at));
+        accesses.reverse();
+        accesses.sort_by_key(|access| std::cmp::Reverse(access.at));
         let own = usize::from(from <= self.now && self.now < to);
-        let lines: Vec<_> = looks.iter().map(|look| look.line.clone()).collect();
+        let lines: Vec<_> = accesses.iter().map(|access| access.line.clone()).collect();
         let up_to = |n: usize| lines[..n.min(lines.len())].to_vec();
         let expected = Shown { lines: up_to(limit), ..Shown::default() };
         if shown.lines != up_to(limit - own) {
@@ -381,8 +381,8 @@ impl Run {
                 Outcome::Allowed => "",
                 Outcome::Denied(code) => code,
             };
-            let line = look_line(*sequence, event.at.0, &subject, &patient.to_string(), &event.action, denied);
-            self.looks.push(Look { at: event.at.0, patient, line });
+            let line = access_text(*sequence, event.at.0, &subject, &patient.to_string(), &event.action, denied);
+            self.accesses.push(Access { at: event.at.0, patient, line });
         }
     }
 

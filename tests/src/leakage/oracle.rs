@@ -125,7 +125,7 @@ fn moved_by(question: &Question) -> i64 {
 /// What an answer must show.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Shown {
-    /// One text a reading, hour or look, in the order of the answer.
+    /// One text a reading, hour or access, in the order of the answer.
     pub lines: Vec<String>,
     /// One text a metric, on the first page of a timeline.
     pub coverage: Vec<String>,

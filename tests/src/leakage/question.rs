@@ -263,7 +263,7 @@ pub fn of_latest(answer: &LatestReadingsResponse) -> Page {
     (Shown { lines: lines.collect(), ..Shown::default() }, String::new())
 }
 
-/// The looks that are shown, without the one numbered `own`: whether that is in it already depends on chance.
+/// The accesses that are shown, without the one numbered `own`: whether that is in it already depends on chance.
 pub fn of_accesses(answer: &ListAccessesResponse, own: u64) -> Page {
     let others = answer.records.iter().filter(|record| record.sequence != own);
     (Shown { lines: others.map(access_line).collect(), ..Shown::default() }, String::new())
@@ -272,15 +272,15 @@ pub fn of_accesses(answer: &ListAccessesResponse, own: u64) -> Page {
 fn access_line(record: &AuditRecord) -> String {
     let AuditRecord { subject, patient_id, action, denied, sequence, .. } = record;
     let at = record.at.as_ref().and_then(convert::nanos).map_or(0, |at| at.0);
-    look_line(*sequence, at, subject, patient_id, action, denied)
+    access_text(*sequence, at, subject, patient_id, action, denied)
 }
 
-/// A look as a text.
-pub fn look_line(sequence: u64, at: i64, subject: &str, patient: &str, action: &str, denied: &str) -> String {
+/// An access as a text.
+pub fn access_text(sequence: u64, at: i64, subject: &str, patient: &str, action: &str, denied: &str) -> String {
     format!("{sequence} at {at}: {subject} {action} of {patient} {denied}")
 }
 
-/// Whether a refusal has a reason, and nothing that the policy looked at.
+/// Whether a refusal has a reason, and nothing that the policy read.
 pub fn told_nothing(status: &Status) -> bool {
     status.get_details_error_info().is_some_and(|info| info.metadata.is_empty())
 }

@@ -52,7 +52,7 @@ pub fn names() -> Pseudonyms {
     Pseudonyms::new(&[7; 32], MOVED_DAYS).expect("a key of 32 bytes")
 }
 
-/// Signs nothing and keeps nothing: the chain itself is what is looked at.
+/// Signs nothing and keeps nothing: the chain itself is what is checked.
 struct Nothing;
 
 impl Sign for Nothing {

@@ -18,9 +18,9 @@ use tokio::{
 pub const READY_LIMIT: Duration = Duration::from_secs(120);
 /// How long a node may take to end when it is told to.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
-/// One look at the internal port.
-const LOOK_LIMIT: Duration = Duration::from_secs(5);
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// The most that one request to the internal port may take.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
+const ASK_EVERY: Duration = Duration::from_millis(10);
 /// A node that ends by itself (its engine is away) is started again after this, as a platform would.
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
 /// Below the ports that systems give out by themselves: a device that asks for a dead node must not find itself.
@@ -93,7 +93,7 @@ impl Child {
                 self.spec.name,
                 self.tail()
             );
-            sleep(LOOK_EVERY).await;
+            sleep(ASK_EVERY).await;
         }
         Ok(())
     }
@@ -111,7 +111,7 @@ impl Child {
                 self.spec.name,
                 self.tail()
             );
-            sleep(LOOK_EVERY).await;
+            sleep(ASK_EVERY).await;
         }
         Ok(true)
     }
@@ -168,12 +168,12 @@ impl Child {
 
     /// The sum of a metric over its labels; 0 when it has not been counted yet.
     pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
-        timeout(LOOK_LIMIT, http::metric(self.spec.http, name)).await?
+        timeout(ASK_LIMIT, http::metric(self.spec.http, name)).await?
     }
 
     /// Status and text of a page of the internal port.
     pub async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
-        timeout(LOOK_LIMIT, http::get(self.spec.http, path)).await?
+        timeout(ASK_LIMIT, http::get(self.spec.http, path)).await?
     }
 
     /// The end of what it wrote.

@@ -28,7 +28,7 @@ const DEAD_MS: Range<u64> = 0..2_000;
 const BOTH_ONE_IN: u32 = 2;
 /// How long a device may take to come back: its longest pause between two tries, and a slow start.
 const LIFE_LIMIT: Duration = Duration::from_secs(120);
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const ASK_EVERY: Duration = Duration::from_millis(5);
 
 /// What was killed, and how long it took.
 #[derive(Debug, Default, serde::Serialize)]
@@ -119,7 +119,7 @@ impl<'a> Faults<'a> {
         let deadline = Instant::now() + LIFE_LIMIT;
         while self.acknowledged.load(Ordering::Relaxed) == known {
             anyhow::ensure!(Instant::now() < deadline, "no device hears anything; the log ends:\n{}", node.tail());
-            sleep(LOOK_EVERY).await;
+            sleep(ASK_EVERY).await;
         }
         self.recoveries_s.extend(killed.map(|at| at.elapsed().as_secs_f64()));
         Ok(())

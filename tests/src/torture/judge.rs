@@ -23,7 +23,7 @@ use tonic::transport::Channel;
 /// Violations said word for word, a patient; the rest is only counted.
 const WORDS_MAX: usize = 5;
 const LARGEST_PAGE_BYTES: usize = 16 << 20;
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// What a patient's timeline holds beside what was acknowledged.
 #[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
@@ -81,7 +81,7 @@ impl Judge {
             }
             let seen = found.map_err(|status| status.code());
             anyhow::ensure!(Instant::now() < deadline, "waited for batch {sequence}; last seen: {seen:?}");
-            sleep(LOOK_EVERY).await;
+            sleep(ASK_EVERY).await;
         }
     }
 
@@ -112,7 +112,7 @@ impl Judge {
                 Ok(page) => page.into_inner(),
                 Err(status) => {
                     anyhow::ensure!(Instant::now() < deadline, "a page cannot be read: {:?}", status.code());
-                    sleep(LOOK_EVERY).await;
+                    sleep(ASK_EVERY).await;
                     continue;
                 }
             };

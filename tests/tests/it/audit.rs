@@ -1,4 +1,4 @@
-//! No look without its record: who looked, and who was refused, is in the log before the answer leaves.
+//! No access without its record: who read, and who was refused, is in the log before the answer leaves.
 
 use anyhow::Context;
 use auth::demo_person;
@@ -73,7 +73,7 @@ async fn every_look_and_every_refusal_is_written_down() -> anyhow::Result<()> {
         ("doctor", "TREAT", ""),
     ];
     assert_eq!(found, expected.map(|(role, purpose, denied)| (subject(role), purpose, denied)));
-    // and the auditor's own look before
+    // and the auditor's own access before
     assert_eq!(records.len(), before + 5 + 1);
     assert!(records.iter().all(|record| record.patient_id == patient));
 
@@ -159,7 +159,7 @@ async fn an_entry_that_was_altered_in_the_stores_files_is_found() -> anyhow::Res
 }
 
 #[tokio::test]
-async fn a_patient_sees_who_looked_and_only_an_auditor_sees_all() -> anyhow::Result<()> {
+async fn a_patient_sees_who_read_and_only_an_auditor_sees_all() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(2).await?;
     let (bed, other) = (Bed::numbered(0), Bed::numbered(1));
     let own = subject("patient");
@@ -174,10 +174,10 @@ async fn a_patient_sees_who_looked_and_only_an_auditor_sees_all() -> anyhow::Res
     client.read_timeline(sandbox.as_person("doctor", builders::everything(&other))?).await?;
     let known = async || Ok(accesses(&sandbox, "patient", &bed).await?.is_ok());
     tests::wait::until("the patient is known", known, |known| *known).await?;
-    let looked = accesses(&sandbox, "patient", &bed).await??;
+    let shown = accesses(&sandbox, "patient", &bed).await??;
     let id = bed.patient.uuid().to_string();
-    assert!(looked.iter().any(|record| record.subject == subject("doctor") && record.action == "timeline.read"));
-    assert!(looked.iter().all(|record| record.patient_id == id));
+    assert!(shown.iter().any(|record| record.subject == subject("doctor") && record.action == "timeline.read"));
+    assert!(shown.iter().all(|record| record.patient_id == id));
     // another's is nobody's, and it is not the clinicians' to see
     for (role, bed) in [("patient", &other), ("patient", &Bed::numbered(99))] {
         assert_eq!(accesses(&sandbox, role, bed).await?.err().map(|status| status.code()), Some(Code::NotFound));

@@ -40,7 +40,7 @@ async fn a_head_that_can_be_read_in_two_ways_is_refused_and_told_why() -> anyhow
         assert_eq!(reason(&answer)?, (400, expected.to_owned()), "{text:?}");
         assert_eq!(answer.header("content-type"), Some("application/problem+json"));
     }
-    // line feeds of a body are its own, and a head behind one is looked at as the first
+    // line feeds of a body are its own, and a head behind one is checked as the first
     let post = |last: &str| format!("POST /v1/nothing HTTP/1.1\r\nhost: w\r\n{last}content-length: 2\r\n\r\n\n\n");
     assert_eq!(reason(&http::raw(sandbox.api()?, &post("connection: close\r\n")).await?)?.0, 404);
     let both = http::raw(sandbox.api()?, &format!("{}{get}host: w\n\r\n", post(""))).await?;

@@ -117,9 +117,10 @@ async fn every_call_is_written_down_once() -> anyhow::Result<()> {
     assert_eq!(get(&sandbox, "doctor", &format!("{}?metric=8867-4", latest(&bed))).await?.status, 400);
     let path = format!("/v1/audit/records?patient_id={}", bed.patient.uuid());
     let records = get(&sandbox, "auditor", &path).await?.json()?;
-    // the auditor's own look is in the log, too, whether or not it is seen by itself
-    let looks = records["records"].as_array().context("none")?.iter().filter(|record| record["action"] != "audit.read");
-    let denied: Vec<_> = looks.map(|record| &record["denied"]).collect();
+    // the auditor's own access is in the log, too, whether or not it is seen by itself
+    let others =
+        records["records"].as_array().context("none")?.iter().filter(|record| record["action"] != "audit.read");
+    let denied: Vec<_> = others.map(|record| &record["denied"]).collect();
     assert_eq!(denied, [&json!("PERMISSION"), &json!(""), &json!(""), &json!("")]);
     let request = SearchAuditLogRequest { patient_id: bed.patient.uuid().to_string(), ..Default::default() };
     let mut client = AuditServiceClient::new(sandbox.channel().await?);

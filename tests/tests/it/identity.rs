@@ -256,7 +256,7 @@ async fn a_writer_whose_partition_was_elsewhere_meanwhile_asks_again() -> anyhow
     Ok(())
 }
 
-/// A store with rows from before sequences were indexed: it finds what it is told where to look for, and nothing else.
+/// A store with rows from before sequences were indexed: it finds what it is told where to search, and nothing else.
 struct Unindexed;
 
 #[async_trait]

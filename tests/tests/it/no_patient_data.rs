@@ -136,11 +136,11 @@ async fn child() -> anyhow::Result<()> {
     ask_the_registry(&sandbox).await?;
     println!("{}\n{METRICS_END}", http::get(sandbox.http(), "/metrics").await?.1);
     sandbox.stop().await?;
-    look_at_notices(&sandbox).await
+    read_notices(&sandbox).await
 }
 
 /// What is published for services that reach people names nobody, and says nothing that somebody wrote.
-async fn look_at_notices(sandbox: &Sandbox) -> anyhow::Result<()> {
+async fn read_notices(sandbox: &Sandbox) -> anyhow::Result<()> {
     use bus::Subscribe;
     let settings = bus::embedded::Settings { partitions: 1, ..Default::default() };
     let log = bus::embedded::Log::open(&sandbox.dir.path().join("notices"), settings)?;

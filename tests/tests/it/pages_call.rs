@@ -109,10 +109,10 @@ async fn a_page_reads_by_grpc_web_what_a_program_reads_and_each_call_is_written_
     let request = SearchAuditLogRequest { patient_id: bed.patient.uuid().to_string(), ..Default::default() };
     let mut client = AuditServiceClient::new(sandbox.channel().await?);
     let records = client.search_audit_log(sandbox.as_person("auditor", request)?).await?.into_inner().records;
-    let looks = records
+    let shown = records
         .iter()
         .filter(|record| record.action == "latest.read" && record.subject.ends_with(&doctor.uuid().to_string()));
-    assert_eq!(looks.count(), 2, "{:?}", records.iter().map(|record| &record.action).collect::<Vec<_>>());
+    assert_eq!(shown.count(), 2, "{:?}", records.iter().map(|record| &record.action).collect::<Vec<_>>());
     Ok(())
 }
 

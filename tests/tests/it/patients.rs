@@ -75,12 +75,12 @@ async fn a_clinician_lists_whom_a_relation_opens_and_leaves_an_entry_for_each() 
     let about = SearchAuditLogRequest { patient_id: mine[0].clone(), ..SearchAuditLogRequest::default() };
     let client = AuditServiceClient::new(sandbox.channel().await?);
     let doctor = format!("user:{}", demo_person("doctor").context("nobody")?.uuid());
-    let looked = async || {
+    let entries = async || {
         let request = sandbox.as_person("auditor", about.clone())?;
         let records = client.clone().search_audit_log(request).await?.into_inner().records;
         Ok(records.into_iter().filter(|record| record.subject == doctor && record.detail == "list").count())
     };
-    until("entries", looked, |n| *n >= 2).await?;
+    until("entries", entries, |n| *n >= 2).await?;
     Ok(())
 }
 

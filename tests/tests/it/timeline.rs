@@ -62,7 +62,7 @@ async fn late_data_lands_in_its_own_day_and_latest_does_not_go_back() -> anyhow:
     sandbox.write(&bed, 1, vec![pulse(80.0, now)]).await?;
     let late = now.plus(-3 * DAY);
     sandbox.write(&bed, 2, vec![pulse(50.0, late), number("8310-5", "Cel", 36.5, late)]).await?;
-    // older than "latest" looks back
+    // older than "latest" reaches back
     sandbox.write(&bed, 3, vec![number("59408-5", "%", 97.0, now.plus(-401 * DAY))]).await?;
     sandbox.readable(&bed, 4).await?;
     assert_eq!(numbers(&sandbox, between(&bed, late, late.plus(1))).await?, [50.0, 36.5]);

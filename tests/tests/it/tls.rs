@@ -203,7 +203,7 @@ async fn a_connection_ends_with_its_certificate() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn neither_a_certificate_nor_a_token_beside_it_opens_anything_after_its_end() -> anyhow::Result<()> {
-    // long before the files are looked at again, and connections with them
+    // long before the files are read again, and connections with them
     let secure = Secure::start(&["tls.reload_seconds=600"]).await?;
     let bed = Bed::numbered(0);
     let channel = secure.channel(Some(&secure.ca.with_uris(&[&uri(&bed)], 4)?))?;

@@ -155,7 +155,7 @@ fn response_reference(name: &str) -> Json {
     json!({ "$ref": format!("#/components/responses/{name}") })
 }
 
-/// The body of them all.
+/// The schema of a problem's body (RFC 9457), which all errors share.
 pub(super) fn schema() -> Json {
     let text = |description: &str| json!({ "type": "string", "description": description });
     json!({

@@ -175,7 +175,7 @@ impl Subject {
     }
 }
 
-/// Every mistake in every issuer.
+/// What is wrong with the issuers' settings, one line a mistake; empty: nothing is.
 pub(super) fn mistakes(issuers: &[Issuer]) -> Vec<String> {
     let mut names = HashSet::new();
     let mut mistakes = Vec::new();

@@ -66,7 +66,7 @@ impl Config {
         format!("{}://{at}", if self.tls.is_on() { "https" } else { "http" })
     }
 
-    /// Whether the JSON API is.
+    /// Whether the JSON API is served with TLS.
     pub fn api_is_encrypted(&self) -> bool {
         self.tls.is_on() && self.tls.api
     }

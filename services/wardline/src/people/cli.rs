@@ -370,7 +370,7 @@ pub enum Emergencies {
         #[arg(long, default_value_t = 60)]
         minutes: u8,
     },
-    /// Says what came of looking at it.
+    /// Records the outcome of its review.
     Review {
         /// UUID of the emergency.
         emergency: Uuid,

@@ -58,7 +58,7 @@ impl Skip {
 pub struct Sent {
     /// The item, as the recording names it.
     pub item: String,
-    /// Key of the metric.
+    /// Key of the metric: a LOINC code, `mdc:...` or `sct:...`.
     pub metric: &'static str,
     /// The unit on the wire; empty for a code.
     pub unit: String,

@@ -78,10 +78,10 @@ pub struct Options {
     /// Send again what has been acknowledged before.
     #[arg(long)]
     pub again: bool,
-    /// Read and plan, send nothing.
+    /// Only read and plan, and print what would be sent.
     #[arg(long)]
     pub dry_run: bool,
-    /// Streams open at once.
+    /// Devices that send at once, each on a stream of its own.
     #[arg(long, default_value_t = DEVICES_IN_FLIGHT)]
     pub devices_in_flight: NonZeroUsize,
     /// Print the report as one JSON object.
@@ -112,9 +112,9 @@ impl Options {
 pub struct Target {
     /// Address of the node, and how to connect to it.
     pub endpoint: Remote,
-    /// Holds the demo's signing key.
+    /// Folder with the demo's signing key.
     pub demo_dir: PathBuf,
-    /// Holds `replay/`, the notes for resuming.
+    /// Folder with `replay/`, the notes for resuming.
     pub data_dir: PathBuf,
     /// Whose tokens register the devices; none means the demo's people.
     pub tokens: Option<Tokens>,

@@ -31,7 +31,7 @@ pub struct Report {
     pub skipped: BTreeMap<&'static str, u64>,
     /// Readings that the recording holds more than once.
     pub recording_duplicates: u64,
-    /// Readings sent, with an answer.
+    /// Readings sent and answered: acknowledged or refused.
     pub sent: u64,
     /// Readings not sent yet, or without an answer: the same command goes on with them.
     pub remaining: u64,

@@ -32,7 +32,7 @@ pub struct State {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
-    /// The last acknowledged sequence.
+    /// The last sequence that was acknowledged; 0: none yet.
     pub through: u64,
     /// Readings in these batches that were accepted.
     pub accepted: u64,

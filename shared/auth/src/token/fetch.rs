@@ -27,7 +27,7 @@ const MAX_BODY_BYTES: usize = 256 * 1024;
 /// Largest head of an answer, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// Why there is no answer.
+/// Why an issuer's keys could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
     #[error("the address must be https://..., or http://... on loopback, without user and fragment")]

@@ -41,7 +41,7 @@ impl SubjectKind {
     }
 }
 
-/// `typ` in the header.
+/// Which `typ` a token's header must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenType {
     /// `at+jwt` (RFC 9068): an access token and nothing else.

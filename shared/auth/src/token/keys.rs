@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::{collections::HashMap, sync::Arc};
 
-/// Keys of one set that are looked at; issuers publish two or three.
+/// Keys of one set that are read at most; issuers publish two or three.
 const MAX_KEYS: usize = 100;
 /// Longest `kid`, in bytes.
 const MAX_KID_BYTES: usize = 256;
@@ -72,7 +72,7 @@ pub(super) fn from_jwks(text: &[u8], algorithm: Algorithm) -> Result<Set, serde_
     for value in published.keys.into_iter().take(MAX_KEYS) {
         let jwk = Jwk::deserialize(value).ok();
         if let Some((kid, key)) = jwk.and_then(|jwk| jwk.read(algorithm)) {
-            // the first of that name, as a reader who looks for it from the start would find
+            // the first of that name, as a reader who searches from the start would find
             keys.entry(kid).or_insert_with(|| Arc::new(key));
         }
     }

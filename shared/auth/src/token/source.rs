@@ -40,7 +40,7 @@ pub struct Discovery {
     pub url: Option<String>,
     /// An authority (PEM) that is trusted beside the system's.
     pub ca_file: Option<PathBuf>,
-    /// How often it is asked.
+    /// How often the issuer is asked for its keys.
     pub pace: Pace,
 }
 
@@ -59,7 +59,7 @@ impl Default for Pace {
     }
 }
 
-/// An issuer that is asked.
+/// An issuer's published keys, and when to ask for them again.
 pub(super) struct Source {
     issuer: String,
     algorithm: Algorithm,
@@ -132,7 +132,7 @@ impl Source {
         })
     }
 
-    /// A key that is known.
+    /// The key with this `kid`; `None`: it was not published when last asked.
     pub fn key(&self, kid: &str) -> Option<Arc<DecodingKey>> {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).get(kid).cloned()
     }

@@ -15,13 +15,13 @@ const NOT_DONE: [&str; 5] = ["crit", "b64", "zip", "enc", "cty"];
 /// What must be known of a token before its signature can be checked. Nothing of it is believed until then.
 #[derive(Debug)]
 pub(super) struct Parts {
-    /// The header's `alg`.
+    /// The header's `alg`: how it was signed, such as `ES256`.
     pub algorithm: String,
-    /// The header's `typ`.
+    /// The header's `typ`, as it was written; a token without one is not read.
     pub typ: String,
-    /// The header's `kid`.
+    /// The header's `kid`: which of the issuer's keys signed it; a token without one is not read.
     pub kid: String,
-    /// The claim `iss`.
+    /// The claim `iss`: who says to have issued it.
     pub issuer: String,
 }
 

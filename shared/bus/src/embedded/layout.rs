@@ -98,7 +98,7 @@ pub(super) fn segments(meta: &Keyspace) -> Result<Vec<SegmentEntry>, Error> {
     Ok(found)
 }
 
-/// Eight bytes as a number.
+/// A big-endian number; `None` when there are not eight bytes.
 pub(super) fn number(bytes: &[u8]) -> Option<i64> {
     Some(i64::from_be_bytes(bytes.try_into().ok()?))
 }

@@ -23,7 +23,7 @@ const NO_COMPACTION_TABLES: u8 = 28;
 /// Read in order, so large blocks: fewer of them.
 const BLOCK_BYTES: u32 = 32 << 10;
 
-/// A piece of the log.
+/// A part of the log with the records of some time, deleted as a whole.
 #[derive(Clone)]
 pub(super) struct Segment {
     /// Number of the segment, from 0, without gaps.
@@ -87,7 +87,7 @@ pub(super) fn options() -> KeyspaceCreateOptions {
         .filter_policy(config::FilterPolicy::disabled())
 }
 
-/// Milliseconds since 1970.
+/// The time by our clock, in milliseconds since 1970 (UTC).
 pub(super) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -19,12 +19,12 @@ use std::time::{Duration, Instant};
 /// A new topic is known everywhere within this time, or something is wrong.
 const CREATE_LIMIT: Duration = Duration::from_secs(30);
 /// The first try of a question; the one after a try that took it all has twice the time, so that a slow broker gets half
-/// of the limit. Between them we look whether a broker has refused us, and more time is of no use.
+/// of the limit. Between them we check whether a broker has refused us, and more time is of no use.
 const FIRST_TRY: Duration = Duration::from_secs(1);
 /// What librdkafka has to say is there by then.
 const HEAR: Duration = Duration::from_millis(20);
-/// Between two tries, and two looks at whether a new topic is known.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// Between two tries, and two checks whether a new topic is known.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// Makes the topic if it is missing, and checks the one that is there. Partitions are never added: the keys of a
 /// patient would move to another partition and lose their order.
@@ -61,7 +61,7 @@ fn await_topic(settings: &Settings) -> Result<(), Error> {
     let client = asking(settings)?;
     loop {
         match check_topic(&client, settings, CREATE_LIMIT) {
-            Err(_) if Instant::now() < until => std::thread::sleep(LOOK_AGAIN),
+            Err(_) if Instant::now() < until => std::thread::sleep(TRY_AGAIN),
             found => return found,
         }
     }
@@ -85,7 +85,7 @@ pub async fn ensure_group(settings: &Settings, group: &str) -> Result<(), Error>
         loop {
             let committed = consumer.committed_offsets(partitions.clone(), CREATE_LIMIT);
             match committed.map_err(client_error).and_then(|found| commit_missing(&consumer, &found, CREATE_LIMIT)) {
-                Err(error) if is_settling(&error) && Instant::now() < until => std::thread::sleep(LOOK_AGAIN),
+                Err(error) if is_settling(&error) && Instant::now() < until => std::thread::sleep(TRY_AGAIN),
                 done => return done,
             }
         }
@@ -195,7 +195,7 @@ fn metadata(asks: &impl Asks, limit: Duration) -> Result<Metadata, Error> {
             patience *= 2;
         }
         // A connection that is lost ends a try at once.
-        std::thread::sleep(LOOK_AGAIN);
+        std::thread::sleep(TRY_AGAIN);
     }
 }
 

@@ -56,9 +56,9 @@ pub struct Security {
     pub protocol: Protocol,
     /// PEM file of the authorities that the broker's certificate is checked against.
     pub ca: Option<PathBuf>,
-    /// PEM file of our certificate.
+    /// PEM file of our client certificate; `None`: we show none.
     pub certificate: Option<PathBuf>,
-    /// PEM file of its key.
+    /// PEM file of that certificate's private key.
     pub key: Option<PathBuf>,
     /// `SCRAM-SHA-512`, `SCRAM-SHA-256` or `PLAIN`.
     pub sasl_mechanism: Option<String>,

@@ -62,7 +62,7 @@ impl ThreadState {
 
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        // Under the lock, so that it is not missed between a look and a wait.
+        // Under the lock, so that it is not missed between a check and a wait.
         drop(self.assignment());
         self.taken.notify_one();
     }

@@ -51,7 +51,7 @@ impl Draft {
         &self.entry.changes
     }
 
-    /// When it is made.
+    /// When the change is made, by our clock.
     pub fn at(&self) -> Nanos {
         self.entry.at()
     }

@@ -194,7 +194,7 @@ pub struct BreakGlass {
     pub from: i64,
     /// First instant at which it no longer does, in nanoseconds since 1970: an hour later at most.
     pub to: i64,
-    /// What was found when somebody looked at it.
+    /// What its review found; `None` until there was one.
     pub review: Option<Review>,
     /// When those who treat the patient were told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,7 +209,7 @@ pub struct Review {
     pub by: Uuid,
     /// When it was reviewed, in nanoseconds since 1970.
     pub at: i64,
-    /// Code of the outcome.
+    /// "justified", "unjustified" or "unclear".
     pub outcome: String,
     /// The reviewer's own words; may be empty.
     pub text: String,

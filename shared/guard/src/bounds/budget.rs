@@ -130,12 +130,12 @@ impl Budget {
         Account(Arc::new(Holder { budget: self.clone(), keys, shares }))
     }
 
-    /// Bytes that are out.
+    /// Bytes that permits hold now.
     pub fn out(&self) -> usize {
         self.0.shares.node as usize - self.0.node.room.available_permits()
     }
 
-    /// Bytes that may be out.
+    /// Most bytes that permits may hold at once.
     pub fn limit(&self) -> usize {
         self.0.shares.node as usize
     }

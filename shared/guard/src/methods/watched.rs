@@ -67,7 +67,7 @@ impl Asked {
     }
 
     /// Follows the messages in a piece of the body.
-    fn look(&mut self, mut bytes: &[u8]) -> Result<(), Status> {
+    fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Status> {
         while !bytes.is_empty() {
             if self.n_left > 0 {
                 let n_here = self.n_left.min(bytes.len());
@@ -124,7 +124,7 @@ impl HttpBody for Asked {
                 if let Some(idle) = &mut this.idle {
                     idle.last = Instant::now();
                 }
-                match frame.data_ref().map(|data| this.look(data)) {
+                match frame.data_ref().map(|data| this.follow(data)) {
                     Some(Err(status)) => this.end(status),
                     _ => Poll::Ready(Some(Ok(frame))),
                 }

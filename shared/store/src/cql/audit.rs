@@ -37,7 +37,7 @@ type PatientValues = (Uuid, i32, i64, Vec<u8>, i64);
 /// An entry of an hour's index: hour, at, writer, sequence.
 type HourValues = (i32, i64, Vec<u8>, i64);
 
-/// A partition that readers must know of to look into it.
+/// A partition that readers must know of to read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Partition {
     Chunk(WriterId, i64),

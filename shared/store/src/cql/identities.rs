@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 /// Streams or batches asked about at the same time.
 const READ_CONCURRENCY: usize = 32;
-/// Hours of one of them looked into at the same time.
+/// Hours of one of them that are read at the same time.
 const HOURS_AT_ONCE: usize = 4;
 
 #[async_trait]

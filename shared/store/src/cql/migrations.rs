@@ -32,7 +32,7 @@ const MIGRATIONS: [(&str, &str); 8] = [
 const LOCK_TTL_SECONDS: i32 = 60;
 /// How long to wait for another migrator before giving up.
 const LOCK_PATIENCE: Duration = Duration::from_secs(120);
-/// How often to look whether it has finished.
+/// Between two checks whether it has finished.
 const LOCK_POLL: Duration = Duration::from_millis(500);
 /// Changes of the schema take longer than reads and writes.
 const SCHEMA_TIMEOUT: Duration = Duration::from_secs(60);

@@ -30,7 +30,7 @@ pub struct Settings {
     pub write_concurrency: usize,
     /// Days of one timeline read at once.
     pub read_concurrency: usize,
-    /// Rows asked for at once.
+    /// Rows of one page of a read, as the driver asks for them.
     pub page_rows: i32,
     /// How long one attempt to write may take.
     pub write_timeout: Duration,
@@ -40,7 +40,7 @@ pub struct Settings {
     pub connect_timeout: Duration,
 }
 
-/// How many replicas answer.
+/// How many replicas must answer a read or a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consistency {
     /// More than half of the replicas in the data centre: what was written is read.
@@ -52,7 +52,7 @@ pub enum Consistency {
 /// A name and a password; `Debug` hides the password.
 #[derive(Clone)]
 pub struct Credentials {
-    /// User name.
+    /// Name of the role that signs in.
     pub username: String,
     /// Password; left out of `Debug` and logs.
     pub password: String,
@@ -70,7 +70,7 @@ pub struct Tls {
 /// The client certificate that is shown to the cluster, and its key.
 #[derive(Debug, Clone)]
 pub struct TlsIdentity {
-    /// The chain, ours first.
+    /// PEM file with the certificate chain, our own certificate first.
     pub cert: PathBuf,
     /// PEM file with the private key of the certificate.
     pub key: PathBuf,

@@ -88,7 +88,7 @@ pub async fn rows_of_a_known_hour_need_no_index(store: &impl Store) {
     let (device, patient) = (device(), patient());
     let rows: Vec<_> = (1..=600).map(|n| of(patient, n as i32 / 100, device, 1, n, n + 1)).collect();
     store.append(&rows).await.unwrap();
-    // where a batch says that it was measured is looked into whatever the index says
+    // hours named by a batch are read whatever the index says
     let stream = StreamId::from_bytes([1; 16]);
     let near = vec![(patient, Hour(77)), (patient, Hour(5))];
     let sought =

@@ -17,7 +17,7 @@ use std::{
 };
 use store::{Data, HourData, HourRollups, Order, Rollups, Timeline};
 
-/// Long over.
+/// An hour that is long over, in hours since 1970.
 pub const HOUR: i32 = 470_000;
 
 /// A row with readings: so many, of one to three metrics.

@@ -28,8 +28,8 @@ const SLOW_AT_ONCE: usize = 24;
 const BYTE_EVERY: Duration = Duration::from_millis(500);
 /// A head that is not whole by then should have been given up.
 const SLOW_MOST: Duration = Duration::from_secs(45);
-/// Between two requests whose refusal is looked at: they are about what is said, not about how much.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Between two requests whose refusal is checked: they are about what is said, not about how much.
+const ASK_EVERY: Duration = Duration::from_millis(20);
 /// More than a header list may have: a little and several times as much, for which there must be an answer; and so much that
 /// the connection may end instead.
 const METADATA_BYTES: [usize; 3] = [12 << 10, 60 << 10, 256 << 10];
@@ -65,14 +65,14 @@ pub(super) async fn run(target: &Target) {
     let requests = target.at_once("doubtful", AT_ONCE, |_, mut random| async move {
         loop {
             ask(target, &mut random).await;
-            sleep(LOOK_EVERY.max(target.scale.pause)).await;
+            sleep(ASK_EVERY.max(target.scale.pause)).await;
         }
     });
     let metadata = target.at_once("metadata", 2, |_, mut random| async move {
         loop {
             much_metadata(target, &mut random).await;
             two_authorizations(target, &mut random).await;
-            sleep(LOOK_EVERY.max(target.scale.pause)).await;
+            sleep(ASK_EVERY.max(target.scale.pause)).await;
         }
     });
     let slow = target.at_once("slow-heads", SLOW_AT_ONCE, |number, mut random| async move {

@@ -22,7 +22,7 @@ const AT_ONCE: (usize, usize) = (8, 100);
 const MESSAGE_BYTES: usize = 4 << 20;
 /// More than anybody has to say to health, whose limit is 1 KiB.
 const LARGE_BYTES: [usize; 3] = [2 << 10, 64 << 10, MESSAGE_BYTES];
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const ASK_EVERY: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(60);
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const METHODS: [&str; 8] = [
@@ -75,7 +75,7 @@ pub(super) async fn run(target: &Target) {
     let asked = target.at_once("open-methods-sizes", 1, |_, mut random| async move {
         loop {
             ask(target, &mut random).await;
-            sleep(LOOK_EVERY.max(target.scale.pause)).await;
+            sleep(ASK_EVERY.max(target.scale.pause)).await;
         }
     });
     join(held, asked).await;

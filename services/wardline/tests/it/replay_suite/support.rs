@@ -28,7 +28,7 @@ pub fn options(format: &str, path: &Path, more: &[&str]) -> Options {
     Command::try_parse_from(words).unwrap().options
 }
 
-/// Throw-away folders.
+/// Folders of one test, removed with it.
 pub struct Place {
     pub folder: tempfile::TempDir,
     pub target: Target,
@@ -42,7 +42,7 @@ impl Place {
         Self { folder, target }
     }
 
-    /// Writes a file.
+    /// Writes a file into the folder of recordings; returns its path.
     pub fn file(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

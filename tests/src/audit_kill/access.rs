@@ -1,4 +1,4 @@
-//! Looks that can be told from each other in the audit log: answered ones by the metrics they ask for, in an order that
+//! Accesses that can be told from each other in the audit log: answered ones by the metrics they ask for, in an order that
 //! says their number; refused ones by a patient nobody else asks for.
 
 use crate::Bed;
@@ -16,9 +16,9 @@ use tonic::{Code, Request, Status, transport::Channel};
 use uuid::Uuid;
 use wardline::simulate::DEFAULT_METRICS;
 
-/// One look, before and after.
+/// One access to a patient, before and after.
 #[derive(Debug, Clone)]
-pub struct Look {
+pub struct Access {
     /// Subject as the audit log names it: `user:UUID`.
     pub subject: String,
     pub patient: String,
@@ -32,38 +32,38 @@ pub struct Look {
     pub answered: Option<Nanos>,
 }
 
-impl Look {
-    /// What no other look shares: of an answered one the metrics, of a refused one the patient.
+impl Access {
+    /// What no other access shares: of an answered one the metrics, of a refused one the patient.
     pub fn key(&self) -> &str {
         if self.refusal.is_some() { &self.patient } else { &self.detail }
     }
 }
 
-/// All looks of a run.
+/// All accesses of a run.
 #[derive(Clone, Default)]
-pub struct Looks {
-    all: Arc<Mutex<Vec<Look>>>,
+pub struct Accesses {
+    all: Arc<Mutex<Vec<Access>>>,
     /// Of them, those with an answer.
     pub n_answered: Arc<AtomicU64>,
     /// Readings and hours that were shown.
     pub n_rows: Arc<AtomicU64>,
 }
 
-impl Looks {
-    pub fn all(&self) -> Vec<Look> {
+impl Accesses {
+    pub fn all(&self) -> Vec<Access> {
         self.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Look>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Access>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Room for a look that is about to be sent, and its number.
-    fn begin(&self, look: impl FnOnce(usize) -> Look) -> (usize, Look) {
+    /// Room for an access that is about to be sent, and its number.
+    fn begin(&self, access: impl FnOnce(usize) -> Access) -> (usize, Access) {
         let mut all = self.lock();
-        let look = look(all.len());
-        all.push(look.clone());
-        (all.len() - 1, look)
+        let access = access(all.len());
+        all.push(access.clone());
+        (all.len() - 1, access)
     }
 
     fn end(&self, number: usize, n_rows: u64) {
@@ -87,22 +87,22 @@ fn metrics(mut number: usize) -> Vec<String> {
     }
 }
 
-/// A person who looks.
+/// A person who reads.
 #[derive(Clone)]
 pub struct Person {
     /// Subject as the audit log names it: `user:UUID`.
     pub subject: String,
     pub token: String,
-    /// What answers to all of its looks, when that is a refusal.
+    /// What answers to all of their requests, when that is a refusal.
     pub refusal: Option<Code>,
 }
 
-/// Looks once, by any of the rpcs. How many rows it saw; `None` when no answer came.
+/// Reads once, by any of the rpcs. How many rows were shown; `None` when no answer came.
 ///
 /// # Errors
-/// The answer is none that this look can have.
-pub async fn look(
-    looks: &Looks,
+/// The answer is none that this access can have.
+pub async fn access(
+    accesses: &Accesses,
     person: &Person,
     beds: &[Bed],
     client: &mut TimelineServiceClient<Channel>,
@@ -115,7 +115,7 @@ pub async fn look(
     let patient = bed.unwrap_or_else(|| Uuid::from_u128(random.random())).to_string();
     let (kind, action) = [(0, "latest.read"), (1, "timeline.read"), (2, "trend.read")][random.random_range(0..3)];
     let subject = person.subject.clone();
-    let (number, asked) = looks.begin(|number| Look {
+    let (number, asked) = accesses.begin(|number| Access {
         subject,
         patient: patient.clone(),
         action,
@@ -144,17 +144,17 @@ pub async fn look(
     };
     match (answer, asked.refusal) {
         (Ok(n_rows), None) => {
-            looks.end(number, n_rows);
+            accesses.end(number, n_rows);
             Ok(Some(n_rows))
         }
         (Err(status), Some(code)) if status.code() == code => {
-            looks.end(number, 0);
+            accesses.end(number, 0);
             Ok(Some(0))
         }
         // the node is dead, or was killed before it answered
         (Err(status), _) if matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled) => Ok(None),
-        (Ok(_), Some(code)) => anyhow::bail!("a look was answered that must be refused with {code:?}"),
-        (Err(status), _) => anyhow::bail!("a look failed with {:?}: {}", status.code(), status.message()),
+        (Ok(_), Some(code)) => anyhow::bail!("an access was answered that must be refused with {code:?}"),
+        (Err(status), _) => anyhow::bail!("an access failed with {:?}: {}", status.code(), status.message()),
     }
 }
 
