@@ -49,7 +49,7 @@ pub(super) struct Asked<'a> {
 pub(super) struct Answer {
     pub(super) json: Vec<u8>,
     pub(super) etag: Option<String>,
-    /// The id of what was created, when it is found below the path of the request.
+    /// The id of what was created, when it can be read below the path of the request.
     pub(super) created: Option<String>,
 }
 
@@ -279,9 +279,10 @@ impl Served {
     }
 }
 
-/// Finds out where what is created can be found: a path below the one that creates it, whose last part names it.
+/// Finds out where what is created can be read: a path below the one that creates it, whose last part names it.
 pub(crate) fn find_places(all: &mut [Served]) {
-    let below: Vec<_> = all.iter().map(|served| served.path.shown()).collect();
+    let read = all.iter().filter(|served| served.route.method == "GET");
+    let below: Vec<_> = read.map(|served| served.path.shown()).collect();
     for served in all.iter_mut().filter(|served| served.creates()) {
         let key = served.resource().and_then(|resource| resource.fields().find(is_identifier));
         let here = |key: &FieldDescriptor| format!("{}/{{{}}}", served.path.shown(), key.name());

@@ -14,13 +14,37 @@ use model::{
 };
 use proto::registry::v1::{
     Assignment, CreateAssignmentRequest, CreateAssignmentResponse, EndAssignmentRequest, EndAssignmentResponse,
-    ListAssignmentsRequest, ListAssignmentsResponse,
+    GetAssignmentRequest, GetAssignmentResponse, ListAssignmentsRequest, ListAssignmentsResponse,
 };
 use proto::{problem, resource};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
 impl Registry {
+    /// By the patient for who may assign devices to them, else by the device for who may see that. To others it answers
+    /// as one that does not exist.
+    pub(crate) async fn get_assignment(
+        &self,
+        caller: &Principal,
+        request: GetAssignmentRequest,
+    ) -> Result<GetAssignmentResponse, Status> {
+        let id = ids::uuid("assignment_id", &request.assignment_id)?;
+        let directory = self.decisions.directory();
+        let found = directory.registry().assignment(&id);
+        // one that does not exist answers as one of a patient who does not
+        let patient = PatientId::new(found.map(|kept| kept.value.patient).unwrap_or_default());
+        let detail = format!("get assignment {id}");
+        let by_patient = self.decided(&directory, caller, Action::AssignDevice, patient).is_ok();
+        let found = if by_patient || !self.has_fleet(caller) {
+            self.decisions.on_patient(caller, Action::AssignDevice, patient).recorded(&detail).await?;
+            found
+        } else {
+            let fleet = self.fleet(caller, &detail).await?;
+            found.filter(|kept| fleet.find(directory.registry(), &kept.value.device).is_ok())
+        };
+        Ok(GetAssignmentResponse { assignment: Some(found.map(wire).ok_or_else(|| not_found("assignment"))?) })
+    }
+
     pub(crate) async fn list_assignments(
         &self,
         caller: &Principal,

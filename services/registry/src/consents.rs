@@ -10,8 +10,8 @@ use model::access::{Action, Principal, Purpose, RelationKind};
 use proto::{
     problem,
     registry::v1::{
-        Consent, CreateConsentRequest, CreateConsentResponse, ListConsentsRequest, ListConsentsResponse,
-        RevokeConsentRequest, RevokeConsentResponse,
+        Consent, CreateConsentRequest, CreateConsentResponse, GetConsentRequest, GetConsentResponse,
+        ListConsentsRequest, ListConsentsResponse, RevokeConsentRequest, RevokeConsentResponse,
     },
     resource,
 };
@@ -19,6 +19,21 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 impl Registry {
+    pub(crate) async fn get_consent(
+        &self,
+        caller: &Principal,
+        request: GetConsentRequest,
+    ) -> Result<GetConsentResponse, Status> {
+        let patient = check::patient(&request.patient_id)?;
+        let id = ids::uuid("consent_id", &request.consent_id)?;
+        let detail = format!("get {id}");
+        let permit = self.decisions.on_patient(caller, Action::ManageConsents, patient).recorded(&detail).await?;
+        let directory = self.decisions.directory();
+        let own = |kept: &&Kept<kept::Consent>| kept.value.patient == permit.patient().uuid();
+        let consent = directory.registry().consent(&id).filter(own).map(wire);
+        Ok(GetConsentResponse { consent: Some(consent.ok_or_else(|| not_found("consent"))?) })
+    }
+
     pub(crate) async fn list_consents(
         &self,
         caller: &Principal,

@@ -177,6 +177,12 @@ impl Registry {
         Ok(ReportDeviceResponse { device: Some(self.device(&id, &Fleet::All).await?) })
     }
 
+    /// Whether [`Self::fleet`] permits a caller any devices at all.
+    pub(crate) fn has_fleet(&self, caller: &Principal) -> bool {
+        let may = |action| decide_system(caller, action, self.decisions.now()).is_ok();
+        may(Action::ManageDevices) || may(Action::RegisterDevices)
+    }
+
     /// Which devices the caller may see and change; written down when this returns.
     pub(crate) async fn fleet(&self, caller: &Principal, detail: &str) -> Result<Fleet, Status> {
         if decide_system(caller, Action::ManageDevices, self.decisions.now()).is_ok() {

@@ -118,12 +118,15 @@ rpcs! {
     create_role: CreateRoleRequest => CreateRoleResponse;
     update_role: UpdateRoleRequest => UpdateRoleResponse;
     delete_role: DeleteRoleRequest => DeleteRoleResponse;
+    get_grant: GetGrantRequest => GetGrantResponse;
     list_grants: ListGrantsRequest => ListGrantsResponse;
     create_grant: CreateGrantRequest => CreateGrantResponse;
     delete_grant: DeleteGrantRequest => DeleteGrantResponse;
+    get_relation: GetRelationRequest => GetRelationResponse;
     list_relations: ListRelationsRequest => ListRelationsResponse;
     create_relation: CreateRelationRequest => CreateRelationResponse;
     end_relation: EndRelationRequest => EndRelationResponse;
+    get_consent: GetConsentRequest => GetConsentResponse;
     list_consents: ListConsentsRequest => ListConsentsResponse;
     create_consent: CreateConsentRequest => CreateConsentResponse;
     revoke_consent: RevokeConsentRequest => RevokeConsentResponse;
@@ -141,6 +144,7 @@ rpcs! {
     rotate_device: RotateDeviceRequest => RotateDeviceResponse;
     revoke_device: RevokeDeviceRequest => RevokeDeviceResponse;
     report_device: ReportDeviceRequest => ReportDeviceResponse;
+    get_assignment: GetAssignmentRequest => GetAssignmentResponse;
     list_assignments: ListAssignmentsRequest => ListAssignmentsResponse;
     create_assignment: CreateAssignmentRequest => CreateAssignmentResponse;
     end_assignment: EndAssignmentRequest => EndAssignmentResponse;

@@ -18,8 +18,8 @@ use model::{
 use proto::{
     problem,
     registry::v1::{
-        CreateRelationRequest, CreateRelationResponse, EndRelationRequest, EndRelationResponse, ListRelationsRequest,
-        ListRelationsResponse, Relation,
+        CreateRelationRequest, CreateRelationResponse, EndRelationRequest, EndRelationResponse, GetRelationRequest,
+        GetRelationResponse, ListRelationsRequest, ListRelationsResponse, Relation,
     },
     resource,
 };
@@ -27,6 +27,18 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 impl Registry {
+    pub(crate) async fn get_relation(
+        &self,
+        caller: &Principal,
+        request: GetRelationRequest,
+    ) -> Result<GetRelationResponse, Status> {
+        let id = ids::uuid("relation_id", &request.relation_id)?;
+        let about = self.decisions.directory().registry().relation(&id).and_then(|kept| kept.value.patient);
+        let detail = format!("get {id}");
+        self.decisions.on_system(caller, Action::ManageRelations, about.map(PatientId::new)).recorded(&detail).await?;
+        Ok(GetRelationResponse { relation: Some(self.relation(&id)?) })
+    }
+
     pub(crate) async fn list_relations(
         &self,
         caller: &Principal,

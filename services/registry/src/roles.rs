@@ -22,9 +22,9 @@ use proto::{
     problem,
     registry::v1::{
         CreateGrantRequest, CreateGrantResponse, CreateRoleRequest, CreateRoleResponse, DeleteGrantRequest,
-        DeleteGrantResponse, DeleteRoleRequest, DeleteRoleResponse, GetRoleRequest, GetRoleResponse, Grant,
-        ListGrantsRequest, ListGrantsResponse, ListRolesRequest, ListRolesResponse, Role, UpdateRoleRequest,
-        UpdateRoleResponse,
+        DeleteGrantResponse, DeleteRoleRequest, DeleteRoleResponse, GetGrantRequest, GetGrantResponse, GetRoleRequest,
+        GetRoleResponse, Grant, ListGrantsRequest, ListGrantsResponse, ListRolesRequest, ListRolesResponse, Role,
+        UpdateRoleRequest, UpdateRoleResponse,
     },
     resource,
     update::Update,
@@ -138,6 +138,16 @@ impl Registry {
         Ok(DeleteRoleResponse {})
     }
 
+    pub(crate) async fn get_grant(
+        &self,
+        caller: &Principal,
+        request: GetGrantRequest,
+    ) -> Result<GetGrantResponse, Status> {
+        let id = ids::uuid("grant_id", &request.grant_id)?;
+        self.decisions.on_system(caller, Action::ManageRoles, None).recorded(&format!("get grant {id}")).await?;
+        Ok(GetGrantResponse { grant: Some(self.grant(&id)?) })
+    }
+
     pub(crate) async fn list_grants(
         &self,
         caller: &Principal,
@@ -185,8 +195,7 @@ impl Registry {
             Ok((vec![Change::Grant(grant.clone())], ()))
         })
         .await?;
-        let kept = self.decisions.directory().registry().grant(&id).map(wire_grant);
-        Ok(CreateGrantResponse { grant: Some(kept.ok_or_else(|| not_found("grant"))?) })
+        Ok(CreateGrantResponse { grant: Some(self.grant(&id)?) })
     }
 
     pub(crate) async fn delete_grant(
@@ -198,6 +207,10 @@ impl Registry {
         self.decisions.on_system(caller, Action::ManageRoles, None).recorded(&format!("delete grant {id}")).await?;
         self.change(caller, |_, _| Ok((vec![Change::GrantRemoved(id)], ()))).await?;
         Ok(DeleteGrantResponse {})
+    }
+
+    fn grant(&self, id: &Uuid) -> Result<Grant, Status> {
+        self.decisions.directory().registry().grant(id).map(wire_grant).ok_or_else(|| not_found("grant"))
     }
 
     fn role(&self, id: &str) -> Result<Role, Status> {

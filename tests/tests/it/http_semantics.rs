@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use auth::demo_person;
+use model::UserId;
 use node::services;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -31,6 +32,18 @@ impl Client {
         let own = [("authorization", &*self.token), ("content-type", "application/json")];
         let own = &own[..if body.is_empty() { 1 } else { 2 }];
         http::ask(self.sandbox.api()?, method, path, &[own, headers].concat(), body).await
+    }
+
+    /// Creates what has a path of its own, and reads it there, as a user of the registry.
+    async fn create_and_read(&self, user: Uuid, path: &str, body: &Value) -> anyhow::Result<()> {
+        let token = format!("Bearer {}", self.sandbox.issuer()?.user_token(UserId::new(user))?);
+        let headers = [("authorization", &*token), ("content-type", "application/json")];
+        let made = http::ask(self.sandbox.api()?, "POST", path, &headers, &body.to_string()).await?;
+        let location = made.header("location").with_context(|| made.body.clone())?;
+        assert!(made.status == 201 && location.starts_with(&format!("{path}/")), "{} {location}", made.status);
+        let read = http::ask(self.sandbox.api()?, "GET", location, &headers[..1], "").await?;
+        assert_eq!((read.status, read.json()?, read.header("etag")), (200, made.json()?, made.header("etag")));
+        Ok(())
     }
 
     async fn create(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
@@ -175,9 +188,8 @@ async fn what_is_created_has_a_place_and_what_stands_against_it_is_a_conflict() 
         (grant.status, location),
         (201, &*format!("/v1/grants/{}", grant.json()?["grant_id"].as_str().unwrap_or("none")))
     );
-    // a grant is found in the list of all: its path is there to end it
     let read = client.ask("GET", location, &[], "").await?;
-    assert_eq!((read.status, read.header("allow")), (405, Some("DELETE, OPTIONS")));
+    assert_eq!((read.status, read.json()?), (200, grant.json()?));
     // what cannot be done as things are, and could be done otherwise
     let role = client
         .create("/v1/roles", &json!({"role_id": "aide", "category": "x", "permissions": ["readings.read"]}))
@@ -189,4 +201,24 @@ async fn what_is_created_has_a_place_and_what_stands_against_it_is_a_conflict() 
     assert_eq!(reason(&refused)?, (409, json!("ROLE_IN_USE")));
     assert_eq!(refused.header("retry-after"), None, "the same request will not do");
     Ok(())
+}
+
+#[tokio::test]
+async fn what_ties_people_and_devices_to_a_patient_is_read_where_its_location_says() -> anyhow::Result<()> {
+    let client = Client::new(&[]).await?;
+    let admin = demo_person("administrator").context("no such role")?.uuid();
+    let [nurse, person, patient] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+    let (carer, cared) = (json!({"name": "N"}), json!({"name": "P"}));
+    client.create_and_read(admin, "/v1/users", &json!({"user_id": nurse, "person": carer})).await?;
+    client.create("/v1/users", &json!({"user_id": person, "patient_id": patient, "person": cared})).await?;
+    for (user, role) in [(nurse, "nurse"), (person, "patient")] {
+        client.create_and_read(admin, "/v1/grants", &json!({"user_id": user, "role_id": role})).await?;
+    }
+    let relation = json!({"user_id": nurse, "kind": "care-team", "patient_id": patient});
+    client.create_and_read(admin, "/v1/relations", &relation).await?;
+    let consents = format!("/v1/patients/{patient}/consents");
+    client.create_and_read(person, &consents, &json!({"bars": "anyone", "purpose": "HRESCH"})).await?;
+    let device = client.create("/v1/devices", &json!({"name": "d"})).await?.json()?["device"]["device_id"].clone();
+    let assignment = json!({"device_id": device, "patient_id": patient});
+    client.create_and_read(nurse, "/v1/assignments", &assignment).await
 }

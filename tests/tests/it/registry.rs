@@ -10,6 +10,7 @@ mod recorded;
 mod recovery;
 mod roles;
 mod sections;
+mod single;
 mod updates;
 
 use anyhow::Context;

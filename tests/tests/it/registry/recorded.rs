@@ -10,12 +10,13 @@ use proto::{
         Assignment, ClaimDeviceRequest, Consent, Contact, CreateAssignmentRequest, CreateConsentRequest,
         CreateDeviceRequest, CreateGrantRequest, CreateRelationRequest, CreateRoleRequest, CreateUserRequest,
         DeleteGrantRequest, DeleteRoleRequest, DeleteUserRequest, Device, EndAssignmentRequest, EndRelationRequest,
-        ExplainAccessRequest, GetDeviceRequest, GetRoleRequest, GetUserRequest, Grant, ImportDevicesRequest,
-        ImportUsersRequest, ListAssignmentsRequest, ListBreakGlassRequest, ListConsentsRequest, ListDevicesRequest,
-        ListGrantsRequest, ListRelationsRequest, ListRolesRequest, ListUserVersionsRequest, ListUsersRequest, Medical,
-        OpenBreakGlassRequest, Relation, RenewDeviceTokenRequest, ReportDeviceRequest, ReviewBreakGlassRequest,
-        RevokeConsentRequest, RevokeDeviceRequest, Role, RotateDeviceRequest, UpdateDeviceRequest, UpdateRoleRequest,
-        UpdateUserRequest, User, enrolment_service_client::EnrolmentServiceClient,
+        ExplainAccessRequest, GetConsentRequest, GetDeviceRequest, GetGrantRequest, GetRelationRequest, GetRoleRequest,
+        GetUserRequest, Grant, ImportDevicesRequest, ImportUsersRequest, ListAssignmentsRequest, ListBreakGlassRequest,
+        ListConsentsRequest, ListDevicesRequest, ListGrantsRequest, ListRelationsRequest, ListRolesRequest,
+        ListUserVersionsRequest, ListUsersRequest, Medical, OpenBreakGlassRequest, Relation, RenewDeviceTokenRequest,
+        ReportDeviceRequest, ReviewBreakGlassRequest, RevokeConsentRequest, RevokeDeviceRequest, Role,
+        RotateDeviceRequest, UpdateDeviceRequest, UpdateRoleRequest, UpdateUserRequest, User,
+        enrolment_service_client::EnrolmentServiceClient,
     },
 };
 use tests::Sandbox;
@@ -116,11 +117,13 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
     recorded!(log, admin, stranger, update_role(update()), "roles.manage");
     let delete = || DeleteRoleRequest { role_id: "helper".into(), etag: String::new() };
     recorded!(log, admin, stranger, delete_role(delete()), "roles.manage");
+    recorded!(log, admin, stranger, get_grant(GetGrantRequest { grant_id: some() }), "roles.manage");
     recorded!(log, admin, stranger, list_grants(ListGrantsRequest::default()), "roles.manage");
     let held = || Some(Grant { user_id: some(), role_id: "nurse".into(), ..Grant::default() });
     recorded!(log, admin, stranger, create_grant(CreateGrantRequest { grant: held() }), "roles.manage");
     recorded!(log, admin, stranger, delete_grant(DeleteGrantRequest { grant_id: some() }), "roles.manage");
 
+    recorded!(log, admin, stranger, get_relation(GetRelationRequest { relation_id: some() }), "relations.manage");
     recorded!(log, admin, stranger, list_relations(ListRelationsRequest::default()), "relations.manage");
     let tied = || {
         let (user_id, kind, patient_id) = (some(), "proxy".into(), whom());
@@ -129,6 +132,8 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
     recorded!(log, admin, stranger, create_relation(tied()), "relations.manage");
     recorded!(log, admin, stranger, end_relation(EndRelationRequest { relation_id: some() }), "relations.manage");
 
+    let get = || GetConsentRequest { patient_id: whom(), consent_id: some() };
+    recorded!(log, patient, stranger, get_consent(get()), "consents.manage");
     recorded!(log, patient, stranger, list_consents(ListConsentsRequest { patient_id: whom() }), "consents.manage");
     let consent =
         || Some(Consent { patient_id: whom(), bars: "anyone".into(), purpose: "HRESCH".into(), ..Consent::default() });
