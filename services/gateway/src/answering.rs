@@ -12,7 +12,7 @@ use axum::{
     body::{Body, Bytes},
     http::{
         HeaderMap, HeaderValue, Response, StatusCode,
-        header::{CONTENT_ENCODING, ETAG, IF_NONE_MATCH, LOCATION, VARY},
+        header::{CONTENT_ENCODING, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, VARY},
     },
 };
 use guard::bounds::{InProcess, answer};
@@ -27,6 +27,8 @@ const INLINE_BYTES: usize = 64 << 10;
 pub(super) struct Wanted {
     /// The request's path, as it was sent.
     pub(super) path: String,
+    /// Of what is read, only these versions (`If-Match`).
+    only: Option<Condition>,
     /// Nothing that the caller has already (`If-None-Match`).
     unless: Option<Condition>,
     gzip: bool,
@@ -36,12 +38,13 @@ impl Wanted {
     /// As the request's headers say.
     ///
     /// # Errors
-    /// When `If-None-Match` is no list of entity tags.
+    /// When `If-Match` or `If-None-Match` is no list of entity tags.
     pub(super) fn new(path: &str, served: &Served, headers: &HeaderMap) -> Result<Self, Problem> {
         // of what is made once, such as a token, nothing else is to be learnt from its length
         let is_read = served.route.method == "GET";
+        let only = if is_read { Condition::of(headers, &IF_MATCH)? } else { None };
         let unless = if is_read { Condition::of(headers, &IF_NONE_MATCH)? } else { None };
-        Ok(Self { path: path.to_owned(), unless, gzip: is_read && compress::is_accepted(headers) })
+        Ok(Self { path: path.to_owned(), only, unless, gzip: is_read && compress::is_accepted(headers) })
     }
 }
 
@@ -59,6 +62,10 @@ impl Inner {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "the answer could not be written as JSON")
         })?;
         let tag = etag.as_deref().and_then(conditions::quoted);
+        // in this order (RFC 9110, 13.2.2), and only of what would be answered otherwise
+        if wanted.only.as_ref().is_some_and(|only| !only.holds(etag.as_deref())) {
+            return Err(conditions::failed());
+        }
         if let (Some(unless), Some(etag)) = (&wanted.unless, &etag)
             && unless.lists(etag)
         {

@@ -63,6 +63,12 @@ impl Condition {
         }
     }
 
+    /// Whether what is there may be answered: what is asked of `If-Match`. `*` takes whatever is there; a list only what
+    /// has one of its versions, compared strongly, and so nothing that has no entity tag.
+    pub(super) fn holds(&self, etag: Option<&str>) -> bool {
+        *self == Self::Any || etag.is_some_and(|etag| self.strong().contains(&etag))
+    }
+
     /// Whether a version is listed, weak or not: what is asked of `If-None-Match`.
     pub(super) fn lists(&self, etag: &str) -> bool {
         match self {
@@ -108,6 +114,8 @@ mod tests {
         let listed = Condition::parse(r#"W/"7", "8""#).unwrap();
         assert_eq!(["7", "8", "9"].map(|etag| listed.lists(etag)), [true, true, false]);
         assert!(Condition::Any.lists("7"));
+        assert_eq!([Some("7"), Some("8"), Some("9"), None].map(|etag| listed.holds(etag)), [false, true, false, false]);
+        assert!(Condition::Any.holds(None));
     }
 
     #[test]

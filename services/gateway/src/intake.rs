@@ -94,7 +94,8 @@ impl Intake {
     }
 
     async fn read(&self, gateway: &Inner, served: &Served, sent: &Sent, body: &mut Body) -> Result<Vec<u8>, Problem> {
-        let if_match = Condition::of(&sent.headers, &IF_MATCH)?;
+        // of what is read the answer decides
+        let if_match = if served.route.method == "GET" { None } else { Condition::of(&sent.headers, &IF_MATCH)? };
         check_none_match(served, &sent.headers)?;
         let is_open = served.rpc().is_open;
         let max = if is_open { MAX_OPEN_BODY_BYTES } else { MAX_BODY_BYTES };

@@ -35,7 +35,7 @@ use axum::{
     body::{Body, Bytes, HttpBody},
     http::{
         HeaderValue, Method, Request, Response, StatusCode,
-        header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+        header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, X_CONTENT_TYPE_OPTIONS},
         request::Parts,
         uri::PathAndQuery,
     },
@@ -177,6 +177,10 @@ impl Inner {
         *label = &served.route.path;
         let Parts { uri, headers, mut extensions, .. } = parts;
         if served.rpc().streams.1 {
+            // events have no entity tag
+            if Condition::of(&headers, &IF_MATCH)?.is_some_and(|only| !only.holds(None)) {
+                return Err(conditions::failed());
+            }
             let query = uri.query().unwrap_or_default();
             let request = served.request(&Asked { variables: &variables, query, if_match: None, body: b"" })?;
             return events::answer(self.rpcs.clone(), rpc.clone(), served, &headers, extensions, request).await;

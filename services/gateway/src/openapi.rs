@@ -189,7 +189,7 @@ impl Document {
             headers.insert(name.to_owned(), json!({ "description": text, "schema": { "type": "string" } }));
         };
         if output.get_field_by_name("etag").is_some() {
-            header("ETag", "For If-Match of the next change, and If-None-Match of the next read.");
+            header("ETag", "For If-Match of the next change or read, and If-None-Match of the next read.");
         }
         if served.has_location() {
             header("Location", "The path of what was created.");

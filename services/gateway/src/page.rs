@@ -11,7 +11,7 @@ use axum::{
     body::{Body, Bytes},
     http::{
         HeaderMap, HeaderValue, Response, StatusCode,
-        header::{CONTENT_ENCODING, ETAG, IF_NONE_MATCH, VARY},
+        header::{CONTENT_ENCODING, ETAG, IF_MATCH, IF_NONE_MATCH, VARY},
     },
 };
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -41,6 +41,9 @@ impl Page {
         let is_packed = compress::is_accepted(headers);
         let (bytes, tag) = if is_packed { &self.packed } else { &self.plain };
         let always = [(ETAG, conditions::quoted(tag)), (VARY, Some(HeaderValue::from_static("accept-encoding")))];
+        if Condition::of(headers, &IF_MATCH)?.is_some_and(|only| !only.holds(Some(tag))) {
+            return Err(conditions::failed());
+        }
         if Condition::of(headers, &IF_NONE_MATCH)?.is_some_and(|unless| unless.lists(tag)) {
             return Ok(headed(Response::new(Body::empty()), StatusCode::NOT_MODIFIED, always));
         }

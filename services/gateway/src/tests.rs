@@ -120,9 +120,9 @@ async fn an_entity_tag_goes_where_there_is_a_place_for_it() {
     assert!(request.is_ok_and(|request| (request.user_id.as_str(), request.etag.as_str()) == ("u", "7")));
     let both = ask::<DeleteUserRequest>("DELETE", path, &[("user_id", "u")], "etag=8", Some("\"7\""), "").await;
     assert!(both.is_err_and(|problem| at_fault(&problem) == ["If-Match"]));
-    for (method, path, body) in [("GET", path, ""), ("POST", "/v1/users", "{}"), ("POST", "/v1/grants", "{}")] {
-        let refused = ask::<DeleteUserRequest>(method, path, &[], "", Some("\"7\""), body).await;
-        assert!(refused.is_err_and(|problem| at_fault(&problem) == ["If-Match"]), "{method} {path}");
+    for path in ["/v1/users", "/v1/grants"] {
+        let refused = ask::<DeleteUserRequest>("POST", path, &[], "", Some("\"7\""), "{}").await;
+        assert!(refused.is_err_and(|problem| at_fault(&problem) == ["If-Match"]), "{path}");
     }
 }
 

@@ -107,6 +107,43 @@ async fn what_the_caller_has_already_is_not_sent_again() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn what_is_read_is_answered_when_it_is_one_of_the_listed_versions() -> anyhow::Result<()> {
+    let client = Client::new(&[]).await?;
+    let document = client.ask("GET", "/v1/openapi.json", &[], "").await?;
+    for path in [NURSE, "/v1/openapi.json"] {
+        let read = client.ask("GET", path, &[], "").await?;
+        let etag = read.header("etag").context("no etag")?;
+        for listed in [etag.to_owned(), format!("\"1x\", {etag}"), "*".to_owned()] {
+            let answer = client.ask("GET", path, &[("if-match", &listed)], "").await?;
+            assert_eq!((answer.status, answer.body == read.body), (200, true), "{path} {listed}");
+            let head = client.ask("HEAD", path, &[("if-match", &listed)], "").await?;
+            assert_eq!((head.status, head.header("etag")), (200, Some(etag)), "{path} {listed}");
+        }
+        for listed in ["\"1x\"".to_owned(), format!("W/{etag}")] {
+            let answer = client.ask("GET", path, &[("if-match", &listed)], "").await?;
+            assert_eq!(reason(&answer)?, (412, json!("ETAG_MISMATCH")), "{path} {listed}");
+            let head = client.ask("HEAD", path, &[("if-match", &listed)], "").await?;
+            assert_eq!((head.status, &*head.body), (412, ""), "{path} {listed}");
+        }
+        // first whether it is the version that is meant, then whether the caller has it
+        let both = client.ask("GET", path, &[("if-match", etag), ("if-none-match", etag)], "").await?;
+        assert_eq!((both.status, &*both.body), (304, ""), "{path}");
+        let other = client.ask("GET", path, &[("if-match", "\"1x\""), ("if-none-match", etag)], "").await?;
+        assert_eq!(other.status, 412, "{path}");
+        let wrong = client.ask("GET", path, &[("if-match", "7")], "").await?;
+        assert_eq!((wrong.status, &wrong.json()?["violations"][0]["field"]), (400, &json!("If-Match")), "{path}");
+    }
+    assert!(document.json()?["paths"]["/v1/roles/{role_id}"]["get"]["responses"]["412"].is_object());
+    // a list has no entity tag, and what is not there has none either
+    for (path, listed, status) in
+        [("/v1/roles", "*", 200), ("/v1/roles", "\"1\"", 412), ("/v1/roles/none", "\"1\"", 404)]
+    {
+        assert_eq!(client.ask("GET", path, &[("if-match", listed)], "").await?.status, status, "{path} {listed}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn each_get_has_its_head_and_each_path_says_what_it_takes() -> anyhow::Result<()> {
     let client = Client::new(&[]).await?;
     let accesses = format!("/v1/patients/{}/accesses", Bed::numbered(0).patient.uuid());

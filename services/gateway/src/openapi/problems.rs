@@ -63,7 +63,7 @@ const ANSWERS: [Answer; 13] = [
         name: "OtherVersion",
         text: "Another version is there than `If-Match` names: read it again.",
         reasons: &["ETAG_MISMATCH"],
-        of: |served| served.etag().is_some(),
+        of: |served| served.etag().is_some() || !changes(served),
     },
     Answer {
         status: 413,
