@@ -4,11 +4,16 @@
 //! A folder holds all of it: `ca.pk8` (the key, for its owner only), `ca.pem`, `crl.pem` (what was revoked) and `revoked`
 //! (the same as lines of `serial seconds`). Each file is whole at any time.
 
-use crate::{Certificate, DeviceCa, Error, certificate::device_uri, key_file};
-use model::{DeviceId, Nanos};
+use crate::{
+    Certificate, DeviceCa, Error,
+    certificate::device_uri,
+    issuing::{BACK_SECONDS, DEVICE_SECONDS, Usage, dated, failed, instant, now, uri, wanted},
+    key_file,
+};
+use model::DeviceId;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, pem::PemObject};
 use std::{
@@ -16,20 +21,13 @@ use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
 };
-use time::OffsetDateTime;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 const NAME: &str = "Wardline demo authority";
-/// What is issued belongs to whoever runs the installation: it says only what for.
-const ISSUED: &str = "Wardline";
-/// Devices renew.
-const DEVICE_SECONDS: i64 = 24 * 60 * 60;
 /// Whoever tries it out should not have to within a season.
 const OTHER_SECONDS: i64 = 90 * 24 * 60 * 60;
 /// Of the authority itself and of its revocation list.
 const CA_SECONDS: i64 = 10 * 365 * 24 * 60 * 60;
-/// Clocks that are behind take a new certificate, too.
-const BACK_SECONDS: i64 = 5 * 60;
 
 /// The certificate authority of the demo: issues certificates for servers and devices, and revokes them.
 pub struct DemoCa {
@@ -46,13 +44,6 @@ pub struct Issued {
     pub key: String,
     /// Its serial number, in lower-case hexadecimal: what is revoked.
     pub serial: String,
-}
-
-/// What a certificate is for (RFC 5280, 4.2.1.12).
-#[derive(Clone, Copy)]
-enum Usage {
-    Client,
-    Server,
 }
 
 impl DemoCa {
@@ -184,47 +175,10 @@ fn authority() -> Result<CertificateParams, Error> {
     Ok(wanted)
 }
 
-fn wanted(usage: Usage, seconds: i64) -> Result<CertificateParams, Error> {
-    let mut wanted = dated(seconds)?;
-    wanted.distinguished_name.push(DnType::OrganizationName, ISSUED);
-    wanted.is_ca = IsCa::ExplicitNoCa;
-    wanted.use_authority_key_identifier_extension = true;
-    wanted.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    wanted.extended_key_usages = vec![match usage {
-        Usage::Client => ExtendedKeyUsagePurpose::ClientAuth,
-        Usage::Server => ExtendedKeyUsagePurpose::ServerAuth,
-    }];
-    Ok(wanted)
-}
-
-/// The parameters of a device's certificate.
-pub(crate) fn wanted_for_device() -> Result<CertificateParams, Error> {
-    wanted(Usage::Client, DEVICE_SECONDS)
-}
-
-/// A new serial number, and valid from a little ago.
-fn dated(seconds: i64) -> Result<CertificateParams, Error> {
-    let mut serial = [0; 16];
-    let no_randomness = |_| Error::Certificate { what: "no randomness".to_owned() };
-    aws_lc_rs::rand::fill(&mut serial).map_err(no_randomness)?;
-    // positive, and of one length always
-    serial[0] = serial[0] & 0x7f | 0x40;
-    let mut wanted = CertificateParams::default();
-    wanted.serial_number = Some(SerialNumber::from_slice(&serial));
-    wanted.distinguished_name = rcgen::DistinguishedName::new();
-    wanted.not_before = instant(now().min(now() + seconds) - BACK_SECONDS);
-    wanted.not_after = instant(now() + seconds);
-    Ok(wanted)
-}
-
 fn belongs(pem: &[u8], key: &KeyPair) -> bool {
     let Ok(der) = CertificateDer::from_pem_slice(pem) else { return false };
     X509Certificate::from_der(&der)
         .is_ok_and(|(_, certificate)| certificate.public_key().subject_public_key.data.as_ref() == key.der_bytes())
-}
-
-pub(crate) fn uri(text: &str) -> Result<SanType, Error> {
-    Ok(SanType::URI(text.try_into().map_err(failed)?))
 }
 
 /// A line of the file of what was revoked; one that a crash cut off is none.
@@ -239,20 +193,6 @@ fn number(hexadecimal: &str) -> Option<Vec<u8>> {
         return None;
     }
     (0..length).step_by(2).map(|at| u8::from_str_radix(&hexadecimal[at..at + 2], 16).ok()).collect()
-}
-
-pub(crate) fn failed(cause: rcgen::Error) -> Error {
-    Error::Certificate { what: cause.to_string() }
-}
-
-/// Seconds since 1970.
-fn now() -> i64 {
-    crate::signer::now().0 / Nanos::SECOND
-}
-
-fn instant(seconds: i64) -> OffsetDateTime {
-    // none of ours lies outside the years -9999 to 9999
-    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use crate::{
     Error, Issuer, SubjectKind,
     certificate::{after_uri, device_uri},
-    demo_ca::{failed, uri, wanted_for_device},
+    issuing::{failed, uri, wanted_for_device},
     signer::{self, Signer},
 };
 use model::{DeviceId, Nanos};

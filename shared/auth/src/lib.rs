@@ -8,6 +8,7 @@ mod certificate;
 mod demo;
 mod demo_ca;
 mod device_issuer;
+mod issuing;
 mod key_file;
 pub mod metrics;
 mod pseudonyms;

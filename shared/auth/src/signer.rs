@@ -6,9 +6,6 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use model::Nanos;
 use serde::Serialize;
 
-/// The claim that says after which change of a device its token comes, in seconds since 1970, where `iat` does not say it. A
-/// clock that was put back must not make a new token look older than the change that it comes after.
-pub(crate) const AFTER: &str = "urn:wardline:after";
 /// `aud` of the tokens that are signed here.
 const AUDIENCE: &str = "wardline";
 

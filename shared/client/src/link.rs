@@ -1,10 +1,11 @@
 //! The one task of a stream: connect, read, connect again.
 
+mod outgoing;
+
 use super::{
     BoxError, Connection, Error, Stream, Tokens,
     retry::{Backoff, Verdict, span, verdict},
     state::SessionState,
-    wire,
 };
 use futures::future::OptionFuture;
 use proto::telemetry::v1::{StreamReadingsResponse, Throttle, stream_readings_response::Message};
@@ -110,7 +111,7 @@ impl Link {
             (state.is_paused, state.is_draining) = (false, false);
             state.connection
         });
-        let call = wire::call(self.connection.clone(), &token, &self.stream, self.shared.clone(), connection);
+        let call = outgoing::call(self.connection.clone(), &token, &self.stream, self.shared.clone(), connection);
         let opened = async {
             let mut incoming = call.await?;
             match incoming.message().await?.and_then(|message| message.message) {

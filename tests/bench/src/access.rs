@@ -1,6 +1,9 @@
 //! `bench access`: what it costs to decide who may see a patient, and how long a change takes to be in force.
 
-use super::{quantile, registry, report::Report, revocation, workspace::Where};
+mod registry;
+mod revocation;
+
+use super::{quantile, report::Report, workspace::Where};
 use directory::Directory;
 use model::{
     Nanos, PatientId, UserId,

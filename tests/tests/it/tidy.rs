@@ -1,5 +1,7 @@
 //! Holds the house to what the README says of it.
 
+mod circles;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

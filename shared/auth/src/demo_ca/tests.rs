@@ -1,8 +1,9 @@
 //! What the demo's authority issues, as somebody else reads it.
 
 use super::*;
-use crate::Holder;
-use rcgen::CertificateSigningRequest;
+use crate::{Holder, issuing::ISSUED};
+use model::Nanos;
+use rcgen::{CertificateSigningRequest, ExtendedKeyUsagePurpose};
 use std::{os::unix::fs::PermissionsExt, thread};
 use tempfile::TempDir;
 use x509_parser::{pem::parse_x509_pem, revocation_list::CertificateRevocationList};

@@ -6,7 +6,7 @@ use super::{
     source::{Discovery, Source},
     strict::{Object, Parts},
 };
-use crate::{Error, signer::AFTER};
+use crate::Error;
 use jsonwebtoken::{DecodingKey, Validation, decode, errors::ErrorKind};
 use model::{
     DeviceId, Nanos, UserId,
@@ -19,6 +19,9 @@ use std::{collections::HashMap, sync::Arc};
 const LEEWAY_SECONDS: u64 = 30;
 /// What the words of a scope that are ours begin with.
 const SCOPE_PREFIX: &str = "wardline/";
+/// The claim that says after which change of a device its token comes, in seconds since 1970, where `iat` does not say it. A
+/// clock that was put back must not make a new token look older than the change that it comes after.
+const AFTER: &str = "urn:wardline:after";
 /// `typ` among the claims of an access token, where an issuer says it at all (Keycloak): an ID token says `ID`.
 const BEARER: &str = "Bearer";
 

@@ -4,9 +4,9 @@
 //! their patients' ward are taken out of the directory at once, and the time from there until each stream has ended with a
 //! refusal, and until the patients do not exist for the clinician, is taken.
 
-use super::{
+use super::Row;
+use crate::{
     Engines,
-    access::Row,
     load::register,
     server::Server,
     workspace::{Where, Workspace},

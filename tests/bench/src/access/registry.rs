@@ -1,6 +1,6 @@
 //! What the registry costs when it knows many people: a start, and one change more.
 
-use super::access::Row;
+use super::Row;
 use directory::{
     LiveDirectory,
     registry::{CHANGES_MAX, Change, Device, DeviceStatus, Entry, Relation, User},
