@@ -3,7 +3,10 @@
 //! All of it comes into the registry by the rpcs that a hospital would use: the administrator enters people, the
 //! integrator registers devices, each device turns its claim code into a token, and the nurse assigns it to a patient.
 
-use crate::operator::{self, MESSAGE_BYTES_MAX, ask, ask_all, calling, change, plain};
+use crate::{
+    device_tokens::{Claimed, DeviceTokens, Enrolment},
+    operator::{self, MESSAGE_BYTES_MAX, ask, ask_all, calling, change, plain},
+};
 use anyhow::{Context, bail};
 use auth::{DEMO_PEOPLE, DemoIssuer, demo_person};
 use client::{Connection, Error, Remote, Tokens};
@@ -12,10 +15,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use guard::convert;
 use model::{DeviceId, Nanos, PatientId, UserId};
 use proto::registry::v1::{
-    Assignment, ClaimDeviceRequest, CreateAssignmentRequest, CreateGrantRequest, CreateRelationRequest,
-    CreateUserRequest, Device, Grant, ImportDevicesRequest, ImportUsersRequest, ListAssignmentsRequest,
-    ListDevicesRequest, ListUsersRequest, Person, RefusedRow, Relation, RotateDeviceRequest, User,
-    enrolment_service_client::EnrolmentServiceClient, registry_service_client::RegistryServiceClient,
+    Assignment, ClaimDeviceRequest, ClaimDeviceResponse, CreateAssignmentRequest, CreateGrantRequest,
+    CreateRelationRequest, CreateUserRequest, Device, Grant, ImportDevicesRequest, ImportUsersRequest,
+    ListAssignmentsRequest, ListDevicesRequest, ListUsersRequest, Person, RefusedRow, Relation, RotateDeviceRequest,
+    User, enrolment_service_client::EnrolmentServiceClient, registry_service_client::RegistryServiceClient,
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -127,27 +130,6 @@ impl Callers {
     }
 }
 
-/// The devices' own tokens.
-#[derive(Clone)]
-pub enum DeviceTokens {
-    /// Signed here, by the demo's issuer, whenever one is needed.
-    Demo(Arc<DemoIssuer>),
-    /// As they were claimed; they last for as long as the node says, and are not renewed.
-    Claimed(Arc<HashMap<DeviceId, String>>),
-}
-
-impl DeviceTokens {
-    /// The tokens of `device`.
-    pub fn of(&self, device: DeviceId) -> Tokens {
-        match self.clone() {
-            Self::Demo(issuer) => Arc::new(move || Ok(issuer.device_token(device)?)),
-            Self::Claimed(tokens) => {
-                Arc::new(move || Ok(tokens.get(&device).ok_or("the device was not admitted")?.clone()))
-            }
-        }
-    }
-}
-
 /// Admits patients to the ward and puts their devices into service. What is there already stays as it is, but that a device
 /// that must claim its token does so anew; a device that is the patient's later only is the patient's from `from` on.
 ///
@@ -157,20 +139,21 @@ pub async fn admit(remote: &Remote, callers: &Callers, beds: &[Bed]) -> anyhow::
     let mut admin = callers.at(remote, "administrator").await?;
     let integrator = callers.at(remote, "device-integrator").await?;
     let nurse = callers.at(remote, "nurse").await?;
-    let enrolment = Enrolment { client: EnrolmentServiceClient::new(remote.connection()?) };
+    let enrolment = remote.connection()?;
+    let claiming = Enrolment { client: EnrolmentServiceClient::new(enrolment.clone()) };
     admin.admit(beds).await.context("patients could not be entered")?;
     let mut found = integrator.clone().register(beds).await.context("devices could not be registered")?;
     let must_claim = matches!(callers, Callers::One(_));
     let mut work = Vec::with_capacity(beds.len());
     for bed in beds {
         let found = found.remove(&bed.device).context("a device is there twice")?;
-        let set_up = SetUp { enrolment: enrolment.clone(), integrator: integrator.clone(), nurse: nurse.clone() };
+        let set_up = SetUp { enrolment: claiming.clone(), integrator: integrator.clone(), nurse: nurse.clone() };
         work.push(set_up.run(bed.clone(), found, must_claim));
     }
     let claimed: Vec<_> = stream::iter(work).buffer_unordered(AT_ONCE).try_collect().await?;
     Ok(match callers {
         Callers::Demo(issuer) => DeviceTokens::Demo(issuer.clone()),
-        Callers::One(_) => DeviceTokens::Claimed(Arc::new(claimed.into_iter().flatten().collect())),
+        Callers::One(_) => DeviceTokens::Claimed(Arc::new(Claimed::new(enrolment, claimed.into_iter().flatten()))),
     })
 }
 
@@ -182,12 +165,6 @@ enum Found {
     Known(String),
 }
 
-/// Where devices claim their tokens.
-#[derive(Clone)]
-struct Enrolment {
-    client: EnrolmentServiceClient<Connection>,
-}
-
 /// Claims a device, and assigns it.
 struct SetUp {
     enrolment: Enrolment,
@@ -196,15 +173,25 @@ struct SetUp {
 }
 
 impl SetUp {
-    /// The device and its token, when it had to claim one.
-    async fn run(mut self, bed: Bed, found: Found, must_claim: bool) -> anyhow::Result<Option<(DeviceId, String)>> {
+    /// The device and what it was given, when it had to claim.
+    async fn run(
+        mut self,
+        bed: Bed,
+        found: Found,
+        must_claim: bool,
+    ) -> anyhow::Result<Option<(DeviceId, ClaimDeviceResponse)>> {
         let device_id = bed.device.uuid().to_string();
         let claimed = self.claim(&device_id, &found, must_claim).await.context("a device could not be claimed")?;
         self.assign(device_id, &bed, &found).await?;
-        Ok(claimed.map(|token| (bed.device, token)))
+        Ok(claimed.map(|given| (bed.device, given)))
     }
 
-    async fn claim(&mut self, device_id: &str, found: &Found, must_claim: bool) -> anyhow::Result<Option<String>> {
+    async fn claim(
+        &mut self,
+        device_id: &str,
+        found: &Found,
+        must_claim: bool,
+    ) -> anyhow::Result<Option<ClaimDeviceResponse>> {
         let Self { enrolment, integrator, .. } = self;
         let claim_code = match found {
             Found::New(code) => code.clone(),
@@ -215,7 +202,7 @@ impl SetUp {
             Found::Known(_) => return Ok(None),
         };
         let claim = ClaimDeviceRequest { device_id: device_id.to_owned(), claim_code, csr: String::new() };
-        Ok(Some(change!(enrolment.claim_device(claim)).token))
+        Ok(Some(change!(enrolment.claim_device(claim))))
     }
 
     async fn assign(&mut self, device_id: String, bed: &Bed, found: &Found) -> anyhow::Result<()> {

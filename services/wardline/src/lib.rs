@@ -6,6 +6,7 @@ pub mod cli;
 pub mod commands;
 pub mod demo;
 pub mod demo_ward;
+pub mod device_tokens;
 pub mod ending;
 pub mod operator;
 pub mod people;

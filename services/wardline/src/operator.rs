@@ -142,8 +142,8 @@ pub(crate) fn plain(error: Error) -> anyhow::Error {
 
 /// Who registers the devices that send, and how long a server may be gone.
 ///
-/// With a token, its holder enters patients, registers devices and assigns them, and each device claims a token of its own.
-/// Without one the demo's people do, and the demo's issuer gives the devices their tokens.
+/// With a token, its holder enters patients, registers devices and assigns them, and each device claims a token of its
+/// own, and refreshes it. Without one the demo's people do, and the demo's issuer gives the devices their tokens.
 #[derive(Debug, Clone, Args)]
 pub struct Sending {
     /// Whose token is used.

@@ -8,10 +8,7 @@ mod device;
 mod latency;
 mod patient;
 
-use crate::{
-    demo_ward::{Bed, DeviceTokens},
-    replay::Target,
-};
+use crate::{demo_ward::Bed, device_tokens::DeviceTokens, replay::Target};
 use anyhow::Context;
 use auth::DemoIssuer;
 use device::{Device, Outcome, Pace};

@@ -3,27 +3,21 @@
 //! `cargo run --example reader -- http://127.0.0.1:50051 PATIENT-UUID TOKEN-FILE`
 
 use futures::TryStreamExt;
-use std::{env, error::Error, path::Path, time::Duration, time::SystemTime};
-use uuid::Uuid;
+use std::{env, error::Error, time::Duration, time::SystemTime};
 use wardline_client::{Query, Reader, Remote, proto::telemetry::v1::stored_reading::Value, token_file};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = env::args().skip(1).collect();
-    let [endpoint, patient, token] = &arguments[..] else {
-        return Err("give ENDPOINT PATIENT-UUID TOKEN-FILE".into());
-    };
-    for line in run(endpoint, patient.parse()?, token.as_ref()).await? {
-        println!("{line}");
-    }
+    println!("{}", run(&arguments).await?.join("\n"));
     Ok(())
 }
 
 /// Reads a patient's newest readings and the last hour; returns lines to print.
-pub async fn run(endpoint: &str, patient: Uuid, token: &Path) -> Result<Vec<String>, Box<dyn Error>> {
-    let connection = Remote::from(endpoint).connection()?.with_tokens(token_file(token));
-    let reader = Reader::new(connection);
-    let mut lines = Vec::new();
+pub async fn run(arguments: &[String]) -> Result<Vec<String>, Box<dyn Error>> {
+    let [endpoint, patient, token]: &[String; 3] = arguments.try_into().map_err(|_| "give ENDPOINT PATIENT TOKEN")?;
+    let reader = Reader::new(Remote::from(endpoint).connection()?.with_tokens(token_file(token)));
+    let (patient, mut lines) = (patient.parse()?, Vec::new());
     for latest in reader.latest(patient, &[]).await? {
         if let (Some(reading), Some(age)) = (latest.reading, latest.age)
             && let Some(Value::Number(number)) = reading.value

@@ -1,6 +1,6 @@
 //! The examples of the SDK, as they are printed in its manual, against a node.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 use tests::{Bed, Sandbox};
 
 #[allow(dead_code, reason = "its `main` is for the command line")]
@@ -19,14 +19,16 @@ async fn the_examples_send_and_read() -> anyhow::Result<()> {
     let doctor = auth::demo_person("doctor").expect("one of the demo's people");
     fs::write(&doctor_token, sandbox.issuer()?.user_token(doctor)?)?;
     let (endpoint, queue) = (sandbox.endpoint(), sandbox.dir.path().join("queue"));
+    let shown = |path: &Path| path.display().to_string();
     // the second time the device goes on in the same stream
     for _ in 0..2 {
-        let sent = device::run(&endpoint, bed.device.uuid(), &device_token, &queue, Duration::ZERO).await;
+        let arguments = [endpoint.clone(), bed.device.uuid().to_string(), shown(&device_token), shown(&queue)];
+        let sent = device::run(&arguments, Duration::ZERO).await;
         let progress = sent.map_err(|error| anyhow::anyhow!("{error}"))?;
         assert_eq!((progress.accepted, progress.refused.len()), (10, 0));
     }
     sandbox.readable(&bed, 20).await?;
-    let read = reader::run(&endpoint, bed.patient.uuid(), &doctor_token).await;
+    let read = reader::run(&[endpoint, bed.patient.uuid().to_string(), shown(&doctor_token)]).await;
     let lines = read.map_err(|error| anyhow::anyhow!("{error}"))?;
     assert!(lines[0].starts_with("8867-4 79 /min, "), "{lines:?}");
     assert_eq!(lines[1], "20 heart rates in the last hour, on average 74.5 /min");
@@ -35,10 +37,11 @@ async fn the_examples_send_and_read() -> anyhow::Result<()> {
 
 #[test]
 fn the_manual_prints_the_examples() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/client");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/client");
     let manual = fs::read_to_string(folder.join("README.md")).unwrap();
     for example in ["device", "reader"] {
         let text = fs::read_to_string(folder.join(format!("examples/{example}.rs"))).unwrap();
+        assert!(text.lines().count() <= 40, "{example}.rs is longer than one screen");
         // from its first function on: what comes before are imports and the command line
         let (_, shown) = text.split_once("    Ok(())\n}\n\n").unwrap();
         assert!(manual.contains(shown.trim_end()), "README.md does not show examples/{example}.rs as it is");

@@ -5,7 +5,7 @@ use super::{
     send::{Connect, Outlet},
     state::Progress,
 };
-use crate::demo_ward::{Bed, DeviceTokens};
+use crate::{demo_ward::Bed, device_tokens::DeviceTokens};
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use client::{Connection, Sender, Stream, Writer};

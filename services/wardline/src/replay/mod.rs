@@ -28,7 +28,8 @@ pub use state::Progress;
 pub(crate) use state::replace;
 
 use crate::{
-    demo_ward::{self, Bed, Callers, DeviceTokens},
+    demo_ward::{self, Bed, Callers},
+    device_tokens::DeviceTokens,
     operator::Sending,
 };
 use anyhow::{Context, Result, bail};

@@ -5,3 +5,4 @@
 mod fake;
 mod simulate;
 mod timeline;
+mod tokens;
