@@ -57,7 +57,7 @@ fn answers_and_what_can_go_wrong_are_said_by_status() {
     };
     assert_eq!(of("/v1/users", "post"), "201 400 401 403 404 409 413 415 429 501 503 504 default");
     assert_eq!(of("/v1/users/{user_id}", "patch"), "200 400 401 403 404 409 412 413 415 428 429 501 503 504 default");
-    assert_eq!(of("/v1/users", "get"), "200 400 401 403 404 429 501 503 504 default");
+    assert_eq!(of("/v1/users", "get"), "200 400 401 403 404 412 429 501 503 504 default");
     let conflict = &document["components"]["responses"]["Conflict"];
     assert!(conflict["description"].as_str().unwrap().contains("`ROLE_IN_USE`"), "{conflict}");
     assert!(conflict["content"]["application/problem+json"].is_object());
