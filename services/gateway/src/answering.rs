@@ -41,7 +41,7 @@ impl Wanted {
     /// When `If-Match` or `If-None-Match` is no list of entity tags.
     pub(super) fn new(path: &str, served: &Served, headers: &HeaderMap) -> Result<Self, Problem> {
         // of what is made once, such as a token, nothing else is to be learnt from its length
-        let is_read = served.route.method == "GET";
+        let is_read = served.is_read();
         let only = if is_read { Condition::of(headers, &IF_MATCH)? } else { None };
         let unless = if is_read { Condition::of(headers, &IF_NONE_MATCH)? } else { None };
         Ok(Self { path: path.to_owned(), only, unless, gzip: is_read && compress::is_accepted(headers) })
@@ -63,9 +63,7 @@ impl Inner {
         })?;
         let tag = etag.as_deref().and_then(conditions::quoted);
         // in this order (RFC 9110, 13.2.2), and only of what would be answered otherwise
-        if wanted.only.as_ref().is_some_and(|only| !only.holds(etag.as_deref())) {
-            return Err(conditions::failed());
-        }
+        conditions::require(wanted.only.as_ref(), etag.as_deref())?;
         if let (Some(unless), Some(etag)) = (&wanted.unless, &etag)
             && unless.lists(etag)
         {
@@ -79,7 +77,7 @@ impl Inner {
         let response = json(Bytes::new()).map(|_| Body::new(body));
         let location = created.and_then(|id| HeaderValue::try_from(format!("{}/{id}", wanted.path)).ok());
         let status = if served.creates() { StatusCode::CREATED } else { StatusCode::OK };
-        let of_reads = |value| (served.route.method == "GET").then(|| HeaderValue::from_static(value));
+        let of_reads = |value| served.is_read().then(|| HeaderValue::from_static(value));
         let coding = is_compressed.then(|| HeaderValue::from_static("gzip"));
         let more = [(ETAG, tag), (LOCATION, location), (CONTENT_ENCODING, coding), (VARY, of_reads("accept-encoding"))];
         Ok(headed(response, status, more))

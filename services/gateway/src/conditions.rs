@@ -65,7 +65,7 @@ impl Condition {
 
     /// Whether what is there may be answered: what is asked of `If-Match`. `*` takes whatever is there; a list only what
     /// has one of its versions, compared strongly, and so nothing that has no entity tag.
-    pub(super) fn holds(&self, etag: Option<&str>) -> bool {
+    fn holds(&self, etag: Option<&str>) -> bool {
         *self == Self::Any || etag.is_some_and(|etag| self.strong().contains(&etag))
     }
 
@@ -75,6 +75,17 @@ impl Condition {
             Self::Any => true,
             Self::Tags(tags) => tags.iter().any(|tag| tag.text == etag),
         }
+    }
+}
+
+/// What is there, with this entity tag or none, is to be answered only when it holds (`If-Match`); without a condition always.
+///
+/// # Errors
+/// ETAG_MISMATCH, 412.
+pub(super) fn require(only: Option<&Condition>, etag: Option<&str>) -> Result<(), Problem> {
+    match only {
+        Some(only) if !only.holds(etag) => Err(failed()),
+        _ => Ok(()),
     }
 }
 

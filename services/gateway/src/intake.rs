@@ -95,7 +95,7 @@ impl Intake {
 
     async fn read(&self, gateway: &Inner, served: &Served, sent: &Sent, body: &mut Body) -> Result<Vec<u8>, Problem> {
         // of what is read the answer decides
-        let if_match = if served.route.method == "GET" { None } else { Condition::of(&sent.headers, &IF_MATCH)? };
+        let if_match = if served.is_read() { None } else { Condition::of(&sent.headers, &IF_MATCH)? };
         check_none_match(served, &sent.headers)?;
         let is_open = served.rpc().is_open;
         let max = if is_open { MAX_OPEN_BODY_BYTES } else { MAX_BODY_BYTES };
@@ -182,7 +182,7 @@ async fn discard(body: Body) {
 
 /// Of what changes something, `If-None-Match: *` asks that nothing is there yet, as every create does; more it cannot ask.
 fn check_none_match(served: &Served, headers: &HeaderMap) -> Result<(), Problem> {
-    if served.route.method == "GET" {
+    if served.is_read() {
         return Ok(());
     }
     match Condition::of(headers, &IF_NONE_MATCH)? {

@@ -178,9 +178,7 @@ impl Inner {
         let Parts { uri, headers, mut extensions, .. } = parts;
         if served.rpc().streams.1 {
             // events have no entity tag
-            if Condition::of(&headers, &IF_MATCH)?.is_some_and(|only| !only.holds(None)) {
-                return Err(conditions::failed());
-            }
+            conditions::require(Condition::of(&headers, &IF_MATCH)?.as_ref(), None)?;
             let query = uri.query().unwrap_or_default();
             let request = served.request(&Asked { variables: &variables, query, if_match: None, body: b"" })?;
             return events::answer(self.rpcs.clone(), rpc.clone(), served, &headers, extensions, request).await;

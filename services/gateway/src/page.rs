@@ -41,9 +41,7 @@ impl Page {
         let is_packed = compress::is_accepted(headers);
         let (bytes, tag) = if is_packed { &self.packed } else { &self.plain };
         let always = [(ETAG, conditions::quoted(tag)), (VARY, Some(HeaderValue::from_static("accept-encoding")))];
-        if Condition::of(headers, &IF_MATCH)?.is_some_and(|only| !only.holds(Some(tag))) {
-            return Err(conditions::failed());
-        }
+        conditions::require(Condition::of(headers, &IF_MATCH)?.as_ref(), Some(tag))?;
         if Condition::of(headers, &IF_NONE_MATCH)?.is_some_and(|unless| unless.lists(tag)) {
             return Ok(headed(Response::new(Body::empty()), StatusCode::NOT_MODIFIED, always));
         }

@@ -61,6 +61,11 @@ impl Served {
         Some(Self { rpc, route, path: Path::new(&route.path), method, place: None })
     }
 
+    /// Whether it reads, and changes nothing.
+    pub(crate) fn is_read(&self) -> bool {
+        self.route.method == "GET"
+    }
+
     /// Whether it makes something that was not there: 201.
     pub(crate) fn creates(&self) -> bool {
         self.route.method == "POST" && self.method.name().starts_with("Create")
@@ -281,7 +286,7 @@ impl Served {
 
 /// Finds out where what is created can be read: a path below the one that creates it, whose last part names it.
 pub(crate) fn find_places(all: &mut [Served]) {
-    let read = all.iter().filter(|served| served.route.method == "GET");
+    let read = all.iter().filter(|served| served.is_read());
     let below: Vec<_> = read.map(|served| served.path.shown()).collect();
     for served in all.iter_mut().filter(|served| served.creates()) {
         let key = served.resource().and_then(|resource| resource.fields().find(is_identifier));

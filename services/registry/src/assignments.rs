@@ -10,7 +10,7 @@ use directory::registry::{self as kept, Change, Kept};
 use guard::ids;
 use model::{
     Nanos, PatientId,
-    access::{Action, Principal},
+    access::{Action, Principal, decide},
 };
 use proto::registry::v1::{
     Assignment, CreateAssignmentRequest, CreateAssignmentResponse, EndAssignmentRequest, EndAssignmentResponse,
@@ -34,13 +34,14 @@ impl Registry {
         // one that does not exist answers as one of a patient who does not
         let patient = PatientId::new(found.map(|kept| kept.value.patient).unwrap_or_default());
         let detail = format!("get assignment {id}");
-        let by_patient = self.decided(&directory, caller, Action::AssignDevice, patient).is_ok();
-        let found = if by_patient || !self.has_fleet(caller) {
-            self.decisions.on_patient(caller, Action::AssignDevice, patient).recorded(&detail).await?;
-            found
-        } else {
+        let (action, facts, now) = (Action::AssignDevice, directory.facts(caller, patient), self.decisions.now());
+        let by_patient = decide(caller, action, patient, &facts, now);
+        let found = if by_patient.is_err() && self.sees_fleet_by(caller).is_some() {
             let fleet = self.fleet(caller, &detail).await?;
             found.filter(|kept| fleet.find(directory.registry(), &kept.value.device).is_ok())
+        } else {
+            self.decisions.decided(caller, action, Some(patient), (&facts, now), by_patient).recorded(&detail).await?;
+            found
         };
         Ok(GetAssignmentResponse { assignment: Some(found.map(wire).ok_or_else(|| not_found("assignment"))?) })
     }

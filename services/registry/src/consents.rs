@@ -4,9 +4,15 @@ use crate::{
     Registry, check,
     writing::{etag, not_found},
 };
-use directory::registry::{self as kept, Barring, Change, Kept};
+use directory::{
+    Directory,
+    registry::{self as kept, Barring, Change, Kept},
+};
 use guard::ids;
-use model::access::{Action, Principal, Purpose, RelationKind};
+use model::{
+    Permit,
+    access::{Action, Principal, Purpose, RelationKind},
+};
 use proto::{
     problem,
     registry::v1::{
@@ -29,9 +35,7 @@ impl Registry {
         let detail = format!("get {id}");
         let permit = self.decisions.on_patient(caller, Action::ManageConsents, patient).recorded(&detail).await?;
         let directory = self.decisions.directory();
-        let own = |kept: &&Kept<kept::Consent>| kept.value.patient == permit.patient().uuid();
-        let consent = directory.registry().consent(&id).filter(own).map(wire);
-        Ok(GetConsentResponse { consent: Some(consent.ok_or_else(|| not_found("consent"))?) })
+        Ok(GetConsentResponse { consent: Some(wire(own(&directory, &id, &permit)?)) })
     }
 
     pub(crate) async fn list_consents(
@@ -92,8 +96,7 @@ impl Registry {
             .recorded(&format!("revoke {id}"))
             .await?;
         self.change(caller, |directory, now| {
-            let own = |kept: &&Kept<kept::Consent>| kept.value.patient == permit.patient().uuid();
-            let kept = directory.registry().consent(&id).filter(own).ok_or_else(|| not_found("consent"))?;
+            let kept = own(directory, &id, &permit)?;
             if kept.value.to <= now.0 {
                 return Ok((vec![], ()));
             }
@@ -107,6 +110,12 @@ impl Registry {
     fn consent(&self, id: &Uuid) -> Result<Consent, Status> {
         self.decisions.directory().registry().consent(id).map(wire).ok_or_else(|| not_found("consent"))
     }
+}
+
+/// A consent of the patient whom a permit is for: another's answers as one that does not exist.
+fn own<'d>(directory: &'d Directory, id: &Uuid, permit: &Permit) -> Result<&'d Kept<kept::Consent>, Status> {
+    let found = directory.registry().consent(id).filter(|kept| kept.value.patient == permit.patient().uuid());
+    found.ok_or_else(|| not_found("consent"))
 }
 
 fn barring(text: &str) -> Result<Barring, Status> {

@@ -13,7 +13,7 @@ use guard::{
 };
 use model::{
     DeviceId, Nanos,
-    access::{Action, Principal, Subject, decide_system},
+    access::{Action, Principal, decide_system},
 };
 use proto::{
     problem,
@@ -177,22 +177,21 @@ impl Registry {
         Ok(ReportDeviceResponse { device: Some(self.device(&id, &Fleet::All).await?) })
     }
 
-    /// Whether [`Self::fleet`] permits a caller any devices at all.
-    pub(crate) fn has_fleet(&self, caller: &Principal) -> bool {
-        let may = |action| decide_system(caller, action, self.decisions.now()).is_ok();
-        may(Action::ManageDevices) || may(Action::RegisterDevices)
+    /// By what a caller may see devices: all, or those registered by the caller; `None`: by nothing.
+    pub(crate) fn sees_fleet_by(&self, caller: &Principal) -> Option<Action> {
+        let now = self.decisions.now();
+        [Action::ManageDevices, Action::RegisterDevices]
+            .into_iter()
+            .find(|action| decide_system(caller, *action, now).is_ok())
     }
 
     /// Which devices the caller may see and change; written down when this returns.
     pub(crate) async fn fleet(&self, caller: &Principal, detail: &str) -> Result<Fleet, Status> {
-        if decide_system(caller, Action::ManageDevices, self.decisions.now()).is_ok() {
-            self.decisions.on_system(caller, Action::ManageDevices, None).recorded(detail).await?;
-            return Ok(Fleet::All);
-        }
-        self.decisions.on_system(caller, Action::RegisterDevices, None).recorded(detail).await?;
-        match caller.subject {
-            Subject::User(user) => Ok(Fleet::Of(user.uuid())),
-            Subject::Device(_) => person(caller).map(|user| Fleet::Of(user.uuid())),
+        let action = self.sees_fleet_by(caller).unwrap_or(Action::RegisterDevices);
+        self.decisions.on_system(caller, action, None).recorded(detail).await?;
+        match action {
+            Action::ManageDevices => Ok(Fleet::All),
+            _ => Ok(Fleet::Of(person(caller)?.uuid())),
         }
     }
 

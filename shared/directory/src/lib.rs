@@ -221,9 +221,8 @@ impl Directory {
         let after = after.map_or(Included(PatientId::from_bytes([0; 16])), Excluded);
         let mut related = BTreeSet::new();
         for links in self.sources() {
-            let tied = links.relations.range((after.map(|patient| (user, patient)), Unbounded));
-            related
-                .extend(tied.map(|(key, _)| *key).take_while(|(whose, _)| *whose == user).map(|(_, patient)| patient));
+            let tied = links.relations.range((after.map(|patient| (user, patient)), Unbounded)).map(|(key, _)| key);
+            related.extend(tied.take_while(|(whose, _)| *whose == user).map(|(_, patient)| *patient));
             let myself = links.myself.get(&user);
             related.extend(myself.filter(|patient| (after, Unbounded).contains(*patient)));
             let wards = links.ward_staff.range((user, Arc::from(""))..).map(|(key, _)| key);

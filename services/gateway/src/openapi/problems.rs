@@ -56,14 +56,14 @@ const ANSWERS: [Answer; 13] = [
             "ROLE_IN_USE",
             "LAST_ADMINISTRATOR",
         ],
-        of: changes,
+        of: |served| !served.is_read(),
     },
     Answer {
         status: 412,
         name: "OtherVersion",
         text: "Another version is there than `If-Match` names: read it again.",
         reasons: &["ETAG_MISMATCH"],
-        of: |served| served.etag().is_some() || !changes(served),
+        of: |served| served.etag().is_some() || served.is_read(),
     },
     Answer {
         status: 413,
@@ -115,10 +115,6 @@ const ANSWERS: [Answer; 13] = [
         of: |_| true,
     },
 ];
-
-fn changes(served: &Served) -> bool {
-    served.route.method != "GET"
-}
 
 fn has_body(served: &Served) -> bool {
     served.route.body != Body::Nothing

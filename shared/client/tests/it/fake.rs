@@ -9,6 +9,7 @@ use proto::telemetry::v1::{
     stream_readings_response::Message,
 };
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex},
@@ -21,6 +22,9 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Response, Status, Streaming,
+    body::Body,
+    codegen::{Service, http},
+    server::NamedService,
     transport::{Server, server::TcpIncoming},
 };
 
@@ -80,6 +84,25 @@ pub struct Fake {
     pub max_message_bytes: u32,
 }
 
+/// Serves rpcs on a free port, for as long as the test runs.
+pub async fn serve<S>(service: S) -> SocketAddr
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
+        + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // without it small Acks wait for the client's delayed TCP acknowledgement, 40 ms
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+    address
+}
+
 impl Fake {
     pub fn new(script: impl Fn(&Seen, u64) -> Do + Send + Sync + 'static) -> Self {
         Self {
@@ -94,13 +117,7 @@ impl Fake {
 
     /// Serves on a free port.
     pub async fn serve(&self) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let service = IngestServiceServer::new(self.clone());
-        // without it small Acks wait for the client's delayed TCP acknowledgement, 40 ms
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
-        address
+        serve(IngestServiceServer::new(self.clone())).await
     }
 
     /// Waits until so many batches have arrived.

@@ -1,5 +1,6 @@
 //! A reader joins pages, renews tokens and calls again where that can help, and nowhere else.
 
+use crate::fake::serve;
 use futures::TryStreamExt;
 use proto::{
     problem,
@@ -17,8 +18,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::net::TcpListener;
-use tonic::{Code, Request, Response, Status, transport::Server};
+use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
 use wardline_client::{Error, Query, Reader, Remote, Repeat, Tokens, call, token};
 
@@ -42,11 +42,8 @@ impl Pages {
     }
 
     async fn reader(&self, tokens: Tokens) -> Reader {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let remote = Remote::from(format!("http://{}", listener.local_addr().unwrap()));
-        let incoming = tonic::transport::server::TcpIncoming::from(listener);
-        let service = TimelineServiceServer::new(self.clone());
-        tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+        let address = serve(TimelineServiceServer::new(self.clone())).await;
+        let remote = Remote::from(format!("http://{address}"));
         Reader::new(remote.connection().unwrap().with_tokens(tokens)).with_patience(Duration::from_secs(5))
     }
 

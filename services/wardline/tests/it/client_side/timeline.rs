@@ -1,5 +1,6 @@
 //! Reading back, from a server with pages.
 
+use super::fake::serve;
 use clap::Parser;
 use guard::convert::{duration, timestamp};
 use proto::telemetry::v1::{
@@ -10,9 +11,7 @@ use proto::telemetry::v1::{
     timeline_service_server::{TimelineService, TimelineServiceServer},
 };
 use std::sync::{Arc, Mutex};
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{Request, Response, Status};
 use wardline::timeline::{Options, View, read};
 
 const PATIENT: &str = "0191c3c8-7a00-7000-8000-00000000abcd";
@@ -122,11 +121,8 @@ struct Cli {
 }
 
 async fn output(arguments: &[&str], view: View) -> (String, Vec<ReadTimelineRequest>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let fake = Fake::default();
-    let service = TimelineServiceServer::new(fake.clone());
-    tokio::spawn(Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
+    let endpoint = format!("http://{}", serve(TimelineServiceServer::new(fake.clone())).await);
     let options = Cli::parse_from(["timeline"].iter().chain(arguments)).options;
     let mut out = Vec::new();
     match read(&options, view, &endpoint, "secret", &mut out).await {

@@ -1,5 +1,6 @@
 //! Claimed tokens are refreshed before they end, by the refresh token that was given last.
 
+use super::fake::serve;
 use async_trait::async_trait;
 use client::Remote;
 use model::{DeviceId, Nanos};
@@ -14,11 +15,8 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::{net::TcpListener, time::Instant};
-use tonic::{
-    Request, Response, Status,
-    transport::{Server, server::TcpIncoming},
-};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
 use uuid::Uuid;
 use wardline::device_tokens::{Claimed, DeviceTokens};
 
@@ -62,10 +60,8 @@ impl EnrolmentService for Enrolment {
 
 #[tokio::test]
 async fn a_claimed_token_is_replaced_before_it_ends() {
-    let (enrolment, listener) = (Enrolment::default(), TcpListener::bind("127.0.0.1:0").await.unwrap());
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let serving = Server::builder().add_service(EnrolmentServiceServer::new(enrolment.clone()));
-    tokio::spawn(serving.serve_with_incoming(TcpIncoming::from(listener)));
+    let enrolment = Enrolment::default();
+    let endpoint = format!("http://{}", serve(EnrolmentServiceServer::new(enrolment.clone())).await);
     let device = DeviceId::new(Uuid::from_u128(7));
     let (token, refresh_token) = ("token 0".to_owned(), "refresh 0".to_owned());
     let given = ClaimDeviceResponse { token, refresh_token, expires_at: soon(), ..Default::default() };
