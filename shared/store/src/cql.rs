@@ -6,7 +6,8 @@
 //! the batch was received, in microseconds, and the one payload column starts with that time in nanoseconds.
 //!
 //! Every statement is idempotent, prepared once at [`Store::connect`], and tried a few times with growing waits; then
-//! it is [`Error::Unavailable`]. No row is ever deleted, no counters, no lightweight transactions outside [`migrate`].
+//! it is [`Error::Unavailable`]. No reading is ever deleted, there are no counters; lightweight transactions are for changes of
+//! the registry, steps of histories and [`migrate`] alone.
 //! Old hours are read from seals; the module `seal` says why these never lack a row.
 //!
 //! # Why a partition is a bucket of patients for a day
@@ -36,6 +37,7 @@
 mod append;
 mod audit;
 mod connect;
+mod histories;
 mod identities;
 mod migrations;
 mod read;

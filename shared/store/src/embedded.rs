@@ -19,9 +19,10 @@
 //!
 //! Keyspaces: `blocks`, `hours`, `seals`, `rollups` (of the hours sealed), `unsealed` (hours without a seal, and when they
 //! were touched), `sequences` (in which hours which sequences of a stream are), `positions`, `quarantine`, `audit` and its indexes `audit_by_patient` and `audit_by_time`,
-//! `registry_changes`, `profiles` (keys in `keys.rs`) and `meta` (schema version). Why a seal never lacks a row: `seal.rs`.
+//! `registry_changes`, `profiles`, `things` and their `steps` (keys in `keys.rs`) and `meta` (schema version). Why a seal never lacks a row: `seal.rs`.
 
 mod audit;
+mod histories;
 mod identities;
 mod keys;
 mod open;
@@ -74,6 +75,8 @@ struct Inner {
     audit_by_time: Keyspace,
     registry_changes: Keyspace,
     profiles: Keyspace,
+    things: Keyspace,
+    steps: Keyspace,
     meta: Keyspace,
     known: Known,
     indexed: Written,

@@ -20,6 +20,7 @@ mod auditor;
 mod checkpoints;
 pub mod cql;
 pub mod embedded;
+mod histories;
 mod known;
 pub mod metrics;
 mod payload;
@@ -29,6 +30,7 @@ mod stretches;
 
 pub use auditor::{Auditor, Checkpoints, Sign, Work};
 pub use checkpoints::FolderCheckpoints;
+pub use histories::{Histories, STEP_BYTES, Thing, ThingKind};
 pub use refusals::Refusals;
 
 use async_trait::async_trait;

@@ -16,6 +16,8 @@ mod cql_seals;
 mod durability;
 #[path = "contract/fixture.rs"]
 mod fixture;
+#[path = "contract/histories.rs"]
+mod histories;
 #[path = "contract/identities.rs"]
 mod identities;
 #[path = "contract/registry.rs"]
@@ -27,7 +29,7 @@ mod space;
 
 /// All cases.
 mod all {
-    pub use crate::{audit::*, cases::*, identities::*, registry::*, sealing::*};
+    pub use crate::{audit::*, cases::*, histories::*, identities::*, registry::*, sealing::*};
 }
 
 /// One test for each case. The first factory gives a store, and what must live as long; the second one that nobody else
@@ -76,6 +78,10 @@ macro_rules! store_contract {
                 a_place_is_given_once,
                 of_many_at_once_one_gets_the_place,
                 profiles_are_kept_by_person_and_revision,
+                steps_come_back_in_order_and_each_number_is_given_once,
+                of_many_at_once_one_gets_the_number,
+                things_are_listed_with_the_highest_step_announced,
+                a_thing_that_is_forgotten_is_gone,
             );
             store_contract!(@cases [$(#[$attribute])?] $alone,
                 sealed_hours_read_the_same,

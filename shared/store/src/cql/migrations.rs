@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
 
 /// Name and text, version 1 first. Add at the end; never change one that was released.
-const MIGRATIONS: [(&str, &str); 8] = [
+const MIGRATIONS: [(&str, &str); 9] = [
     ("rows", include_str!("../../migrations/0001_rows.cql")),
     ("positions_quarantine", include_str!("../../migrations/0002_positions_quarantine.cql")),
     ("seals", include_str!("../../migrations/0003_seals.cql")),
@@ -27,6 +27,7 @@ const MIGRATIONS: [(&str, &str); 8] = [
     ("registry", include_str!("../../migrations/0006_registry.cql")),
     ("sightings", include_str!("../../migrations/0007_sightings.cql")),
     ("sequences", include_str!("../../migrations/0008_sequences.cql")),
+    ("histories", include_str!("../../migrations/0009_histories.cql")),
 ];
 /// How long a dead migrator blocks the next; must be longer than any one migration takes.
 const LOCK_TTL_SECONDS: i32 = 60;
@@ -227,7 +228,7 @@ mod tests {
     #[test]
     fn files_split_into_statements() {
         let all: Vec<_> = MIGRATIONS.iter().flat_map(|(_, text)| statements(text)).collect();
-        assert_eq!(all.len(), 19);
+        assert_eq!(all.len(), 21);
         // a migration that was cut short is run again
         assert!(all.iter().all(|s| s.starts_with("CREATE TABLE IF NOT EXISTS KS.")), "{all:?}");
     }
@@ -244,7 +245,8 @@ mod tests {
                 "41e7a50a-1693",
                 "a13b8bc6-485",
                 "b239fe15-184",
-                "1f10cbf3-434"
+                "1f10cbf3-434",
+                "12b5832e-482"
             ]
         );
     }

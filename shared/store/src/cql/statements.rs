@@ -1,6 +1,6 @@
 //! Every statement, prepared once.
 
-use super::{Settings, connect::prepare_failed};
+use super::{Settings, connect::prepare_failed, histories::StepStatements};
 use crate::Error;
 use scylla::{
     client::session::Session,
@@ -137,24 +137,17 @@ pub(super) struct Statements {
     pub(super) select_changes: PreparedStatement,
     pub(super) insert_profile: PreparedStatement,
     pub(super) select_profile: PreparedStatement,
+    pub(super) steps: StepStatements,
 }
 
 impl Statements {
     pub(super) async fn prepare(session: &Session, settings: &Settings) -> Result<Self, Error> {
-        let prepare = async |text: &str, timeout: Duration| {
-            let mut statement = session.prepare(named(text, &settings.keyspace)).await.map_err(prepare_failed)?;
-            statement.set_is_idempotent(true);
-            statement.set_request_timeout(Some(timeout));
-            statement.set_page_size(settings.page_rows);
-            Ok::<_, Error>(statement)
-        };
+        let prepare = async |text: &str, timeout: Duration| one(session, settings, text, timeout).await;
         let (write, read) = (settings.write_timeout, settings.read_timeout);
         let batches = async |text: &str| {
             let statement = prepare(text, write).await?;
             Ok::<_, Error>((1..=MAX_BATCH_ROWS).map(|n| batch(&statement, n, write)).collect())
         };
-        let mut select_change = prepare(SELECT_CHANGE, read).await?;
-        select_change.set_consistency(Consistency::LocalSerial);
         Ok(Self {
             insert_blocks: batches(INSERT_BLOCK).await?,
             select_blocks: prepare(SELECT_BLOCKS, read).await?,
@@ -199,12 +192,34 @@ impl Statements {
             insert_audit_hour: prepare(INSERT_AUDIT_HOUR, write).await?,
             select_audit_hours: prepare(SELECT_AUDIT_HOURS, read).await?,
             insert_change: prepare(INSERT_CHANGE, write).await?,
-            select_change,
+            select_change: serial(session, settings, SELECT_CHANGE).await?,
             select_changes: prepare(SELECT_CHANGES, read).await?,
             insert_profile: prepare(INSERT_PROFILE, write).await?,
             select_profile: prepare(SELECT_PROFILE, read).await?,
+            steps: StepStatements::prepare(session, settings).await?,
         })
     }
+}
+
+/// A statement, prepared.
+pub(super) async fn one(
+    session: &Session,
+    settings: &Settings,
+    text: &str,
+    timeout: Duration,
+) -> Result<PreparedStatement, Error> {
+    let mut statement = session.prepare(named(text, &settings.keyspace)).await.map_err(prepare_failed)?;
+    statement.set_is_idempotent(true);
+    statement.set_request_timeout(Some(timeout));
+    statement.set_page_size(settings.page_rows);
+    Ok(statement)
+}
+
+/// One that reads what those who take part in a lightweight transaction know.
+pub(super) async fn serial(session: &Session, settings: &Settings, text: &str) -> Result<PreparedStatement, Error> {
+    let mut statement = one(session, settings, text, settings.read_timeout).await?;
+    statement.set_consistency(Consistency::LocalSerial);
+    Ok(statement)
 }
 
 /// So many rows of one statement at once.

@@ -1,8 +1,9 @@
 //! How keys and small values look on disk: big-endian, so that bytes sort as the things do.
 
-use crate::{Error, LogPosition, Quarantined, Revision, stretches::Entry};
+use crate::{Error, LogPosition, Quarantined, Revision, Thing, stretches::Entry};
 use bytes::Bytes;
 use model::{BatchId, DeviceId, Hour, MetricId, Nanos, PatientId, Row, StreamId, UserId, WriterId};
+use uuid::Uuid;
 
 /// Length of a key in `blocks`.
 pub(super) const BLOCK: usize = 68;
@@ -264,6 +265,43 @@ pub(super) fn profile(user: UserId, revision: Revision) -> [u8; 32] {
     key[..16].copy_from_slice(user.as_bytes());
     key[16..].copy_from_slice(&revision);
     key
+}
+
+/// `things`: kind (1), id (16).
+pub(super) fn thing(thing: Thing) -> [u8; 17] {
+    let mut key = [0; 17];
+    key[..1].copy_from_slice(&thing.kind.code().to_be_bytes());
+    key[1..].copy_from_slice(thing.id.as_bytes());
+    key
+}
+
+/// The id in a key of `things`.
+pub(super) fn parse_thing(key: &[u8]) -> Result<Uuid, Error> {
+    let key: &[u8; 17] = key.try_into().map_err(|_| Error::Corrupt(format!("a thing's key of {} bytes", key.len())))?;
+    Ok(Uuid::from_bytes(part(key, 1)))
+}
+
+/// `steps`: kind (1), id (16), number (4).
+pub(super) fn step(of: Thing, number: u32) -> [u8; 21] {
+    let mut key = [0; 21];
+    key[..17].copy_from_slice(&thing(of));
+    key[17..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The number in a key of `steps`.
+pub(super) fn parse_step(key: &[u8]) -> Result<u32, Error> {
+    let (_, number) = key
+        .split_last_chunk()
+        .filter(|(head, _)| head.len() == 17)
+        .ok_or_else(|| Error::Corrupt(format!("a step's key of {} bytes", key.len())))?;
+    Ok(u32::from_be_bytes(*number))
+}
+
+/// Reads a number kept in `things`.
+pub(super) fn parse_number(bytes: &[u8]) -> Result<u32, Error> {
+    let bytes = bytes.try_into().map_err(|_| Error::Corrupt(format!("a step's number of {} bytes", bytes.len())))?;
+    Ok(u32::from_be_bytes(bytes))
 }
 
 /// `N` bytes from `at`; the caller has checked the length.

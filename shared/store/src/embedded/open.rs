@@ -12,7 +12,7 @@ use std::{
 /// Version of the keys and values in [`super::keys`], [`crate::payload`] and [`crate::sheet`]. Version 2 added seals,
 /// version 3 their rollups, version 4 the rule by which these leave out clocks that are ahead, and the index of sequences: a
 /// program that knows less would append to a sealed hour and leave what was derived from it, or rows that are not found by
-/// their identity, so it must not open the folder. (The audit log and the registry came later and need no version: nothing else is derived from them.)
+/// their identity, so it must not open the folder. (The audit log, the registry and histories came later and need no version: nothing else is derived from them.)
 const SCHEMA: u32 = 4;
 /// The oldest version that this one opens; such a folder is raised to [`SCHEMA`].
 const OLDEST_SCHEMA: u32 = 1;
@@ -64,9 +64,11 @@ pub(super) fn open(dir: &Path, space: Space) -> Result<Inner, Error> {
     let audit_by_time = sized("audit_by_time", AUDIT_MEMTABLE_BYTES)?;
     let registry_changes = sized("registry_changes", REGISTRY_MEMTABLE_BYTES)?;
     let profiles = sized("profiles", REGISTRY_MEMTABLE_BYTES)?;
+    let things = sized("things", REGISTRY_MEMTABLE_BYTES)?;
+    let steps = sized("steps", AUDIT_MEMTABLE_BYTES)?;
     let all = [
-        [&meta, &blocks, &hours, &seals, &rollups, &unsealed, &sequences],
-        [&positions, &quarantine, &audit, &audit_by_patient, &audit_by_time, &registry_changes, &profiles],
+        [&meta, &blocks, &hours, &seals, &rollups, &unsealed, &sequences, &positions],
+        [&quarantine, &audit, &audit_by_patient, &audit_by_time, &registry_changes, &profiles, &things, &steps],
     ];
     let chain = Chain::open(dir, db.clone(), meta.clone(), all.as_flattened(), &found, space).map_err(on_disk)?;
     if meta.get(SCHEMA_KEY).map_err(failed)?.is_none_or(|stored| *stored != SCHEMA.to_be_bytes()) {
@@ -90,6 +92,8 @@ pub(super) fn open(dir: &Path, space: Space) -> Result<Inner, Error> {
         audit_by_time,
         registry_changes,
         profiles,
+        things,
+        steps,
         meta,
         known,
         indexed,

@@ -99,10 +99,7 @@ async fn a_schema_that_is_missing_old_changed_or_laid_out_otherwise_is_refused()
     fresh.run("DELETE FROM KS.schema_migrations WHERE version = 2").await;
     assert!(complaint(Store::connect(&fresh.settings).await).contains("older than this version"));
     let again = migrate(&fresh.settings).await.unwrap();
-    assert_eq!(
-        again.iter().map(|a| a.now).collect::<Vec<_>>(),
-        [false, true, false, false, false, false, false, false]
-    );
+    assert_eq!(again.iter().filter(|a| a.now).map(|a| a.version).collect::<Vec<_>>(), [2]);
 
     fresh.run("UPDATE KS.schema_migrations SET checksum = 'x' WHERE version = 1").await;
     assert!(complaint(Store::connect(&fresh.settings).await).contains("another text"));
