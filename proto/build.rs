@@ -3,13 +3,16 @@
 use std::{env, error::Error, fs, path::PathBuf};
 use tonic_prost_build::manual;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 9] = [
     "wardline/telemetry/v1/ingest.proto",
     "wardline/telemetry/v1/timeline.proto",
     "wardline/telemetry/v1/study.proto",
     "wardline/operations/v1/audit.proto",
     "wardline/operations/v1/quarantine.proto",
     "wardline/registry/v1/registry.proto",
+    "wardline/analytics/v1/job.proto",
+    "wardline/analytics/v1/dataset.proto",
+    "wardline/analytics/v1/report.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

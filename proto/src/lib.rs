@@ -42,6 +42,15 @@ pub mod registry {
     }
 }
 
+/// Jobs, data sets, reports and models of reference data.
+pub mod analytics {
+    /// Version 1 of the package `wardline.analytics`.
+    #[allow(missing_docs, clippy::doc_lazy_continuation)]
+    pub mod v1 {
+        tonic::include_proto!("wardline.analytics.v1");
+    }
+}
+
 /// Options of fields and methods.
 mod options {
     #[allow(missing_docs, clippy::doc_lazy_continuation)]

@@ -18,8 +18,8 @@ pub struct Rpc {
     pub process: String,
     /// Whether its client, and whether its server sends more than one message.
     pub streams: (bool, bool),
-    /// How it is called as plain HTTP; `None`: it is not.
-    pub http: Option<Http>,
+    /// How it is called as plain HTTP, the path of this API first; none: it is not.
+    pub http: Vec<Http>,
     /// Names of the actions for one of which its caller needs permission.
     pub actions: Vec<String>,
     /// Whether anybody may call it, without a token.
@@ -92,7 +92,7 @@ impl Rpc {
             path: format!("/{}/{}", method.parent_service().full_name(), method.name()),
             process: process(method.parent_service()),
             streams: (method.is_client_streaming(), method.is_server_streaming()),
-            http: option(method, "google.api.http").and_then(Http::of),
+            http: option(method, "google.api.http").map(Http::all).unwrap_or_default(),
             actions,
             is_open: open,
             quota,
@@ -104,6 +104,12 @@ impl Rpc {
 }
 
 impl Http {
+    /// The rule's own, then its additional bindings.
+    fn all(mut rule: HttpRule) -> Vec<Self> {
+        let others = std::mem::take(&mut rule.additional_bindings);
+        std::iter::once(rule).chain(others).filter_map(Self::of).collect()
+    }
+
     fn of(rule: HttpRule) -> Option<Self> {
         let (method, path) = match rule.pattern? {
             Pattern::Get(path) => ("GET", path),

@@ -32,7 +32,7 @@ static HEALTH: LazyLock<Option<(DescriptorPool, Rpc, Http)>> = LazyLock::new(|| 
         path: "/grpc.health.v1.Health/Watch".to_owned(),
         process: String::new(),
         streams: (false, true),
-        http: None,
+        http: Vec::new(),
         actions: Vec::new(),
         is_open: true,
         quota: Quota::Claims,

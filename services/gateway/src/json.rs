@@ -2,13 +2,14 @@
 //! over; every field at fault is named, without its value.
 
 use super::problem::Violations;
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, SeqAccess, Visitor, value::MapDeserializer},
 };
 use serde_json::{Map, Value as Json};
 use std::{
+    collections::HashMap,
     fmt::{self, Display},
     iter,
 };
@@ -110,6 +111,9 @@ pub(super) fn fill(message: &mut DynamicMessage, json: &Json, at: At<'_>, wrong:
 
 /// The value of a field; `None` when it is refused.
 pub(super) fn value(field: &FieldDescriptor, json: &Json, at: At<'_>, wrong: &mut Wrong) -> Option<Value> {
+    if field.is_map() {
+        return map(field, json, at, wrong);
+    }
     if !field.is_list() {
         return single(field, json, at, wrong);
     }
@@ -122,6 +126,20 @@ pub(super) fn value(field: &FieldDescriptor, json: &Json, at: At<'_>, wrong: &mu
         values.push(single(field, json, At::Index(&at, index), wrong)?);
     }
     Some(Value::List(values))
+}
+
+/// A map from texts, as an object.
+fn map(field: &FieldDescriptor, json: &Json, at: At<'_>, wrong: &mut Wrong) -> Option<Value> {
+    let Some(object) = json.as_object() else {
+        refuse(wrong, at, "must be an object");
+        return None;
+    };
+    let of = field.kind().as_message()?.map_entry_value_field();
+    let mut entries = HashMap::with_capacity(object.len());
+    for (key, json) in object {
+        entries.insert(MapKey::String(key.clone()), single(&of, json, At::Field(&at, key), wrong)?);
+    }
+    Some(Value::Map(entries))
 }
 
 /// A value by itself, or an element of a list.

@@ -84,10 +84,10 @@ struct Inner {
     settings: Settings,
 }
 
-/// Every rpc that has a route.
+/// Every route of an rpc.
 pub(crate) fn served() -> anyhow::Result<Vec<Served>> {
     let pool = proto::pool().context("the descriptors")?;
-    let routed = rpc::all().iter().filter_map(|rpc| Some((rpc, rpc.http.as_ref()?)));
+    let routed = rpc::all().iter().flat_map(|rpc| rpc.http.iter().map(move |route| (rpc, route)));
     let all: Result<Vec<_>, _> = routed
         .map(|(rpc, route)| Served::new(pool, rpc, route).with_context(|| format!("{} has no descriptor", rpc.path)))
         .collect();
@@ -233,10 +233,21 @@ impl Inner {
         Ok(response)
     }
 
+    /// The routes of a path, and what it says to each: where a variable could stand for what another route has literally, that
+    /// other one alone.
+    fn at(&self, path: &str) -> Vec<(usize, Variables)> {
+        let literals = |place: &usize| self.routes[*place].0.path.n_literals();
+        let matching = self.routes.iter().enumerate();
+        let matching = matching.filter_map(|(place, (served, _))| Some((place, served.path.matched(path)?)));
+        let mut matching: Vec<_> = matching.collect();
+        let most = matching.iter().map(|(place, _)| literals(place)).max();
+        matching.retain(|(place, _)| Some(literals(place)) == most);
+        matching
+    }
+
     /// The methods of a path, ascending; none: there is nothing.
     fn allowed(&self, path: &str) -> Vec<&'static str> {
-        let matching = self.routes.iter().filter(|(served, _)| served.path.matched(path).is_some());
-        let mut allowed: Vec<_> = matching.map(|(served, _)| served.route.method).collect();
+        let mut allowed: Vec<_> = self.at(path).iter().map(|(place, _)| self.routes[*place].0.route.method).collect();
         if path == OPENAPI {
             allowed.push("GET");
         }
@@ -256,14 +267,9 @@ impl Inner {
     /// Which route a request is for, and what its path says.
     fn find(&self, parts: &Parts) -> Result<(usize, Variables), Problem> {
         let method = if parts.method == Method::HEAD { "GET" } else { parts.method.as_str() };
-        for (place, (served, _)) in self.routes.iter().enumerate() {
-            if served.route.method == method
-                && let Some(variables) = served.path.matched(parts.uri.path())
-            {
-                return Ok((place, variables));
-            }
-        }
-        Err(match self.allowed(parts.uri.path()).as_slice() {
+        let found =
+            self.at(parts.uri.path()).into_iter().find(|(place, _)| self.routes[*place].0.route.method == method);
+        found.ok_or_else(|| match self.allowed(parts.uri.path()).as_slice() {
             [] => nothing_here(),
             _ if web::is_rpc(parts.uri.path()) && parts.method == Method::POST => web::unknown_kind(),
             allowed => Problem::method(allowed),

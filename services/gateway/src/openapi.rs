@@ -6,7 +6,7 @@ mod schemas;
 use super::{
     OPENAPI,
     intake::{MAX_BODY_BYTES, MAX_OPEN_BODY_BYTES},
-    routes::last,
+    routes::{Path, last},
     served,
     transcode::Served,
 };
@@ -36,15 +36,19 @@ pub fn document() -> anyhow::Result<String> {
 pub fn document_of(serves: impl Fn(&str) -> bool) -> anyhow::Result<String> {
     let mut document = Document::default();
     let mut paths: BTreeMap<String, Map<String, Json>> = BTreeMap::new();
+    // OpenAPI knows no two paths that differ by the names of their variables alone: those of the first stand for all
+    let mut names: BTreeMap<String, &Path> = BTreeMap::new();
     let mut tags = Vec::new();
-    for served in served()?.iter().filter(|served| served.rpc().process.is_empty() || serves(&served.rpc().process)) {
+    let all = served()?;
+    for served in all.iter().filter(|served| served.rpc().process.is_empty() || serves(&served.rpc().process)) {
         let service = served.method.parent_service();
         let tag = json!({ "name": tag(served), "description": comment(&service.parent_file(), service.path()) });
         if !tags.contains(&tag) {
             tags.push(tag);
         }
-        let operation = document.operation(served);
-        paths.entry(served.path.shown()).or_default().insert(served.route.method.to_lowercase(), operation);
+        let path = *names.entry(served.path.shape()).or_insert(&served.path);
+        let operation = document.operation(served, path);
+        paths.entry(path.shown()).or_default().insert(served.route.method.to_lowercase(), operation);
     }
     paths.entry(OPENAPI.to_owned()).or_default().insert("get".to_owned(), own());
     tags.push(json!({ "name": "Document", "description": "What the API is." }));
@@ -92,19 +96,19 @@ struct Document {
 }
 
 impl Document {
-    fn operation(&mut self, served: &Served) -> Json {
+    fn operation(&mut self, served: &Served, shown: &Path) -> Json {
         let text = comment(&served.method.parent_file(), served.method.path());
         let mut answers = Map::new();
         let status = if served.creates() { "201" } else { "200" };
         answers.insert(status.to_owned(), self.answer(served));
         problems::add(served, &mut answers);
         let mut operation = json!({
-            "operationId": served.method.name(),
+            "operationId": served.operation_id(),
             "tags": [tag(served)],
             "x-wardline-process": served.rpc().process,
             "summary": text.split_once(". ").map_or(text.trim_end_matches('.'), |(first, _)| first),
             "description": text,
-            "parameters": self.parameters(served),
+            "parameters": self.parameters(served, shown),
             "responses": answers,
         });
         if served.rpc().is_open {
@@ -122,15 +126,16 @@ impl Document {
         operation
     }
 
-    fn parameters(&mut self, served: &Served) -> Vec<Json> {
+    /// `shown`: the path whose variables' names are said.
+    fn parameters(&mut self, served: &Served, shown: &Path) -> Vec<Json> {
         let mut found = Vec::new();
-        for path in served.path.fields() {
+        for (path, shown) in served.path.fields().zip(shown.fields()) {
             let field = path.split('.').try_fold((served.method.input(), None), |(message, _), name| {
                 let field = message.get_field_by_name(name)?;
                 Some((field.kind().as_message().cloned().unwrap_or(message), Some(field)))
             });
             let Some(field) = field.and_then(|(_, field)| field) else { continue };
-            found.push(self.parameter(&field, last(path), "path"));
+            found.push(self.parameter(&field, last(shown), "path"));
         }
         for field in served.parameters() {
             found.push(self.parameter(&field, field.name(), "query"));

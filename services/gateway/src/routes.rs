@@ -49,11 +49,25 @@ impl Path {
 
     /// As OpenAPI writes it: variables by the last part of their names.
     pub(crate) fn shown(&self) -> String {
+        self.written(last)
+    }
+
+    /// The same of all paths that differ by the names of their variables alone.
+    pub(crate) fn shape(&self) -> String {
+        self.written(|_| "")
+    }
+
+    fn written(&self, name: impl Fn(&'static str) -> &'static str) -> String {
         let segments = self.0.iter().map(|segment| match segment {
             Segment::Literal(text) => format!("/{text}"),
-            Segment::Variable { field, verb, .. } => format!("/{{{}}}{verb}", last(field)),
+            Segment::Variable { field, verb, .. } => format!("/{{{}}}{verb}", name(field)),
         });
         segments.collect()
+    }
+
+    /// How many of its segments are no variables: of two paths that a request has, that with more of them is meant.
+    pub(crate) fn n_literals(&self) -> usize {
+        self.0.iter().filter(|segment| matches!(segment, Segment::Literal(_))).count()
     }
 
     /// The variables' values when a path (as it was sent) is this one. A colon in a value is written `%3A`: what follows
@@ -113,7 +127,7 @@ mod tests {
             let segment = |text: &str| text.find('}').map_or(text.to_owned(), |end| format!("a-1{}", &text[end + 1..]));
             path.split('/').map(segment).collect::<Vec<_>>().join("/")
         };
-        let all = || rpc::all().iter().filter_map(|rpc| rpc.http.as_ref());
+        let all = || rpc::all().iter().flat_map(|rpc| &rpc.http);
         for route in all() {
             let path = sample(&route.path);
             let found: Vec<_> = all()

@@ -61,6 +61,18 @@ impl Served {
         Some(Self { rpc, route, path: Path::new(&route.path), method, place: None })
     }
 
+    /// The rpc's name; that of another path of the rpc has the path's words, too.
+    pub(crate) fn operation_id(&self) -> String {
+        let name = self.method.name();
+        if self.rpc.http.first() == Some(self.route) || self.rpc.http.is_empty() {
+            return name.to_owned();
+        }
+        let words = self.route.path.split(|letter: char| !letter.is_ascii_alphanumeric());
+        let words = words.filter_map(|word| word.split_at_checked(1));
+        let words: String = words.map(|(first, rest)| format!("{}{rest}", first.to_ascii_uppercase())).collect();
+        format!("{name}At{words}")
+    }
+
     /// Whether it reads, and changes nothing.
     pub(crate) fn is_read(&self) -> bool {
         self.route.method == "GET"

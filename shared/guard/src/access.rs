@@ -26,7 +26,7 @@ pub fn matrix() -> String {
         let _ = writeln!(text, "  {:<66} {actions}", &path[1..]);
     }
     text += "\nRoutes of the JSON API, and the rpc that each calls: the same rule\n";
-    for (http, rpc) in rpc::all().iter().filter_map(|rpc| Some((rpc.http.as_ref()?, rpc))) {
+    for (http, rpc) in rpc::all().iter().flat_map(|rpc| rpc.http.iter().map(move |http| (http, rpc))) {
         let _ = writeln!(text, "  {:<6} {:<59} {}", http.method, http.path, &rpc.path[1..]);
     }
     for open in [HEALTH, OPENAPI] {

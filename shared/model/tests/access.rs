@@ -58,9 +58,15 @@ fn permission_of(role: &str) -> &'static [&'static str] {
             "contact.write",
             "consents.manage",
         ],
-        "nurse" | "doctor" => {
-            &["readings.read", "profile.read", "medical.read", "medical.write", "devices.assign", "emergency.open"]
-        }
+        "nurse" | "doctor" => &[
+            "readings.read",
+            "profile.read",
+            "medical.read",
+            "medical.write",
+            "devices.assign",
+            "emergency.open",
+            "analytics.read",
+        ],
         "auditor" => &["audit.read", "emergency.review", "access.explain"],
         "administrator" => &[
             "quarantine.manage",
@@ -70,9 +76,14 @@ fn permission_of(role: &str) -> &'static [&'static str] {
             "devices.manage",
             "emergency.review",
             "access.explain",
+            "jobs.run",
+            "jobs.manage",
+            "analytics.read",
+            "data.manage",
         ],
+        "application-developer" => &["jobs.run", "analytics.read"],
         "device-integrator" => &["devices.register"],
-        "ml-scientist" => &["deidentified.read"],
+        "ml-scientist" => &["deidentified.read", "jobs.run", "analytics.read"],
         _ => &[],
     }
 }
@@ -99,6 +110,7 @@ fn rule(action: &str) -> (&str, &'static [&'static str]) {
         "notices.read" => ("readings.read", &["self", "proxy", "care-team", "ward-staff"]),
         "medical.write" => (action, treating),
         "device.assign" => ("devices.assign", treating),
+        "jobs.submit" | "jobs.read" => ("jobs.run", &[]),
         "quarantine.list" | "quarantine.get" | "quarantine.replay" => ("quarantine.manage", &[]),
         _ => (action, &[]),
     }

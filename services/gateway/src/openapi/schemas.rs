@@ -123,6 +123,12 @@ impl Schemas {
 
     /// What a field holds, on its way.
     pub(super) fn value(&mut self, field: &FieldDescriptor, way: Way) -> Json {
+        if let Kind::Message(entry) = field.kind()
+            && field.is_map()
+        {
+            let of = self.value(&entry.map_entry_value_field(), way);
+            return json!({ "type": "object", "additionalProperties": of });
+        }
         let limits = resource::limits(field);
         let mut one = match field.kind() {
             Kind::String => text(&limits, way == Way::Out || !resource::is_required(field)),

@@ -22,6 +22,7 @@ const CLINICIAN: &[Permission] = &[
     Permission::WriteMedical,
     Permission::AssignDevices,
     Permission::OpenBreakGlass,
+    Permission::ReadAnalytics,
 ];
 
 /// The roles that are there from the start.
@@ -53,10 +54,19 @@ pub const ROLES: [SeededRole; 8] = [
             Permission::ManageDevices,
             Permission::ReviewBreakGlass,
             Permission::ExplainAccess,
+            Permission::RunJobs,
+            Permission::ManageJobs,
+            Permission::ReadAnalytics,
+            Permission::ManageData,
         ],
         may_grant: &Permission::ALL,
     },
-    SeededRole { id: "application-developer", category: "builder", permissions: &[], may_grant: &[] },
+    SeededRole {
+        id: "application-developer",
+        category: "builder",
+        permissions: &[Permission::RunJobs, Permission::ReadAnalytics],
+        may_grant: &[],
+    },
     SeededRole {
         id: "device-integrator",
         category: "builder",
@@ -66,7 +76,7 @@ pub const ROLES: [SeededRole; 8] = [
     SeededRole {
         id: "ml-scientist",
         category: "researcher",
-        permissions: &[Permission::ReadDeidentified],
+        permissions: &[Permission::ReadDeidentified, Permission::RunJobs, Permission::ReadAnalytics],
         may_grant: &[],
     },
     SeededRole {

@@ -55,6 +55,16 @@ pub enum Action {
     ReadDeidentified,
     /// Read who broke the glass to see a patient.
     ReadNotices,
+    /// Submit a job, and cancel, retry and clear one's own.
+    SubmitJobs,
+    /// Read one's own jobs.
+    ReadJobs,
+    /// Read, cancel, retry and clear the jobs of everybody.
+    ManageJobs,
+    /// Read data sets, reports and models of reference data: nothing of a patient's.
+    ReadAnalytics,
+    /// Import data sets, change which version counts, and delete them.
+    ManageData,
 }
 
 /// Whom or what an action is about, and so which rules it follows.
@@ -70,7 +80,7 @@ pub enum About {
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 31] = [
         Self::ReadTimeline,
         Self::ReadTrend,
         Self::ReadLatest,
@@ -97,6 +107,11 @@ impl Action {
         Self::ExplainAccess,
         Self::ReadDeidentified,
         Self::ReadNotices,
+        Self::SubmitJobs,
+        Self::ReadJobs,
+        Self::ManageJobs,
+        Self::ReadAnalytics,
+        Self::ManageData,
     ];
 
     /// Its name in tables.
@@ -128,6 +143,11 @@ impl Action {
             Self::ExplainAccess => "access.explain",
             Self::ReadDeidentified => "deidentified.read",
             Self::ReadNotices => "notices.read",
+            Self::SubmitJobs => "jobs.submit",
+            Self::ReadJobs => "jobs.read",
+            Self::ManageJobs => "jobs.manage",
+            Self::ReadAnalytics => "analytics.read",
+            Self::ManageData => "data.manage",
         }
     }
 
@@ -164,7 +184,12 @@ impl Action {
             | Self::ManageDevices
             | Self::OpenBreakGlass
             | Self::ReviewBreakGlass
-            | Self::ExplainAccess => About::System,
+            | Self::ExplainAccess
+            | Self::SubmitJobs
+            | Self::ReadJobs
+            | Self::ManageJobs
+            | Self::ReadAnalytics
+            | Self::ManageData => About::System,
         }
     }
 
@@ -192,6 +217,10 @@ impl Action {
             Self::ReviewBreakGlass => Permission::ReviewBreakGlass,
             Self::ExplainAccess => Permission::ExplainAccess,
             Self::ReadDeidentified => Permission::ReadDeidentified,
+            Self::SubmitJobs | Self::ReadJobs => Permission::RunJobs,
+            Self::ManageJobs => Permission::ManageJobs,
+            Self::ReadAnalytics => Permission::ReadAnalytics,
+            Self::ManageData => Permission::ManageData,
         }
     }
 }
@@ -241,11 +270,19 @@ pub enum Permission {
     ExplainAccess,
     /// Read readings of those who take part in one's study, without learning who they are.
     ReadDeidentified,
+    /// Submit jobs of analytics, and manage one's own.
+    RunJobs,
+    /// Manage the jobs of everybody.
+    ManageJobs,
+    /// Read data sets, reports and models of reference data.
+    ReadAnalytics,
+    /// Import and delete data sets.
+    ManageData,
 }
 
 impl Permission {
     /// All permissions.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::ReadReadings,
         Self::WriteReadings,
         Self::ManageQuarantine,
@@ -267,6 +304,10 @@ impl Permission {
         Self::ReviewBreakGlass,
         Self::ExplainAccess,
         Self::ReadDeidentified,
+        Self::RunJobs,
+        Self::ManageJobs,
+        Self::ReadAnalytics,
+        Self::ManageData,
     ];
 
     /// Its name in role tables and tokens.
@@ -293,6 +334,10 @@ impl Permission {
             Self::ReviewBreakGlass => "emergency.review",
             Self::ExplainAccess => "access.explain",
             Self::ReadDeidentified => "deidentified.read",
+            Self::RunJobs => "jobs.run",
+            Self::ManageJobs => "jobs.manage",
+            Self::ReadAnalytics => "analytics.read",
+            Self::ManageData => "data.manage",
         }
     }
 
