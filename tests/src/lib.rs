@@ -10,6 +10,7 @@ pub mod fakes;
 pub mod hostile;
 pub mod http;
 pub mod issuer;
+pub mod job_kill;
 pub mod leakage;
 pub mod line;
 pub mod raw;
@@ -86,6 +87,11 @@ impl Sandbox {
     /// All services on embedded engines, with beds 0 to `n_beds`.
     pub async fn start(n_beds: u32) -> anyhow::Result<Self> {
         Self::with(n_beds, &[], &services::ALL).await
+    }
+
+    /// The JSON API's document of what all services of a sandbox serve: those that only the binary has are not among them.
+    pub fn document() -> anyhow::Result<String> {
+        gateway::openapi::document_of(|process| services::ALL.iter().any(|service| service.name == process))
     }
 
     /// Some services, with settings (`section.key=value`).

@@ -6,6 +6,7 @@
 
 mod access;
 mod all_in;
+mod analytics;
 mod bare;
 mod idle;
 mod ingest;
@@ -63,6 +64,8 @@ pub enum What {
     Access(access::Options),
     /// Devices to queryable, everything on this machine.
     AllIn(all_in::Options),
+    /// Reports over the rows of a year of Medicare Part D, beside DuckDB and Spark.
+    Analytics(analytics::Options),
     /// A day of one patient through the public API, and bytes a reading on disk.
     Timeline(timeline::Options),
     /// What a stream costs on which nothing happens.
@@ -130,6 +133,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         What::Persist(what) => persist::run(what, &at).await,
         What::Access(what) => access::run(what, &at).await,
         What::AllIn(what) => all_in::run(what, &at).await,
+        What::Analytics(what) => analytics::run(what, &at).await,
         What::Timeline(what) => timeline::run(what, &at).await,
         What::IdleStreams(what) => idle::run(what, &at).await,
         What::Memory(what) => memory::run(what, &at).await,

@@ -29,6 +29,11 @@ pub(super) fn resident_bytes(pid: u32) -> anyhow::Result<(u64, u64)> {
     Ok((bytes("VmRSS:")?, bytes("VmHWM:")?))
 }
 
+/// Begins to measure the most resident bytes anew.
+pub(super) fn peak_since(pid: u32) -> anyhow::Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").with_context(|| format!("process {pid} has ended"))
+}
+
 /// Bytes of the disk's blocks that a folder's files take, those with a name that `wanted` takes.
 pub(super) fn disk_bytes(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> io::Result<u64> {
     let mut sum = 0;

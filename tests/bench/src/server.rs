@@ -17,7 +17,7 @@ use proto::{
 use std::{
     fs::File,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::Pin,
     process::Stdio,
     time::Duration,
@@ -53,9 +53,14 @@ impl Server {
     /// Starts `wardline run` with the services named (`ingest`, `writer`, `query`; none means all); returns when it
     /// takes work.
     pub(super) async fn start(place: &Workspace, services: &[&str]) -> anyhow::Result<Self> {
+        Self::start_as(&std::env::current_exe()?, place, services).await
+    }
+
+    /// The same of another program.
+    pub(super) async fn start_as(program: &Path, place: &Workspace, services: &[&str]) -> anyhow::Result<Self> {
         let (grpc, http) = (free_address()?, free_address()?);
         let log = place.dir.join(format!("server-{}.log", grpc.port()));
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(program);
         command.arg("run");
         command.args(services.iter().flat_map(|service| ["--service", service]));
         let listeners = [grpc, http].map(|at| at.to_string());

@@ -5,6 +5,7 @@
 mod audit_kill;
 mod damage;
 mod hostile;
+mod job_kill;
 mod leakage;
 mod torture;
 
@@ -22,6 +23,8 @@ enum Trial {
     Leakage(leakage::Options),
     /// Damages a node's files: each damage must be refused, repaired or harmless.
     Damage(damage::Options),
+    /// Kills and pauses workers: each job must have exactly one result.
+    JobKill(job_kill::Options),
     /// Attacks a node while another caller is served: neither may notice.
     Hostile(hostile::Options),
 }
@@ -35,6 +38,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Trial::AuditKill(options) => audit_kill::main(options).await?,
         Trial::Leakage(options) => leakage::main(&options)?,
         Trial::Damage(options) => damage::main(options).await?,
+        Trial::JobKill(options) => job_kill::main(options).await?,
         Trial::Hostile(options) => hostile::main(options).await?,
     };
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

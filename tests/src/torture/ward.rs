@@ -60,16 +60,22 @@ impl Ward {
 
     /// Starts a process with services (none: all), its writer in a consumer group.
     pub fn start(&self, name: &str, services: &[&str], group: &str) -> anyhow::Result<Child> {
+        self.start_with(name, services, group, &[])
+    }
+
+    /// The same with more settings.
+    pub fn start_with(&self, name: &str, services: &[&str], group: &str, settings: &[String]) -> anyhow::Result<Child> {
         let (grpc, http) = (free_address()?, free_address()?);
         let mut arguments = vec!["run".to_owned()];
         arguments.extend(services.iter().flat_map(|&service| ["--service".to_owned(), service.to_owned()]));
         arguments.extend(self.flags(group));
-        for setting in [
+        let listeners = [
             format!("server.grpc_listen={grpc}"),
             format!("server.http_listen={http}"),
             "server.api_listen=".to_owned(),
-        ] {
-            arguments.extend(["--set".to_owned(), setting]);
+        ];
+        for setting in listeners.iter().chain(settings) {
+            arguments.extend(["--set".to_owned(), setting.clone()]);
         }
         let log = self.dir.path().join(format!("{name}.log"));
         Child::start(Spec { name: name.to_owned(), binary: self.binary.clone(), arguments, grpc, http, log })
@@ -86,15 +92,21 @@ impl Ward {
         Ok(process.args(command).args(self.flags(group)).kill_on_drop(true).output().await?)
     }
 
-    fn flags(&self, group: &str) -> Vec<String> {
+    /// Settings that lead to its engines and its folder.
+    pub fn settings(&self) -> Vec<String> {
         let mut settings = self.engines.settings();
-        settings.push(format!("data.dir={}", self.dir.path().join("data").display()));
+        settings.push(format!("data.dir={}", self.data_dir().display()));
+        settings
+    }
+
+    fn flags(&self, group: &str) -> Vec<String> {
+        let mut settings = self.settings();
         settings.push(format!("writer.group={}", self.engines.group(group)));
         // hours are sealed, and unsealed by what comes late, all the while
         settings.extend(["writer.seal_every_seconds=1".to_owned(), "writer.seal_quiet_seconds=0".to_owned()]);
         settings.push("telemetry.level=warn".to_owned());
         // the judge reads everything at once
-        settings.extend(["reads", "batches"].map(|what| format!("quotas.{what}_a_second=0")));
+        settings.extend(["reads", "writes", "batches"].map(|what| format!("quotas.{what}_a_second=0")));
         settings.into_iter().flat_map(|setting| ["--set".to_owned(), setting]).collect()
     }
 

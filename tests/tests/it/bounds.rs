@@ -54,7 +54,7 @@ async fn head_only(sandbox: &Sandbox, method: &str, path: &str, token: Option<&s
 async fn without_a_token_or_a_permission_no_byte_of_a_body_is_waited_for() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(2).await?;
     let (mine, other) = (Bed::numbered(0), Bed::numbered(1));
-    let document: serde_json::Value = serde_json::from_str(&gateway::openapi::document()?)?;
+    let document: serde_json::Value = serde_json::from_str(&Sandbox::document()?)?;
     let (doctor, device) = (person(&sandbox, "doctor")?, sandbox.device_token(mine.device)?);
     let mut n_asked = 0;
     for (path, operations) in document["paths"].as_object().context("no paths")? {

@@ -1,10 +1,7 @@
 //! `/metrics`: what a node shows is what the table for operators says, and what is alerted on is there from the start.
 
 use model::telemetry::{Instrument, InstrumentKind};
-use node::{
-    metrics::{of, table},
-    services,
-};
+use node::{metrics::of, services};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -86,14 +83,6 @@ async fn scrape(sandbox: &Sandbox) -> anyhow::Result<(String, Scraped)> {
     // the body comes in one piece: the port sends its length
     let scraped = Scraped::read(&answer.body);
     Ok((answer.body, scraped))
-}
-
-#[test]
-fn the_table_for_operators_is_what_the_crates_say() {
-    assert!(
-        table(&services::ALL) == include_str!("../../../helm/wardline/metrics.md"),
-        "cargo run -- metrics > helm/wardline/metrics.md"
-    );
 }
 
 #[tokio::test]

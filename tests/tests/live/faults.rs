@@ -2,7 +2,10 @@
 
 use crate::ALONE;
 use std::time::Duration;
-use tests::torture::{self, engines::Kind, memory};
+use tests::{
+    job_kill,
+    torture::{self, engines::Kind, memory},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Kafka and a CQL server"]
@@ -35,5 +38,18 @@ async fn memory_is_bounded_while_the_writer_stands_still_and_catches_up() -> any
     println!("{report}");
     assert_eq!(report.violations, Vec::<String>::new());
     assert!(report.acknowledged > 10_000, "the load was too small to say anything");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Kafka and a CQL server"]
+async fn each_job_has_one_result_when_workers_are_killed_and_paused() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let plan = job_kill::Plan { kind: Kind::Live, workers: 2, jobs: 80, kills: 3, stops: 2, seed: 1 };
+    let report = job_kill::run(&plan).await?;
+    println!("{report}");
+    assert_eq!(report.violations, Vec::<String>::new());
+    assert_eq!((report.kills, report.stops, report.right), (3, 2, 80));
+    assert!(report.taken_over > 0, "no job was taken over");
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 use tests::{
-    audit_kill, damage, hostile,
+    audit_kill, damage, hostile, job_kill,
     torture::{Plan, engines::Kind, run},
 };
 
@@ -34,6 +34,17 @@ async fn every_answer_is_in_the_audit_log_when_the_node_is_killed() -> anyhow::R
     assert_eq!(report.violations, Vec::<String>::new());
     assert_eq!((report.kills, report.verified), (3, 4));
     assert!(report.answered > 20 && report.refused > 20 && report.rows > 20, "the load was too small to say anything");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_job_has_one_result_when_its_worker_is_killed() -> anyhow::Result<()> {
+    let plan = job_kill::Plan { kind: Kind::Embedded, workers: 1, jobs: 30, kills: 3, stops: 0, seed: 1 };
+    let report = job_kill::run(&plan).await?;
+    println!("{report}");
+    assert_eq!(report.violations, Vec::<String>::new());
+    assert_eq!((report.kills, report.right), (3, 30));
+    assert!(report.attempts > 30, "no attempt was killed");
     Ok(())
 }
 
