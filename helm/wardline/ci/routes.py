@@ -58,5 +58,5 @@ for rpc in rpcs:
     grpc = targets("GRPCRoute", lambda match: match["method"]["service"] == rpc)
     web = targets("HTTPRoute", matches_path(f"/{rpc}/Any"))
     assert len(grpc) == 1 and grpc == web, (rpc, grpc, web)
-assert n_operations > 80 and len(rpcs) == 7, (n_operations, rpcs)
+assert n_operations > 80 and len(rpcs) >= 7, (n_operations, rpcs)
 print(f"{n_operations // 2} operations, {len(rpcs)} services of rpcs")

@@ -87,6 +87,7 @@ variables, and where files from Secrets are mounted.
 {{- with $devices }}{{ $_ := set $config "devices" . }}{{ end -}}
 {{- if .Values.directory.secretName }}{{ $_ := set $config "directory" (dict "dir" "/etc/wardline/directory") }}{{ end -}}
 {{- $_ := set $config "audit" (dict "dir" "/var/lib/wardline/audit") -}}
+{{- $_ := set $config "analytics" (dict "objects_dir" "/var/lib/wardline/analytics") -}}
 {{- $config = mergeOverwrite $config (deepCopy .Values.extraConfig) -}}
 {{- /* Helm reads every number as a float; TOML and the program tell 8 from 8.0. */ -}}
 {{- regexReplaceAll "(?m)= (-?[0-9]+)\\.0$" (toToml $config) "= ${1}" | trim -}}
@@ -178,6 +179,16 @@ variables, and where files from Secrets are mounted.
 {{- else }}
   emptyDir: {}
 {{- end }}
+{{- if eq .component "analytics" }}
+- name: analytics
+{{- if .root.Values.analytics.claimName }}
+  persistentVolumeClaim: {claimName: {{ .root.Values.analytics.claimName | quote }}}
+{{- else if .root.Values.services.analytics.replicas }}
+{{- fail "analytics.claimName: name a PersistentVolumeClaim, or set services.analytics.replicas to 0" }}
+{{- else }}
+  emptyDir: {}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- /* Argument: dict "root" $ "component" name. */ -}}
@@ -213,4 +224,7 @@ variables, and where files from Secrets are mounted.
 - {name: directory, mountPath: /etc/wardline/directory, readOnly: true}
 {{- end }}
 - {name: audit, mountPath: /var/lib/wardline/audit}
+{{- if eq .component "analytics" }}
+- {name: analytics, mountPath: /var/lib/wardline/analytics}
+{{- end }}
 {{- end -}}

@@ -14,6 +14,7 @@
 
 {{- /* The services there are. A new one is a line here and a key in values.yaml. */ -}}
 {{- define "wardline.services" -}}
+- analytics
 - ingest
 - query
 - registry

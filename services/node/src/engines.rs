@@ -112,6 +112,8 @@ pub struct Store {
     pub audit: Arc<dyn store::Audit>,
     /// For the registry, and for all who follow it.
     pub registry: Arc<dyn store::Registry>,
+    /// Jobs, schedules, data sets and models; for analytics.
+    pub histories: Arc<dyn store::Histories>,
     /// All of it, where it is in this process.
     pub embedded: Option<store::embedded::Store>,
 }
@@ -145,6 +147,7 @@ impl Store {
             + store::Quarantine
             + store::Audit
             + store::Registry
+            + store::Histories
             + 'static,
     {
         let store = Arc::new(store);
@@ -156,7 +159,8 @@ impl Store {
             identities: store.clone(),
             quarantine: store.clone(),
             audit: store.clone(),
-            registry: store,
+            registry: store.clone(),
+            histories: store,
             embedded: None,
         }
     }

@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::{
+    analytics,
     operator::{Sending, TokenArgs},
     people::cli as people,
     replay, simulate, timeline,
@@ -96,7 +97,7 @@ fn read(flag: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
 pub enum Command {
     /// Run services: all of them, or those named.
     Run {
-        /// Which, repeatable: ingest, writer, query, registry.
+        /// Which, repeatable: ingest, writer, query, registry, analytics.
         #[arg(long = "service")]
         services: Vec<String>,
     },
@@ -154,6 +155,9 @@ pub enum Command {
     Openapi,
     /// Print every metric of `/metrics`: name, kind, unit, labels and what it is.
     Metrics,
+    /// Long work, data sets and reports.
+    #[command(flatten)]
+    Analytics(analytics::Command),
     /// Play a recording of real patients through the public API.
     Replay {
         /// What, and how.
@@ -163,8 +167,12 @@ pub enum Command {
         #[command(flatten)]
         sending: Sending,
     },
-    /// Send made-up readings of made-up patients.
+    /// Send made-up readings of made-up patients, or make up something else.
+    #[command(args_conflicts_with_subcommands = true)]
     Simulate {
+        /// Something else than devices.
+        #[command(subcommand)]
+        other: Option<simulate::Other>,
         /// What, and how.
         #[command(flatten)]
         options: simulate::Options,

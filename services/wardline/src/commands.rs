@@ -79,6 +79,10 @@ async fn dispatch(cli: Cli, known: &'static [Service], stop: CancellationToken) 
             let tokens = tokens(&access, "auditor")?;
             audit::run(&what, remote()?, tokens, &config.audit_dir(), &mut stdout()).await
         }
+        Some(Command::Analytics(command)) => {
+            let tokens = tokens(command.access(), "administrator")?;
+            command.act(remote()?, tokens, &mut stdout()).await
+        }
         Some(Command::Registry(command)) => {
             let tokens = tokens(&command.caller().access, "administrator")?;
             RegistryCli::connect(remote()?, tokens, command.caller()).await?.act(&command, &mut stdout()).await
@@ -89,7 +93,10 @@ async fn dispatch(cli: Cli, known: &'static [Service], stop: CancellationToken) 
             report.quarantined = quarantined(remote()?, tokens(&sending.access, "administrator").ok()).await;
             print(&report, json)
         }
-        Some(Command::Simulate { options, sending }) => {
+        Some(Command::Simulate { other: Some(simulate::Other::Prescribers(options)), .. }) => {
+            simulate::prescribers::write(&options)
+        }
+        Some(Command::Simulate { other: None, options, sending }) => {
             let (json, target) = (options.json, Target::of(&config, remote()?).with(&sending));
             let report = simulate::run(options, target).await?;
             print(&report, json)

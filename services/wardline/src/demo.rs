@@ -1,8 +1,8 @@
 //! The demo: people for each role, a replay of a real recording, and what to try next.
 
-use crate::{cli::Files, demo_ward, replay};
+use crate::{cli::Files, demo_data, demo_ward, replay};
 use anyhow::Context;
-use auth::{DEMO_PEOPLE, DemoIssuer};
+use auth::{DEMO_PEOPLE, DemoIssuer, demo_person};
 use client::Remote;
 use directory::Directory;
 use model::PatientId;
@@ -21,6 +21,9 @@ const RECORDING: &[u8] = include_bytes!("../../../deploy/demo/mimic3-sample.csv.
 
 /// Those whose tokens are printed; `wardline token` prints the others'.
 const SHOWN: [&str; 4] = ["doctor", "nurse", "patient", "administrator"];
+
+/// The service that has data sets and reports.
+const ANALYTICS: &str = "analytics";
 
 /// Who the demo's patient is: the first one of the recording.
 const PATIENT: PatientId = PatientId::new(uuid!("9fc9151b-a5c2-5138-abc7-db04232ac801"));
@@ -91,13 +94,19 @@ pub async fn run(config: &Config, files: &Files, services: &[Service], stop: Can
     let banner = banner(config, &node)?;
     let recording = config.data.dir.join("demo/mimic3-sample.csv.zst");
     fs::write(&recording, RECORDING).with_context(|| format!("recording {}", recording.display()))?;
-    let target = replay::Target::of(config, remote);
+    let target = replay::Target::of(config, remote.clone());
     let replaying = async {
         let notice =
             "Replaying vital signs of real intensive-care patients (MIMIC-III demo, see deploy/demo/NOTICE) ...";
         tell(stderr(), notice);
         let report = replay::run(replay::Options::of(replay::Format::Mimic, recording.clone()), target).await?;
         tell(stderr(), &report.to_string());
+        if services.iter().any(|service| service.name == ANALYTICS) {
+            tell(stderr(), "Importing samples of reference data (see services/analytics/samples/README.md) ...");
+            let administrator = demo_person("administrator").context("the demo has no administrator")?;
+            let token = DemoIssuer::open(&config.demo_dir())?.user_token(administrator)?;
+            demo_data::run(&config.data.dir.join("demo/samples"), &remote, &token, &mut stdout()).await?;
+        }
         anyhow::Ok(())
     };
     tokio::select! {

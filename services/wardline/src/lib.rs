@@ -1,18 +1,23 @@
 //! What a person types: running a node, and the tools for operators, integrators and clinicians.
 
+pub mod analytics;
 pub mod audit;
 mod certificate;
 pub mod cli;
 pub mod commands;
+pub mod datasets;
 pub mod demo;
+mod demo_data;
 pub mod demo_ward;
 pub mod device_tokens;
 pub mod ending;
+pub mod jobs;
 pub mod operator;
 pub mod people;
 pub mod quarantine;
 pub mod repair;
 pub mod replay;
+pub mod reports;
 pub mod simulate;
 pub mod timeline;
 

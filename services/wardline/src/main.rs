@@ -1,7 +1,9 @@
 //! `wardline`: read the command line, do it, stop when told to.
 
+mod analytics_service;
+
 use clap::Parser;
-use node::services;
+use node::{services, wiring::Service};
 use std::{
     io::{Write, stderr},
     process::ExitCode,
@@ -19,6 +21,10 @@ use wardline::{
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// What this binary can run: what every node can, and analytics, which nothing else links.
+static SERVICES: [Service; 5] =
+    [services::INGEST, services::WRITER, services::QUERY, services::REGISTRY, analytics_service::SERVICE];
+
 #[tokio::main]
 async fn main() -> ExitCode {
     // whatever this process makes is for its user alone
@@ -28,7 +34,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let stop = CancellationToken::new();
     tokio::spawn(signals(stop.clone()));
-    match commands::execute(cli, &services::ALL, stop).await {
+    match commands::execute(cli, &SERVICES, stop).await {
         Ok(()) => ExitCode::SUCCESS,
         // `| head` has seen enough
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,

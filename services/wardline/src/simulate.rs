@@ -7,6 +7,7 @@
 mod device;
 mod latency;
 mod patient;
+pub mod prescribers;
 
 use crate::{demo_ward::Bed, device_tokens::DeviceTokens, replay::Target};
 use anyhow::Context;
@@ -35,6 +36,13 @@ const STREAMS_PER_CONNECTION: usize = 64;
 const FROM: Nanos = Nanos(946_684_800 * Nanos::SECOND);
 /// Namespace of simulated identifiers.
 const NAMESPACE: Uuid = Uuid::from_u128(0x5157_0f1a_7e5e_4c1b_9d35_77a2_d1a1_0001);
+
+/// Other things that can be made up, beside devices.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Other {
+    /// Rows of Medicare Part D, by prescriber and drug, in a file.
+    Prescribers(prescribers::Options),
+}
 
 /// Options of `wardline simulate`.
 #[derive(Debug, Clone, clap::Args)]

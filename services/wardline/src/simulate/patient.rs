@@ -253,7 +253,7 @@ fn artefact(metric: &str) -> (&'static str, f64) {
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): every bit of the answer depends on every bit of the question.
-fn mix(value: u64) -> u64 {
+pub(super) fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -51,7 +51,7 @@ fn a_wrong_setting_is_named_and_the_platform_may_start_it_again() {
 }
 
 /// Every tool that asks a server, with what it needs to get that far.
-const TOOLS: [&[&str]; 7] = [
+const TOOLS: [&[&str]; 10] = [
     &["users", "list"],
     &["quarantine", "list"],
     &["audit", "search"],
@@ -59,6 +59,9 @@ const TOOLS: [&[&str]; 7] = [
     &["simulate", "--devices", "1"],
     &["explain", "0191c3c8-7a00-7000-8000-00000000abcd", "0191c3c8-7a00-7000-8000-00000000abcd"],
     &["health"],
+    &["jobs", "list"],
+    &["datasets", "list"],
+    &["report"],
 ];
 
 #[test]
@@ -86,4 +89,13 @@ fn health_of_a_node_that_says_nothing_is_1() {
     let said = String::from_utf8_lossy(&asked.stderr).into_owned();
     assert_eq!(asked.status.code(), Some(1), "{said}");
     assert!(said.contains("no answer within"), "{said}");
+}
+
+#[test]
+fn the_table_of_metrics_for_operators_is_what_the_crates_say() {
+    let printed = run(&["metrics"]);
+    assert!(
+        printed.stdout == include_bytes!("../../../../helm/wardline/metrics.md"),
+        "cargo run -- metrics > helm/wardline/metrics.md"
+    );
 }

@@ -1,5 +1,6 @@
 //! The tools, against servers that misbehave; and the binary as a process.
 
+mod analytics;
 mod binary;
 mod client_side;
 mod replay_suite;

@@ -1,0 +1,37 @@
+-- title: Health-centre sites for 100,000 people by state
+-- about: Sites of one release against the newest estimate of the population. A territory without an estimate has no rate; a
+-- about: state without a site has 0.
+-- alias: get_sites_per_100000
+-- tables: sites, state_population
+-- source: Health Resources and Services Administration (HRSA)
+-- source: Census Bureau, Population Estimates (vintage 2023)
+-- parameter: vintage | text(16) | default newest | release: 2020 or daily; newest is the last imported
+-- column: state | text | | postal code
+-- column: n_sites | integer | 1 | sites
+-- column: population | integer | 1 | people
+-- column: population_year | integer | a | year of the estimate
+-- column: sites_per_100000 | double | 1/100000 | sites for 100,000 people
+-- order: state
+WITH release AS (
+  SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM sites
+),
+site AS (
+  SELECT s.* FROM sites s JOIN release r ON s.vintage = r.vintage
+),
+number AS (
+  SELECT state, count(*) AS n_sites FROM site GROUP BY state
+),
+people AS (
+  SELECT state, year, population
+  FROM state_population
+  WHERE state <> 'US' AND year = (SELECT max(year) FROM state_population)
+)
+SELECT
+  coalesce(n.state, p.state) AS state,
+  coalesce(n.n_sites, 0) AS n_sites,
+  p.population AS population,
+  p.year AS population_year,
+  round(100000.0 * coalesce(n.n_sites, 0) / CAST(nullif(p.population, 0) AS DOUBLE), 4) AS sites_per_100000
+FROM number n
+FULL JOIN people p ON n.state = p.state
+ORDER BY state

@@ -1,0 +1,117 @@
+//! Rows of cells, as texts, from any format: what comes out of CSV, NDJSON and Parquet before it is given a meaning.
+
+use super::{
+    error::{Error, Reason},
+    text::Encoding,
+};
+
+/// A row of cells. The same one is filled again and again.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Row {
+    /// Line, or row of a Parquet file, from 1.
+    pub(super) line: u64,
+    text: String,
+    ends: Vec<usize>,
+    /// Whether the line was cp1252 and not ASCII.
+    pub(super) decoded: bool,
+}
+
+impl Row {
+    /// Empties it.
+    pub(super) fn clear(&mut self, line: u64) {
+        self.line = line;
+        self.text.clear();
+        self.ends.clear();
+        self.decoded = false;
+    }
+
+    /// Adds text to the cell that is being written.
+    pub(super) fn push_str(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// Ends the cell that is being written.
+    pub(super) fn end_cell(&mut self) {
+        self.ends.push(self.text.len());
+    }
+
+    /// Adds a cell.
+    pub(super) fn push_cell(&mut self, text: &str) {
+        self.push_str(text);
+        self.end_cell();
+    }
+
+    /// Takes the last cell away.
+    pub(super) fn pop_cell(&mut self) {
+        self.ends.pop();
+        self.text.truncate(self.ends.last().copied().unwrap_or(0));
+    }
+
+    /// Number of cells.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// A cell, without blanks around it.
+    pub(super) fn cell(&self, position: usize) -> &str {
+        let start = if position == 0 { 0 } else { self.ends[position - 1] };
+        self.text[start..self.ends[position]].trim()
+    }
+
+    /// All cells.
+    pub(super) fn cells(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).map(|position| self.cell(position))
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.text.capacity() + self.ends.capacity() * size_of::<usize>()
+    }
+}
+
+/// What came next.
+#[derive(Debug)]
+pub(super) enum Fetched {
+    /// The row was filled.
+    Row,
+    /// The line could not be made a row.
+    Bad {
+        /// Its number.
+        line: u64,
+        /// Why.
+        reason: Reason,
+        /// What was found.
+        what: String,
+    },
+    /// Nothing.
+    End,
+}
+
+/// Rows with headings.
+pub(super) trait Rows: Send {
+    /// Names of the cells.
+    fn headings(&self) -> &[String];
+    /// Fills the row with the next one.
+    fn next(&mut self, row: &mut Row) -> Result<Fetched, Error>;
+    /// What the text is written in.
+    fn encoding(&self) -> Encoding;
+    /// Bytes that buffers take.
+    fn bytes(&self) -> usize;
+}
+
+/// What a line too long was found to be.
+pub(super) fn long(n: u64, most: usize) -> String {
+    format!("a line of {n} bytes; at most {most}")
+}
+
+/// What a line was found to be.
+pub(super) fn found(reason: Reason, most_cells: usize) -> String {
+    match reason {
+        Reason::TooManyCells => format!("more than {} cells", most_cells),
+        Reason::OpenQuote => "a quote that is not closed on its line".into(),
+        Reason::StrayQuote => "a quote inside a cell, or text after a closing quote".into(),
+        Reason::Json => "not one flat JSON object".into(),
+        Reason::Nul => "a NUL byte".into(),
+        _ => "bytes that are no text".into(),
+    }
+}

@@ -1,0 +1,285 @@
+//! The kind `import`: files in, a new version of a data set out.
+
+use crate::{
+    catalogue::{Catalogue, REPORT, Version},
+    datasets::{
+        self, ImportReport, Input, Kind as DataKind, Options, ParquetFile,
+        quality::{Quality, References},
+    },
+    jobs::{
+        kinds::{Done, Failure, Kind, Parameter, Parameters, Range, Route},
+        work::Work,
+    },
+    sources::Sources,
+    tables,
+    uploads::{self, Uploads},
+};
+use async_trait::async_trait;
+use model::{Clock, access::Action};
+use object_store::path::Path as Key;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Read},
+    path::{Path, PathBuf},
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// Name of the kind.
+pub const NAME: &str = "import";
+/// Most files of an import.
+const FILES_MAX: usize = 64;
+const PART: &str = "part-0.parquet";
+
+/// Imports what was uploaded, or what a source of the settings has.
+pub struct Import {
+    /// Where versions are kept.
+    pub catalogue: Catalogue,
+    /// Files that were sent.
+    pub uploads: Uploads,
+    /// Where the settings say that data comes from.
+    pub sources: Sources,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// What was imported, on this disk.
+struct Fetched {
+    files: Vec<PathBuf>,
+    names: Vec<String>,
+    sha256: String,
+}
+
+#[async_trait]
+impl Kind for Import {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn about(&self) -> &str {
+        "imports files as a new version of a data set, and checks its quality"
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let kinds = datasets::kinds().iter().map(|kind| kind.name.clone()).collect();
+        let text = |name: &str, most, about: &str| Parameter {
+            name: name.to_owned(),
+            takes: Range::Text(most),
+            default: Some("-".to_owned()),
+            about: about.to_owned(),
+        };
+        vec![
+            Parameter {
+                name: "kind".to_owned(),
+                takes: Range::Choice(kinds),
+                default: None,
+                about: "kind of data set".to_owned(),
+            },
+            text("uploads", FILES_MAX * 37, "ids of uploaded files, with commas; - when a source is read"),
+            text("source", 64, "name of a source in the settings; - when files were uploaded"),
+            text("layout", 64, "name of the layout, where headings and file name do not tell; - when they do"),
+        ]
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        let word = "reload".to_owned();
+        vec![Route { word, fixed: Parameters::new(), positional: vec!["kind".to_owned(), "source".to_owned()] }]
+    }
+
+    fn needs(&self) -> Action {
+        Action::ManageData
+    }
+
+    async fn run(&self, work: &Work, parameters: &Parameters) -> Result<Done, Failure> {
+        let kind = datasets::kind(&parameters["kind"]).map_err(|error| Failure::Final(error.to_string()))?;
+        let scratch = self.catalogue.objects().scratch().map_err(again)?;
+        work.progress("fetching", 0, 0, "files");
+        let fetched = self.fetch(work, kind, parameters, &scratch).await?;
+        let references = self.references(kind).await?;
+        let options = Options { layout: given(parameters, "layout").map(str::to_owned), ..Options::default() };
+        let made = scratch.path().join("made.parquet");
+        let (files, to, telling) = (fetched.files.clone(), made.clone(), work.clone());
+        let reading = move || read(kind, &files, options, &references, &to, &telling);
+        let read = tokio::task::spawn_blocking(reading).await;
+        let (report, quality) =
+            read.map_err(|_| Failure::Final("the import failed: operators find more in the log".into()))??;
+        let version = self.keep(work, kind, &fetched, (&report, &quality), made).await?;
+        // what others see from now on: not by a worker who has lost the job
+        work.confirm().await?;
+        self.catalogue.add(&kind.name, version.clone()).await.map_err(again)?;
+        for id in ids(parameters)? {
+            self.uploads.remove(id).await.map_err(again)?;
+        }
+        work.say(format!("{} of {} rows accepted, {} refused", report.n_accepted, report.n_read, report.n_refused));
+        let result = json!({
+            "kind": kind.name, "version_id": version.id, "read": report.n_read, "accepted": report.n_accepted,
+            "repaired": report.n_repaired, "refused": report.n_refused, "passed": quality.passed(),
+        });
+        let data_versions = [(kind.name.clone(), version.id.to_string())].into();
+        Ok(Done { result, rows: (report.n_read, report.n_accepted), data_versions, seed: 0 })
+    }
+}
+
+impl Import {
+    /// Brings the files to this disk.
+    async fn fetch(
+        &self,
+        work: &Work,
+        kind: &DataKind,
+        parameters: &Parameters,
+        scratch: &TempDir,
+    ) -> Result<Fetched, Failure> {
+        let (mut files, mut names, mut digest) = (Vec::new(), Vec::new(), Sha256::new());
+        let folder = scratch.path().join("files");
+        fs::create_dir(&folder).map_err(again)?;
+        for (n, id) in ids(parameters)?.into_iter().enumerate() {
+            let to = folder.join(format!("{n:03}"));
+            fs::create_dir(&to).map_err(again)?;
+            let (begun, _) = self.uploads.find(id, work.by()).await.map_err(|error| unfetched(id, error))?;
+            // its ending says how it is packed; a name with folders was not taken
+            let to = to.join(&begun.file_name);
+            let (name, sha256) = self.uploads.fetch(id, work.by(), &to).await.map_err(|error| unfetched(id, error))?;
+            digest.update(sha256);
+            files.push(to);
+            names.push(name);
+        }
+        if let Some(source) = given(parameters, "source") {
+            let fetched = self.sources.fetch(source, &kind.name, &folder, work).await?;
+            for path in fetched {
+                digest.update(sha256(&path).map_err(again)?);
+                names.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
+                files.push(path);
+            }
+        }
+        if files.is_empty() {
+            return Err(Failure::Final("uploads: give ids of uploaded files, or the name of a source".to_owned()));
+        }
+        let sha256 = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Fetched { files, names, sha256 })
+    }
+
+    /// Keys of the tables that the kind refers to, of their current versions.
+    async fn references(&self, kind: &DataKind) -> Result<References, Failure> {
+        let mut references = References::default();
+        for reference in &kind.references {
+            let data_set = self.catalogue.get(&reference.kind).await.map_err(again)?;
+            let Some(version) = data_set.current() else { continue };
+            let (files, name) = (self.catalogue.files(version), reference.kind.clone());
+            let columns = reference.to.clone();
+            let adding = move || {
+                tables::each_batch(&files, &columns, |batch| references.add(&name, batch))?;
+                Ok::<_, datasets::Error>(references)
+            };
+            references = tokio::task::spawn_blocking(adding).await.map_err(again)?.map_err(again)?;
+        }
+        Ok(references)
+    }
+
+    /// Puts what was made among the objects, with its report; not yet known to others.
+    async fn keep(
+        &self,
+        work: &Work,
+        kind: &DataKind,
+        fetched: &Fetched,
+        (report, quality): (&ImportReport, &Quality),
+        made: PathBuf,
+    ) -> Result<Version, Failure> {
+        let prefix = Key::from_iter(["datasets", &kind.name, &work.attempt_id().to_string()]);
+        let bytes = fs::metadata(&made).map_err(again)?.len();
+        let objects = self.catalogue.objects();
+        objects.adopt(&prefix.clone().join(PART), made).await.map_err(again)?;
+        let whole = json!({ "import": report, "quality": quality }).to_string();
+        objects.put(&prefix.clone().join(REPORT), whole.into()).await.map_err(again)?;
+        let filled =
+            report.completeness.iter().map(|one| (one.column.clone(), share(one.n, report.n_accepted))).collect();
+        Ok(Version {
+            // one of a job, whoever does it
+            id: work.job(),
+            at: (self.clock)().0,
+            by: work.by().to_owned(),
+            job: work.job(),
+            files: vec![PART.to_owned()],
+            prefix: prefix.to_string(),
+            rows: report.n_accepted,
+            bytes,
+            source_sha256: fetched.sha256.clone(),
+            source_files: fetched.names.clone(),
+            passed: quality.passed(),
+            filled,
+        })
+    }
+}
+
+/// Reads the files into a Parquet file; the report and what the checks found.
+fn read(
+    kind: &DataKind,
+    files: &[PathBuf],
+    options: Options,
+    references: &References,
+    to: &Path,
+    work: &Work,
+) -> Result<(ImportReport, Quality), Failure> {
+    let refused = |error: datasets::Error| Failure::Final(error.to_string());
+    let total = files.iter().filter_map(|file| fs::metadata(file).ok()).map(|meta| meta.len()).sum::<u64>();
+    work.say(format!("{} files, {total} bytes", files.len()));
+    let writer = BufWriter::new(File::create(to).map_err(again)?);
+    let mut table = ParquetFile::create(kind, writer).map_err(refused)?;
+    let inputs: Vec<_> = files.iter().map(|file| Input::file(file)).collect();
+    let mut rows = 0;
+    let done = datasets::import(kind, inputs, options, references, |batch| {
+        if work.stop().is_cancelled() {
+            return Err(datasets::Error::Sink("nobody wants the result any more".into()));
+        }
+        rows += batch.num_rows() as u64;
+        work.progress("reading", rows, 0, "rows");
+        table.write(batch)
+    });
+    let done = done.map_err(refused)?;
+    table.finish().map_err(refused)?.into_inner().map_err(again)?;
+    Ok(done)
+}
+
+/// A parameter, if it was given.
+fn given<'p>(parameters: &'p Parameters, name: &str) -> Option<&'p str> {
+    parameters.get(name).map(String::as_str).filter(|text| *text != "-")
+}
+
+/// The ids of uploads.
+fn ids(parameters: &Parameters) -> Result<Vec<Uuid>, Failure> {
+    let ids = given(parameters, "uploads").into_iter().flat_map(|ids| ids.split(','));
+    let ids: Result<Vec<Uuid>, _> = ids.map(|id| id.trim().parse()).collect();
+    let ids = ids.map_err(|_| Failure::Final("uploads: must be UUIDs, with commas".to_owned()))?;
+    match ids.len() <= FILES_MAX {
+        true => Ok(ids),
+        false => Err(Failure::Final(format!("uploads: at most {FILES_MAX} files; import the rest by itself"))),
+    }
+}
+
+fn unfetched(id: Uuid, error: uploads::Error) -> Failure {
+    match error {
+        uploads::Error::Objects(error) => again(error),
+        error => Failure::Final(format!("uploads: {id}: {error}")),
+    }
+}
+
+/// Share of rows, 0 to 1.
+fn share(n: u64, of: u64) -> f64 {
+    if of == 0 { 0.0 } else { n as f64 / of as f64 }
+}
+
+fn sha256(path: &Path) -> std::io::Result<[u8; 32]> {
+    let (mut digest, mut file, mut piece) = (Sha256::new(), File::open(path)?, vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(digest.finalize().into()),
+            n => digest.update(&piece[..n]),
+        }
+    }
+}
+
+/// What may go better next time.
+fn again(error: impl std::fmt::Display) -> Failure {
+    Failure::Again(error.to_string())
+}

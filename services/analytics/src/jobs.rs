@@ -1,0 +1,23 @@
+//! Long work: submitted and answered at once, done by a worker, followed by whoever may.
+//!
+//! The promises: a job whose submission was answered is never lost; it has exactly one end, whatever becomes of its workers,
+//! and nothing that a worker writes late changes it; a caller sees no other caller's job.
+
+pub mod board;
+pub mod job;
+pub mod kinds;
+mod memory;
+mod queue;
+pub mod rpcs;
+pub mod step;
+pub mod submit;
+pub mod task;
+pub(crate) mod wire;
+pub mod work;
+pub mod worker;
+
+use crate::metrics;
+pub(crate) use submit::caller_name;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! The way in for jobs: who may, what fits, and the step that makes one.
+
+use super::{
+    board::{Board, SubmitError},
+    job::Job,
+    kinds::{Kinds, Parameters, Unfit, checked},
+    step::Submission,
+    wire,
+};
+use guard::{decisions::Decisions, errors, ids};
+use model::access::{Action, Principal, Subject};
+use proto::{
+    analytics::v1::{self as v1, SubmitJobRequest},
+    problem,
+};
+use tonic::{Code, Extensions, Status};
+use uuid::Uuid;
+
+/// Default and most attempts.
+const ATTEMPTS: (u32, u32) = (3, 10);
+/// How long after a failure the next attempt begins.
+const PAUSE_SECONDS: u32 = 5;
+/// Most jobs on which one depends.
+const DEPENDS_MAX: usize = 32;
+/// Most characters of an idempotency key.
+const KEY_CHARS: usize = 128;
+
+/// Submits jobs for callers. Clones are the same.
+#[derive(Clone)]
+pub struct Submit {
+    /// Where they go.
+    pub board: Board,
+    /// What they can do.
+    pub kinds: Kinds,
+    /// Who may.
+    pub decisions: Decisions,
+}
+
+/// Whose jobs a caller may see.
+pub(super) enum Sees {
+    Own(String),
+    All,
+}
+
+impl Sees {
+    pub(super) fn has(&self, job: &Job) -> bool {
+        match self {
+            Self::Own(name) => job.submission.submitter == *name,
+            Self::All => true,
+        }
+    }
+}
+
+impl Submit {
+    /// Submits a job of a kind for a caller, who may.
+    pub async fn for_caller(
+        &self,
+        extensions: &Extensions,
+        kind: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<v1::Job, Status> {
+        let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.submit(extensions, SubmitJobRequest { kind: kind.to_owned(), parameters, ..Default::default() }).await
+    }
+
+    /// Submits what a caller asks for, if that may be.
+    pub(super) async fn submit(&self, extensions: &Extensions, request: SubmitJobRequest) -> Result<v1::Job, Status> {
+        let caller = guard::principal(extensions)?;
+        let kind = self.kinds.find(&request.kind);
+        let detail = kind.as_ref().map_or("submit", |kind| kind.name()).to_owned();
+        self.decisions.on_system(caller, Action::SubmitJobs, None).recorded(&detail).await?;
+        let kind = kind.map_err(unfit)?;
+        if kind.needs() != Action::SubmitJobs {
+            self.decisions.on_system(caller, kind.needs(), None).recorded(&detail).await?;
+        }
+        let parameters: Parameters = request.parameters.into_iter().collect();
+        let submission = Submission {
+            kind: kind.name().to_owned(),
+            parameters: checked(&kind.parameters(), &parameters).map_err(unfit)?,
+            submitter: caller_name(caller),
+            at: self.board.now(),
+            priority: wire::priority(request.priority)?,
+            deadline: request.deadline.map(|after| wire::deadline(after, self.board.now())).transpose()?,
+            max_attempts: attempts(request.max_attempts)?,
+            pause_seconds: PAUSE_SECONDS,
+            depends_on: self.depends_on(&request.depends_on, &Sees::Own(caller_name(caller))).await?,
+            key: None,
+        };
+        let key = Some(request.request_id.as_str()).filter(|key| !key.is_empty());
+        if key.is_some_and(|key| key.chars().count() > KEY_CHARS) {
+            return Err(problem::invalid(
+                "INVALID_REQUEST_ID",
+                "request_id",
+                format!("at most {KEY_CHARS} characters"),
+            ));
+        }
+        let job = self.board.submit(submission, key).await.map_err(|error| match error {
+            SubmitError::KeyTaken => {
+                let text = "another job was submitted with it: take another one for each";
+                problem::field(Code::AlreadyExists, "REQUEST_ID_TAKEN", "request_id", text)
+            }
+            SubmitError::Store(error) => errors::store(error),
+        })?;
+        Ok(wire::job(&job))
+    }
+
+    /// Jobs of the caller's, each of which is there.
+    async fn depends_on(&self, sent: &[String], sees: &Sees) -> Result<Vec<Uuid>, Status> {
+        if sent.len() > DEPENDS_MAX {
+            return Err(problem::invalid("TOO_MANY", "depends_on", format!("at most {DEPENDS_MAX} jobs")));
+        }
+        let mut jobs = Vec::new();
+        for (n, id) in sent.iter().enumerate() {
+            let (field, id) = (format!("depends_on[{n}]"), ids::uuid(&format!("depends_on[{n}]"), id)?);
+            let there = self.board.get(id).await.map_err(errors::store)?.filter(|job| sees.has(job));
+            there.ok_or_else(|| problem::field(Code::NotFound, "NOT_FOUND", &field, "there is no such job"))?;
+            jobs.push(id);
+        }
+        Ok(jobs)
+    }
+}
+
+/// Attempts that were asked for.
+fn attempts(asked: u32) -> Result<u32, Status> {
+    match asked {
+        0 => Ok(ATTEMPTS.0),
+        asked if asked <= ATTEMPTS.1 => Ok(asked),
+        _ => {
+            let text = format!("0 (the default, {}) to {}", ATTEMPTS.0, ATTEMPTS.1);
+            Err(problem::invalid("INVALID_MAX_ATTEMPTS", "max_attempts", text))
+        }
+    }
+}
+
+/// A caller, as jobs are kept under.
+pub(crate) fn caller_name(caller: &Principal) -> String {
+    match caller.subject {
+        Subject::User(user) => format!("user:{}", user.uuid()),
+        Subject::Device(device) => format!("device:{}", device.uuid()),
+    }
+}
+
+pub(super) fn unfit(unfit: Unfit) -> Status {
+    problem::invalid("INVALID_JOB", &unfit.field, unfit.text)
+}

@@ -1,0 +1,30 @@
+//! Analytics: long work as jobs; data sets, reports and models of the health system's reference data.
+
+pub mod catalogue;
+pub mod data_rpcs;
+pub mod datasets;
+pub mod import;
+pub mod jobs;
+pub mod metrics;
+pub mod models;
+pub mod nearest;
+pub mod objects;
+pub mod report_rpcs;
+pub mod reporting;
+pub mod reports;
+mod results;
+pub mod sources;
+pub mod statistics;
+pub mod tables;
+pub mod uploads;
+
+use proto::problem;
+use std::time::Duration;
+use tonic::Status;
+
+/// UNAVAILABLE: the folder or the object store.
+pub(crate) fn objects_failed(error: &objects::Error) -> Status {
+    tracing::warn!(error = error as &dyn std::error::Error, "objects cannot be read or written");
+    let text = "the files of analytics cannot be reached; try again";
+    problem::unavailable("OBJECTS_UNAVAILABLE", text, Duration::from_secs(1))
+}

@@ -1,0 +1,165 @@
+//! `ReportService`: what reports there are, and their rows.
+
+use crate::{
+    jobs::wire,
+    reporting::{RunError, Runner, parameters},
+    reports::{self, Report, Reports, output},
+    results,
+};
+use async_trait::async_trait;
+use guard::{decisions::Decisions, errors};
+use model::access::Action;
+use proto::{
+    analytics::v1::{
+        self as v1, ListReportsRequest, ListReportsResponse, ReportColumn, ReportFormat, RunReportRequest,
+        RunReportResponse,
+        report_service_server::{ReportService, ReportServiceServer},
+    },
+    problem,
+};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::timeout;
+use tonic::{Code, Request, Response, Status};
+
+/// Most rows, and most bytes, of an answer.
+const ROWS: usize = 10_000;
+const BYTES: usize = 6 << 20;
+/// How long a report may take that is answered at once.
+const TIME: Duration = Duration::from_secs(20);
+/// Most parameters.
+const PARAMETERS_MAX: usize = 16;
+
+/// Serves `ReportService`.
+pub struct ReportRpcs {
+    runner: Runner,
+    decisions: Decisions,
+}
+
+impl ReportRpcs {
+    /// Run by `runner`, for whom `decisions` permit it.
+    pub fn new(runner: Runner, decisions: Decisions) -> Self {
+        Self { runner, decisions }
+    }
+
+    /// The gRPC service, to be put behind the auth layer.
+    pub fn service(self) -> ReportServiceServer<Self> {
+        ReportServiceServer::new(self).max_decoding_message_size(64 * 1024)
+    }
+
+    async fn run(&self, request: RunReportRequest) -> Result<RunReportResponse, Status> {
+        let report = Reports::find(&request.name).map_err(|error| failed(error.into()))?;
+        let format = format(request.format)?;
+        let given = named(&request.parameters)?;
+        let (answer, data_versions) = self.runner.run(report, &given, Some(ROWS)).await.map_err(failed)?;
+        let mut content = Bounded(Vec::new());
+        let rows = output::write(answer, format, &mut content).await.map_err(|error| failed(error.into()))?;
+        Ok(RunReportResponse {
+            content: content.0,
+            content_type: results::media_type(format).to_owned(),
+            rows: rows as u64,
+            data_versions: data_versions.into_iter().collect(),
+        })
+    }
+}
+
+/// Takes so much and no more.
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > BYTES {
+            let text = format!("more than {BYTES} bytes: submit the report as a job, or ask for less");
+            return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, text));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ReportService for ReportRpcs {
+    async fn list_reports(
+        &self,
+        request: Request<ListReportsRequest>,
+    ) -> Result<Response<ListReportsResponse>, Status> {
+        let caller = guard::principal(request.extensions())?;
+        self.decisions.on_system(caller, Action::ReadAnalytics, None).recorded("reports").await?;
+        Ok(Response::new(ListReportsResponse { reports: Reports::all().map(shown).collect() }))
+    }
+
+    async fn run_report(&self, request: Request<RunReportRequest>) -> Result<Response<RunReportResponse>, Status> {
+        let caller = guard::principal(request.extensions())?;
+        self.decisions.on_system(caller, Action::ReadAnalytics, None).recorded("report").await?;
+        let running = timeout(TIME, self.run(request.into_inner()));
+        let late = || {
+            let text = format!("it takes more than {} s: submit the report as a job", TIME.as_secs());
+            problem::status(Code::FailedPrecondition, "TAKES_TOO_LONG", text)
+        };
+        running.await.unwrap_or_else(|_| Err(late())).map(Response::new)
+    }
+}
+
+fn shown(report: &Report) -> v1::Report {
+    let column = |column: &reports::Column| ReportColumn {
+        name: column.name.clone(),
+        r#type: column.kind.name(),
+        unit: column.unit.clone(),
+        about: column.about.clone(),
+    };
+    v1::Report {
+        name: report.name.clone(),
+        title: report.title.clone(),
+        about: report.about.clone(),
+        data_sets: report.tables.iter().cloned().collect(),
+        parameters: parameters(report).map(wire::parameter).collect(),
+        columns: report.columns.iter().map(column).collect(),
+        sources: report.sources.iter().cloned().collect(),
+    }
+}
+
+fn format(sent: i32) -> Result<output::Format, Status> {
+    match ReportFormat::try_from(sent) {
+        Ok(ReportFormat::Unspecified | ReportFormat::Json) => Ok(output::Format::Json),
+        Ok(ReportFormat::Csv) => Ok(output::Format::Csv),
+        Ok(ReportFormat::Table) => Ok(output::Format::Text),
+        Ok(ReportFormat::Parquet) => Ok(output::Format::Parquet),
+        Err(_) => Err(problem::invalid("INVALID_FORMAT", "format", "must be JSON, CSV, table or Parquet")),
+    }
+}
+
+/// NAME=VALUE each.
+fn named(pairs: &[String]) -> Result<BTreeMap<String, String>, Status> {
+    if pairs.len() > PARAMETERS_MAX {
+        return Err(problem::invalid("TOO_MANY", "parameters", format!("at most {PARAMETERS_MAX}")));
+    }
+    let pair = |text: &String| {
+        let pair = text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        pair.ok_or_else(|| problem::invalid("INVALID_PARAMETER", "parameters", "must be NAME=VALUE each"))
+    };
+    pairs.iter().map(pair).collect()
+}
+
+/// What a report's failure is to a caller.
+fn failed(error: RunError) -> Status {
+    let error = match error {
+        RunError::Store(error) => return errors::store(error),
+        RunError::Report(error) => error,
+    };
+    let text = error.to_string();
+    match error {
+        reports::Error::UnknownReport { .. } => problem::field(Code::NotFound, "NO_SUCH_REPORT", "name", &text),
+        reports::Error::Parameters { .. } => problem::invalid("INVALID_PARAMETERS", "parameters", text),
+        reports::Error::MissingTable { .. } => problem::status(Code::FailedPrecondition, "NOT_IMPORTED", text),
+        reports::Error::Memory { .. } | reports::Error::TooManyRows { .. } | reports::Error::Write(_) => {
+            problem::status(Code::FailedPrecondition, "TOO_LARGE", text)
+        }
+        _ => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a report cannot be run");
+            problem::status(Code::Internal, "REPORT_FAILED", "the report cannot be run; tell the operators")
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Each report as a kind of job, and what a report reads: the current versions of its tables.
+
+use crate::{
+    catalogue::Catalogue,
+    jobs::{
+        kinds::{Done, Failure, Kind, Parameter, Parameters, Range, Route},
+        work::Work,
+    },
+    objects::Objects,
+    reports::{Answer, Domain, Error, Limits, Report, Reports, TableFiles, output},
+    results,
+};
+use async_trait::async_trait;
+use model::access::Action;
+use serde_json::json;
+use std::{collections::BTreeMap, fs::File, io::BufWriter, path::PathBuf, sync::Arc};
+
+/// The parameter that says how rows are written.
+const FORMAT: &str = "format";
+
+/// Runs reports over the current versions of data sets. Clones are the same.
+#[derive(Clone)]
+pub struct Runner {
+    catalogue: Catalogue,
+    limits: Limits,
+}
+
+impl Runner {
+    /// Of the data sets in a catalogue, within these limits.
+    pub fn new(catalogue: Catalogue, limits: Limits) -> Self {
+        Self { catalogue, limits }
+    }
+
+    /// Starts a report; also the versions that it reads, by kind. `rows`: the most that it may have.
+    ///
+    /// # Errors
+    /// What is wrong with the parameters, a data set of which nothing was imported, and what the engine says.
+    pub async fn run(
+        &self,
+        report: &'static Report,
+        given: &BTreeMap<String, String>,
+        rows: Option<usize>,
+    ) -> Result<(Answer, BTreeMap<String, String>), RunError> {
+        let parameters = report.check(given)?;
+        let (mut tables, mut versions) = (BTreeMap::new(), BTreeMap::new());
+        for kind in &report.tables {
+            let data_set = self.catalogue.get(kind).await?;
+            if let Some(version) = data_set.current() {
+                tables.insert(kind.clone(), TableFiles::local(self.catalogue.files(version))?);
+                versions.insert(kind.clone(), version.id.to_string());
+            }
+        }
+        let limits = Limits { n_rows: rows.unwrap_or(self.limits.n_rows), ..self.limits.clone() };
+        Ok((report.run(&tables, parameters, &limits).await?, versions))
+    }
+
+    /// Where its results go.
+    pub fn objects(&self) -> &Objects {
+        self.catalogue.objects()
+    }
+}
+
+/// Why a report gives nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The report.
+    #[error(transparent)]
+    Report(#[from] Error),
+    /// Which versions there are cannot be read.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// A report as a kind of job: its rows go to an object.
+pub struct ReportKind {
+    report: &'static Report,
+    runner: Runner,
+}
+
+impl ReportKind {
+    /// All reports.
+    pub fn all(runner: &Runner) -> impl Iterator<Item = Arc<dyn Kind>> {
+        Reports::all().map(|report| Arc::new(Self { report, runner: runner.clone() }) as Arc<dyn Kind>)
+    }
+}
+
+#[async_trait]
+impl Kind for ReportKind {
+    fn name(&self) -> &str {
+        &self.report.name
+    }
+
+    fn about(&self) -> &str {
+        self.report.title.as_str()
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let format = Parameter {
+            name: FORMAT.to_owned(),
+            takes: Range::Choice(["json", "csv", "parquet", "table"].map(str::to_owned).to_vec()),
+            default: Some("json".to_owned()),
+            about: "how rows are written".to_owned(),
+        };
+        parameters(self.report).chain([format]).collect()
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        let positional: Vec<_> = self.report.parameters.iter().map(|parameter| parameter.name.clone()).collect();
+        let route =
+            |word: &String| Route { word: word.clone(), fixed: Parameters::new(), positional: positional.clone() };
+        self.report.aliases.iter().map(route).collect()
+    }
+
+    fn needs(&self) -> Action {
+        Action::ReadAnalytics
+    }
+
+    async fn run(&self, work: &Work, parameters: &Parameters) -> Result<Done, Failure> {
+        let format = parameters[FORMAT].parse().map_err(Failure::Final)?;
+        let given = parameters.iter().filter(|(name, _)| *name != FORMAT);
+        let given = given.map(|(name, value)| (name.clone(), value.clone())).collect();
+        work.progress("running", 0, 0, "rows");
+        let (answer, data_versions) = self.runner.run(self.report, &given, None).await.map_err(failed)?;
+        let scratch = self.runner.objects().scratch().map_err(again)?;
+        let path = scratch.path().join("rows");
+        let mut file = BufWriter::new(File::create(&path).map_err(again)?);
+        let rows = output::write(answer, format, &mut file).await.map_err(|error| failed(error.into()))?;
+        drop(file);
+        let (object, bytes) = self.keep(work, format, path).await?;
+        let result = json!({
+            "report": self.report.name, "rows": rows, "object": object, "bytes": bytes,
+            "content_type": results::media_type(format),
+        });
+        let rows = rows as u64;
+        work.progress("running", rows, rows, "rows");
+        Ok(Done { result, rows: (0, rows), data_versions, seed: 0 })
+    }
+}
+
+impl ReportKind {
+    async fn keep(&self, work: &Work, format: output::Format, path: PathBuf) -> Result<(String, u64), Failure> {
+        let bytes = std::fs::metadata(&path).map_err(again)?.len();
+        let key = results::key(work.job(), work.attempt_id(), format);
+        self.runner.objects().adopt(&key, path).await.map_err(again)?;
+        Ok((key.to_string(), bytes))
+    }
+}
+
+/// What a report takes, as jobs say it.
+pub(crate) fn parameters(report: &Report) -> impl Iterator<Item = Parameter> {
+    report.parameters.iter().map(|parameter| Parameter {
+        name: parameter.name.clone(),
+        takes: match &parameter.domain {
+            Domain::Text { max } => Range::Text(*max),
+            // the report knows which there are
+            Domain::State { .. } => Range::Text(3),
+            Domain::Integer { min, max } => Range::Integer(*min, *max),
+            Domain::Choice(words) => Range::Choice(words.clone()),
+        },
+        default: parameter.default.clone(),
+        about: parameter.about.clone(),
+    })
+}
+
+fn failed(error: RunError) -> Failure {
+    match error {
+        RunError::Store(error) => again(error),
+        // a disk that was full, a file that was being replaced
+        RunError::Report(error @ (Error::Engine(_) | Error::Write(_))) => again(error),
+        RunError::Report(error) => Failure::Final(error.to_string()),
+    }
+}
+
+fn again(error: impl std::fmt::Display) -> Failure {
+    Failure::Again(error.to_string())
+}

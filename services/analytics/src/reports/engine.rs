@@ -1,0 +1,140 @@
+//! The engine: plans a report with DataFusion over its tables, in bounded memory, and starts it.
+
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc};
+
+use datafusion::{
+    arrow::datatypes::DataType,
+    dataframe::DataFrame,
+    error::DataFusionError,
+    execution::{
+        context::{SQLOptions, SessionContext},
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        memory_pool::{FairSpillPool, TrackConsumersPool},
+        runtime_env::RuntimeEnvBuilder,
+    },
+    prelude::SessionConfig,
+};
+
+use super::{Answer, Error, Parameters, Report, TableFiles, Type, great_circle, nearest};
+
+/// What a report may use.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Memory of sorts, groups and joins together, bytes. The process uses more: batches on their way are not counted.
+    pub memory_bytes: usize,
+    /// Folder for what does not fit into it; none for the system's.
+    pub spill_folder: Option<PathBuf>,
+    /// Bytes that may stand there at once.
+    pub spill_bytes: u64,
+    /// Rows of the result.
+    pub n_rows: usize,
+    /// Threads that work on it at once.
+    pub n_partitions: usize,
+}
+
+impl Default for Limits {
+    /// 512 MiB of memory, 8 GiB of disk, a million rows, as many threads as there are cores.
+    fn default() -> Self {
+        Self {
+            memory_bytes: 512 << 20,
+            spill_folder: None,
+            spill_bytes: 8 << 30,
+            n_rows: 1_000_000,
+            n_partitions: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        }
+    }
+}
+
+/// Plans the report and starts it.
+pub(super) async fn run(
+    report: &'static Report,
+    tables: &BTreeMap<String, TableFiles>,
+    parameters: Parameters,
+    limits: &Limits,
+) -> Result<Answer, Error> {
+    let of_engine = |error| Error::of_engine(error, limits.memory_bytes);
+    let context = context(limits).map_err(of_engine)?;
+    for table in &report.tables {
+        let missing = || Error::MissingTable { report: report.name.clone(), table: table.clone() };
+        let files = tables.get(table).ok_or_else(missing)?;
+        if !files.register(&context, table).await.map_err(of_engine)? {
+            return Err(missing());
+        }
+    }
+    let frame = plan(&context, report, &parameters).await?;
+    let stream = frame.execute_stream().await.map_err(of_engine)?;
+    Ok(Answer::new(report, parameters, stream, limits))
+}
+
+/// A context with no table, in which a report may use so much.
+pub(super) fn context(limits: &Limits) -> Result<SessionContext, DataFusionError> {
+    let spill = match &limits.spill_folder {
+        Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    let disk = DiskManagerBuilder::default().with_mode(spill).with_max_temp_directory_size(limits.spill_bytes);
+    // The pool names the greatest users of memory in its error.
+    let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes), NonZeroUsize::MIN);
+    let runtime =
+        RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc()?;
+    let n_partitions = limits.n_partitions.max(1);
+    // What each sort keeps free for merging what it spilt: by default 10 MiB, which little memory does not have.
+    let for_merging = (limits.memory_bytes / (8 * n_partitions)).min(10 << 20);
+    let config =
+        SessionConfig::new().with_target_partitions(n_partitions).with_sort_spill_reservation_bytes(for_merging);
+    let context = SessionContext::new_with_config_rt(config, runtime);
+    context.register_udf(great_circle::function());
+    context.register_udwf(nearest::function());
+    Ok(context)
+}
+
+/// Plans the report over the context's tables, and those that it uses before it. Its schema is the declared one.
+pub(super) async fn plan(
+    context: &SessionContext,
+    report: &Report,
+    parameters: &Parameters,
+) -> Result<DataFrame, Error> {
+    for used in report.used() {
+        let defaults = used.check(&BTreeMap::new())?;
+        let view = plan_alone(context, used, &defaults).await?.into_view();
+        context.register_table(&used.name, view).map_err(|error| Error::Engine(Box::new(error)))?;
+    }
+    plan_alone(context, report, parameters).await
+}
+
+async fn plan_alone(context: &SessionContext, report: &Report, parameters: &Parameters) -> Result<DataFrame, Error> {
+    let reading = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let planned = context.sql_with_options(report.sql, reading).await;
+    let frame = planned.and_then(|frame| frame.with_param_values(parameters.scalars())).map_err(|error| {
+        // A table without a column is the data's fault, not the query's: the tests plan each report over the declared tables.
+        match error.find_root() {
+            DataFusionError::SchemaError(..) => {
+                Error::Schema { report: report.name.clone(), what: error.find_root().to_string() }
+            }
+            _ => Error::Engine(Box::new(error)),
+        }
+    })?;
+    check_schema(report, &frame)?;
+    Ok(frame)
+}
+
+fn check_schema(report: &Report, frame: &DataFrame) -> Result<(), Error> {
+    let planned: Vec<_> = frame.schema().fields().iter().map(|field| (field.name(), field.data_type())).collect();
+    let fits = |(declared, (name, kind)): (&super::Column, &(&String, &DataType))| {
+        declared.name == **name && fits(declared.kind, kind)
+    };
+    if planned.len() == report.columns.len() && report.columns.iter().zip(&planned).all(fits) {
+        return Ok(());
+    }
+    let planned: Vec<String> = planned.iter().map(|(name, kind)| format!("{name} {kind}")).collect();
+    let what = format!("the query gives {}, which is not what its header declares", planned.join(", "));
+    Err(Error::Schema { report: report.name.clone(), what })
+}
+
+/// Texts are views of others in the engine, and become plain in the answer.
+fn fits(declared: Type, planned: &DataType) -> bool {
+    match declared {
+        Type::Text => matches!(planned, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8),
+        other => other.arrow() == *planned,
+    }
+}

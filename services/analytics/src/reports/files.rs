@@ -1,0 +1,108 @@
+//! Where a table's Parquet files rest: a folder or a list of files, local or in an object store.
+
+use std::{path::Path, sync::Arc};
+
+use datafusion::{
+    datasource::{
+        file_format::parquet::ParquetFormat,
+        listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl},
+    },
+    error::DataFusionError,
+    execution::{context::SessionContext, object_store::ObjectStoreUrl},
+};
+use futures::TryStreamExt;
+use object_store::{ObjectStore, local::LocalFileSystem, path::Path as StorePath};
+
+use super::error::Error;
+
+const ENDING: &str = ".parquet";
+
+/// A table's Parquet files.
+#[derive(Debug, Clone)]
+pub struct TableFiles {
+    store: Arc<dyn ObjectStore>,
+    places: Vec<Place>,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    /// All files in it whose names end in `.parquet`, not those in folders within.
+    Folder(StorePath),
+    File(StorePath),
+}
+
+impl TableFiles {
+    /// Local files and folders. Of a folder all files are read whose names end in `.parquet`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Files`] where one does not exist, or is a file whose name does not end in `.parquet`.
+    pub fn local<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Self, Error> {
+        let place = |path: P| {
+            let path = path.as_ref();
+            let stored = StorePath::from_filesystem_path(path).map_err(|error| Error::Files(error.to_string()))?;
+            if path.is_dir() {
+                return Ok(Place::Folder(stored));
+            }
+            if !stored.as_ref().ends_with(ENDING) {
+                return Err(Error::Files(format!("`{}` is not a file {ENDING}", path.display())));
+            }
+            Ok(Place::File(stored))
+        };
+        let places = paths.into_iter().map(place).collect::<Result<_, _>>()?;
+        Ok(Self { store: Arc::new(LocalFileSystem::new()), places })
+    }
+
+    /// All files in a folder of an object store whose names end in `.parquet`.
+    #[must_use]
+    pub fn stored(store: Arc<dyn ObjectStore>, folder: StorePath) -> Self {
+        Self { store, places: vec![Place::Folder(folder)] }
+    }
+
+    /// Makes the files the table `name` of the context; false where there is none.
+    pub(super) async fn register(&self, context: &SessionContext, name: &str) -> Result<bool, DataFusionError> {
+        if !self.any().await? {
+            return Ok(false);
+        }
+        // Each table has a store of its own, so that tables may rest in different places.
+        let store_url = ObjectStoreUrl::parse(format!("table://{name}"))?;
+        context.register_object_store(store_url.as_ref(), Arc::clone(&self.store));
+        let url = |place: &Place| ListingTableUrl::parse(format!("table://{name}/{}", place.in_url()));
+        let urls = self.places.iter().map(url).collect::<Result<_, _>>()?;
+        let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(ENDING);
+        let config = ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options);
+        let config = config.infer_schema(&context.state()).await?;
+        context.register_table(name, Arc::new(ListingTable::try_new(config)?))?;
+        Ok(true)
+    }
+
+    async fn any(&self) -> Result<bool, DataFusionError> {
+        for place in &self.places {
+            let found = match place {
+                Place::File(_) => true,
+                Place::Folder(folder) => {
+                    let mut files = self.store.list(Some(folder)).try_filter(|file| {
+                        let ours = file.location.as_ref().ends_with(ENDING);
+                        std::future::ready(ours)
+                    });
+                    files.try_next().await?.is_some()
+                }
+            };
+            if found {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Place {
+    /// The path in a URL, where some characters mean something else.
+    fn in_url(&self) -> String {
+        let (path, end) = match self {
+            Self::Folder(path) => (path, "/"),
+            Self::File(path) => (path, ""),
+        };
+        path.as_ref().replace('%', "%25").replace('?', "%3F").replace('#', "%23") + end
+    }
+}

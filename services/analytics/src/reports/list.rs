@@ -1,0 +1,38 @@
+//! The reports' files, compiled in. A test compares the list with the folder.
+
+/// Name and text of each file in `reports/`.
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../reports/", $name, ".sql")))),*]
+    };
+}
+
+/// Name and text of each report.
+pub(super) const FILES: &[(&str, &str)] = files![
+    "city_report",
+    "correlations_input",
+    "cost_efficiency",
+    "cost_trends",
+    "demographics",
+    "disparities",
+    "drugs_by_city",
+    "hospital_access",
+    "hospital_beds",
+    "hospital_ratings",
+    "hospitals_by_state",
+    "hospitals_by_type",
+    "income_and_spending",
+    "premium_trends",
+    "quality",
+    "site_count_by_state",
+    "site_distance",
+    "site_growth",
+    "sites_by_state",
+    "sites_per_100000",
+    "social_determinants",
+    "specialties_by_city",
+    "state_profile",
+    "top_prescribers",
+    "top_states_by_hospitals",
+    "top_states_by_rating",
+];

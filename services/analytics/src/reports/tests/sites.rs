@@ -1,0 +1,116 @@
+//! Reports of health-centre sites.
+
+use super::tables::Tables;
+use crate::reports::{great_circle::great_circle_km, nearest::nearest_km};
+
+fn tables() -> Tables {
+    Tables::of(&[
+        (
+            "sites",
+            "vintage|state|name|city|city_key|zip5|added_on|latitude|longitude
+            2020|TX|Old|Austin|AUSTIN||||
+            daily|TX|B|Austin|AUSTIN|78701|2001-07-01|30|-97
+            daily|TX|A|Austin|AUSTIN|78701|2001-05-01|30|-97
+            daily|TX|C|Marfa|MARFA||2003-01-01|31|-97
+            daily|CA|D|Oakland|OAKLAND|94601||40|-120
+            daily|GU|E|Dededo|DEDEDO|96929|2003-02-01||",
+        ),
+        (
+            "state_population",
+            "state|name|year|population
+            US|United States|2023|335000000
+            TX|Texas|2022|5
+            TX|Texas|2023|1000000
+            CA|California|2023|2000000
+            WY|Wyoming|2023|500000",
+        ),
+        (
+            "cities",
+            "state|city_key|city|zips|n_zips|population|county_fips
+            TX|MARFA|Marfa|79843 79999|2|1700|48377
+            TX|MARFA|Marfa|79999|1|3|48001",
+        ),
+        (
+            "zip_rurality",
+            "zip5|state|zip_type|ruca_primary
+            78701|TX|area|1
+            94601|CA|area|3
+            79843|TX|area|10
+            79999|TX|area|1",
+        ),
+    ])
+}
+
+#[tokio::test]
+async fn sites_of_a_state_are_those_of_the_newest_release_by_name() {
+    let lines = tables().lines("get_sites_by_state", &[("state", "tx")]).await;
+    let names: Vec<&str> = lines.iter().map(|line| line.split('|').next().unwrap()).collect();
+    assert_eq!(names, ["A", "B", "C"]);
+    assert_eq!(lines[0], "A|||Austin|TX|78701|||2001-05-01|30|-97|");
+    let older = tables().lines("sites_by_state", &[("state", "TX"), ("vintage", "2020")]).await;
+    assert_eq!(older, ["Old|||Austin|TX|||||||"]);
+}
+
+#[tokio::test]
+async fn sites_are_counted_by_state_and_no_release_twice() {
+    assert_eq!(tables().lines("site_count_by_state", &[]).await, ["CA|1|1", "GU|1|1", "TX|3|2"]);
+    assert_eq!(tables().lines("site_count_by_state", &[("vintage", "2020")]).await, ["TX|1|1"]);
+}
+
+#[tokio::test]
+async fn a_territory_without_population_has_no_rate_and_a_state_without_sites_has_none() {
+    let lines = tables().lines("sites_per_100000", &[]).await;
+    assert_eq!(lines, ["CA|1|2000000|2023|0.05", "GU|1|||", "TX|3|1000000|2023|0.3", "WY|0|500000|2023|0"]);
+}
+
+#[tokio::test]
+async fn distance_is_to_the_nearest_other_site_and_rurality_of_the_zip_code_or_the_city() {
+    // Two sites at one place, one a degree of latitude north of them, one 2,300.917 km from that: a third of it in the mean.
+    let lines = tables().lines("site_distance", &[]).await;
+    assert_eq!(lines, ["rural|1|0|1|0|111.195|111.195|0", "unknown|0|0|0|0|||1", "urban|3|3|0|2|766.972|0|0"]);
+    // The nearest site may lie in another state; only this state's are shown.
+    let california = tables().lines("site_distance", &[("state", "CA")]).await;
+    assert_eq!(california.len(), 1);
+    assert!(california[0].starts_with("urban|1|1|0|0|"), "{}", california[0]);
+}
+
+#[tokio::test]
+async fn growth_is_by_year_and_what_has_no_date_stands_apart() {
+    assert_eq!(tables().lines("site_growth", &[]).await, ["2001|2|2", "2003|2|4", "|1|"]);
+    assert_eq!(tables().lines("site_growth", &[("state", "TX")]).await, ["2001|2|2", "2003|1|3"]);
+}
+
+#[test]
+fn the_great_circle_is_that_of_the_haversine_formula() {
+    // Worked out apart with the same radius.
+    for (from, to, km) in [
+        ((51.5, -0.13), (40.71, -74.01), 5570.802),
+        ((0.0, 179.5), (0.0, -179.5), 111.195),
+        ((90.0, 0.0), (-90.0, 77.0), 20015.114),
+        ((30.0, -97.0), (30.0, -97.0), 0.0),
+    ] {
+        let measured = great_circle_km(from, to);
+        assert!((measured - km).abs() < 0.01, "{from:?} to {to:?}: {measured}");
+    }
+}
+
+#[test]
+fn the_nearest_is_that_of_all_pairs_also_over_the_date_line_and_with_many_at_one_place() {
+    let mut places: Vec<Option<(f64, f64)>> =
+        (0..200_u32).map(|i| Some((f64::from(i * 37 % 180) - 89.5, f64::from(i * 101 % 360) - 180.0))).collect();
+    places.extend([None, Some((-17.0, 179.9)), Some((-17.0, -179.9))]);
+    places.extend([Some((10.0, 10.0)); 40]);
+    let is_target = |row: usize| row % 3 != 1;
+    let found = nearest_km(&places, is_target);
+    for (row, place) in places.iter().enumerate() {
+        let others = places.iter().enumerate().filter(|(other, _)| *other != row && is_target(*other));
+        let least = place.and_then(|place| {
+            others.filter_map(|(_, other)| Some(great_circle_km(place, (*other)?))).min_by(f64::total_cmp)
+        });
+        match (found[row], least) {
+            (Some(found), Some(least)) => assert!((found - least).abs() < 1e-6, "{row}: {found} and {least}"),
+            (found, least) => assert_eq!(found, least, "{row}"),
+        }
+    }
+    assert_eq!(nearest_km(&[Some((1.0, 1.0))], |_| true), [None]);
+}

@@ -1,0 +1,108 @@
+//! What the demo imports: the samples of reference data, and three reports over them.
+
+use crate::{
+    datasets::{DataClient, ImportArgs},
+    operator::Token,
+    reports::{ReportArgs, ReportClient},
+};
+use anyhow::Context;
+use client::Remote;
+use std::{collections::BTreeMap, fs, io::Write, path::Path};
+
+/// A file of the samples, and the kind of data set that it is.
+struct Sample {
+    kind: &'static str,
+    name: &'static str,
+    bytes: &'static [u8],
+}
+
+macro_rules! sample {
+    ($kind:literal, $name:literal) => {
+        Sample { kind: $kind, name: $name, bytes: include_bytes!(concat!("../../analytics/samples/", $name)) }
+    };
+}
+
+/// Where they come from stands in services/analytics/samples/README.md. Those to which others refer come first.
+const SAMPLES: [Sample; 31] = [
+    sample!("cities", "cities.csv.zst"),
+    sample!("state_population", "state_population.csv"),
+    sample!("county_population", "county_population.csv.zst"),
+    sample!("county_rurality", "county_rurality.csv.zst"),
+    sample!("coverage", "coverage.2020.csv.zst"),
+    sample!("coverage", "coverage.2022.csv.zst"),
+    sample!("education", "education.2019-2023.csv.zst"),
+    sample!("hospital_locations", "hospital_locations.csv.zst"),
+    sample!("hospitals", "hospitals.2020-07.csv.zst"),
+    sample!("hospitals", "hospitals.2025.csv.zst"),
+    sample!("infant_mortality", "infant_mortality.csv"),
+    sample!("inpatient_costs", "inpatient_costs.2023.csv.zst"),
+    sample!("life_expectancy", "life_expectancy.2021.csv"),
+    sample!("medicaid_enrolment", "medicaid_enrolment.csv.zst"),
+    sample!("medicare_spending", "medicare_spending.csv.zst"),
+    sample!("poverty_income", "poverty_income.csv.zst"),
+    sample!("premiums", "premiums.csv"),
+    sample!("prescribers", "prescribers.publisher.csv"),
+    sample!("prescribers", "prescribers.year-exp.csv.zst"),
+    sample!("prescribers", "prescribers.years-of-exp.csv.zst"),
+    sample!("preventable_stays", "preventable_stays.county.csv.zst"),
+    sample!("preventable_stays", "preventable_stays.state.csv.zst"),
+    sample!("readmissions", "readmissions.csv.zst"),
+    sample!("sites", "sites.2020.csv.zst"),
+    sample!("sites", "sites.daily.csv"),
+    sample!("social_vulnerability", "social_vulnerability.2020.csv.zst"),
+    sample!("social_vulnerability", "social_vulnerability.2022.csv.zst"),
+    sample!("state_panel", "state_panel.csv"),
+    sample!("unemployment", "unemployment.csv.zst"),
+    sample!("zip_county", "zip_county.csv.zst"),
+    sample!("zip_rurality", "zip_rurality.csv.zst"),
+];
+
+/// Reports that are shown, with their parameters.
+const REPORTS: [(&str, &[&str]); 3] = [
+    ("top_states_by_hospitals", &[]),
+    ("site_count_by_state", &["vintage=2020"]),
+    ("top_prescribers", &["state=FL", "n=5"]),
+];
+
+/// Lines of a report that are shown.
+const LINES: usize = 14;
+
+/// Imports the samples into a node whose data sets are empty, and shows three reports.
+pub async fn run(dir: &Path, remote: &Remote, token: &str, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut data = DataClient::connect(remote.clone(), Token::from(token)).await?;
+    let mut folders = BTreeMap::new();
+    for (n, sample) in SAMPLES.iter().enumerate() {
+        let folder = dir.join(sample.kind);
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        fs::write(folder.join(sample.name), sample.bytes)?;
+        folders.entry(sample.kind).or_insert((n, folder));
+    }
+    let mut in_order: Vec<_> = folders.into_iter().collect();
+    in_order.sort_unstable_by_key(|(_, (n, _))| *n);
+    for (kind, (_, path)) in in_order {
+        if data.has(kind).await? {
+            continue;
+        }
+        let import = ImportArgs { kind: kind.to_owned(), path, layout: None, no_wait: false };
+        data.import(&import, &mut std::io::sink()).await.with_context(|| format!("sample of {kind}"))?;
+    }
+    let mut reports = ReportClient::connect(remote.clone(), Token::from(token)).await?;
+    for (name, parameters) in REPORTS {
+        let mut rows = Vec::new();
+        let args = ReportArgs {
+            name: Some(name.to_owned()),
+            format: "table".to_owned(),
+            out: None,
+            parameters: parameters.iter().map(|pair| (*pair).to_owned()).collect(),
+        };
+        reports.run(&args, &mut rows).await.with_context(|| format!("report {name}"))?;
+        writeln!(out, "\n  $ wardline report {name} {}", parameters.join(" "))?;
+        let text = String::from_utf8_lossy(&rows);
+        text.lines().take(LINES).try_for_each(|line| writeln!(out, "  {line}"))?;
+        let more = text.lines().count().saturating_sub(LINES);
+        if more > 0 {
+            writeln!(out, "  ... {more} lines more")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,280 @@
+//! `wardline jobs`: submit long work, and follow it.
+
+use crate::{
+    ending::No,
+    operator::{self, Token, ask, ask_all, change, shown},
+};
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use client::{Connection, Remote};
+use indicatif::{ProgressBar, ProgressStyle};
+use proto::analytics::v1::{
+    CancelJobRequest, ClearJobsRequest, GetJobRequest, Job, JobPriority, JobState, ListJobKindsRequest,
+    ListJobsRequest, RetryJobRequest, SubmitJobRequest, job_service_client::JobServiceClient,
+};
+use std::{
+    collections::HashMap,
+    io::{IsTerminal, Write, stderr},
+    time::Duration,
+};
+
+/// How often a job that is watched is asked for.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+
+/// What to do with jobs.
+#[derive(Debug, Subcommand)]
+pub enum Jobs {
+    /// What jobs can do, and what each takes.
+    Kinds,
+    /// Submit one; prints its id.
+    Submit {
+        /// What is to be done.
+        kind: String,
+        /// With what: NAME=VALUE, repeatable.
+        parameters: Vec<String>,
+        /// Idempotency key: submitted again with the same, no second job is made.
+        #[arg(long, value_name = "TEXT")]
+        request_id: Option<String>,
+        /// Which comes first.
+        #[arg(long, default_value = "normal", value_parser = ["low", "normal", "high"])]
+        priority: String,
+        /// Fails when it has not ended so many seconds from now.
+        #[arg(long, value_name = "SECONDS")]
+        deadline: Option<u32>,
+        /// Attempts that it has, 1 to 10 [default: 3].
+        #[arg(long, value_name = "N")]
+        attempts: Option<u32>,
+        /// Jobs that must have succeeded before it begins, repeatable.
+        #[arg(long = "after", value_name = "JOB")]
+        depends_on: Vec<String>,
+        /// Wait for its end; exit 1 when it fails.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// All that one may see, newest first.
+    List {
+        /// Those in a state.
+        #[arg(long, value_parser = ["queued", "running", "succeeded", "failed", "cancelled"])]
+        state: Option<String>,
+        /// Those of a kind.
+        #[arg(long)]
+        kind: Option<String>,
+    },
+    /// One, whole, as JSON.
+    Get {
+        /// Its id.
+        job: String,
+    },
+    /// Follow one to its end; exit 1 when it fails.
+    Watch {
+        /// Its id.
+        job: String,
+    },
+    /// End one.
+    Cancel {
+        /// Its id.
+        job: String,
+    },
+    /// Queue one again that failed or was cancelled.
+    Retry {
+        /// Its id.
+        job: String,
+    },
+    /// Forget those that have ended.
+    Clear,
+}
+
+/// Speaks to a node with one token.
+pub struct JobsClient {
+    client: JobServiceClient<Connection>,
+}
+
+impl JobsClient {
+    /// Connects.
+    pub async fn connect(remote: impl Into<Remote>, token: impl Into<Token>) -> anyhow::Result<Self> {
+        Ok(Self { client: JobServiceClient::new(operator::connect(remote, token).await?) })
+    }
+
+    /// On a connection that there is.
+    pub(crate) fn on(connection: Connection) -> Self {
+        Self { client: JobServiceClient::new(connection) }
+    }
+
+    /// Submits a job; its id.
+    pub(crate) async fn submit(&mut self, kind: &str, parameters: HashMap<String, String>) -> anyhow::Result<String> {
+        // sent again after an answer that was lost, it must not make another one
+        let request_id = uuid::Uuid::new_v4().to_string();
+        let request = SubmitJobRequest { kind: kind.to_owned(), parameters, request_id, ..Default::default() };
+        Ok(there(ask!(self.submit_job(request)).job)?.job_id)
+    }
+
+    /// Does what the command line says; what it finds goes to `out`.
+    pub async fn act(&mut self, what: Jobs, out: &mut impl Write) -> anyhow::Result<()> {
+        match what {
+            Jobs::Kinds => self.kinds(out).await,
+            Jobs::Submit { kind, parameters, request_id, priority, deadline, attempts, depends_on, watch } => {
+                let request = SubmitJobRequest {
+                    kind,
+                    parameters: parameters.iter().map(|pair| named(pair)).collect::<Result<_, _>>()?,
+                    // sent again after an answer that was lost, it must not make another one
+                    request_id: request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
+                    priority: of_priority(&priority).into(),
+                    deadline: deadline
+                        .map(|seconds| proto::prost_types::Duration { seconds: seconds.into(), nanos: 0 }),
+                    max_attempts: attempts.unwrap_or_default(),
+                    depends_on,
+                };
+                let job = there(ask!(self.submit_job(request)).job)?;
+                writeln!(out, "{}", job.job_id)?;
+                if watch { self.watch(job.job_id, out).await } else { Ok(()) }
+            }
+            Jobs::List { state, kind } => self.list(state.as_deref(), kind.unwrap_or_default(), out).await,
+            Jobs::Get { job } => {
+                let job = there(ask!(self.get_job(GetJobRequest { job_id: job })).job)?;
+                writeln!(out, "{:#}", as_json(&job))?;
+                Ok(())
+            }
+            Jobs::Watch { job } => self.watch(job, out).await,
+            Jobs::Cancel { job } => say(there(change!(self.cancel_job(CancelJobRequest { job_id: job })).job)?, out),
+            Jobs::Retry { job } => say(there(change!(self.retry_job(RetryJobRequest { job_id: job })).job)?, out),
+            Jobs::Clear => {
+                let cleared = ask!(self.clear_jobs(ClearJobsRequest {})).cleared;
+                writeln!(out, "{cleared} jobs forgotten")?;
+                Ok(())
+            }
+        }
+    }
+
+    async fn kinds(&mut self, out: &mut impl Write) -> anyhow::Result<()> {
+        for kind in ask!(self.list_job_kinds(ListJobKindsRequest {})).kinds {
+            writeln!(out, "{:<24} {}", kind.name, kind.about)?;
+            for parameter in kind.parameters {
+                let default = parameter.default_value.map(|value| format!(" [default: {value}]")).unwrap_or_default();
+                let about = if parameter.about.is_empty() {
+                    parameter.takes
+                } else {
+                    parameter.about + ": " + &parameter.takes
+                };
+                writeln!(out, "  {:<22} {about}{default}", parameter.name + "=")?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn list(&mut self, state: Option<&str>, kind: String, out: &mut impl Write) -> anyhow::Result<()> {
+        let state = state.map_or(0, |state| of_state(state).into());
+        let jobs = ask_all!(self.list_jobs(ListJobsRequest { state: state, kind: kind.clone() }).jobs);
+        writeln!(out, "{} jobs", jobs.len())?;
+        for job in jobs {
+            let (state, submitted) = (word(&job), shown(job.submit_time).unwrap_or_default());
+            let error = job.error.lines().next().unwrap_or_default();
+            writeln!(out, "{}  {submitted}  {state:<9}  {:<20} {}  {error}", job.job_id, job.kind, given(&job))?;
+        }
+        Ok(())
+    }
+
+    /// Follows a job to its end.
+    ///
+    /// # Errors
+    /// [`No`] when it failed.
+    pub(crate) async fn watch(&mut self, id: String, out: &mut impl Write) -> anyhow::Result<()> {
+        let bar = stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(0);
+            match ProgressStyle::with_template("{elapsed_precise} [{wide_bar}] {human_pos}/{human_len} {msg}") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        loop {
+            let job = there(ask!(self.get_job(GetJobRequest { job_id: id.clone() })).job)?;
+            let progress = job.progress.clone().unwrap_or_default();
+            if let Some(bar) = &bar {
+                bar.set_length(progress.total);
+                bar.set_position(progress.done);
+                bar.set_message(format!("{} {} {}", progress.unit, word(&job), progress.stage));
+            }
+            if has_ended(&job) {
+                if let Some(bar) = bar {
+                    bar.finish_and_clear();
+                }
+                return say(job, out);
+            }
+            tokio::time::sleep(WATCH_EVERY).await;
+        }
+    }
+}
+
+/// How a job stands; one that has failed is a failure of this command.
+fn say(job: Job, out: &mut impl Write) -> anyhow::Result<()> {
+    let state = word(&job);
+    writeln!(out, "{}  {}  {state}", job.job_id, job.kind)?;
+    job.log.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+    if !job.result.is_empty() {
+        writeln!(out, "{}", job.result)?;
+    }
+    if job.state() == JobState::Failed {
+        bail!(No(format!("job {}: {}", job.job_id, job.error)));
+    }
+    Ok(())
+}
+
+fn there(job: Option<Job>) -> anyhow::Result<Job> {
+    job.context("the answer holds no job")
+}
+
+/// NAME=VALUE.
+fn named(pair: &str) -> anyhow::Result<(String, String)> {
+    let (name, value) = pair.split_once('=').with_context(|| format!("{pair}: must be NAME=VALUE"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn has_ended(job: &Job) -> bool {
+    matches!(job.state(), JobState::Succeeded | JobState::Failed | JobState::Cancelled)
+}
+
+/// A state as people type and read it.
+fn word(job: &Job) -> String {
+    job.state().as_str_name().trim_start_matches("JOB_STATE_").to_lowercase()
+}
+
+fn of_state(word: &str) -> JobState {
+    JobState::from_str_name(&format!("JOB_STATE_{}", word.to_uppercase())).unwrap_or_default()
+}
+
+fn of_priority(word: &str) -> JobPriority {
+    JobPriority::from_str_name(&format!("JOB_PRIORITY_{}", word.to_uppercase())).unwrap_or_default()
+}
+
+/// What it was given, in one line.
+fn given(job: &Job) -> String {
+    let mut pairs: Vec<_> = job.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.sort_unstable();
+    pairs.join(" ")
+}
+
+fn as_json(job: &Job) -> serde_json::Value {
+    let mut json = serde_json::json!({
+        "job_id": job.job_id,
+        "kind": job.kind,
+        "parameters": job.parameters,
+        "state": word(job),
+        "submitter": job.submitter,
+        "submit_time": shown(job.submit_time),
+        "start_time": shown(job.start_time),
+        "end_time": shown(job.end_time),
+        "attempt": job.attempt,
+        "max_attempts": job.max_attempts,
+        "log": job.log,
+        "error": job.error,
+        "result": serde_json::from_str::<serde_json::Value>(&job.result).ok(),
+        "depends_on": job.depends_on,
+    });
+    if let Some(run) = &job.run {
+        let took = run.took.map(|took| took.seconds as f64 + f64::from(took.nanos) / 1e9);
+        json["run"] = serde_json::json!({
+            "data_versions": run.data_versions, "code_version": run.code_version, "seed": run.seed, "rows_in": run.rows_in,
+            "rows_out": run.rows_out, "seconds": took, "peak_memory_bytes": run.peak_memory_bytes,
+        });
+    }
+    json
+}

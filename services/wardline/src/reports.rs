@@ -1,0 +1,105 @@
+//! `wardline report`: the rows of a report, on the terminal or in a file.
+
+use crate::operator::{self, Token, ask};
+use anyhow::{Context, bail};
+use clap::Args;
+use client::{Connection, Remote};
+use proto::analytics::v1::{
+    ListReportsRequest, Report, ReportFormat, RunReportRequest, report_service_client::ReportServiceClient,
+};
+use std::{fs, io::Write, path::PathBuf};
+
+/// Which report, and how.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Name of the report; without one, all are listed.
+    pub name: Option<String>,
+    /// How rows are written: table, csv, json or parquet.
+    #[arg(long, default_value = "table", value_parser = ["table", "csv", "json", "parquet"])]
+    pub format: String,
+    /// File for the rows, instead of standard output.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// The report's own parameters, last: --state TX.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PARAMETERS")]
+    pub parameters: Vec<String>,
+}
+
+/// Speaks to a node with one token.
+pub struct ReportClient {
+    client: ReportServiceClient<Connection>,
+}
+
+impl ReportClient {
+    /// Connects.
+    pub async fn connect(remote: impl Into<Remote>, token: impl Into<Token>) -> anyhow::Result<Self> {
+        let client = ReportServiceClient::new(operator::connect(remote, token).await?);
+        Ok(Self { client: client.max_decoding_message_size(operator::MESSAGE_BYTES_MAX) })
+    }
+
+    /// Runs what the command line says; rows go to its file, or to `out`.
+    pub async fn run(&mut self, args: &ReportArgs, out: &mut impl Write) -> anyhow::Result<()> {
+        let Some(name) = &args.name else {
+            let reports = ask!(self.list_reports(ListReportsRequest {})).reports;
+            return reports.iter().try_for_each(|report| described(report, out));
+        };
+        let format = match args.format.as_str() {
+            "csv" => ReportFormat::Csv,
+            "json" => ReportFormat::Json,
+            "parquet" => ReportFormat::Parquet,
+            _ => ReportFormat::Table,
+        };
+        let parameters = named(&args.parameters)?;
+        let request = RunReportRequest { name: name.clone(), parameters, format: format.into() };
+        let content = ask!(self.run_report(request)).content;
+        match &args.out {
+            Some(path) => fs::write(path, content).with_context(|| path.display().to_string()),
+            None => Ok(out.write_all(&content)?),
+        }
+    }
+}
+
+/// A report in a few lines.
+fn described(report: &Report, out: &mut impl Write) -> anyhow::Result<()> {
+    writeln!(out, "{:<26} {}", report.name, report.title)?;
+    for parameter in &report.parameters {
+        let default = parameter.default_value.as_ref().map(|value| format!(" [default: {value}]")).unwrap_or_default();
+        writeln!(out, "  --{:<22} {}: {}{default}", parameter.name, parameter.about, parameter.takes)?;
+    }
+    Ok(())
+}
+
+/// `--name value`, `--name=value` or `name=value`, as NAME=VALUE each.
+fn named(words: &[String]) -> anyhow::Result<Vec<String>> {
+    let (mut pairs, mut words) = (Vec::new(), words.iter());
+    while let Some(word) = words.next() {
+        let plain = word.strip_prefix("--");
+        match (plain, word.contains('=')) {
+            (plain, true) => pairs.push(plain.unwrap_or(word).to_owned()),
+            (Some(name), false) => {
+                let value = words.next().with_context(|| format!("{word}: must be followed by its value"))?;
+                pairs.push(format!("{name}={value}"));
+            }
+            (None, false) => bail!("{word}: must be --NAME VALUE; --format and --out stand before the report's name"),
+        }
+    }
+    Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_written_as_people_write_them() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(
+            named(&words("--state TX --n=5 specialty=Family")).unwrap(),
+            ["state=TX", "n=5", "specialty=Family"]
+        );
+        assert_eq!(named(&[]).unwrap(), Vec::<String>::new());
+        for wrong in ["--state", "TX"] {
+            assert!(named(&words(wrong)).is_err(), "{wrong}");
+        }
+    }
+}
