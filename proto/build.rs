@@ -3,7 +3,7 @@
 use std::{env, error::Error, fs, path::PathBuf};
 use tonic_prost_build::manual;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 11] = [
     "wardline/telemetry/v1/ingest.proto",
     "wardline/telemetry/v1/timeline.proto",
     "wardline/telemetry/v1/study.proto",
@@ -13,6 +13,8 @@ const FILES: [&str; 9] = [
     "wardline/analytics/v1/job.proto",
     "wardline/analytics/v1/dataset.proto",
     "wardline/analytics/v1/report.proto",
+    "wardline/analytics/v1/dashboard.proto",
+    "wardline/analytics/v1/model.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -28,6 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // patient data must not reach a log through {:?}
         .skip_debug(["."])
         .bytes(".wardline.operations.v1")
+        .bytes(".google.api.HttpBody")
         .codec_path("crate::codec::StrictCodec")
         .compile_fds(descriptors)?;
     manual::Builder::new().build_client(false).compile(&[ingest_in_place()]);

@@ -44,10 +44,17 @@ pub mod registry {
 
 /// Jobs, data sets, reports and models of reference data.
 pub mod analytics {
-    /// Version 1 of the package `wardline.analytics`.
-    #[allow(missing_docs, clippy::doc_lazy_continuation)]
-    pub mod v1 {
-        tonic::include_proto!("wardline.analytics.v1");
+    pub use crate::wardline::analytics::v1;
+}
+
+/// Packages that have messages of `google.api`: generated code reaches those from the root of all packages on.
+mod wardline {
+    pub mod analytics {
+        /// Version 1 of the package `wardline.analytics`.
+        #[allow(missing_docs, clippy::doc_lazy_continuation)]
+        pub mod v1 {
+            tonic::include_proto!("wardline.analytics.v1");
+        }
     }
 }
 
@@ -59,8 +66,9 @@ mod options {
     }
 }
 
-/// Google's option for HTTP.
-mod google {
+/// Google's option for HTTP, and its message for what is no JSON.
+pub mod google {
+    /// The package `google.api`, as far as it is used.
     #[allow(missing_docs, clippy::doc_lazy_continuation)]
     pub mod api {
         tonic::include_proto!("google.api");

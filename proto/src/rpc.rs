@@ -32,6 +32,8 @@ pub struct Rpc {
     pub answered_in: Option<Duration>,
     /// What it takes to answer a call, at most.
     pub memory_bytes: u32,
+    /// Media types of the file that it answers with; none: it answers with a message.
+    pub media_types: Vec<String>,
 }
 
 /// An HTTP request that is an rpc.
@@ -87,7 +89,7 @@ impl Rpc {
     fn of(method: &MethodDescriptor) -> Option<Self> {
         let options: options::Rpc = option(method, "wardline.options.v1.rpc")?;
         let quota = options.quota();
-        let options::Rpc { actions, open, max_kib, seconds, memory_kib, .. } = options;
+        let options::Rpc { actions, open, max_kib, seconds, memory_kib, media_types, .. } = options;
         Some(Self {
             path: format!("/{}/{}", method.parent_service().full_name(), method.name()),
             process: process(method.parent_service()),
@@ -99,6 +101,7 @@ impl Rpc {
             max_bytes: (max_kib > 0).then_some(max_kib as usize * 1_024),
             answered_in: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
             memory_bytes: memory_kib * 1_024,
+            media_types,
         })
     }
 }

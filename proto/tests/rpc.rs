@@ -32,6 +32,10 @@ fn every_rpc_says_who_may_call_it_and_within_which_bounds() {
         assert_eq!(rpc.answered_in.is_none(), rpc.streams.0, "{}", rpc.path);
         assert!(rpc.max_bytes.is_none_or(|bytes| bytes <= 4 << 20), "{}", rpc.path);
     }
+    for method in methods() {
+        let (rpc, is_file) = (rpc::find(&path(&method)).unwrap(), method.output().full_name() == "google.api.HttpBody");
+        assert_eq!(is_file, !rpc.media_types.is_empty(), "{}: what answers with a file says of which types", rpc.path);
+    }
     let open: Vec<_> = rpc::all().iter().filter(|rpc| rpc.is_open).map(|rpc| rpc.names().1).collect();
     assert_eq!(open, ["ClaimDevice", "RefreshDevice"], "anything else open to all needs a reason");
 }

@@ -1,10 +1,12 @@
-//! What an rpc answered becomes an answer of HTTP: JSON, perhaps compressed, with its headers.
+//! What an rpc answered becomes an answer of HTTP: JSON or a file, perhaps compressed, with its headers.
 
 use super::{
-    Inner, compress, conditions,
+    Inner,
+    call::Called,
+    compress, conditions,
     conditions::Condition,
+    files,
     intake::refused,
-    json,
     problem::Problem,
     transcode::{Answer, Served},
 };
@@ -12,10 +14,10 @@ use axum::{
     body::{Body, Bytes},
     http::{
         HeaderMap, HeaderValue, Response, StatusCode,
-        header::{CONTENT_ENCODING, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, VARY},
+        header::{CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LOCATION, VARY},
     },
 };
-use guard::bounds::{InProcess, answer};
+use guard::bounds::{InProcess, answer::Answer as Held};
 use std::sync::Arc;
 
 /// KiB of encoded answers that are turned into JSON at once: in between they take up to fifty times as much.
@@ -49,17 +51,17 @@ impl Wanted {
 }
 
 impl Inner {
-    /// The answer as JSON, when there is room for it, and held until it is taken.
+    /// The answer as it is sent, when there is room for it, and held until it is taken.
     pub(super) async fn answered(
         &self,
         served: &Arc<Served>,
         caller: &InProcess,
-        encoded: Bytes,
+        called: Called,
         wanted: &Wanted,
     ) -> Result<Response<Body>, Problem> {
-        let turned = self.turn(served, encoded, wanted.gzip).await;
-        let (Answer { json: text, etag, created }, is_compressed) = turned.ok_or_else(|| {
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "the answer could not be written as JSON")
+        let turned = self.turn(served, called.message, wanted.gzip).await;
+        let (Answer { body, media_type, etag, created }, is_compressed) = turned.ok_or_else(|| {
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "the answer could not be written")
         })?;
         let tag = etag.as_deref().and_then(conditions::quoted);
         // in this order (RFC 9110, 13.2.2), and only of what would be answered otherwise
@@ -71,39 +73,55 @@ impl Inner {
         }
         // set aside before the call, but for rpcs that are open to all
         let permit = caller.answer().unwrap_or_else(|| self.bounds.answers.account(None, None).none());
-        let n_bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let n_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let permit = permit.fitted(n_bytes, self.bounds.wait).await.map_err(refused)?;
-        let body = answer::Answer::new(vec![text.into()], None, permit, &self.bounds.untaken);
-        let response = json(Bytes::new()).map(|_| Body::new(body));
+        let body = Held::new(vec![body], None, permit, &self.bounds.untaken);
+        let response = Response::new(Body::new(body));
         let location = created.and_then(|id| HeaderValue::try_from(format!("{}/{id}", wanted.path)).ok());
         let status = if served.creates() { StatusCode::CREATED } else { StatusCode::OK };
         let of_reads = |value| served.is_read().then(|| HeaderValue::from_static(value));
         let coding = is_compressed.then(|| HeaderValue::from_static("gzip"));
-        let more = [(ETAG, tag), (LOCATION, location), (CONTENT_ENCODING, coding), (VARY, of_reads("accept-encoding"))];
+        let more = [
+            (CONTENT_TYPE, Some(media_type)),
+            (CONTENT_DISPOSITION, called.disposition.filter(|_| served.is_file())),
+            (ETAG, tag),
+            (LOCATION, location),
+            (CONTENT_ENCODING, coding),
+            (VARY, of_reads("accept-encoding")),
+        ];
         Ok(headed(response, status, more))
     }
 
     /// A large one on a thread of its own: others are not to wait for it. Whether it is compressed, too.
     ///
-    /// One with an entity tag is not: its compressed form would need a tag of its own, which no update would match.
+    /// JSON with an entity tag is not: its compressed form would need a tag of its own, which no update would match. No update
+    /// names the tag of a file: there each form has its own.
     async fn turn(&self, served: &Arc<Served>, encoded: Bytes, gzip: bool) -> Option<(Answer, bool)> {
         let kib = u32::try_from(encoded.len() >> 10).unwrap_or(u32::MAX).clamp(1, TURNED_KIB);
         let _room = self.turned.acquire_many(kib).await.ok()?;
         let answer = if encoded.len() <= INLINE_BYTES {
-            served.answer(&encoded)?
+            answer(served, encoded)?
         } else {
             let served = Arc::clone(served);
-            tokio::task::spawn_blocking(move || served.answer(&encoded)).await.ok()??
+            tokio::task::spawn_blocking(move || answer(&served, encoded)).await.ok()??
         };
-        if !gzip || answer.etag.is_some() || !compress::is_worth_it(answer.json.len()) {
+        let may_be = if served.is_file() { compress::is_text(&answer.media_type) } else { answer.etag.is_none() };
+        if !gzip || !may_be || !compress::is_worth_it(answer.body.len()) {
             return Some((answer, false));
         }
-        let packed = |answer: Answer| Some((Answer { json: compress::gzip(&answer.json).ok()?, ..answer }, true));
-        match answer.json.len() {
+        let packed = |answer: Answer| {
+            let etag = answer.etag.map(|tag| format!("{tag}-gzip"));
+            Some((Answer { body: compress::gzip(&answer.body).ok()?.into(), etag, ..answer }, true))
+        };
+        match answer.body.len() {
             ..=INLINE_BYTES => packed(answer),
             _ => tokio::task::spawn_blocking(move || packed(answer)).await.ok()?,
         }
     }
+}
+
+fn answer(served: &Served, encoded: Bytes) -> Option<Answer> {
+    if served.is_file() { files::answer(encoded) } else { served.answer(&encoded) }
 }
 
 /// An answer with this status, and with those of the headers that have a value.

@@ -1,6 +1,6 @@
 //! An rpc in this process: through the same services, auth layer and policy as from outside, without a socket.
 
-use axum::http::{Extensions, HeaderMap, uri::PathAndQuery};
+use axum::http::{Extensions, HeaderMap, HeaderValue, header::CONTENT_DISPOSITION, uri::PathAndQuery};
 use bytes::{Buf, BufMut, Bytes};
 use futures::Stream;
 use std::convert::Infallible;
@@ -30,6 +30,14 @@ pub(super) async fn streamed(
     Ok(client.server_streaming(request, path, Encoded).await?.into_inner())
 }
 
+/// What an rpc answered.
+pub(super) struct Called {
+    /// The response, encoded.
+    pub(super) message: Bytes,
+    /// What the rpc says of a file that it answers with: its name.
+    pub(super) disposition: Option<HeaderValue>,
+}
+
 /// Calls `/service/rpc` with an encoded request, which is asked for when the rpc reads it and not before; the encoded response.
 /// `extensions` are the connection's: who is at its other end.
 pub(super) async fn unary(
@@ -38,10 +46,11 @@ pub(super) async fn unary(
     headers: &HeaderMap,
     extensions: Extensions,
     request: impl Stream<Item = Vec<u8>> + Send + 'static,
-) -> Result<Bytes, Status> {
+) -> Result<Called, Status> {
     let mut client = ready(routes).await?;
     let request = Request::from_parts(metadata(headers), extensions, request);
-    Ok(client.client_streaming(request, path, Encoded).await?.into_inner())
+    let (metadata, message, _) = client.client_streaming(request, path, Encoded).await?.into_parts();
+    Ok(Called { message, disposition: metadata.into_headers().remove(CONTENT_DISPOSITION) })
 }
 
 fn metadata(headers: &HeaderMap) -> MetadataMap {

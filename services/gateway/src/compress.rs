@@ -1,6 +1,6 @@
 //! Answers compressed with gzip, for who accepts it.
 
-use axum::http::{HeaderMap, header::ACCEPT_ENCODING};
+use axum::http::{HeaderMap, HeaderValue, header::ACCEPT_ENCODING};
 use flate2::{Compression, write::GzEncoder};
 use std::io::{self, Write};
 
@@ -10,6 +10,11 @@ const MIN_BYTES: usize = 1 << 10;
 /// Whether an answer of so many bytes is worth it.
 pub(super) fn is_worth_it(n_bytes: usize) -> bool {
     n_bytes >= MIN_BYTES
+}
+
+/// Whether a file of this media type is not compressed already.
+pub(super) fn is_text(media_type: &HeaderValue) -> bool {
+    media_type.to_str().is_ok_and(|text| text.starts_with("text/") || text.starts_with("application/json"))
 }
 
 /// Whether gzip is accepted (RFC 9110, 12.5.3): named, or covered by `*`, and not with a weight of 0.
@@ -40,7 +45,6 @@ pub(super) fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
 
     #[test]
     fn it_is_used_for_who_accepts_it() {

@@ -39,6 +39,7 @@ static HEALTH: LazyLock<Option<(DescriptorPool, Rpc, Http)>> = LazyLock::new(|| 
         max_bytes: None,
         answered_in: None,
         memory_bytes: 0,
+        media_types: Vec::new(),
     };
     let http = Http { method: "GET", path: guard::access::HEALTH.to_owned(), body: Holds::Nothing };
     Some((pool, rpc, http))
@@ -87,7 +88,7 @@ async fn message(answers: &mut Streaming<Bytes>, served: &Served, id: RequestId)
         Ok(Ok(None)) => return None,
         Ok(Ok(Some(message))) => match served.answer(&message) {
             // JSON has no line ends
-            Some(answer) => return Some(([b"data: ", answer.json.as_slice(), b"\n\n"].concat(), true)),
+            Some(answer) => return Some(([b"data: ", &answer.body[..], b"\n\n"].concat(), true)),
             None => {
                 Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "a message could not be written as JSON")
             }

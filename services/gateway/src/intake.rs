@@ -100,7 +100,7 @@ impl Intake {
         let is_open = served.rpc().is_open;
         let max = if is_open { MAX_OPEN_BODY_BYTES } else { MAX_BODY_BYTES };
         let text = self.whole(gateway, sent, max, body).await?;
-        let weight = json::weight(&text);
+        let weight = json::weight(&text) * if served.is_free_form() { json::FREE_FORM } else { 1 };
         if weight > MAX_PARSED_BYTES {
             let detail = "too many values for one request; send less at once";
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", detail));

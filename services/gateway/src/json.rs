@@ -55,6 +55,9 @@ const LIST_BYTES: usize = 384;
 const VALUE_BYTES: usize = 160;
 const STRING_BYTES: usize = 96;
 
+/// How many times more a value takes that may be anything (`google.protobuf.Struct`): each is a message of its own.
+pub(super) const FREE_FORM: usize = 6;
+
 /// The memory that it takes to take a text apart, in bytes, at most: by its structure, before anything is parsed.
 pub(super) fn weight(text: &[u8]) -> usize {
     let (mut weight, mut in_string, mut escaped) = (2 * text.len(), false, false);

@@ -14,6 +14,7 @@ pub mod cluster;
 mod compress;
 mod conditions;
 mod events;
+mod files;
 mod intake;
 mod json;
 pub mod metrics;
@@ -214,8 +215,8 @@ impl Inner {
             Holds::Field(field) => Some(field.as_str()),
             Holds::Whole | Holds::Nothing => None,
         };
-        let encoded = answer.map_err(|status| Problem::of(&status, body_field))?;
-        self.answered(served, &caller, encoded, &wanted).await
+        let called = answer.map_err(|status| Problem::of(&status, body_field))?;
+        self.answered(served, &caller, called, &wanted).await
     }
 
     /// What may be done at a path, for whoever asks; and whether a page of another origin may (a preflight).

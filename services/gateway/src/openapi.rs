@@ -12,7 +12,7 @@ use super::{
 };
 use anyhow::anyhow;
 use model::access::Purpose;
-use prost_reflect::{FieldDescriptor, FileDescriptor};
+use prost_reflect::{FieldDescriptor, FileDescriptor, MessageDescriptor};
 use proto::rpc::Body;
 use schemas::{Schemas, Way};
 use serde_json::{Map, Value as Json, json};
@@ -183,6 +183,9 @@ impl Document {
 
     fn answer(&mut self, served: &Served) -> Json {
         let output = served.answered();
+        if served.is_file() {
+            return file(served, &output);
+        }
         let fields: Vec<_> = output.fields().collect();
         let kind = if served.rpc().streams.1 { "text/event-stream" } else { "application/json" };
         let mut answer = json!({
@@ -204,6 +207,20 @@ impl Document {
         }
         answer
     }
+}
+
+/// The answer of an rpc that answers with a file: nothing is said of what its bytes hold.
+fn file(served: &Served, output: &MessageDescriptor) -> Json {
+    let contents: Map<_, _> = served.rpc().media_types.iter().map(|kind| (kind.clone(), json!({}))).collect();
+    let header = |text: &str| json!({ "description": text, "schema": { "type": "string" } });
+    json!({
+        "description": comment(&output.parent_file(), output.path()),
+        "content": contents,
+        "headers": {
+            "ETag": header("Of these bytes: for If-Match and If-None-Match of the next read."),
+            "Content-Disposition": header("The name of the file."),
+        },
+    })
 }
 
 fn with(mut map: Map<String, Json>, name: &str, value: Json) -> Map<String, Json> {

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use tonic::service::Routes;
 
 mod document;
+mod files;
 mod packed;
 
 fn route(method: &str, path: &str) -> Served {
@@ -258,7 +259,7 @@ async fn a_body_that_does_not_end_is_given_up() {
 fn who_gets_one_thing_is_answered_with_that_thing() {
     let answer = |method: &str, path: &str, response: Vec<u8>| {
         let answer = route(method, path).answer(&response).unwrap();
-        (serde_json::from_slice::<Json>(&answer.json).unwrap(), answer.etag)
+        (serde_json::from_slice::<Json>(&answer.body).unwrap(), answer.etag)
     };
     let person = Person { name: Some("A".into()), birth_date: Some(String::new()) };
     let user = User { user_id: "u".into(), etag: "7".into(), person: Some(person), ..Default::default() };

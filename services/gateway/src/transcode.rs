@@ -6,7 +6,8 @@ use super::{
     problem::Problem,
     routes::{Path, decoded, last},
 };
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
+use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, SerializeOptions, Value,
@@ -45,9 +46,10 @@ pub(super) struct Asked<'a> {
     pub(super) body: &'a [u8],
 }
 
-/// An answer as JSON, and its entity tag.
+/// An answer as it is sent, and its entity tag.
 pub(super) struct Answer {
-    pub(super) json: Vec<u8>,
+    pub(super) body: Bytes,
+    pub(super) media_type: HeaderValue,
     pub(super) etag: Option<String>,
     /// The id of what was created, when it can be read below the path of the request.
     pub(super) created: Option<String>,
@@ -86,6 +88,12 @@ impl Served {
     /// Whether what it makes has a path of its own.
     pub(crate) fn has_location(&self) -> bool {
         self.place.is_some()
+    }
+
+    /// Whether a field of the request may hold any JSON object.
+    pub(super) fn is_free_form(&self) -> bool {
+        let is_struct = |field: FieldDescriptor| matches!(field.kind(), Kind::Message(message) if message.full_name() == "google.protobuf.Struct");
+        self.method.input().fields().any(is_struct)
     }
 
     /// What it creates, updates or sends: the message that the body is.
@@ -130,6 +138,11 @@ impl Served {
         let (only, None) = (fields.next()?, fields.next()) else { return None };
         let is_one = matches!(only.kind(), Kind::Message(_)) && !only.is_list();
         (is_one && ["Get", "Create", "Update"].iter().any(|verb| self.method.name().starts_with(verb))).then_some(only)
+    }
+
+    /// Whether it answers with a file and not with JSON.
+    pub(crate) fn is_file(&self) -> bool {
+        !self.rpc.media_types.is_empty()
     }
 
     /// The message that the rpc answers with.
@@ -292,7 +305,8 @@ impl Served {
         // every field is there, whatever it holds: clients need not know defaults
         let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
         message.serialize_with_options(&mut json, &options).ok()?;
-        Some(Answer { json: json.into_inner(), etag, created })
+        let media_type = HeaderValue::from_static("application/json");
+        Some(Answer { body: json.into_inner().into(), media_type, etag, created })
     }
 }
 

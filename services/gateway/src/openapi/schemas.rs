@@ -213,6 +213,7 @@ fn leaf(message: &MessageDescriptor) -> Json {
     match message.name() {
         "Timestamp" => json!({ "type": "string", "format": "date-time" }),
         "Duration" => json!({ "type": "string", "pattern": "^-?[0-9]+(\\.[0-9]{1,9})?s$" }),
+        "Struct" => json!({ "type": "object" }),
         _ => json!({ "type": "string" }),
     }
 }
