@@ -1,6 +1,6 @@
 -- title: Health-centre sites for 100,000 people by state
 -- about: Sites of one release against the newest estimate of the population. A territory without an estimate has no rate; a
--- about: state without a site has 0.
+-- about: state without a site has 0, unless there is no site of the release at all: then nothing is known.
 -- alias: get_sites_per_100000
 -- tables: sites, state_population
 -- source: Health Resources and Services Administration (HRSA)
@@ -21,6 +21,9 @@ site AS (
 number AS (
   SELECT state, count(*) AS n_sites FROM site GROUP BY state
 ),
+known AS (
+  SELECT count(*) AS n_all FROM site
+),
 people AS (
   SELECT state, year, population
   FROM state_population
@@ -28,10 +31,12 @@ people AS (
 )
 SELECT
   coalesce(n.state, p.state) AS state,
-  coalesce(n.n_sites, 0) AS n_sites,
+  CASE WHEN k.n_all > 0 THEN coalesce(n.n_sites, 0) END AS n_sites,
   p.population AS population,
   p.year AS population_year,
-  round(100000.0 * coalesce(n.n_sites, 0) / CAST(nullif(p.population, 0) AS DOUBLE), 4) AS sites_per_100000
+  round(100000.0 * CASE WHEN k.n_all > 0 THEN coalesce(n.n_sites, 0) END / CAST(nullif(p.population, 0) AS DOUBLE), 4)
+    AS sites_per_100000
 FROM number n
 FULL JOIN people p ON n.state = p.state
+CROSS JOIN known k
 ORDER BY state

@@ -8,6 +8,7 @@ use crate::{
     metrics, objects_failed,
     sources::Sources,
     uploads::{self, Uploads},
+    versions::no_version,
 };
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -142,7 +143,7 @@ impl DataService for DataRpcs {
         self.permit(request.extensions(), Action::ReadAnalytics, "import report").await?;
         let GetImportReportRequest { kind, version_id } = request.into_inner();
         let version = self.version(known(&kind)?, "version_id", &version_id).await?;
-        let report = self.catalogue.report(&version).await.map_err(failed)?;
+        let report = self.catalogue.report(&version).await.map_err(Error::status)?;
         Ok(Response::new(GetImportReportResponse { report: report.to_string() }))
     }
 
@@ -153,7 +154,7 @@ impl DataService for DataRpcs {
         let by = self.permit(request.extensions(), Action::ManageData, "set current version").await?;
         let SetCurrentVersionRequest { kind, version_id } = request.into_inner();
         let (kind, id) = (known(&kind)?, ids::uuid("version_id", &version_id)?);
-        let data_set = self.catalogue.set_current(&kind.name, id, &by).await.map_err(failed)?;
+        let data_set = self.catalogue.set_current(&kind.name, id, &by).await.map_err(Error::status)?;
         Ok(Response::new(SetCurrentVersionResponse { data_set: Some(shown(kind, &data_set)) }))
     }
 
@@ -164,7 +165,7 @@ impl DataService for DataRpcs {
         let by = self.permit(request.extensions(), Action::ManageData, "delete version").await?;
         let DeleteVersionRequest { kind, version_id } = request.into_inner();
         let (kind, id) = (known(&kind)?, ids::uuid("version_id", &version_id)?);
-        self.catalogue.delete(&kind.name, id, &by, false).await.map_err(failed)?;
+        self.catalogue.delete(&kind.name, id, &by, false).await.map_err(Error::status)?;
         Ok(Response::new(DeleteVersionResponse {}))
     }
 
@@ -235,7 +236,7 @@ impl DataService for DataRpcs {
                     Ok(_) => deleted += 1,
                     // by somebody else, at the same time
                     Err(Error::NoVersion) => {}
-                    Err(error) => return Err(failed(error)),
+                    Err(error) => return Err(error.status()),
                 }
             }
         }
@@ -247,11 +248,8 @@ fn known(kind: &str) -> Result<&'static Kind, Status> {
     datasets::kind(kind).map_err(|error| problem::field(Code::NotFound, "NO_SUCH_KIND", "kind", &error.to_string()))
 }
 
-fn no_version(field: &str) -> Status {
-    problem::field(Code::NotFound, "NO_SUCH_VERSION", field, "there is no such version; GetDataSet lists them")
-}
-
-fn shown(kind: &Kind, data_set: &DataSet) -> v1::DataSet {
+/// A data set, as callers see it.
+pub(crate) fn shown(kind: &Kind, data_set: &DataSet) -> v1::DataSet {
     v1::DataSet {
         kind: kind.name.clone(),
         title: kind.title.clone(),
@@ -285,15 +283,6 @@ fn file_name(name: &str) -> Result<&str, Status> {
         && !name.chars().any(char::is_control);
     let text = format!("1 to {NAME_BYTES} bytes, without folders, and not beginning with a point");
     is_plain.then_some(name).ok_or_else(|| problem::invalid("INVALID_FILE_NAME", "file_name", text))
-}
-
-fn failed(error: Error) -> Status {
-    match error {
-        Error::Store(error) => errors::store(error),
-        Error::Objects(error) => objects_failed(&error),
-        Error::NoVersion => no_version("version_id"),
-        Error::IsCurrent => problem::field(Code::FailedPrecondition, "IS_CURRENT", "version_id", &error.to_string()),
-    }
 }
 
 fn failed_upload(error: uploads::Error) -> Status {

@@ -1,11 +1,16 @@
 //! Analytics: long work as jobs; data sets, reports and models of the health system's reference data.
 
+mod answers;
 pub mod catalogue;
+pub mod check_quality;
+pub mod dashboard;
 pub mod data_rpcs;
 pub mod datasets;
 pub mod import;
+pub mod insights;
 pub mod jobs;
 pub mod metrics;
+pub mod modelling;
 pub mod models;
 pub mod nearest;
 pub mod objects;
@@ -17,6 +22,7 @@ pub mod sources;
 pub mod statistics;
 pub mod tables;
 pub mod uploads;
+pub mod versions;
 
 use proto::problem;
 use std::time::Duration;

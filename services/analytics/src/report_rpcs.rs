@@ -1,13 +1,14 @@
 //! `ReportService`: what reports there are, and their rows.
 
 use crate::{
+    answers::{self, failed},
     jobs::wire,
-    reporting::{RunError, Runner, parameters},
+    reporting::{Runner, parameters},
     reports::{self, Report, Reports, output},
     results,
 };
 use async_trait::async_trait;
-use guard::{decisions::Decisions, errors};
+use guard::decisions::Decisions;
 use model::access::Action;
 use proto::{
     analytics::v1::{
@@ -17,15 +18,11 @@ use proto::{
     },
     problem,
 };
-use std::{collections::BTreeMap, time::Duration};
-use tokio::time::timeout;
-use tonic::{Code, Request, Response, Status};
+use std::collections::BTreeMap;
+use tonic::{Request, Response, Status};
 
-/// Most rows, and most bytes, of an answer.
+/// Most rows of an answer.
 const ROWS: usize = 10_000;
-const BYTES: usize = 6 << 20;
-/// How long a report may take that is answered at once.
-const TIME: Duration = Duration::from_secs(20);
 /// Most parameters.
 const PARAMETERS_MAX: usize = 16;
 
@@ -51,32 +48,13 @@ impl ReportRpcs {
         let format = format(request.format)?;
         let given = named(&request.parameters)?;
         let (answer, data_versions) = self.runner.run(report, &given, Some(ROWS)).await.map_err(failed)?;
-        let mut content = Bounded(Vec::new());
-        let rows = output::write(answer, format, &mut content).await.map_err(|error| failed(error.into()))?;
+        let (content, rows) = answers::written(answer, format).await?;
         Ok(RunReportResponse {
-            content: content.0,
+            content,
             content_type: results::media_type(format).to_owned(),
             rows: rows as u64,
             data_versions: data_versions.into_iter().collect(),
         })
-    }
-}
-
-/// Takes so much and no more.
-struct Bounded(Vec<u8>);
-
-impl std::io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.0.len() + bytes.len() > BYTES {
-            let text = format!("more than {BYTES} bytes: submit the report as a job, or ask for less");
-            return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, text));
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 
@@ -94,12 +72,7 @@ impl ReportService for ReportRpcs {
     async fn run_report(&self, request: Request<RunReportRequest>) -> Result<Response<RunReportResponse>, Status> {
         let caller = guard::principal(request.extensions())?;
         self.decisions.on_system(caller, Action::ReadAnalytics, None).recorded("report").await?;
-        let running = timeout(TIME, self.run(request.into_inner()));
-        let late = || {
-            let text = format!("it takes more than {} s: submit the report as a job", TIME.as_secs());
-            problem::status(Code::FailedPrecondition, "TAKES_TOO_LONG", text)
-        };
-        running.await.unwrap_or_else(|_| Err(late())).map(Response::new)
+        answers::in_time(self.run(request.into_inner())).await
     }
 }
 
@@ -141,25 +114,4 @@ fn named(pairs: &[String]) -> Result<BTreeMap<String, String>, Status> {
         pair.ok_or_else(|| problem::invalid("INVALID_PARAMETER", "parameters", "must be NAME=VALUE each"))
     };
     pairs.iter().map(pair).collect()
-}
-
-/// What a report's failure is to a caller.
-fn failed(error: RunError) -> Status {
-    let error = match error {
-        RunError::Store(error) => return errors::store(error),
-        RunError::Report(error) => error,
-    };
-    let text = error.to_string();
-    match error {
-        reports::Error::UnknownReport { .. } => problem::field(Code::NotFound, "NO_SUCH_REPORT", "name", &text),
-        reports::Error::Parameters { .. } => problem::invalid("INVALID_PARAMETERS", "parameters", text),
-        reports::Error::MissingTable { .. } => problem::status(Code::FailedPrecondition, "NOT_IMPORTED", text),
-        reports::Error::Memory { .. } | reports::Error::TooManyRows { .. } | reports::Error::Write(_) => {
-            problem::status(Code::FailedPrecondition, "TOO_LARGE", text)
-        }
-        _ => {
-            tracing::error!(error = &error as &dyn std::error::Error, "a report cannot be run");
-            problem::status(Code::Internal, "REPORT_FAILED", "the report cannot be run; tell the operators")
-        }
-    }
 }

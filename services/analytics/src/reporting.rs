@@ -2,12 +2,17 @@
 
 use crate::{
     catalogue::Catalogue,
+    datasets,
     jobs::{
         kinds::{Done, Failure, Kind, Parameter, Parameters, Range, Route},
         work::Work,
     },
     objects::Objects,
-    reports::{Answer, Domain, Error, Limits, Report, Reports, TableFiles, output},
+    reports::{
+        self, Answer, Domain, Error, Limits, Report, Reports, TableFiles,
+        insights::{Insights, insights},
+        output,
+    },
     results,
 };
 use async_trait::async_trait;
@@ -17,6 +22,9 @@ use std::{collections::BTreeMap, fs::File, io::BufWriter, path::PathBuf, sync::A
 
 /// The parameter that says how rows are written.
 const FORMAT: &str = "format";
+
+/// Ids of versions, by the kind of data set.
+pub type DataVersions = BTreeMap<String, String>;
 
 /// Runs reports over the current versions of data sets. Clones are the same.
 #[derive(Clone)]
@@ -40,23 +48,102 @@ impl Runner {
         report: &'static Report,
         given: &BTreeMap<String, String>,
         rows: Option<usize>,
-    ) -> Result<(Answer, BTreeMap<String, String>), RunError> {
+    ) -> Result<(Answer, DataVersions), RunError> {
         let parameters = report.check(given)?;
-        let (mut tables, mut versions) = (BTreeMap::new(), BTreeMap::new());
-        for kind in &report.tables {
+        let snapshot = self.snapshot(&report.tables).await?;
+        Ok((self.run_on(&snapshot, report, parameters, rows).await?, snapshot.versions))
+    }
+
+    /// The current versions of some kinds of data sets: what is read of them together is of one moment.
+    ///
+    /// # Errors
+    /// Which versions there are, or where their files are, cannot be read.
+    pub async fn snapshot(&self, kinds: impl IntoIterator<Item = &String>) -> Result<Snapshot, RunError> {
+        let mut snapshot = Snapshot::default();
+        for kind in kinds {
             let data_set = self.catalogue.get(kind).await?;
             if let Some(version) = data_set.current() {
-                tables.insert(kind.clone(), TableFiles::local(self.catalogue.files(version))?);
-                versions.insert(kind.clone(), version.id.to_string());
+                snapshot.tables.insert(kind.clone(), TableFiles::local(self.catalogue.files(version))?);
+                snapshot.versions.insert(kind.clone(), version.id.to_string());
             }
         }
+        Ok(snapshot)
+    }
+
+    /// Starts a report over these versions.
+    ///
+    /// # Errors
+    /// A data set of which there is no version, and what the engine says.
+    pub async fn run_on(
+        &self,
+        snapshot: &Snapshot,
+        report: &'static Report,
+        parameters: reports::Parameters,
+        rows: Option<usize>,
+    ) -> Result<Answer, Error> {
         let limits = Limits { n_rows: rows.unwrap_or(self.limits.n_rows), ..self.limits.clone() };
-        Ok((report.run(&tables, parameters, &limits).await?, versions))
+        report.run(&snapshot.tables, parameters, &limits).await
+    }
+
+    /// Asks the questions of [`insights`] of these versions.
+    ///
+    /// # Errors
+    /// What the engine says.
+    pub async fn insights(&self, snapshot: &Snapshot) -> Result<Insights, Error> {
+        insights(&snapshot.tables, &self.limits).await
+    }
+
+    /// Whose versions it reads.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// What a query may use.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Where its results go.
     pub fn objects(&self) -> &Objects {
         self.catalogue.objects()
+    }
+}
+
+/// Versions of data sets, as they were current at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    tables: BTreeMap<String, TableFiles>,
+    versions: DataVersions,
+}
+
+impl Snapshot {
+    /// Their ids, by kind.
+    pub fn versions(&self) -> &DataVersions {
+        &self.versions
+    }
+
+    /// Their tables, by kind.
+    pub(crate) fn tables(&self) -> &BTreeMap<String, TableFiles> {
+        &self.tables
+    }
+
+    /// The same, in which these kinds are tables without rows where nothing is imported; and which ones of them are.
+    ///
+    /// # Errors
+    /// There is no such kind.
+    pub fn with_empty(
+        mut self,
+        kinds: impl IntoIterator<Item = &'static String>,
+    ) -> Result<(Self, Vec<String>), Error> {
+        let mut missing = Vec::new();
+        for name in kinds {
+            if !self.tables.contains_key(name) {
+                let kind = datasets::kind(name).map_err(|error| Error::Files(error.to_string()))?;
+                self.tables.insert(name.clone(), TableFiles::none(kind.schema()));
+                missing.push(name.clone());
+            }
+        }
+        Ok((self, missing))
     }
 }
 
@@ -162,7 +249,8 @@ pub(crate) fn parameters(report: &Report) -> impl Iterator<Item = Parameter> {
     })
 }
 
-fn failed(error: RunError) -> Failure {
+/// What a job is told of it.
+pub(crate) fn failed(error: RunError) -> Failure {
     match error {
         RunError::Store(error) => again(error),
         // a disk that was full, a file that was being replaced

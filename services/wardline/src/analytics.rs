@@ -1,8 +1,10 @@
-//! The commands of analytics: data sets, reports, and the jobs behind them.
+//! The commands of analytics: data sets, reports, models, and the jobs behind them.
 
 use crate::{
+    dashboard::{CorrelationsArgs, DashboardClient, InsightsArgs},
     datasets::{DataClient, DataSets, ImportArgs},
     jobs::{Jobs, JobsClient},
+    models::{ModelClient, Models},
     operator::{Token, TokenArgs},
     reports::{ReportArgs, ReportClient},
 };
@@ -41,6 +43,33 @@ pub enum Command {
         #[command(flatten)]
         report: ReportArgs,
     },
+    /// Say in plain sentences what stands out in the data.
+    Insights {
+        /// Whose token is used.
+        #[command(flatten)]
+        access: TokenArgs,
+        /// How.
+        #[command(flatten)]
+        how: InsightsArgs,
+    },
+    /// How closely numbers of the states' profiles go together.
+    Correlations {
+        /// Whose token is used.
+        #[command(flatten)]
+        access: TokenArgs,
+        /// Of which, and how.
+        #[command(flatten)]
+        asked: CorrelationsArgs,
+    },
+    /// Models: train, look at, ask, choose which version is in use.
+    Models {
+        /// What to do.
+        #[command(subcommand)]
+        what: Models,
+        /// Whose token is used.
+        #[command(flatten)]
+        access: TokenArgs,
+    },
     /// Long work: imports, reports, models.
     Jobs {
         /// What to do.
@@ -59,6 +88,9 @@ impl Command {
             Self::Import { access, .. }
             | Self::DataSets { access, .. }
             | Self::Report { access, .. }
+            | Self::Insights { access, .. }
+            | Self::Correlations { access, .. }
+            | Self::Models { access, .. }
             | Self::Jobs { access, .. } => access,
         }
     }
@@ -69,6 +101,11 @@ impl Command {
             Self::Import { import, .. } => DataClient::connect(remote, token).await?.import(&import, out).await,
             Self::DataSets { what, .. } => DataClient::connect(remote, token).await?.act(what, out).await,
             Self::Report { report, .. } => ReportClient::connect(remote, token).await?.run(&report, out).await,
+            Self::Insights { how, .. } => DashboardClient::connect(remote, token).await?.insights(&how, out).await,
+            Self::Correlations { asked, .. } => {
+                DashboardClient::connect(remote, token).await?.correlations(&asked, out).await
+            }
+            Self::Models { what, .. } => ModelClient::connect(remote, token).await?.act(what, out).await,
             Self::Jobs { what, .. } => JobsClient::connect(remote, token).await?.act(what, out).await,
         }
     }

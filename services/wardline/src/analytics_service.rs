@@ -2,9 +2,21 @@
 
 use analytics::{
     catalogue::Catalogue,
+    check_quality::CheckQuality,
+    dashboard::DashboardRpcs,
     data_rpcs::DataRpcs,
     import::Import,
-    jobs::{board::Board, kinds::Kinds, rpcs::JobRpcs, submit::Submit, task::Task, worker},
+    insights::InsightsKind,
+    jobs::{
+        board::Board,
+        kinds::{Kind, Kinds},
+        rpcs::JobRpcs,
+        submit::Submit,
+        task::Task,
+        worker,
+    },
+    modelling::{ModelRpcs, Shelf, Train},
+    models::Pipeline,
     objects::Objects,
     report_rpcs::ReportRpcs,
     reporting::{ReportKind, Runner},
@@ -39,7 +51,15 @@ fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let (sources, runner) = (sources(config), Runner::new(catalogue.clone(), limits(config)));
     let import =
         Import { catalogue: catalogue.clone(), uploads: uploads.clone(), sources: sources.clone(), clock: clock::now };
-    let kinds = Kinds::new([Arc::new(Task) as _, Arc::new(import) as _].into_iter().chain(ReportKind::all(&runner)));
+    let shelf = Shelf::new(histories.clone(), objects.clone(), clock::now);
+    let own: [Arc<dyn Kind>; 5] = [
+        Arc::new(Task),
+        Arc::new(import),
+        Arc::new(CheckQuality { catalogue: catalogue.clone() }),
+        Arc::new(InsightsKind { runner: runner.clone() }),
+        Arc::new(Train { runner: runner.clone(), shelf: shelf.clone(), clock: clock::now, pipeline: Pipeline::named }),
+    ];
+    let kinds = Kinds::new(own.into_iter().chain(ReportKind::all(&runner)));
     let board = Board::new(histories, clock::now);
     let worker = worker::Worker::new(board.clone(), kinds.clone(), workers(config));
     spawn(wiring.tasks, worker.run(wiring.stop.clone()));
@@ -47,7 +67,9 @@ fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let submit = Submit { board, kinds, decisions: decisions.clone() };
     wiring.serve(auth.before(JobRpcs::new(submit.clone(), objects).service()));
     wiring.serve(auth.before(DataRpcs::new(catalogue, uploads, sources, submit, decisions.clone()).service()));
-    wiring.serve(auth.before(ReportRpcs::new(runner, decisions).service()));
+    wiring.serve(auth.before(ReportRpcs::new(runner.clone(), decisions.clone()).service()));
+    wiring.serve(auth.before(DashboardRpcs::new(runner, decisions.clone()).service()));
+    wiring.serve(auth.before(ModelRpcs::new(shelf, decisions).service()));
     Ok(())
 }
 

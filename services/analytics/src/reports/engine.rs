@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use datafusion::{
-    arrow::datatypes::DataType,
+    arrow::{array::RecordBatch, datatypes::DataType},
     dataframe::DataFrame,
     error::DataFusionError,
     execution::{
@@ -14,6 +14,7 @@ use datafusion::{
     },
     prelude::SessionConfig,
 };
+use futures::TryStreamExt;
 
 use super::{Answer, Error, Parameters, Report, TableFiles, Type, great_circle, nearest};
 
@@ -53,17 +54,56 @@ pub(super) async fn run(
     limits: &Limits,
 ) -> Result<Answer, Error> {
     let of_engine = |error| Error::of_engine(error, limits.memory_bytes);
+    let context = over(&report.name, &report.tables, tables, limits).await?;
+    let frame = plan(&context, report, &parameters).await?;
+    let stream = frame.execute_stream().await.map_err(of_engine)?;
+    Ok(Answer::new(report, parameters, stream, limits))
+}
+
+/// Runs one SELECT that is no report's, and gives its batches as they come; `who` asks, for errors.
+pub(super) async fn select<E: From<Error>>(
+    who: &str,
+    sql: &str,
+    tables: &BTreeMap<String, TableFiles>,
+    limits: &Limits,
+    mut each: impl FnMut(&RecordBatch) -> Result<(), E>,
+) -> Result<(), E> {
+    let of_engine = |error| Error::of_engine(error, limits.memory_bytes);
+    let context = over(who, tables.keys(), tables, limits).await?;
+    let frame = context.sql_with_options(sql, only_reading()).await.map_err(|error| unplanned(who, error))?;
+    let (mut rows, mut n_rows) = (frame.execute_stream().await.map_err(of_engine)?, 0);
+    while let Some(batch) = rows.try_next().await.map_err(of_engine)? {
+        n_rows += batch.num_rows();
+        if n_rows > limits.n_rows {
+            return Err(Error::TooManyRows { limit: limits.n_rows }.into());
+        }
+        each(&batch)?;
+    }
+    Ok(())
+}
+
+/// A context with these of the tables, each of which is there.
+async fn over(
+    who: &str,
+    names: impl IntoIterator<Item = &String>,
+    tables: &BTreeMap<String, TableFiles>,
+    limits: &Limits,
+) -> Result<SessionContext, Error> {
+    let of_engine = |error| Error::of_engine(error, limits.memory_bytes);
     let context = context(limits).map_err(of_engine)?;
-    for table in &report.tables {
-        let missing = || Error::MissingTable { report: report.name.clone(), table: table.clone() };
+    for table in names {
+        let missing = || Error::MissingTable { report: who.to_owned(), table: table.clone() };
         let files = tables.get(table).ok_or_else(missing)?;
         if !files.register(&context, table).await.map_err(of_engine)? {
             return Err(missing());
         }
     }
-    let frame = plan(&context, report, &parameters).await?;
-    let stream = frame.execute_stream().await.map_err(of_engine)?;
-    Ok(Answer::new(report, parameters, stream, limits))
+    Ok(context)
+}
+
+/// What a query may do: read.
+fn only_reading() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }
 
 /// A context with no table, in which a report may use so much.
@@ -103,19 +143,21 @@ pub(super) async fn plan(
 }
 
 async fn plan_alone(context: &SessionContext, report: &Report, parameters: &Parameters) -> Result<DataFrame, Error> {
-    let reading = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let planned = context.sql_with_options(report.sql, reading).await;
-    let frame = planned.and_then(|frame| frame.with_param_values(parameters.scalars())).map_err(|error| {
-        // A table without a column is the data's fault, not the query's: the tests plan each report over the declared tables.
-        match error.find_root() {
-            DataFusionError::SchemaError(..) => {
-                Error::Schema { report: report.name.clone(), what: error.find_root().to_string() }
-            }
-            _ => Error::Engine(Box::new(error)),
-        }
-    })?;
+    let planned = context.sql_with_options(report.sql, only_reading()).await;
+    let frame = planned.and_then(|frame| frame.with_param_values(parameters.scalars()));
+    let frame = frame.map_err(|error| unplanned(&report.name, error))?;
     check_schema(report, &frame)?;
     Ok(frame)
+}
+
+/// A table without a column is the data's fault, not the query's: the tests plan each query over the declared tables.
+fn unplanned(who: &str, error: DataFusionError) -> Error {
+    match error.find_root() {
+        DataFusionError::SchemaError(..) => {
+            Error::Schema { report: who.to_owned(), what: error.find_root().to_string() }
+        }
+        _ => Error::Engine(Box::new(error)),
+    }
 }
 
 fn check_schema(report: &Report, frame: &DataFrame) -> Result<(), Error> {

@@ -3,7 +3,9 @@
 use std::{path::Path, sync::Arc};
 
 use datafusion::{
+    arrow::datatypes::SchemaRef,
     datasource::{
+        empty::EmptyTable,
         file_format::parquet::ParquetFormat,
         listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl},
     },
@@ -11,7 +13,7 @@ use datafusion::{
     execution::{context::SessionContext, object_store::ObjectStoreUrl},
 };
 use futures::TryStreamExt;
-use object_store::{ObjectStore, local::LocalFileSystem, path::Path as StorePath};
+use object_store::{ObjectStore, local::LocalFileSystem, memory::InMemory, path::Path as StorePath};
 
 use super::error::Error;
 
@@ -22,6 +24,8 @@ const ENDING: &str = ".parquet";
 pub struct TableFiles {
     store: Arc<dyn ObjectStore>,
     places: Vec<Place>,
+    /// Of a table that has no files, and is read all the same.
+    without: Option<SchemaRef>,
 }
 
 #[derive(Debug, Clone)]
@@ -50,17 +54,27 @@ impl TableFiles {
             Ok(Place::File(stored))
         };
         let places = paths.into_iter().map(place).collect::<Result<_, _>>()?;
-        Ok(Self { store: Arc::new(LocalFileSystem::new()), places })
+        Ok(Self { store: Arc::new(LocalFileSystem::new()), places, without: None })
+    }
+
+    /// No file at all: a report reads a table without rows. For who knows what a report makes of nothing, such as counts of 0.
+    #[must_use]
+    pub fn none(schema: SchemaRef) -> Self {
+        Self { store: Arc::new(InMemory::new()), places: Vec::new(), without: Some(schema) }
     }
 
     /// All files in a folder of an object store whose names end in `.parquet`.
     #[must_use]
     pub fn stored(store: Arc<dyn ObjectStore>, folder: StorePath) -> Self {
-        Self { store, places: vec![Place::Folder(folder)] }
+        Self { store, places: vec![Place::Folder(folder)], without: None }
     }
 
     /// Makes the files the table `name` of the context; false where there is none.
     pub(super) async fn register(&self, context: &SessionContext, name: &str) -> Result<bool, DataFusionError> {
+        if let Some(schema) = &self.without {
+            context.register_table(name, Arc::new(EmptyTable::new(Arc::clone(schema))))?;
+            return Ok(true);
+        }
         if !self.any().await? {
             return Ok(false);
         }

@@ -5,14 +5,15 @@
 
 mod sentences;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::arrow::record_batch::RecordBatch;
+use serde::Serialize;
 
-use super::{Cell, Error, Limits, Report, Reports, TableFiles};
+use super::{Error, Limits, Report, Reports, Row, TableFiles};
 
 /// What was found, and what was not.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Insights {
     /// The sentences, in the order of the questions.
     pub found: Vec<Insight>,
@@ -21,7 +22,7 @@ pub struct Insights {
 }
 
 /// A sentence and what it stands on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Insight {
     /// One or two sentences of plain English.
     pub sentence: String,
@@ -34,7 +35,7 @@ pub struct Insight {
 }
 
 /// A number of a report.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Number {
     /// Which row it is of, such as a state.
     pub of: String,
@@ -47,12 +48,19 @@ pub struct Number {
 }
 
 /// A question without an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     /// The report that was asked.
     pub report: String,
     /// Why, in one sentence.
     pub why: String,
+}
+
+/// Kinds of data sets that the questions are about.
+#[must_use]
+pub fn tables() -> BTreeSet<String> {
+    let reports = sentences::QUESTIONS.iter().filter_map(|question| Reports::find(question.report).ok());
+    reports.flat_map(|report| report.tables.iter().cloned()).collect()
 }
 
 /// Asks all questions, one after the other.
@@ -105,17 +113,9 @@ struct Rows {
     batches: Vec<RecordBatch>,
 }
 
-/// One of them.
-#[derive(Clone, Copy)]
-struct Row<'a> {
-    report: &'static Report,
-    batch: &'a RecordBatch,
-    row: usize,
-}
-
 impl Rows {
     fn iter(&self) -> impl Iterator<Item = Row<'_>> {
-        self.batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| Row { report: self.report, batch, row }))
+        self.batches.iter().flat_map(|batch| Row::all(self.report, batch))
     }
 
     /// The first row whose column has this text.
@@ -134,20 +134,7 @@ impl Rows {
     }
 }
 
-impl<'a> Row<'a> {
-    fn cell(&self, column: &str) -> Cell<'a> {
-        let place = self.report.columns.iter().position(|declared| declared.name == column);
-        place.map_or(Cell::Null, |place| Cell::of(self.batch, self.row, place))
-    }
-
-    fn text(&self, column: &str) -> String {
-        self.cell(column).to_string()
-    }
-
-    fn number(&self, column: &str) -> Option<f64> {
-        self.cell(column).number()
-    }
-
+impl Row<'_> {
     /// The numbers of these columns, with the name of the row.
     fn numbers(&self, of: &str, columns: &[&str]) -> Vec<Number> {
         let declared = self.report.columns.iter().filter(|declared| columns.contains(&declared.name.as_str()));

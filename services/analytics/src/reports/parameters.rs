@@ -158,6 +158,12 @@ impl Domain {
         Some(Self::Integer { min: min.parse().ok()?, max: max.parse().ok()? })
     }
 
+    /// Whether this text may be its value.
+    #[must_use]
+    pub fn fits(&self, text: &str) -> bool {
+        self.read(text).is_some()
+    }
+
     /// The value that this text is; none where it may not be.
     fn read(&self, text: &str) -> Option<Value> {
         let value = match self {

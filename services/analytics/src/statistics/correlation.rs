@@ -1,7 +1,7 @@
 //! Correlation of two columns, and of every pair of many.
 
 use super::intervals::{Interval, Z_95, average};
-use super::{Error, benjamini_hochberg};
+use super::{Correction, Error};
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
@@ -41,7 +41,7 @@ pub struct Tested {
     pub right: String,
     /// What was found.
     pub correlation: Correlation,
-    /// The p-value corrected for all tests of the table ([`benjamini_hochberg`]).
+    /// The p-value corrected for all tests of the table.
     pub adjusted_p_value: f64,
 }
 
@@ -82,7 +82,11 @@ pub fn correlate(left: &[Option<f64>], right: &[Option<f64>], method: Method) ->
 
 /// Every pair of the columns, in their order, with p-values corrected for all tests together. A pair that cannot be
 /// tested is in the second list, with its reason: it is not left out in silence, and no test is counted for it.
-pub fn correlation_table(columns: &[(&str, &[Option<f64>])], method: Method) -> (Vec<Tested>, Vec<Untested>) {
+pub fn correlation_table(
+    columns: &[(&str, &[Option<f64>])],
+    method: Method,
+    correction: Correction,
+) -> (Vec<Tested>, Vec<Untested>) {
     let (mut tested, mut untested) = (Vec::new(), Vec::new());
     for (index, (left, x)) in columns.iter().enumerate() {
         for (right, y) in &columns[index + 1..] {
@@ -97,7 +101,7 @@ pub fn correlation_table(columns: &[(&str, &[Option<f64>])], method: Method) -> 
         }
     }
     let alone: Vec<f64> = tested.iter().map(|pair| pair.correlation.p_value).collect();
-    if let Ok(adjusted) = benjamini_hochberg(&alone) {
+    if let Ok(adjusted) = correction.adjusted(&alone) {
         for (pair, adjusted) in tested.iter_mut().zip(adjusted) {
             pair.adjusted_p_value = adjusted;
         }
@@ -225,7 +229,7 @@ mod tests {
         let c = some(&[5.0, 1.0, 4.0, 2.0, 6.0, 3.0]);
         let d = some(&[7.0; 6]);
         let columns: [(&str, &[Option<f64>]); 4] = [("a", &a), ("b", &b), ("c", &c), ("d", &d)];
-        let (tested, untested) = correlation_table(&columns, Method::Pearson);
+        let (tested, untested) = correlation_table(&columns, Method::Pearson, Correction::BenjaminiHochberg);
         assert_eq!(tested.len(), 3);
         assert!(tested.iter().all(|pair| pair.adjusted_p_value >= pair.correlation.p_value));
         assert!((tested[0].adjusted_p_value / tested[0].correlation.p_value - 3.0).abs() < 1e-9);

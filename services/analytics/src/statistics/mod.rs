@@ -10,7 +10,7 @@ mod many;
 pub use correlation::{Correlation, Method, Tested, Untested, correlate, correlation_table};
 pub(crate) use intervals::t_97_5;
 pub use intervals::{Interval, Mean, Share, mean, wilson};
-pub use many::benjamini_hochberg;
+pub use many::{Correction, benjamini_hochberg, holm};
 
 /// Why a statistic cannot be had of these values.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

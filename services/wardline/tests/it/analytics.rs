@@ -23,15 +23,15 @@ fn wardline() -> Command {
 }
 
 /// A node with registry and analytics, in a process of its own.
-struct Node {
+pub(super) struct Node {
     child: Child,
     dir: PathBuf,
     grpc: String,
-    api: String,
+    pub(super) api: String,
 }
 
 impl Node {
-    fn start(dir: &Path) -> anyhow::Result<Self> {
+    pub(super) fn start(dir: &Path) -> anyhow::Result<Self> {
         let mut command = wardline();
         command.args(["run", "--service", "registry", "--service", "analytics"]);
         for setting in ["server.grpc_listen", "server.api_listen", "server.http_listen"] {
@@ -53,12 +53,12 @@ impl Node {
         Ok(Self { child, dir: dir.to_owned(), grpc: format!("http://{grpc}"), api })
     }
 
-    fn token(&self, role: &str) -> anyhow::Result<String> {
+    pub(super) fn token(&self, role: &str) -> anyhow::Result<String> {
         Ok(DemoIssuer::open(&self.dir.join("demo"))?.user_token(demo_person(role).context("nobody")?)?)
     }
 
     /// What a command prints; its exit code when it fails.
-    fn run(&self, role: &str, arguments: &[&str]) -> anyhow::Result<Result<String, i32>> {
+    pub(super) fn run(&self, role: &str, arguments: &[&str]) -> anyhow::Result<Result<String, i32>> {
         let mut command = wardline();
         command.args(["--endpoint", &self.grpc]).args(arguments).env("WARDLINE_TOKEN", self.token(role)?);
         let output = command.output()?;
@@ -67,7 +67,7 @@ impl Node {
     }
 
     /// Asks the JSON API: status and body.
-    fn ask(&self, role: &str, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, Value)> {
+    pub(super) fn ask(&self, role: &str, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, Value)> {
         self.ask_with(&format!("Authorization: Bearer {}\r\n", self.token(role)?), method, path, body)
     }
 
@@ -112,7 +112,7 @@ impl Drop for Node {
     }
 }
 
-fn sample(name: &str) -> String {
+pub(super) fn sample(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../analytics/samples").join(name).display().to_string()
 }
 
@@ -190,6 +190,94 @@ fn a_file_that_is_not_what_it_says_is_refused_by_name_and_a_link_is_not_followed
     std::os::unix::fs::symlink("/etc/hostname", folder.join("cities.csv"))?;
     ensure!(node.run(admin, &["import", "cities", &folder.display().to_string()])?.is_err());
     ensure!(node.run("doctor", &["datasets", "show", "cities"])?.is_ok_and(|text| text.lines().count() == 1));
+    Ok(())
+}
+
+#[test]
+fn a_model_is_trained_and_asked_by_command_and_by_path() -> anyhow::Result<()> {
+    let dir = TempDir::new()?;
+    let node = Node::start(dir.path())?;
+    let (admin, name) = ("administrator", "state_segments");
+    let features = json!({
+        "median_income": 62248, "poverty_percent": 15.7, "unemployment_rate": 3.1, "uninsured_percent": 9.4,
+        "population": 5108468, "life_expectancy": null,
+    });
+    let asked = json!({ "features": features }).to_string();
+    let (status, answer) = node.ask("doctor", "POST", "/api/v1/predict/state-segments", &asked)?;
+    ensure!(status == 409 && answer.to_string().contains("submit the job train with model=state_segments"), "{answer}");
+    // nothing is imported yet
+    let (status, answer) = node.ask(admin, "POST", "/jobs/train-state_segments", "")?;
+    ensure!(status == 200, "{status} {answer}");
+    let job = node.ended(answer["job"]["job_id"].as_str().context("no id")?)?;
+    ensure!(
+        job["state"] == "JOB_STATE_FAILED" && job["error"].to_string().contains("wardline import coverage"),
+        "{job}"
+    );
+    for file in [
+        "coverage.2022.csv.zst",
+        "life_expectancy.2021.csv",
+        "poverty_income.csv.zst",
+        "state_population.csv",
+        "unemployment.csv.zst",
+    ] {
+        let kind = file.split('.').next().unwrap_or_default();
+        ensure!(node.run(admin, &["import", kind, &sample(file)])?.is_ok(), "{file}");
+    }
+    ensure!(node.run("doctor", &["models", "train", name])?.is_err(), "who may not manage data");
+    let trained = node.run(admin, &["models", "train", "state-segments", "--watch"])?;
+    let text = trained.map_err(|code| anyhow::anyhow!("train: {code}"))?;
+    ensure!(text.contains("promoted: the first model; explained_share"), "{text}");
+    let listed = node.run("doctor", &["models", "list"])?.map_err(|_| anyhow::anyhow!("list"))?;
+    ensure!(listed.lines().count() == 6 && listed.contains("hospital_rating          no version in use"), "{listed}");
+    let shown = node.run("doctor", &["models", "show", name])?.map_err(|_| anyhow::anyhow!("show"))?;
+    ensure!(shown.contains("learns segments by k_means") && shown.contains("explained_share"), "{shown}");
+    let told = node.run(
+        "doctor",
+        &[
+            "models",
+            "predict",
+            name,
+            "median_income=62248",
+            "poverty_percent=15.7",
+            "uninsured_percent=9.4",
+            "population=5108468",
+        ],
+    )?;
+    let told = told.map_err(|_| anyhow::anyhow!("predict"))?;
+    ensure!(told.starts_with("segment      ") && told.matches("stands in").count() == 2, "{told}");
+    for path in ["/api/v1/predict/state-segments", "/v1/models/state_segments:predict"] {
+        let (status, answer) = node.ask("doctor", "POST", path, &asked)?;
+        let is_whole = answer["segment"].as_u64().is_some_and(|segment| segment < 4)
+            && answer["distances"].as_array().is_some_and(|distances| distances.len() == 4)
+            && answer["warnings"][0]["kind"] == "MODEL_WARNING_KIND_STOOD_IN"
+            && answer["trained_at"].is_string();
+        ensure!(status == 200 && is_whole, "{status} {answer}");
+    }
+    // every mistake at once
+    let wrong =
+        json!({ "features": { "median_income": "much", "poverty_percent": [1], "uninsured_percent": 9, "mood": 1 } });
+    let (status, answer) = node.ask("doctor", "POST", "/api/v1/predict/state-segments", &wrong.to_string())?;
+    let text = answer.to_string();
+    let named = ["features.median_income", "features.poverty_percent", "features.mood"];
+    ensure!(status == 400 && named.iter().all(|field| text.contains(field)), "{status} {answer}");
+    ensure!(node.ask("doctor", "POST", "/api/v1/predict/weather", &asked)?.0 == 404);
+    a_version_is_used_again_and_deleted(&node, name)
+}
+
+/// Forth and back.
+fn a_version_is_used_again_and_deleted(node: &Node, name: &str) -> anyhow::Result<()> {
+    let admin = "administrator";
+    ensure!(node.run(admin, &["models", "train", name, "--promote", "always", "--watch"])?.is_ok());
+    let (_, found) = node.ask("doctor", "GET", "/v1/models/state_segments", "")?;
+    let versions = found["versions"].as_array().context("no versions")?;
+    ensure!(versions.len() == 2 && found["model"]["current"] == versions[0], "{found}");
+    let card: Value = serde_json::from_str(found["card"].as_str().context("no card")?)?;
+    ensure!(card["name"] == name && found["card_version_id"] == versions[0]["version_id"], "{card}");
+    let [newer, older] = [0, 1].map(|n: usize| versions[n]["version_id"].as_str().unwrap_or_default());
+    ensure!(node.run("doctor", &["models", "use", name, older])?.is_err());
+    ensure!(node.run(admin, &["models", "use", name, older])?.is_ok_and(|text| text.contains(older)));
+    ensure!(node.run(admin, &["models", "delete", name, older])?.is_err(), "it is in use");
+    ensure!(node.run(admin, &["models", "delete", name, newer])?.is_ok());
     Ok(())
 }
 

@@ -3,4 +3,5 @@
 mod analytics;
 mod binary;
 mod client_side;
+mod dashboard;
 mod replay_suite;

@@ -1,0 +1,108 @@
+//! The kinds of jobs `insights` and `check_quality`, done by a worker.
+
+use super::fixture::Node;
+use crate::{
+    check_quality::CheckQuality,
+    insights::InsightsKind,
+    jobs::{
+        board::Board,
+        job::{Job, State},
+        kinds::{Kind, Kinds},
+        step::{Priority, Submission},
+        worker::{Settings, Worker},
+    },
+};
+use object_store::path::Path as Key;
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// Longer than any of this takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Submits a job, has it done, and gives it as it ended.
+async fn done(node: &Node, kind: &str, parameters: &[(&str, &str)]) -> Job {
+    let kinds: [Arc<dyn Kind>; 2] = [
+        Arc::new(CheckQuality { catalogue: node.catalogue.clone() }),
+        Arc::new(InsightsKind { runner: node.runner() }),
+    ];
+    let board = Board::new(Arc::clone(&node.store), guard::clock::now);
+    let settings = Settings { at_once: 1, lease: Duration::from_secs(5), follow_every: Duration::from_millis(50) };
+    let stop = CancellationToken::new();
+    let working = tokio::spawn(Worker::new(board.clone(), Kinds::new(kinds), settings).run(stop.clone()));
+    let submission = Submission {
+        kind: kind.to_owned(),
+        parameters: parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        submitter: "user:a".to_owned(),
+        at: guard::clock::now().0,
+        priority: Priority::Normal,
+        deadline: None,
+        max_attempts: 1,
+        pause_seconds: 0,
+        depends_on: Vec::new(),
+        key: None,
+    };
+    let id = board.submit(submission, None).await.unwrap().id;
+    let mut changes = board.changes();
+    let ended = async {
+        loop {
+            let job = board.get(id).await.unwrap().unwrap();
+            if job.state.has_ended() {
+                return job;
+            }
+            let _ = timeout(Duration::from_millis(50), changes.changed()).await;
+        }
+    };
+    let job = timeout(PATIENCE, ended).await.expect("it does not end");
+    stop.cancel();
+    working.await.unwrap();
+    job
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentences_are_an_object_that_the_result_names() {
+    let node = Node::of(&["hospitals", "premiums"]).await;
+    let job = done(&node, "insights", &[]).await;
+    assert_eq!(job.state, State::Succeeded, "{:?}", job.error);
+    let result = job.result.unwrap();
+    assert_eq!((&result["insights"], &result["left_out"]), (&Value::from(2), &Value::from(9)));
+    let key = Key::from(result["object"].as_str().unwrap());
+    let bytes = node.catalogue.objects().get(&key).await.unwrap();
+    assert_eq!(Value::from(bytes.len()), result["bytes"]);
+    let found: Value = serde_json::from_slice(&bytes).unwrap();
+    let insights = found["insights"].as_array().unwrap();
+    assert_eq!((insights.len(), found["left_out"].as_array().unwrap().len()), (2, 9));
+    let sentence = &insights[1];
+    assert!(sentence["sentence"].as_str().unwrap().contains("from 462.00 USD a month in 2020"), "{sentence}");
+    assert_eq!(sentence["numbers"][0]["value"], "462.00");
+    let versions = job.run.unwrap().data_versions;
+    assert_eq!(versions.keys().collect::<Vec<_>>(), ["hospitals", "premiums"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_check_stops_the_job_with_its_name() {
+    let node = Node::of(&["premiums"]).await;
+    let job = done(&node, "check_quality", &[("kind", "premiums")]).await;
+    assert_eq!(job.state, State::Succeeded, "{:?}", job.error);
+    let version = node.catalogue.get("premiums").await.unwrap().current().unwrap().id;
+    assert_eq!(job.run.unwrap().data_versions["premiums"], version.to_string());
+    assert!(job.result.unwrap()["checks"].as_u64() > Some(0));
+
+    let missing = done(&node, "check_quality", &[("kind", "readmissions")]).await;
+    assert_eq!((missing.state, missing.error.as_str()), (State::Failed, "readmissions: nothing is imported"));
+    let header = "Facility Name,Facility ID,State,Measure Name,Number of Discharges,Footnote,Excess Readmission Ratio,\
+                  Predicted Readmission Rate,Expected Readmission Rate,Number of Readmissions,Start Date,End Date";
+    let row = |n: u32, ratio: &str| {
+        format!("A,01000{n},AL,READM-30-AMI-HRRP,N/A,1,{ratio},N/A,N/A,N/A,07/01/2020,06/30/2023")
+    };
+    let rows = [row(1, "1.0"), row(2, "N/A"), row(3, "N/A"), row(4, "N/A")].join("\n");
+    node.add_text("readmissions", "readmissions.csv", format!("{header}\n{rows}\n")).await;
+    let failed = done(&node, "check_quality", &[("kind", "readmissions")]).await;
+    assert_eq!(failed.state, State::Failed);
+    let said = "readmissions: completeness of excess_ratio: 3 of 4 are wrong, at most 50 % may be";
+    assert_eq!(failed.error, said);
+    let all = done(&node, "check_quality", &[("kind", "all")]).await;
+    assert!(all.state == State::Failed && all.error.contains(said), "{}", all.error);
+    assert!(all.error.contains("hospitals: nothing is imported") && !all.error.contains("premiums"), "{}", all.error);
+}
