@@ -5,6 +5,7 @@
 //! On the embedded engines there is one process, which is both, and it is only killed.
 
 use crate::{
+    figures::quantile,
     torture::{child::Child, engines::Kind, ward::Ward},
     wait::PATIENCE,
     with_token,
@@ -115,9 +116,10 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     let submitting = tokio::spawn(submit(endpoint, ward.person("administrator")?, plan.clone()));
     let mut report = Report::default();
     disturb(plan, &mut workers, &mut report).await?;
-    let mut submitted = timeout(ENDED_WITHIN, submitting).await.context("submission")???;
-    report.submit_p50_ms = quantile(&mut submitted, 50);
-    report.submit_p99_ms = quantile(&mut submitted, 99);
+    let submitted = timeout(ENDED_WITHIN, submitting).await.context("submission")???;
+    let mut took: Vec<_> = submitted.iter().map(|one| one.took.as_secs_f64() * 1e3).collect();
+    took.sort_by(f64::total_cmp);
+    [report.submit_p50_ms, report.submit_p99_ms] = [0.5, 0.99].map(|share| quantile(&took, share));
     report.jobs = submitted.len();
     ended(&ward, plan, front.as_ref().unwrap_or(&workers[0])).await?;
     report.seconds = began.elapsed().as_secs_f64();
@@ -240,10 +242,4 @@ async fn judge(ward: &Ward, submitted: &[Submitted], report: &mut Report) -> any
         }
     }
     Ok(())
-}
-
-fn quantile(all: &mut [Submitted], percent: usize) -> f64 {
-    all.sort_unstable_by_key(|one| one.took);
-    let place = (all.len() * percent / 100).min(all.len().saturating_sub(1));
-    all.get(place).map_or(0.0, |one| one.took.as_secs_f64() * 1e3)
 }

@@ -7,6 +7,7 @@ pub mod audit_kill;
 pub mod builders;
 pub mod damage;
 pub mod fakes;
+mod figures;
 pub mod hostile;
 pub mod http;
 pub mod issuer;

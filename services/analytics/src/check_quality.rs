@@ -69,12 +69,8 @@ impl Kind for CheckQuality {
 
     fn parameters(&self) -> Vec<Parameter> {
         let kinds = datasets::kinds().iter().map(|kind| kind.name.clone());
-        vec![Parameter {
-            name: KIND.to_owned(),
-            takes: Range::Choice(kinds.chain([ALL.to_owned()]).collect()),
-            default: Some(ALL.to_owned()),
-            about: "kind of data set, or all of them".to_owned(),
-        }]
+        let takes = Range::Choice(kinds.chain([ALL.to_owned()]).collect());
+        vec![Parameter::new(KIND, takes, Some(ALL), "kind of data set, or all of them")]
     }
 
     fn needs(&self) -> Action {
@@ -104,12 +100,12 @@ impl Kind for CheckQuality {
 
 impl CheckQuality {
     async fn check(&self, kind: &str, found: &mut Found) -> Result<(), Failure> {
-        let data_set = self.catalogue.get(kind).await.map_err(again)?;
+        let data_set = self.catalogue.get(kind).await.map_err(Failure::again)?;
         let Some(version) = data_set.current() else {
             found.faults.push(format!("{kind}: nothing is imported"));
             return Ok(());
         };
-        let report = self.catalogue.report(version).await.map_err(again)?;
+        let report = self.catalogue.report(version).await.map_err(Failure::again)?;
         let unreadable = |error| Failure::Final(format!("{kind}: the report of its import cannot be read: {error}"));
         let Report { quality } = serde_json::from_value(report).map_err(unreadable)?;
         found.data_versions.insert(kind.to_owned(), version.id.to_string());
@@ -131,10 +127,6 @@ fn fault(check: &Check) -> String {
     let of = if check.columns.is_empty() { String::new() } else { format!(" of {}", check.columns.join(", ")) };
     let name = check.check.replace('_', " ");
     format!("{name}{of}: {} of {} are wrong, at most {} % may be", check.n_bad, check.n, 100.0 * check.most)
-}
-
-fn again(error: impl std::fmt::Display) -> Failure {
-    Failure::Again(error.to_string())
 }
 
 #[cfg(test)]

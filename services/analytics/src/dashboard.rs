@@ -14,6 +14,7 @@ mod token;
 
 use crate::{
     answers::{failed, in_time},
+    callers::permit,
     reporting::{RunError, Runner, Snapshot},
     reports::{
         Error, Report, Reports, Row,
@@ -63,8 +64,7 @@ impl DashboardRpcs {
 
     /// Permission to read, written down when this returns.
     async fn permit(&self, extensions: &Extensions, detail: &str) -> Result<&Dashboard, Status> {
-        let caller = guard::principal(extensions)?;
-        self.decisions.on_system(caller, Action::ReadAnalytics, None).recorded(detail).await?;
+        permit(&self.decisions, extensions, Action::ReadAnalytics, detail).await?;
         Ok(&self.dashboard)
     }
 }

@@ -1,10 +1,11 @@
 //! `DataService`: which data sets there are, which version counts, and files on their way to an import.
 
 use crate::{
+    callers::permit,
     catalogue::{Catalogue, DataSet, Error, Version},
     datasets::{self, Kind},
     import,
-    jobs::{caller_name, submit::Submit},
+    jobs::submit::Submit,
     metrics, objects_failed,
     sources::Sources,
     uploads::{self, Uploads},
@@ -61,9 +62,7 @@ impl DataRpcs {
 
     /// Permission for an action, written down when this returns; the caller's name.
     async fn permit(&self, extensions: &Extensions, action: Action, detail: &str) -> Result<String, Status> {
-        let caller = guard::principal(extensions)?;
-        self.decisions.on_system(caller, action, None).recorded(detail).await?;
-        Ok(caller_name(caller))
+        permit(&self.decisions, extensions, action, detail).await
     }
 
     async fn data_set(&self, kind: &Kind) -> Result<DataSet, Status> {

@@ -63,20 +63,10 @@ impl Kind for Import {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let kinds = datasets::kinds().iter().map(|kind| kind.name.clone()).collect();
-        let text = |name: &str, most, about: &str| Parameter {
-            name: name.to_owned(),
-            takes: Range::Text(most),
-            default: Some("-".to_owned()),
-            about: about.to_owned(),
-        };
+        let kinds = Range::Choice(datasets::kinds().iter().map(|kind| kind.name.clone()).collect());
+        let text = |name, most, about| Parameter::new(name, Range::Text(most), Some("-"), about);
         vec![
-            Parameter {
-                name: "kind".to_owned(),
-                takes: Range::Choice(kinds),
-                default: None,
-                about: "kind of data set".to_owned(),
-            },
+            Parameter::new("kind", kinds, None, "kind of data set"),
             text("uploads", FILES_MAX * 37, "ids of uploaded files, with commas; - when a source is read"),
             text("source", 64, "name of a source in the settings; - when files were uploaded"),
             text("layout", 64, "name of the layout, where headings and file name do not tell; - when they do"),
@@ -93,8 +83,8 @@ impl Kind for Import {
     }
 
     async fn run(&self, work: &Work, parameters: &Parameters) -> Result<Done, Failure> {
-        let kind = datasets::kind(&parameters["kind"]).map_err(|error| Failure::Final(error.to_string()))?;
-        let scratch = self.catalogue.objects().scratch().map_err(again)?;
+        let kind = datasets::kind(&parameters["kind"]).map_err(Failure::for_good)?;
+        let scratch = self.catalogue.objects().scratch().map_err(Failure::again)?;
         work.progress("fetching", 0, 0, "files");
         let fetched = self.fetch(work, kind, parameters, &scratch).await?;
         let references = self.references(kind).await?;
@@ -108,9 +98,9 @@ impl Kind for Import {
         let version = self.keep(work, kind, &fetched, (&report, &quality), made).await?;
         // what others see from now on: not by a worker who has lost the job
         work.confirm().await?;
-        self.catalogue.add(&kind.name, version.clone()).await.map_err(again)?;
+        self.catalogue.add(&kind.name, version.clone()).await.map_err(Failure::again)?;
         for id in ids(parameters)? {
-            self.uploads.remove(id).await.map_err(again)?;
+            self.uploads.remove(id).await.map_err(Failure::again)?;
         }
         work.say(format!("{} of {} rows accepted, {} refused", report.n_accepted, report.n_read, report.n_refused));
         let result = json!({
@@ -133,10 +123,10 @@ impl Import {
     ) -> Result<Fetched, Failure> {
         let (mut files, mut names, mut digest) = (Vec::new(), Vec::new(), Sha256::new());
         let folder = scratch.path().join("files");
-        fs::create_dir(&folder).map_err(again)?;
+        fs::create_dir(&folder).map_err(Failure::again)?;
         for (n, id) in ids(parameters)?.into_iter().enumerate() {
             let to = folder.join(format!("{n:03}"));
-            fs::create_dir(&to).map_err(again)?;
+            fs::create_dir(&to).map_err(Failure::again)?;
             let (begun, _) = self.uploads.find(id, work.by()).await.map_err(|error| unfetched(id, error))?;
             // its ending says how it is packed; a name with folders was not taken
             let to = to.join(&begun.file_name);
@@ -148,7 +138,7 @@ impl Import {
         if let Some(source) = given(parameters, "source") {
             let fetched = self.sources.fetch(source, &kind.name, &folder, work).await?;
             for path in fetched {
-                digest.update(sha256(&path).map_err(again)?);
+                digest.update(sha256(&path).map_err(Failure::again)?);
                 names.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
                 files.push(path);
             }
@@ -164,7 +154,7 @@ impl Import {
     async fn references(&self, kind: &DataKind) -> Result<References, Failure> {
         let mut references = References::default();
         for reference in &kind.references {
-            let data_set = self.catalogue.get(&reference.kind).await.map_err(again)?;
+            let data_set = self.catalogue.get(&reference.kind).await.map_err(Failure::again)?;
             let Some(version) = data_set.current() else { continue };
             let (files, name) = (self.catalogue.files(version), reference.kind.clone());
             let columns = reference.to.clone();
@@ -172,7 +162,7 @@ impl Import {
                 tables::each_batch(&files, &columns, |batch| references.add(&name, batch))?;
                 Ok::<_, datasets::Error>(references)
             };
-            references = tokio::task::spawn_blocking(adding).await.map_err(again)?.map_err(again)?;
+            references = tokio::task::spawn_blocking(adding).await.map_err(Failure::again)?.map_err(Failure::again)?;
         }
         Ok(references)
     }
@@ -187,11 +177,11 @@ impl Import {
         made: PathBuf,
     ) -> Result<Version, Failure> {
         let prefix = Key::from_iter(["datasets", &kind.name, &work.attempt_id().to_string()]);
-        let bytes = fs::metadata(&made).map_err(again)?.len();
+        let bytes = fs::metadata(&made).map_err(Failure::again)?.len();
         let objects = self.catalogue.objects();
-        objects.adopt(&prefix.clone().join(PART), made).await.map_err(again)?;
+        objects.adopt(&prefix.clone().join(PART), made).await.map_err(Failure::again)?;
         let whole = json!({ "import": report, "quality": quality }).to_string();
-        objects.put(&prefix.clone().join(REPORT), whole.into()).await.map_err(again)?;
+        objects.put(&prefix.clone().join(REPORT), whole.into()).await.map_err(Failure::again)?;
         let filled =
             report.completeness.iter().map(|one| (one.column.clone(), share(one.n, report.n_accepted))).collect();
         Ok(Version {
@@ -221,11 +211,10 @@ fn read(
     to: &Path,
     work: &Work,
 ) -> Result<(ImportReport, Quality), Failure> {
-    let refused = |error: datasets::Error| Failure::Final(error.to_string());
     let total = files.iter().filter_map(|file| fs::metadata(file).ok()).map(|meta| meta.len()).sum::<u64>();
     work.say(format!("{} files, {total} bytes", files.len()));
-    let writer = BufWriter::new(File::create(to).map_err(again)?);
-    let mut table = ParquetFile::create(kind, writer).map_err(refused)?;
+    let writer = BufWriter::new(File::create(to).map_err(Failure::again)?);
+    let mut table = ParquetFile::create(kind, writer).map_err(Failure::for_good)?;
     let inputs: Vec<_> = files.iter().map(|file| Input::file(file)).collect();
     let mut rows = 0;
     let done = datasets::import(kind, inputs, options, references, |batch| {
@@ -236,8 +225,8 @@ fn read(
         work.progress("reading", rows, 0, "rows");
         table.write(batch)
     });
-    let done = done.map_err(refused)?;
-    table.finish().map_err(refused)?.into_inner().map_err(again)?;
+    let done = done.map_err(Failure::for_good)?;
+    table.finish().map_err(Failure::for_good)?.into_inner().map_err(Failure::again)?;
     Ok(done)
 }
 
@@ -259,7 +248,7 @@ fn ids(parameters: &Parameters) -> Result<Vec<Uuid>, Failure> {
 
 fn unfetched(id: Uuid, error: uploads::Error) -> Failure {
     match error {
-        uploads::Error::Objects(error) => again(error),
+        uploads::Error::Objects(error) => Failure::again(error),
         error => Failure::Final(format!("uploads: {id}: {error}")),
     }
 }
@@ -277,9 +266,4 @@ fn sha256(path: &Path) -> std::io::Result<[u8; 32]> {
             n => digest.update(&piece[..n]),
         }
     }
-}
-
-/// What may go better next time.
-fn again(error: impl std::fmt::Display) -> Failure {
-    Failure::Again(error.to_string())
 }

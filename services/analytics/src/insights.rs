@@ -42,26 +42,20 @@ impl Kind for InsightsKind {
 
     async fn run(&self, work: &Work, _: &Parameters) -> Result<Done, Failure> {
         work.progress("asking", 0, 0, "questions");
-        let snapshot = self.runner.snapshot(&insights::tables()).await.map_err(again)?;
-        let found = self.runner.insights(&snapshot).await.map_err(again)?;
+        // what fails is a disk that was full, a file that was being replaced
+        let snapshot = self.runner.snapshot(&insights::tables()).await.map_err(Failure::again)?;
+        let found = self.runner.insights(&snapshot).await.map_err(Failure::again)?;
         for left in &found.left_out {
             work.say(format!("left out: {}", left.why));
         }
         let (n_found, n_left_out) = (found.found.len(), found.left_out.len());
         let text = json!({ "insights": found.found, "left_out": found.left_out }).to_string();
         let (key, bytes) = (results::key(work.job(), work.attempt_id(), Format::Json), text.len());
-        self.runner.objects().put(&key, text.into()).await.map_err(again)?;
-        let result = json!({
-            "insights": n_found, "left_out": n_left_out, "object": key.to_string(), "bytes": bytes,
-            "content_type": results::media_type(Format::Json),
-        });
+        self.runner.objects().put(&key, text.into()).await.map_err(Failure::again)?;
+        let what = json!({ "insights": n_found, "left_out": n_left_out });
+        let result = results::naming(what, &key, bytes as u64, Format::Json);
         work.progress("asking", n_found as u64, n_found as u64, "sentences");
         let data_versions = snapshot.versions().clone();
         Ok(Done { result, rows: (0, n_found as u64), data_versions, seed: 0 })
     }
-}
-
-/// What may go better next time: a disk that was full, a file that was being replaced.
-fn again(error: impl std::fmt::Display) -> Failure {
-    Failure::Again(error.to_string())
 }

@@ -17,7 +17,6 @@ pub mod work;
 pub mod worker;
 
 use crate::metrics;
-pub(crate) use submit::caller_name;
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Analytics: long work as jobs; data sets, reports and models of the health system's reference data.
 
 mod answers;
+mod callers;
 pub mod catalogue;
 pub mod check_quality;
 pub mod dashboard;
@@ -12,7 +13,6 @@ pub mod jobs;
 pub mod metrics;
 pub mod modelling;
 pub mod models;
-pub mod nearest;
 pub mod objects;
 pub mod report_rpcs;
 pub mod reporting;
@@ -20,6 +20,7 @@ pub mod reports;
 mod results;
 pub mod sources;
 pub mod statistics;
+mod steps;
 pub mod tables;
 pub mod uploads;
 pub mod versions;

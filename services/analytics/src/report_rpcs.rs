@@ -2,6 +2,7 @@
 
 use crate::{
     answers::{self, failed},
+    callers::permit,
     jobs::wire,
     reporting::{Runner, parameters},
     reports::{self, Report, Reports, output},
@@ -64,14 +65,12 @@ impl ReportService for ReportRpcs {
         &self,
         request: Request<ListReportsRequest>,
     ) -> Result<Response<ListReportsResponse>, Status> {
-        let caller = guard::principal(request.extensions())?;
-        self.decisions.on_system(caller, Action::ReadAnalytics, None).recorded("reports").await?;
+        permit(&self.decisions, request.extensions(), Action::ReadAnalytics, "reports").await?;
         Ok(Response::new(ListReportsResponse { reports: Reports::all().map(shown).collect() }))
     }
 
     async fn run_report(&self, request: Request<RunReportRequest>) -> Result<Response<RunReportResponse>, Status> {
-        let caller = guard::principal(request.extensions())?;
-        self.decisions.on_system(caller, Action::ReadAnalytics, None).recorded("report").await?;
+        permit(&self.decisions, request.extensions(), Action::ReadAnalytics, "report").await?;
         answers::in_time(self.run(request.into_inner())).await
     }
 }

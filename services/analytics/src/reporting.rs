@@ -17,6 +17,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use model::access::Action;
+use object_store::path::Path as Key;
 use serde_json::json;
 use std::{collections::BTreeMap, fs::File, io::BufWriter, path::PathBuf, sync::Arc};
 
@@ -182,12 +183,8 @@ impl Kind for ReportKind {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let format = Parameter {
-            name: FORMAT.to_owned(),
-            takes: Range::Choice(["json", "csv", "parquet", "table"].map(str::to_owned).to_vec()),
-            default: Some("json".to_owned()),
-            about: "how rows are written".to_owned(),
-        };
+        let takes = Range::Choice(["json", "csv", "parquet", "table"].map(str::to_owned).to_vec());
+        let format = Parameter::new(FORMAT, takes, Some("json"), "how rows are written");
         parameters(self.report).chain([format]).collect()
     }
 
@@ -208,16 +205,14 @@ impl Kind for ReportKind {
         let given = given.map(|(name, value)| (name.clone(), value.clone())).collect();
         work.progress("running", 0, 0, "rows");
         let (answer, data_versions) = self.runner.run(self.report, &given, None).await.map_err(failed)?;
-        let scratch = self.runner.objects().scratch().map_err(again)?;
+        let scratch = self.runner.objects().scratch().map_err(Failure::again)?;
         let path = scratch.path().join("rows");
-        let mut file = BufWriter::new(File::create(&path).map_err(again)?);
+        let mut file = BufWriter::new(File::create(&path).map_err(Failure::again)?);
         let rows = output::write(answer, format, &mut file).await.map_err(|error| failed(error.into()))?;
         drop(file);
-        let (object, bytes) = self.keep(work, format, path).await?;
-        let result = json!({
-            "report": self.report.name, "rows": rows, "object": object, "bytes": bytes,
-            "content_type": results::media_type(format),
-        });
+        let (key, bytes) = self.keep(work, format, path).await?;
+        let what = json!({ "report": self.report.name, "rows": rows });
+        let result = results::naming(what, &key, bytes, format);
         let rows = rows as u64;
         work.progress("running", rows, rows, "rows");
         Ok(Done { result, rows: (0, rows), data_versions, seed: 0 })
@@ -225,11 +220,11 @@ impl Kind for ReportKind {
 }
 
 impl ReportKind {
-    async fn keep(&self, work: &Work, format: output::Format, path: PathBuf) -> Result<(String, u64), Failure> {
-        let bytes = std::fs::metadata(&path).map_err(again)?.len();
+    async fn keep(&self, work: &Work, format: output::Format, path: PathBuf) -> Result<(Key, u64), Failure> {
+        let bytes = std::fs::metadata(&path).map_err(Failure::again)?.len();
         let key = results::key(work.job(), work.attempt_id(), format);
-        self.runner.objects().adopt(&key, path).await.map_err(again)?;
-        Ok((key.to_string(), bytes))
+        self.runner.objects().adopt(&key, path).await.map_err(Failure::again)?;
+        Ok((key, bytes))
     }
 }
 
@@ -252,13 +247,9 @@ pub(crate) fn parameters(report: &Report) -> impl Iterator<Item = Parameter> {
 /// What a job is told of it.
 pub(crate) fn failed(error: RunError) -> Failure {
     match error {
-        RunError::Store(error) => again(error),
+        RunError::Store(error) => Failure::again(error),
         // a disk that was full, a file that was being replaced
-        RunError::Report(error @ (Error::Engine(_) | Error::Write(_))) => again(error),
-        RunError::Report(error) => Failure::Final(error.to_string()),
+        RunError::Report(error @ (Error::Engine(_) | Error::Write(_))) => Failure::again(error),
+        RunError::Report(error) => Failure::for_good(error),
     }
-}
-
-fn again(error: impl std::fmt::Display) -> Failure {
-    Failure::Again(error.to_string())
 }

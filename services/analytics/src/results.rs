@@ -7,6 +7,7 @@ use crate::{
 };
 use bytes::Bytes;
 use object_store::path::Path as Key;
+use serde_json::Value;
 use uuid::Uuid;
 
 const ROOT: &str = "results";
@@ -30,6 +31,14 @@ pub(crate) fn media_type(format: Format) -> &'static str {
         Format::Parquet => "application/vnd.apache.parquet",
         Format::Text => "text/plain; charset=utf-8",
     }
+}
+
+/// What a job says, and which object has its rows: [`part`] reads it.
+pub(crate) fn naming(mut what: Value, key: &Key, bytes: u64, format: Format) -> Value {
+    what["object"] = key.to_string().into();
+    what["bytes"] = bytes.into();
+    what["content_type"] = media_type(format).into();
+    what
 }
 
 /// A part of the object that a job's result names: the bytes from an offset on, at most so many; also how many there are in all,

@@ -5,7 +5,7 @@
 
 use crate::{
     objects::{self, Objects},
-    objects_failed,
+    objects_failed, steps,
 };
 use bytes::Bytes;
 use guard::errors;
@@ -20,9 +20,6 @@ use std::{
 use store::{Histories, Thing, ThingKind};
 use tonic::{Code, Status};
 use uuid::Uuid;
-
-/// Steps that are read at once.
-const STEPS: usize = 256;
 
 /// What there are versions of.
 pub trait Versioned: Clone + Serialize + DeserializeOwned + Send + Sync {
@@ -159,16 +156,10 @@ impl<V: Versioned> Versions<V> {
     pub async fn get(&self, name: &str) -> Result<History<V>, store::Error> {
         let mut history = self.known().get(name).cloned().unwrap_or_default();
         let known = history.number;
-        loop {
-            let steps = self.store.steps(self.thing(name), history.number + 1, STEPS).await?;
-            for bytes in &steps {
-                let step = serde_json::from_slice(bytes);
-                let unreadable = |error| store::Error::Corrupt(format!("a step of the versions of {name}: {error}"));
-                history.apply(step.map_err(unreadable)?);
-            }
-            if steps.len() < STEPS {
-                break;
-            }
+        for bytes in steps::all(&*self.store, self.thing(name), known + 1).await? {
+            let step = serde_json::from_slice(&bytes);
+            let unreadable = |error| store::Error::Corrupt(format!("a step of the versions of {name}: {error}"));
+            history.apply(step.map_err(unreadable)?);
         }
         if history.number > known {
             self.known().insert(name.to_owned(), history.clone());

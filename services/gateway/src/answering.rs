@@ -110,7 +110,7 @@ impl Inner {
             return Some((answer, false));
         }
         let packed = |answer: Answer| {
-            let etag = answer.etag.map(|tag| format!("{tag}-gzip"));
+            let etag = answer.etag.as_deref().map(conditions::gzip_tag);
             Some((Answer { body: compress::gzip(&answer.body).ok()?.into(), etag, ..answer }, true))
         };
         match answer.body.len() {

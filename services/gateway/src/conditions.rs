@@ -2,6 +2,7 @@
 
 use super::problem::{Problem, Violations};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Most entity tags of one header: each may cost a call.
 const MAX_TAGS: usize = 8;
@@ -87,6 +88,18 @@ pub(super) fn require(only: Option<&Condition>, etag: Option<&str>) -> Result<()
         Some(only) if !only.holds(etag) => Err(failed()),
         _ => Ok(()),
     }
+}
+
+/// An entity tag of bytes: the same ones have the same, whoever made them.
+pub(super) fn tag_of(bytes: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// That of their compressed form: each form has its own.
+pub(super) fn gzip_tag(tag: &str) -> String {
+    format!("{tag}-gzip")
 }
 
 /// 412: what is there is none of what was listed.

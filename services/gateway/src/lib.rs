@@ -52,7 +52,7 @@ use guard::{
 use intake::{Intake, Sent};
 use problem::Problem;
 use proto::rpc::{self, Body as Holds};
-use std::{sync::Arc, time::Duration};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::Instant};
 use tonic::service::Routes;
 use transcode::{Asked, Served};
@@ -78,6 +78,7 @@ pub struct Settings {
 
 struct Inner {
     rpcs: Routes,
+    /// Those with more literal segments first.
     routes: Vec<(Arc<Served>, PathAndQuery)>,
     openapi: page::Page,
     turned: Semaphore,
@@ -106,7 +107,9 @@ pub fn refusal(status: StatusCode, reason: &str, detail: impl Into<String>, id: 
 impl Gateway {
     /// Over the services of this node; the others' rpcs answer 501.
     pub fn new(rpcs: Routes, bounds: Bounds, settings: Settings) -> anyhow::Result<Self> {
-        let routes = served()?.into_iter().map(|served| {
+        let mut served = served()?;
+        served.sort_by_key(|served| Reverse(served.path.n_literals()));
+        let routes = served.into_iter().map(|served| {
             let path = served.rpc().path.parse()?;
             anyhow::Ok((Arc::new(served), path))
         });
@@ -235,20 +238,21 @@ impl Inner {
     }
 
     /// The routes of a path, and what it says to each: where a variable could stand for what another route has literally, that
-    /// other one alone.
-    fn at(&self, path: &str) -> Vec<(usize, Variables)> {
-        let literals = |place: &usize| self.routes[*place].0.path.n_literals();
+    /// other one alone. Found as they are asked for.
+    fn at(&self, path: &str) -> impl Iterator<Item = (usize, Variables)> {
         let matching = self.routes.iter().enumerate();
-        let matching = matching.filter_map(|(place, (served, _))| Some((place, served.path.matched(path)?)));
-        let mut matching: Vec<_> = matching.collect();
-        let most = matching.iter().map(|(place, _)| literals(place)).max();
-        matching.retain(|(place, _)| Some(literals(place)) == most);
-        matching
+        let matching = matching.filter_map(move |(place, (served, _))| {
+            Some((place, served.path.n_literals(), served.path.matched(path)?))
+        });
+        // routes with more of them come first
+        let mut most = None;
+        let matching = matching.take_while(move |(_, literals, _)| most.get_or_insert(*literals) == literals);
+        matching.map(|(place, _, variables)| (place, variables))
     }
 
     /// The methods of a path, ascending; none: there is nothing.
     fn allowed(&self, path: &str) -> Vec<&'static str> {
-        let mut allowed: Vec<_> = self.at(path).iter().map(|(place, _)| self.routes[*place].0.route.method).collect();
+        let mut allowed: Vec<_> = self.at(path).map(|(place, _)| self.routes[place].0.route.method).collect();
         if path == OPENAPI {
             allowed.push("GET");
         }
@@ -268,8 +272,7 @@ impl Inner {
     /// Which route a request is for, and what its path says.
     fn find(&self, parts: &Parts) -> Result<(usize, Variables), Problem> {
         let method = if parts.method == Method::HEAD { "GET" } else { parts.method.as_str() };
-        let found =
-            self.at(parts.uri.path()).into_iter().find(|(place, _)| self.routes[*place].0.route.method == method);
+        let found = self.at(parts.uri.path()).find(|(place, _)| self.routes[*place].0.route.method == method);
         found.ok_or_else(|| match self.allowed(parts.uri.path()).as_slice() {
             [] => nothing_here(),
             _ if web::is_rpc(parts.uri.path()) && parts.method == Method::POST => web::unknown_kind(),

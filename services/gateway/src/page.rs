@@ -14,7 +14,6 @@ use axum::{
         header::{CONTENT_ENCODING, ETAG, IF_MATCH, IF_NONE_MATCH, VARY},
     },
 };
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Its two forms, each with its own entity tag.
 pub(super) struct Page {
@@ -30,10 +29,8 @@ impl Page {
     pub(super) fn new(processes: &[String]) -> anyhow::Result<Self> {
         let text = openapi::document_of(|process| processes.iter().any(|served| served == process))?;
         let packed = compress::gzip(text.as_bytes())?;
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        let tag = format!("{:016x}", hasher.finish());
-        Ok(Self { packed: (packed.into(), format!("{tag}-gzip")), plain: (text.into(), tag) })
+        let tag = conditions::tag_of(text.as_bytes());
+        Ok(Self { packed: (packed.into(), conditions::gzip_tag(&tag)), plain: (text.into(), tag) })
     }
 
     /// The answer to a request with these headers.

@@ -105,10 +105,8 @@ impl DataClient {
         }
         let layout = import.layout.iter().map(|layout| ("layout", layout.clone()));
         let parameters = [("kind", import.kind.clone()), ("uploads", uploads.join(","))].into_iter().chain(layout);
-        let parameters = parameters.map(|(name, value)| (name.to_owned(), value)).collect();
         let job = self.jobs.submit("import", parameters).await?;
-        writeln!(out, "{job}")?;
-        if import.no_wait { Ok(()) } else { self.jobs.watch(job, out).await }
+        self.jobs.tell(job, !import.no_wait, out).await
     }
 
     /// Sends a file, and goes on with it when the stream breaks.

@@ -13,7 +13,6 @@ use proto::analytics::v1::{
     ListJobsRequest, RetryJobRequest, SubmitJobRequest, job_service_client::JobServiceClient,
 };
 use std::{
-    collections::HashMap,
     io::{IsTerminal, Write, stderr},
     time::Duration,
 };
@@ -101,7 +100,12 @@ impl JobsClient {
     }
 
     /// Submits a job; its id.
-    pub(crate) async fn submit(&mut self, kind: &str, parameters: HashMap<String, String>) -> anyhow::Result<String> {
+    pub(crate) async fn submit(
+        &mut self,
+        kind: &str,
+        parameters: impl IntoIterator<Item = (&str, String)>,
+    ) -> anyhow::Result<String> {
+        let parameters = parameters.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         // sent again after an answer that was lost, it must not make another one
         let request_id = uuid::Uuid::new_v4().to_string();
         let request = SubmitJobRequest { kind: kind.to_owned(), parameters, request_id, ..Default::default() };
@@ -125,8 +129,7 @@ impl JobsClient {
                     depends_on,
                 };
                 let job = there(ask!(self.submit_job(request)).job)?;
-                writeln!(out, "{}", job.job_id)?;
-                if watch { self.watch(job.job_id, out).await } else { Ok(()) }
+                self.tell(job.job_id, watch, out).await
             }
             Jobs::List { state, kind } => self.list(state.as_deref(), kind.unwrap_or_default(), out).await,
             Jobs::Get { job } => {
@@ -173,11 +176,20 @@ impl JobsClient {
         Ok(())
     }
 
+    /// Says the id of a job that was submitted, and follows it where that is wanted.
+    ///
+    /// # Errors
+    /// [`No`] when it was followed and failed.
+    pub(crate) async fn tell(&mut self, id: String, watch: bool, out: &mut impl Write) -> anyhow::Result<()> {
+        writeln!(out, "{id}")?;
+        if watch { self.watch(id, out).await } else { Ok(()) }
+    }
+
     /// Follows a job to its end.
     ///
     /// # Errors
     /// [`No`] when it failed.
-    pub(crate) async fn watch(&mut self, id: String, out: &mut impl Write) -> anyhow::Result<()> {
+    async fn watch(&mut self, id: String, out: &mut impl Write) -> anyhow::Result<()> {
         let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(0);
             match ProgressStyle::with_template("{elapsed_precise} [{wide_bar}] {human_pos}/{human_len} {msg}") {
@@ -223,7 +235,7 @@ fn there(job: Option<Job>) -> anyhow::Result<Job> {
 }
 
 /// NAME=VALUE.
-fn named(pair: &str) -> anyhow::Result<(String, String)> {
+pub(crate) fn named(pair: &str) -> anyhow::Result<(String, String)> {
     let (name, value) = pair.split_once('=').with_context(|| format!("{pair}: must be NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))
 }

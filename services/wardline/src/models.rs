@@ -1,7 +1,7 @@
 //! `wardline models`: which models there are, how good they are, and what they say.
 
 use crate::{
-    jobs::JobsClient,
+    jobs::{JobsClient, named},
     operator::{self, Token, ask, change, shown},
 };
 use anyhow::{Context, bail};
@@ -112,10 +112,8 @@ impl ModelClient {
             }
             Models::Train { model, promote, watch } => {
                 let parameters = [("model", model.replace('-', "_")), ("promote", promote)];
-                let parameters = parameters.map(|(name, value)| (name.to_owned(), value)).into();
                 let job = self.jobs.submit("train", parameters).await?;
-                writeln!(out, "{job}")?;
-                if watch { self.jobs.watch(job, out).await } else { Ok(()) }
+                self.jobs.tell(job, watch, out).await
             }
         }
     }
@@ -206,12 +204,12 @@ fn told(answer: &PredictResponse, out: &mut impl Write) -> anyhow::Result<()> {
 /// NAME=VALUE each, a number where it is one.
 fn given(pairs: &[String]) -> anyhow::Result<Struct> {
     let pair = |pair: &String| {
-        let (name, value) = pair.split_once('=').with_context(|| format!("{pair}: must be NAME=VALUE"))?;
+        let (name, value) = named(pair)?;
         let kind = match value.parse::<f64>() {
             Ok(number) if number.is_finite() => Kind::NumberValue(number),
-            _ => Kind::StringValue(value.to_owned()),
+            _ => Kind::StringValue(value),
         };
-        Ok((name.to_owned(), Value { kind: Some(kind) }))
+        Ok((name, Value { kind: Some(kind) }))
     };
     Ok(Struct { fields: pairs.iter().map(pair).collect::<anyhow::Result<_>>()? })
 }

@@ -52,7 +52,11 @@ pub use settings::{Consistency, Credentials, Settings, Tls, TlsIdentity};
 
 use crate::{Error, known::Known, stretches::Written};
 use model::{ClockTolerance, PatientId, spread};
-use scylla::client::session::Session;
+use scylla::{
+    client::session::Session,
+    response::query_result::QueryResult,
+    value::{CqlValue, Row},
+};
 use statements::Statements;
 use std::sync::{Arc, atomic::AtomicI64};
 use tokio::sync::Semaphore;
@@ -114,6 +118,13 @@ impl Store {
         };
         Ok(Self { inner: Arc::new(inner) })
     }
+}
+
+/// Whether a statement with an `IF` was applied.
+fn took_effect(answer: QueryResult) -> Result<bool, Error> {
+    let rows = answer.into_rows_result().map_err(unreadable)?;
+    let row = rows.first_row::<Row>().map_err(unreadable)?;
+    Ok(matches!(row.columns.first(), Some(Some(CqlValue::Boolean(true)))))
 }
 
 /// An answer whose columns are not those of the statement.

@@ -88,22 +88,23 @@ pub(super) async fn run(options: &Options, at: &Where) -> anyhow::Result<Report>
     if let Some(python) = &options.python {
         if options.peers.iter().any(|peer| peer == "duckdb") {
             let parquet = place.dir.join("peer.parquet").display().to_string();
-            peers.push(("duckdb", vec![peer(python, &["csv", &csv.display().to_string(), &parquet]).await?.remove(0)]));
+            peers.push(("duckdb", peer(python, &["csv", &csv.display().to_string(), &parquet]).await?.remove(0)));
         }
         for engine in &options.peers {
             let name = if engine == "duckdb" { "duckdb" } else { "spark" };
-            peers.push((name, queries(python, engine, options, &place.dir, &files).await?));
+            let took = queries(python, engine, options, &place.dir, &files).await?;
+            peers.extend(took.into_iter().map(|took| (name, took)));
         }
     }
     line(&mut report, "CSV to Parquet", "wardline", &import, None);
-    for (name, took) in peers.iter().flat_map(|(name, all)| all.iter().map(move |took| (*name, took))) {
+    for (name, took) in &peers {
         if took.file == "csv" {
             line(&mut report, "CSV to Parquet", name, took, Some(&import));
         }
     }
     for took in &ours {
         line(&mut report, &took.file, "wardline", took, None);
-        for (name, peer) in peers.iter().flat_map(|(name, all)| all.iter().map(move |peer| (*name, peer))) {
+        for (name, peer) in &peers {
             if peer.file == format!("{}.sql", took.file) {
                 ensure!(peer.rows == took.rows, "{}: {} rows, {name} has {}", took.file, took.rows, peer.rows);
                 line(&mut report, &took.file, name, peer, Some(took));

@@ -6,7 +6,7 @@
 //! does not wait for the attacker's work.
 
 use super::world::{World, read_patient, well_behaved};
-use crate::{Bed, builders, http, with_token};
+use crate::{Bed, builders, figures::quantile, http, with_token};
 use anyhow::ensure;
 use guard::clock;
 use proto::telemetry::v1::{
@@ -197,10 +197,4 @@ impl Caller {
         ensure!(answer.json()?["accepted_readings"] == "1", "refused: {}", answer.body);
         Ok(())
     }
-}
-
-/// The value below which `share` of the sorted `values` are; 0 when there are none.
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let place = (values.len() as f64 * share).ceil() as usize;
-    values.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
 }

@@ -7,10 +7,11 @@ use super::{
     job::{Job, State},
     step::{Step, Submission},
 };
+use crate::steps;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::Clock;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -20,8 +21,6 @@ use uuid::Uuid;
 
 /// Jobs that are read at once.
 const AT_ONCE: usize = 16;
-/// Steps that are read at once of one job.
-const STEPS: usize = 256;
 /// Names the ids of idempotency keys.
 const KEYS: Uuid = Uuid::from_u128(0x7d1c_3f0a_51d2_4d7e_9a52_0f9b_6c3e_8a41);
 
@@ -38,7 +37,7 @@ struct Inner {
 
 /// A job, and since when it is known to stand so.
 struct Followed {
-    job: Job,
+    job: Arc<Job>,
     seen: Instant,
 }
 
@@ -54,7 +53,7 @@ pub enum SubmitError {
 }
 
 /// A job as it stands, and for how long it is known to stand so.
-pub(super) type Standing = (Job, Duration);
+pub(super) type Standing = (Arc<Job>, Duration);
 
 impl Board {
     /// Of what is in a store.
@@ -73,12 +72,12 @@ impl Board {
         self.0.changed.subscribe()
     }
 
-    /// Reads what others did: jobs that are new or were queued again, and what became of those that somebody else runs.
+    /// Reads what others did: jobs that are new, and what became of those that waited, that had ended or that somebody else runs.
     pub async fn follow(&self) -> Result<(), store::Error> {
         let announced = self.0.store.announced(ThingKind::Job).await?;
         let behind: Vec<_> = {
             let mut jobs = self.jobs();
-            let ids: std::collections::HashSet<_> = announced.iter().map(|(id, _)| *id).collect();
+            let ids: HashSet<_> = announced.iter().map(|(id, _)| *id).collect();
             // others have cleared them
             jobs.retain(|id, followed| ids.contains(id) || !followed.job.state.has_ended());
             let is_behind = |(id, number): &&(Uuid, u32)| match jobs.get(id) {
@@ -99,7 +98,7 @@ impl Board {
 
     /// All jobs that are known here, in no order.
     pub(super) fn standing(&self) -> Vec<Standing> {
-        self.jobs().values().map(|followed| (followed.job.clone(), followed.seen.elapsed())).collect()
+        self.jobs().values().map(|followed| (Arc::clone(&followed.job), followed.seen.elapsed())).collect()
     }
 
     /// Makes a job, durably. With a key of the submitter's, a job that was made with the same key is answered instead.
@@ -168,35 +167,27 @@ impl Board {
 
     /// Reads the steps of a job that are not known yet.
     async fn read(&self, id: Uuid) -> Result<Option<Job>, store::Error> {
-        let mut job = self.jobs().get(&id).map(|followed| followed.job.clone());
-        let mut is_new = job.is_none();
-        loop {
-            let from = job.as_ref().map_or(1, |job| job.number + 1);
-            let steps = self.0.store.steps(thing(id), from, STEPS).await?;
-            let (n, mut steps) = (steps.len(), steps.into_iter());
-            is_new |= n > 0;
-            if job.is_none() {
-                let Some(first) = steps.next() else { break };
-                let Step::Submitted(submission) = decode(id, &first)? else {
+        let known = self.jobs().get(&id).map(|followed| Arc::clone(&followed.job));
+        let from = known.as_ref().map_or(1, |job| job.number + 1);
+        let mut steps = steps::all(&*self.0.store, thing(id), from).await?.into_iter().peekable();
+        if steps.peek().is_none() {
+            return Ok(known.map(Arc::unwrap_or_clone));
+        }
+        let mut job = match known {
+            Some(job) => Arc::unwrap_or_clone(job),
+            None => {
+                let first = steps.next().map(|first| decode(id, &first)).transpose()?;
+                let Some(Step::Submitted(submission)) = first else {
                     return Err(store::Error::Corrupt(format!("job {id} does not begin with its submission")));
                 };
-                job = Some(Job::new(id, submission));
+                Job::new(id, submission)
             }
-            for step in steps {
-                let step = decode(id, &step)?;
-                if let Some(job) = &mut job {
-                    job.apply(step);
-                }
-            }
-            if n < STEPS {
-                break;
-            }
+        };
+        for step in steps {
+            job.apply(decode(id, &step)?);
         }
-        match &job {
-            Some(job) if is_new => self.note(job.clone()),
-            _ => {}
-        }
-        Ok(job)
+        self.note(job.clone());
+        Ok(Some(job))
     }
 
     /// Takes over what a job has become, unless more is known already.
@@ -206,7 +197,7 @@ impl Board {
             if jobs.get(&job.id).is_some_and(|known| known.job.number >= job.number) {
                 return;
             }
-            jobs.insert(job.id, Followed { job, seen: Instant::now() });
+            jobs.insert(job.id, Followed { job: Arc::new(job), seen: Instant::now() });
         }
         self.0.changed.send_modify(|n| *n += 1);
     }
@@ -226,6 +217,6 @@ fn decode(id: Uuid, bytes: &[u8]) -> Result<Step, store::Error> {
 
 /// Whether two submissions are one that was sent twice.
 fn is_the_same(one: &Submission, other: &Submission) -> bool {
-    let what = |of: &Submission| (of.kind.clone(), of.parameters.clone(), of.priority, of.depends_on.clone());
-    what(one) == what(other)
+    (&one.kind, &one.parameters, one.priority, &one.depends_on)
+        == (&other.kind, &other.parameters, other.priority, &other.depends_on)
 }

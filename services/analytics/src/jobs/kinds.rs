@@ -6,6 +6,7 @@ use model::access::Action;
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap},
+    fmt,
     sync::Arc,
 };
 
@@ -58,6 +59,18 @@ pub enum Failure {
     /// It may go better next time.
     #[error("{0}")]
     Again(String),
+}
+
+impl Failure {
+    /// Of an error after which it would fail again.
+    pub fn for_good(error: impl fmt::Display) -> Self {
+        Self::Final(error.to_string())
+    }
+
+    /// Of an error after which it may go better next time.
+    pub fn again(error: impl fmt::Display) -> Self {
+        Self::Again(error.to_string())
+    }
 }
 
 /// Something that a job can do.
@@ -191,6 +204,11 @@ pub fn checked(takes: &[Parameter], given: &Parameters) -> Result<Parameters, Un
 }
 
 impl Parameter {
+    /// One that has a default, or must be given.
+    pub fn new(name: &str, takes: Range, default: Option<&str>, about: &str) -> Self {
+        Self { name: name.to_owned(), takes, default: default.map(str::to_owned), about: about.to_owned() }
+    }
+
     fn is_in_range(&self, value: &str) -> bool {
         match &self.takes {
             Range::Text(most) => (1..=*most).contains(&value.chars().count()) && !value.chars().any(char::is_control),
@@ -228,12 +246,7 @@ mod tests {
         }
 
         fn parameters(&self) -> Vec<Parameter> {
-            let parameter = |name: &str, takes, default: Option<&str>| Parameter {
-                name: name.to_owned(),
-                takes,
-                default: default.map(str::to_owned),
-                about: String::new(),
-            };
+            let parameter = |name, takes, default| Parameter::new(name, takes, default, "");
             vec![
                 parameter("how", Range::Choice(["well", "ill"].map(str::to_owned).to_vec()), None),
                 parameter("n", Range::Integer(0, 9), Some("1")),

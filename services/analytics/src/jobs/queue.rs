@@ -8,6 +8,7 @@ use super::{
 use std::{
     cmp::Reverse,
     collections::{HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 use uuid::Uuid;
@@ -36,13 +37,13 @@ impl Queue {
 
     /// Jobs that can never succeed, each with the reason. `ours`: attempts of this very process, which knows better what became
     /// of them.
-    fn hopeless(&self, ours: &HashSet<Uuid>) -> Vec<(Job, String)> {
+    fn hopeless(&self, ours: &HashSet<Uuid>) -> Vec<(Arc<Job>, String)> {
         let open = self.jobs.values().filter(|(job, _)| !job.state.has_ended());
         open.filter_map(|one| Some((one.0.clone(), self.why(&one.0, self.is_lost(one, ours))?))).collect()
     }
 
     /// The one to begin, if one is due.
-    fn first(&self, ours: &HashSet<Uuid>) -> Option<Job> {
+    fn first(&self, ours: &HashSet<Uuid>) -> Option<Arc<Job>> {
         let due = self.jobs.values().filter(|one| self.is_lost(one, ours) || self.is_due(&one.0));
         due.map(|(job, _)| job).min_by_key(|job| self.rank(job)).cloned()
     }

@@ -5,10 +5,10 @@ use super::{
     job::{Job, State},
     kinds::Kinds,
     step::Step,
-    submit::{Sees, Submit, caller_name, unfit},
+    submit::{Sees, Submit, unfit},
     wire,
 };
-use crate::{objects::Objects, objects_failed, results};
+use crate::{callers::caller_name, objects::Objects, objects_failed, results};
 use async_trait::async_trait;
 use guard::{decisions::Decisions, errors, ids, pages};
 use model::access::{Action, decide_system};
@@ -121,7 +121,8 @@ impl JobService for JobRpcs {
             is_wanted && sees.has(job) && after.is_none_or(|after| job.id < after)
         });
         jobs.sort_unstable_by_key(|job| std::cmp::Reverse(job.id));
-        let (jobs, next_page_token) = pages::page(jobs.iter().map(wire::outline), size, |job| job.job_id.clone());
+        let (jobs, next_page_token) =
+            pages::page(jobs.iter().map(|job| wire::outline(job)), size, |job| job.job_id.clone());
         Ok(Response::new(ListJobsResponse { jobs, next_page_token }))
     }
 

@@ -7,8 +7,9 @@ use super::{
     step::Submission,
     wire,
 };
+use crate::callers::caller_name;
 use guard::{decisions::Decisions, errors, ids};
-use model::access::{Action, Principal, Subject};
+use model::access::Action;
 use proto::{
     analytics::v1::{self as v1, SubmitJobRequest},
     problem,
@@ -129,14 +130,6 @@ fn attempts(asked: u32) -> Result<u32, Status> {
             let text = format!("0 (the default, {}) to {}", ATTEMPTS.0, ATTEMPTS.1);
             Err(problem::invalid("INVALID_MAX_ATTEMPTS", "max_attempts", text))
         }
-    }
-}
-
-/// A caller, as jobs are kept under.
-pub(crate) fn caller_name(caller: &Principal) -> String {
-    match caller.subject {
-        Subject::User(user) => format!("user:{}", user.uuid()),
-        Subject::Device(device) => format!("device:{}", device.uuid()),
     }
 }
 

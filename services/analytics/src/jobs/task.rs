@@ -28,12 +28,7 @@ impl Kind for Task {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        vec![Parameter {
-            name: "n".to_owned(),
-            takes: Range::Integer(i64::MIN, i64::MAX),
-            default: Some("0".to_owned()),
-            about: "a number".to_owned(),
-        }]
+        vec![Parameter::new("n", Range::Integer(i64::MIN, i64::MAX), Some("0"), "a number")]
     }
 
     fn needs(&self) -> Action {

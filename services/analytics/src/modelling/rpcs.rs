@@ -5,7 +5,7 @@ use super::{
     wire,
 };
 use crate::{
-    jobs::caller_name,
+    callers::permit,
     models::{self, Pipeline, names},
     versions::{self, History, no_version},
 };
@@ -47,9 +47,7 @@ impl ModelRpcs {
 
     /// Permission for an action, written down when this returns; the caller's name.
     async fn permit(&self, extensions: &Extensions, action: Action, detail: &str) -> Result<String, Status> {
-        let caller = guard::principal(extensions)?;
-        self.decisions.on_system(caller, action, None).recorded(detail).await?;
-        Ok(caller_name(caller))
+        permit(&self.decisions, extensions, action, detail).await
     }
 
     async fn history(&self, pipeline: &Pipeline) -> Result<History<Version>, Status> {

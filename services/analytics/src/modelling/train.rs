@@ -50,16 +50,11 @@ impl Kind for Train {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let choice = |name: &str, words: Vec<String>, default: Option<&str>, about: &str| Parameter {
-            name: name.to_owned(),
-            takes: Range::Choice(words),
-            default: default.map(str::to_owned),
-            about: about.to_owned(),
-        };
-        let rules = Rule::WORDS.map(str::to_owned).to_vec();
+        let models = Range::Choice(models::names().map(str::to_owned).collect());
+        let rules = Range::Choice(Rule::WORDS.map(str::to_owned).to_vec());
         vec![
-            choice("model", models::names().map(str::to_owned).collect(), None, "which model"),
-            choice("promote", rules, Some("better"), "when it is in use from then on"),
+            Parameter::new("model", models, None, "which model"),
+            Parameter::new("promote", rules, Some("better"), "when it is in use from then on"),
         ]
     }
 
@@ -69,7 +64,7 @@ impl Kind for Train {
     }
 
     async fn run(&self, work: &Work, parameters: &Parameters) -> Result<Done, Failure> {
-        let pipeline = (self.pipeline)(&parameters["model"]).map_err(refused)?;
+        let pipeline = (self.pipeline)(&parameters["model"]).map_err(Failure::for_good)?;
         let rule = Rule::named(&parameters["promote"]);
         let rule = rule.ok_or_else(|| Failure::Final("promote: must be better, never or always".to_owned()))?;
         work.progress("reading", 0, 0, "rows");
@@ -82,12 +77,12 @@ impl Kind for Train {
         // what others see from now on: not by a worker who has lost the job
         work.confirm().await?;
         let (id, prefix) = (version.id, version.prefix.clone());
-        let history = self.shelf.add(version, &trained.card, rule).await.map_err(again)?;
+        let history = self.shelf.add(version, &trained.card, rule).await.map_err(Failure::again)?;
         let version =
             history.version(id).ok_or_else(|| Failure::Final("the version was deleted at once".to_owned()))?;
         if version.prefix != prefix {
             // an attempt that was thought lost had made it known already
-            self.shelf.objects().remove_all(&Key::from(prefix)).await.map_err(again)?;
+            self.shelf.objects().remove_all(&Key::from(prefix)).await.map_err(Failure::again)?;
         }
         self.prune(work, &trained.card.name, &history).await;
         let verb = if version.decision.promoted { "promoted" } else { "not promoted" };
@@ -101,12 +96,12 @@ impl Train {
     /// Puts artefact and card among the objects; not yet known to others.
     async fn keep(&self, work: &Work, trained: &Trained, at: i64) -> Result<Version, Failure> {
         let Trained { artefact, card } = trained;
-        let bytes = artefact.to_bytes().map_err(refused)?;
-        let json = serde_json::to_vec(card).map_err(again)?;
+        let bytes = artefact.to_bytes().map_err(Failure::for_good)?;
+        let json = serde_json::to_vec(card).map_err(Failure::again)?;
         let prefix = Key::from_iter([ROOT, &card.name, &work.attempt_id().to_string()]);
         let (objects, n_bytes) = (self.shelf.objects(), bytes.len() as u64);
-        objects.put(&prefix.clone().join(ARTEFACT), bytes.into()).await.map_err(again)?;
-        objects.put(&prefix.clone().join(CARD), json.into()).await.map_err(again)?;
+        objects.put(&prefix.clone().join(ARTEFACT), bytes.into()).await.map_err(Failure::again)?;
+        objects.put(&prefix.clone().join(CARD), json.into()).await.map_err(Failure::again)?;
         Ok(Version {
             // one of a job, whoever does it
             id: work.job(),
@@ -146,7 +141,7 @@ async fn fit(
     versions: Versions,
     at: i64,
 ) -> Result<Trained, Failure> {
-    let at = Timestamp::from_nanosecond(i128::from(at)).map_err(again)?;
+    let at = Timestamp::from_nanosecond(i128::from(at)).map_err(Failure::again)?;
     let telling = work.clone();
     let training = move || {
         let report = |share: f64, doing: &str| {
@@ -161,8 +156,8 @@ async fn fit(
     let trained = tokio::task::spawn_blocking(training).await;
     let trained = trained.map_err(|_| Failure::Final("the training failed: operators find more in the log".into()))?;
     trained.map_err(|error| match error {
-        stopped @ models::Error::Stopped(_) => again(stopped),
-        error => refused(error),
+        stopped @ models::Error::Stopped(_) => Failure::again(stopped),
+        error => Failure::for_good(error),
     })
 }
 
@@ -182,16 +177,6 @@ fn result(trained: &Trained, version: &Version) -> Value {
 fn unframed(error: frames::Error) -> Failure {
     match error {
         frames::Error::Query(error) => reporting::failed(error),
-        error => Failure::Final(error.to_string()),
+        error => Failure::for_good(error),
     }
-}
-
-/// What would not go better next time.
-fn refused(error: models::Error) -> Failure {
-    Failure::Final(error.to_string())
-}
-
-/// What may go better next time.
-fn again(error: impl std::fmt::Display) -> Failure {
-    Failure::Again(error.to_string())
 }

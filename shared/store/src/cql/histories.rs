@@ -4,18 +4,14 @@ use super::{
     Inner, Settings, Store,
     connect::again,
     statements::{one, serial},
-    unreadable,
+    took_effect,
 };
 use crate::{Error, Histories, Thing, ThingKind};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::spread;
-use scylla::{
-    client::session::Session,
-    statement::prepared::PreparedStatement,
-    value::{CqlValue, Row},
-};
+use scylla::{client::session::Session, statement::prepared::PreparedStatement};
 use uuid::Uuid;
 
 const INSERT_STEP: &str = "INSERT INTO KS.steps (kind, thing, number, step) VALUES (?, ?, ?, ?) IF NOT EXISTS";
@@ -62,9 +58,7 @@ impl Histories for Store {
         let inner = &*self.inner;
         let values = (thing.kind.code(), thing.id, i64::from(number), step);
         let answer = again(|| inner.session.execute_unpaged(&inner.statements.steps.insert_step, values)).await?;
-        let rows = answer.into_rows_result().map_err(unreadable)?;
-        let row = rows.first_row::<Row>().map_err(unreadable)?;
-        if matches!(row.columns.first(), Some(Some(CqlValue::Boolean(true)))) {
+        if took_effect(answer)? {
             return Ok(true);
         }
         Ok(inner.step(thing, number).await?.is_some_and(|there| *there == *step))

@@ -4,15 +4,11 @@
 //! at most. Every statement says `IF NOT EXISTS`, so a migration that was cut short is simply run again. A file
 //! that was applied may not change: its checksum is kept.
 
-use super::{Settings, connect, statements::named, unreadable};
+use super::{Settings, connect, statements::named, took_effect, unreadable};
 use crate::{Error, sheet};
 use model::{Nanos, murmur2};
 use scylla::{
-    client::session::Session,
-    response::query_result::QueryResult,
-    serialize::row::SerializeRow,
-    statement::Statement,
-    value::{CqlValue, Row},
+    client::session::Session, response::query_result::QueryResult, serialize::row::SerializeRow, statement::Statement,
 };
 use std::{collections::BTreeMap, time::Duration};
 use uuid::Uuid;
@@ -202,11 +198,9 @@ async fn any(schema: Schema<'_>, text: &str, values: impl SerializeRow) -> Resul
     Ok(query(schema, text, values).await?.into_rows_result().map_err(unreadable)?.rows_num() > 0)
 }
 
-/// Whether a statement with an `IF` was applied.
+/// Whether it was applied, which has an `IF`.
 async fn lightweight(schema: Schema<'_>, text: &str, values: impl SerializeRow) -> Result<bool, Error> {
-    let rows = query(schema, text, values).await?.into_rows_result().map_err(unreadable)?;
-    let row = rows.first_row::<Row>().map_err(unreadable)?;
-    Ok(matches!(row.columns.first(), Some(Some(CqlValue::Boolean(true)))))
+    took_effect(query(schema, text, values).await?)
 }
 
 /// The statements of a file, without comments; `KS` stands for the keyspace. (A file that was released cannot say it.)

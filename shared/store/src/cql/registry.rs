@@ -4,12 +4,11 @@
 //! did not come it is asked again, and what is there then says who got it. Reads stop before a place that they do not see:
 //! changes are put one after the other, so that a later one is never read without those before it.
 
-use super::{Inner, Store, connect::again, unreadable};
+use super::{Inner, Store, connect::again, took_effect};
 use crate::{Error, Profiles, Registry, Revision};
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::UserId;
-use scylla::value::{CqlValue, Row};
 use uuid::Uuid;
 
 /// Changes in a partition: a few megabytes, of imports some tens.
@@ -37,9 +36,7 @@ impl Registry for Store {
         let inner = &*self.inner;
         let values = (chunk(sequence), sequence as i64, change);
         let answer = again(|| inner.session.execute_unpaged(&inner.statements.insert_change, values)).await?;
-        let rows = answer.into_rows_result().map_err(unreadable)?;
-        let row = rows.first_row::<Row>().map_err(unreadable)?;
-        if matches!(row.columns.first(), Some(Some(CqlValue::Boolean(true)))) {
+        if took_effect(answer)? {
             return Ok(true);
         }
         Ok(inner.change(sequence).await?.is_some_and(|there| *there == *change))

@@ -51,12 +51,7 @@ impl Kind for Try {
 
     fn parameters(&self) -> Vec<Parameter> {
         let words = ["well", "again", "ill", "panic", "gate"].map(str::to_owned).to_vec();
-        let parameter = |name: &str, takes, default: Option<&str>| Parameter {
-            name: name.to_owned(),
-            takes,
-            default: default.map(str::to_owned),
-            about: String::new(),
-        };
+        let parameter = |name, takes, default| Parameter::new(name, takes, default, "");
         vec![
             parameter("how", Range::Choice(words), None),
             parameter("n", Range::Integer(0, 9), Some("1")),

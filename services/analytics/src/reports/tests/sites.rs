@@ -2,6 +2,7 @@
 
 use super::tables::Tables;
 use crate::reports::{great_circle::great_circle_km, nearest::nearest_km};
+use proptest::prelude::*;
 
 fn tables() -> Tables {
     Tables::of(&[
@@ -91,6 +92,56 @@ fn the_great_circle_is_that_of_the_haversine_formula() {
     ] {
         let measured = great_circle_km(from, to);
         assert!((measured - km).abs() < 0.01, "{from:?} to {to:?}: {measured}");
+    }
+    // Paris to New York, by any calculator with this radius
+    let kilometres = great_circle_km((48.8566, 2.3522), (40.7128, -74.0060));
+    assert!((kilometres - 5_837.25).abs() < 0.5, "{kilometres}");
+    let quarter = great_circle_km((0.0, 0.0), (90.0, 0.0));
+    assert!((quarter - 6_371.008_8 * std::f64::consts::FRAC_PI_2).abs() < 1e-9, "{quarter}");
+}
+
+/// Distances to the nearest other one, of places that are all targets.
+fn to_others(places: &[(f64, f64)]) -> Vec<f64> {
+    let places: Vec<_> = places.iter().copied().map(Some).collect();
+    nearest_km(&places, |_| true).into_iter().map(|found| found.expect("another place")).collect()
+}
+
+#[test]
+fn a_thousand_places_at_one_point_are_near_each_other_and_the_next_one_is_as_far_as_it_is() {
+    let mut places = vec![(40.0, -75.0); 1_000];
+    places.push((41.0, -75.0));
+    let others = to_others(&places);
+    assert_eq!((others[0], others[999]), (0.0, 0.0));
+    assert!((others[1_000] - 111.195).abs() < 0.01, "{}", others[1_000]);
+}
+
+#[test]
+fn the_nearest_is_found_across_the_antimeridian_and_at_the_poles() {
+    let to_targets = |places: &[(f64, f64)]| {
+        let places: Vec<_> = places.iter().copied().map(Some).collect();
+        nearest_km(&places, |row| row > 0)[0].expect("a target")
+    };
+    let over_the_line = to_targets(&[(0.0, 179.0), (0.0, 170.0), (0.0, -179.0)]);
+    assert!((over_the_line - great_circle_km((0.0, 179.0), (0.0, -179.0))).abs() < 1e-9, "{over_the_line}");
+    let over_the_pole = to_targets(&[(89.0, 0.0), (80.0, 0.0), (89.0, 180.0)]);
+    assert!((over_the_pole - great_circle_km((89.0, 0.0), (89.0, 180.0))).abs() < 1e-9, "{over_the_pole}");
+    // each pole, and 180 degrees west and east, are one place
+    assert!(to_others(&[(90.0, 12.0), (90.0, -120.0), (-90.0, 0.0)])[0] < 1e-9);
+    assert!(to_others(&[(10.0, 180.0), (10.0, -180.0)])[0] < 1e-9);
+}
+
+proptest! {
+    #[test]
+    fn as_near_as_the_nearest_of_all(
+        from in prop::collection::vec((-90.0..=90.0_f64, -180.0..=180.0_f64), 1..12),
+        to in prop::collection::vec((-90.0..=90.0_f64, -180.0..=180.0_f64), 1..80),
+    ) {
+        let places: Vec<_> = from.iter().chain(&to).copied().map(Some).collect();
+        let found = nearest_km(&places, |row| row >= from.len());
+        for (from, found) in from.iter().zip(found) {
+            let least = to.iter().map(|to| great_circle_km(*from, *to)).fold(f64::INFINITY, f64::min);
+            prop_assert!((found.expect("a target") - least).abs() < 1e-6);
+        }
     }
 }
 

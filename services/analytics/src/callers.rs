@@ -1,0 +1,25 @@
+//! Who calls: permission for what is asked, written down, and the name under which a caller is kept.
+
+use guard::decisions::Decisions;
+use model::access::{Action, Principal, Subject};
+use tonic::{Extensions, Status};
+
+/// A caller, as jobs and versions are kept under.
+pub(crate) fn caller_name(caller: &Principal) -> String {
+    match caller.subject {
+        Subject::User(user) => format!("user:{}", user.uuid()),
+        Subject::Device(device) => format!("device:{}", device.uuid()),
+    }
+}
+
+/// Permission for an action, written down when this returns; the caller's name.
+pub(crate) async fn permit(
+    decisions: &Decisions,
+    extensions: &Extensions,
+    action: Action,
+    detail: &str,
+) -> Result<String, Status> {
+    let caller = guard::principal(extensions)?;
+    decisions.on_system(caller, action, None).recorded(detail).await?;
+    Ok(caller_name(caller))
+}
