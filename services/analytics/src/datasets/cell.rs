@@ -1,6 +1,6 @@
 //! From a row of texts to a row of values: each column's rule applied to its cell.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::RefCell};
 
 use super::{
     cities::city_key,
@@ -28,6 +28,16 @@ struct Made<'k> {
     state: Option<usize>,
     /// Position of the column that says why this one is null.
     reason: Option<usize>,
+    /// The last city, of which there are often many rows.
+    city: RefCell<City>,
+}
+
+/// A city as rows have it, and what was made of it.
+#[derive(Default)]
+struct City {
+    state: String,
+    name: String,
+    key: (String, bool),
 }
 
 /// Why a row is refused.
@@ -50,7 +60,7 @@ impl<'k> Plan<'k> {
             let from = rule.iter().flat_map(|rule| rule.headings()).filter_map(at).collect();
             let state = rule.as_ref().and_then(|rule| rule.state.as_ref()).and_then(at);
             let reason = column.reason.as_ref().and_then(|name| kind.position(name));
-            Made { column, rule, from, state, reason }
+            Made { column, rule, from, state, reason, city: RefCell::default() }
         };
         Self { columns: kind.columns.iter().map(made).collect() }
     }
@@ -145,7 +155,7 @@ impl<'k> Made<'k> {
             Ok(Value::Text(code))
         };
         match parse {
-            Parse::Plain if kind == Type::Text && cell.contains(char::is_control) => {
+            Parse::Plain if kind == Type::Text && has_control(cell) => {
                 mended(Repair::ControlCharacters);
                 Ok(Value::Text(cell.replace(char::is_control, " ").into()))
             }
@@ -183,7 +193,7 @@ impl<'k> Made<'k> {
                 Ok(Value::Boolean(valid))
             }
             Parse::CityKey => {
-                let (key, alias) = city_key(state.map_or("", |state| &state.code), cell);
+                let (key, alias) = self.city_key(state.map_or("", |state| &state.code), cell);
                 if alias {
                     mended(Repair::CityAlias);
                 }
@@ -192,6 +202,14 @@ impl<'k> Made<'k> {
             Parse::LongitudeOfPoint => value::of_point(cell, 0),
             Parse::LatitudeOfPoint => value::of_point(cell, 1),
         }
+    }
+
+    fn city_key(&self, state: &str, name: &str) -> (String, bool) {
+        let mut last = self.city.borrow_mut();
+        if (last.state.as_str(), last.name.as_str()) != (state, name) {
+            *last = City { state: state.to_owned(), name: name.to_owned(), key: city_key(state, name) };
+        }
+        last.key.clone()
     }
 
     /// Refuses what is null and required, out of range, or of a wrong width.
@@ -212,6 +230,10 @@ impl<'k> Made<'k> {
         }
         Ok(value)
     }
+}
+
+fn has_control(text: &str) -> bool {
+    if text.is_ascii() { text.bytes().any(|byte| byte.is_ascii_control()) } else { text.contains(char::is_control) }
 }
 
 /// A number without its commas, read by `read`.

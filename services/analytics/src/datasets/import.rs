@@ -1,6 +1,6 @@
 //! The import itself: files in, batches of the kind's schema out, and a report of all that was read.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, panic, sync::mpsc, thread};
 
 use datafusion::arrow::array::RecordBatch;
 use xxhash_rust::xxh3::Xxh3;
@@ -291,7 +291,10 @@ impl Keys {
     }
 }
 
-/// Imports files, gives each batch to `sink`, and checks what came in.
+/// Batches that have been read, while the one before them is checked and written.
+const AHEAD: usize = 2;
+
+/// Imports files, gives each batch to `sink`, and checks what came in: reading on this thread, the rest on another.
 ///
 /// # Errors
 /// As [`Records::next_batch`], and what `sink` says. Where it fails, what the sink has is not the data set.
@@ -300,15 +303,34 @@ pub fn import(
     inputs: Vec<Input>,
     options: Options,
     references: &References,
-    mut sink: impl FnMut(&RecordBatch) -> Result<(), Error>,
+    mut sink: impl FnMut(&RecordBatch) -> Result<(), Error> + Send,
 ) -> Result<(ImportReport, Quality), Error> {
     let mut records = Records::new(kind, inputs, options);
     let mut checks = Checks::new(kind, references);
-    while let Some(batch) = records.next_batch()? {
-        checks.see(&batch)?;
-        sink(&batch)?;
-    }
+    let (read, to_write) = mpsc::sync_channel::<RecordBatch>(AHEAD);
+    let checks = thread::scope(|scope| {
+        let writing = scope.spawn(move || {
+            for batch in to_write {
+                checks.see(&batch)?;
+                sink(&batch)?;
+            }
+            Ok(checks)
+        });
+        let reading = read_all(&mut records, read);
+        let written = writing.join().unwrap_or_else(|payload| panic::resume_unwind(payload));
+        reading.and(written)
+    })?;
     let mut report = records.report();
     let quality = checks.finish(&mut report);
     Ok((report, quality))
+}
+
+/// Reads all batches, or until nobody takes them any more.
+fn read_all(records: &mut Records<'_>, to: mpsc::SyncSender<RecordBatch>) -> Result<(), Error> {
+    while let Some(batch) = records.next_batch()? {
+        if to.send(batch).is_err() {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -94,6 +94,19 @@ impl Input {
         Ok(paths.into_iter().map(input).collect())
     }
 
+    /// Whether a file of this name can be read: its ending says how.
+    #[must_use]
+    pub fn is_known(name: &str) -> bool {
+        Self { name: name.to_owned(), content: Content::Outside }.form().is_ok()
+    }
+
+    /// Whether a file of this name shows itself that it is cut off: it is packed, or Parquet.
+    #[must_use]
+    pub fn has_end(name: &str) -> bool {
+        let form = Self { name: name.to_owned(), content: Content::Outside }.form();
+        form.is_ok_and(|(format, packing)| format == Format::Parquet || packing != Packing::Plain)
+    }
+
     /// Format and packing, by the name.
     fn form(&self) -> Result<(Format, Packing), Error> {
         let name = self.name.to_ascii_lowercase();

@@ -107,10 +107,11 @@ pub(super) fn decimal(cell: &str, digits: u8, places: i8) -> Result<Value<'stati
     if whole.is_empty() || !plain || part.len() > width || whole.len() + width > usize::from(digits) {
         return fault(Reason::Type, allowed());
     }
-    match format!("{whole}{part:0<width$}").parse::<i128>() {
-        Ok(number) => Ok(Value::Decimal(if negative { -number } else { number })),
-        Err(_) => fault(Reason::Type, allowed()),
-    }
+    let filled = part.bytes().chain(std::iter::repeat_n(b'0', width - part.len()));
+    let digits = whole.bytes().chain(filled).map(|byte| i128::from(byte - b'0'));
+    // `digits` of a column are at most the 38 that a number of this size has
+    let number = digits.fold(0, |number, digit| number * 10 + digit);
+    Ok(Value::Decimal(if negative { -number } else { number }))
 }
 
 /// Yes or no, in the ways that publishers write it.
