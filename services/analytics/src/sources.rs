@@ -1,10 +1,26 @@
 //! Where data comes from by itself: sources of the settings, each for one kind.
+//!
+//! A source is a path of the worker's machine, an address of the web, or objects of a bucket. What it has is brought to a folder of
+//! the import's; what it had when the current version was made of it ([`Origin`]) is compared first, so that nothing is brought,
+//! or imported, twice.
 
+mod address;
+pub mod bucket;
+mod folder;
+mod held;
+mod http;
+mod name;
+mod origin;
+#[cfg(test)]
+mod tests;
+mod trouble;
+pub mod web;
+
+pub(crate) use self::origin::hexadecimal;
+pub use self::origin::{Fetched, Origin};
+use self::{bucket::Bucket, http::Pace, trouble::Trouble, web::Web};
 use crate::jobs::{kinds::Failure, work::Work};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// A source of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +29,19 @@ pub struct Source {
     pub name: String,
     /// The kind of data set that it has.
     pub kind: String,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// Where a source is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
     /// A file, or a folder of files, on the machine of the worker.
-    pub path: PathBuf,
+    Path(PathBuf),
+    /// A file of a publisher.
+    Web(Web),
+    /// Objects of an object store.
+    Bucket(Bucket),
 }
 
 /// All sources. Clones are the same.
@@ -27,47 +54,43 @@ impl Sources {
         self.0.iter().filter(move |source| kind.is_none_or(|kind| kind == source.kind))
     }
 
-    /// Brings what a source has to a folder, and says which files these are, in their order.
+    /// Brings what a source has to a folder, and says which files these are, in their order; or that it is the same as `last`.
     ///
     /// # Errors
-    /// There is no such source for the kind; it cannot be read.
-    pub async fn fetch(&self, name: &str, kind: &str, to: &Path, work: &Work) -> Result<Vec<PathBuf>, Failure> {
+    /// There is no such source for the kind; it cannot be read, or has what it should not. It is named, and what to do.
+    pub async fn fetch(
+        &self,
+        (name, kind): (&str, &str),
+        last: Option<&Origin>,
+        to: &Path,
+        work: &Work,
+    ) -> Result<Fetched, Failure> {
         let source = self.of(Some(kind)).find(|source| source.name == name);
-        let source = source.cloned().ok_or_else(|| {
+        let source = source.ok_or_else(|| {
             let names: Vec<_> = self.of(Some(kind)).map(|source| source.name.as_str()).collect();
             Failure::Final(format!("source: must be one of the settings' for {kind}: {}", names.join(", ")))
         })?;
-        let to = to.to_owned();
-        let copying = tokio::task::spawn_blocking(move || copy(&source, &to));
-        let files = copying.await.map_err(|error| Failure::Again(error.to_string()))??;
-        work.say(format!("{} files of the source {name}", files.len()));
-        Ok(files)
+        let fetched = source.fetch(last, to, work).await.map_err(|trouble| trouble.of(name))?;
+        match &fetched {
+            Fetched::Unchanged => work.say(format!("the source {name} has not changed")),
+            Fetched::Files(files, _) => work.say(format!("{} files of the source {name}", files.len())),
+        }
+        Ok(fetched)
     }
 }
 
-/// A file that is still being written there must not change while it is read: it is copied first.
-fn copy(source: &Source, to: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let failed = |path: &Path, error: std::io::Error| {
-        // the caller knows the source, and not where it is
-        tracing::warn!(path = %path.display(), %error, "a source cannot be read");
-        Failure::Again(format!("the source {} cannot be read: {}", source.name, error.kind()))
-    };
-    let path = &source.path;
-    let mut files = match path.is_dir() {
-        true => {
-            let listed = fs::read_dir(path).map_err(|error| failed(path, error))?;
-            let entries: Result<Vec<_>, _> = listed.map(|entry| entry.map(|entry| entry.path())).collect();
-            entries.map_err(|error| failed(path, error))?
+impl Source {
+    async fn fetch(&self, last: Option<&Origin>, to: &Path, work: &Work) -> Result<Fetched, Trouble> {
+        let pace = Pace::default();
+        match &self.place {
+            Place::Path(path) => {
+                let origin = Origin::new(&self.name, &path.display().to_string());
+                let (path, to) = (path.clone(), to.to_owned());
+                let copying = tokio::task::spawn_blocking(move || folder::copy(&path, &to)).await;
+                Ok(Fetched::Files(copying.map_err(|error| Trouble::again(error.to_string()))??, origin))
+            }
+            Place::Web(web) => web::fetch(web, (&self.name, last), to, &pace, work).await,
+            Place::Bucket(bucket) => bucket::fetch(bucket, (&self.name, last), to, &pace, work).await,
         }
-        false => vec![path.clone()],
-    };
-    files.retain(|file| !file.is_dir());
-    files.sort_unstable();
-    let mut copies = Vec::new();
-    for file in files {
-        let copy = to.join(file.file_name().unwrap_or_default());
-        fs::copy(&file, &copy).map_err(|error| failed(&file, error))?;
-        copies.push(copy);
     }
-    Ok(copies)
 }
