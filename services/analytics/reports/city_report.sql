@@ -16,6 +16,7 @@
 -- column: population | integer | 1 | people of the city
 -- column: matched | boolean | | whether the city is in the list
 -- order: state, matched desc, city_key
+-- key: state, city_key
 WITH city AS (
   SELECT state, city_key, city, n_zips, population
   FROM (

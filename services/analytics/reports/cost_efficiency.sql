@@ -14,6 +14,7 @@
 -- column: cost_per_claim | decimal(18,2) | USD | cost by claims
 -- column: cost_per_day | decimal(18,2) | USD/d | cost by days
 -- order: cost_per_claim desc, specialty
+-- key: specialty
 WITH line AS (
   SELECT specialty, npi, n_claims, n_days_supply, drug_cost,
     n_claims IS NOT NULL AND n_days_supply IS NOT NULL AND drug_cost IS NOT NULL AS complete

@@ -16,6 +16,7 @@
 -- column: n_days_supply | integer | d | days for which drugs were given
 -- column: drug_cost | decimal(18,2) | USD | cost of the drugs
 -- order: city_key, rank, generic_name
+-- key: city_key, generic_name
 WITH line AS (
   SELECT
     city_key,

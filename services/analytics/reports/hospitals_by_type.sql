@@ -12,6 +12,7 @@
 -- column: n_rated | integer | 1 | with a rating
 -- column: mean_rating | double | 1 | mean of the stars, 1 to 5, of those rated
 -- order: n_hospitals desc, hospital_type
+-- key: hospital_type
 WITH release AS (
   SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM hospitals
 ),

@@ -15,6 +15,7 @@
 -- column: n_rows_without_claims | integer | 1 | rows whose claims are blank
 -- column: drug_cost | decimal(18,2) | USD | cost of the drugs
 -- order: city_key, rank, specialty
+-- key: city_key, specialty
 WITH line AS (
   SELECT
     city_key,

@@ -22,6 +22,7 @@
 -- column: n_claims_65 | integer | 1 | claims of people of 65 and over
 -- column: n_claims_65_reason | text | | why that number is withheld
 -- order: state, rank, npi
+-- key: state, npi
 WITH person AS (
   SELECT
     state, npi,

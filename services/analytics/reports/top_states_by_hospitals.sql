@@ -9,6 +9,7 @@
 -- column: state | text | | postal code
 -- column: n_hospitals | integer | 1 | hospitals
 -- order: rank, state
+-- key: state
 WITH release AS (
   SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM hospitals
 ),

@@ -14,6 +14,7 @@
 -- column: n_rated | integer | 1 | hospitals with a rating
 -- column: n_hospitals | integer | 1 | hospitals
 -- order: rank, state
+-- key: state
 WITH release AS (
   SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM hospitals
 ),

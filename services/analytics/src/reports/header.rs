@@ -10,6 +10,7 @@
 //! | `parameter` | name, type, `required` or `default` and a value, what it is; with bars between |
 //! | `column` | name, type, UCUM unit, what it is; with bars between |
 //! | `order` | the columns that the rows are ordered by; ` desc` after those that fall |
+//! | `key` | columns that make a row unique, and stay when its numbers change; none: those of `order` |
 
 use std::collections::BTreeSet;
 
@@ -40,6 +41,8 @@ pub struct Report {
     pub columns: Vec<Column>,
     /// What the rows are ordered by: a total order.
     pub order: Vec<Order>,
+    /// The columns that make a row unique, for those who keep the rows of several runs.
+    pub key: Vec<String>,
     /// The query, with a `$name` for each parameter.
     pub sql: &'static str,
 }
@@ -101,6 +104,7 @@ impl Report {
             parameters: Vec::new(),
             columns: Vec::new(),
             order: Vec::new(),
+            key: Vec::new(),
             sql,
         };
         for line in sql.lines().map_while(|line| line.strip_prefix("-- ")) {
@@ -122,13 +126,14 @@ impl Report {
             "source" => drop(self.sources.insert(value.into())),
             "parameter" => self.parameters.push(Parameter::read(value)?),
             "column" => self.columns.push(Column::read(value)?),
+            "key" => self.key.extend(names()),
             "order" => self.order.extend(names().map(|name| Order::read(&name))),
             _ => return Err(format!("`{key}` is not a key of a header")),
         }
         Ok(())
     }
 
-    fn complete(self) -> Result<Self, String> {
+    fn complete(mut self) -> Result<Self, String> {
         let missing = [
             ("title", self.title.is_empty()),
             ("about", self.about.is_empty()),
@@ -143,6 +148,12 @@ impl Report {
         let unknown = self.order.iter().find(|order| !self.columns.iter().any(|column| column.name == order.column));
         if let Some(order) = unknown {
             return Err(format!("it is ordered by {}, which is no column", order.column));
+        }
+        if self.key.is_empty() {
+            self.key = self.order.iter().map(|order| order.column.clone()).collect();
+        }
+        if let Some(name) = self.key.iter().find(|name| !self.columns.iter().any(|column| column.name == **name)) {
+            return Err(format!("its key has {name}, which is no column"));
         }
         Ok(self)
     }

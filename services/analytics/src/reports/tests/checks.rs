@@ -119,6 +119,13 @@ async fn rows_and_their_order_depend_neither_on_threads_nor_on_files() {
             let first = seen.entry(key).or_insert(line);
             assert_eq!(first, line, "{}: the order leaves these two open", report.name);
         }
+        let mut keys = HashSet::new();
+        for line in &alone {
+            let cells: Vec<&str> = line.split('|').collect();
+            let place = |name: &String| report.columns.iter().position(|column| column.name == *name).unwrap();
+            let key: Vec<&str> = report.key.iter().map(|name| cells[place(name)]).collect();
+            assert!(keys.insert(key.clone()), "{}: the key {key:?} occurs twice", report.name);
+        }
     }
 }
 
