@@ -3,7 +3,7 @@
 use std::{env, error::Error, fs, path::PathBuf};
 use tonic_prost_build::manual;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "wardline/telemetry/v1/ingest.proto",
     "wardline/telemetry/v1/timeline.proto",
     "wardline/telemetry/v1/study.proto",
@@ -15,6 +15,7 @@ const FILES: [&str; 11] = [
     "wardline/analytics/v1/report.proto",
     "wardline/analytics/v1/dashboard.proto",
     "wardline/analytics/v1/model.proto",
+    "wardline/analytics/v1/schedule.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
