@@ -4,6 +4,7 @@
 
 use crate::{
     objects::Objects,
+    sources::Origin,
     versions::{History, Versioned, Versions},
 };
 use model::Clock;
@@ -48,6 +49,9 @@ pub struct Version {
     pub passed: bool,
     /// Share of rows that have a value, 0 to 1, by column.
     pub filled: BTreeMap<String, f64>,
+    /// What its source had, if it was made of one of the settings'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl Versioned for Version {
@@ -134,6 +138,7 @@ mod tests {
             source_files: vec!["sites.csv".to_owned()],
             passed: true,
             filled: BTreeMap::new(),
+            origin: None,
         }
     }
 

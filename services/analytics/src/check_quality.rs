@@ -68,9 +68,8 @@ impl Kind for CheckQuality {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let kinds = datasets::kinds().iter().map(|kind| kind.name.clone());
-        let takes = Range::Choice(kinds.chain([ALL.to_owned()]).collect());
-        vec![Parameter::new(KIND, takes, Some(ALL), "kind of data set, or all of them")]
+        let kinds = datasets::kinds().iter().map(|kind| &*kind.name);
+        vec![Parameter::new(KIND, Range::words(kinds.chain([ALL])), Some(ALL), "kind of data set, or all of them")]
     }
 
     fn needs(&self) -> Action {

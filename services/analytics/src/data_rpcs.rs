@@ -8,7 +8,7 @@ use crate::{
     jobs::submit::Submit,
     metrics, objects_failed,
     sources::Sources,
-    uploads::{self, Uploads},
+    uploads::{self, NAME_BYTES, Uploads, is_plain_name},
     versions::no_version,
 };
 use async_trait::async_trait;
@@ -36,8 +36,6 @@ const UPLOADS: usize = 4;
 const IDLE: Duration = Duration::from_secs(30);
 /// Largest piece of a file.
 const PIECE_BYTES: usize = 1 << 20;
-/// Most bytes of a file's name.
-const NAME_BYTES: usize = 255;
 
 /// Serves `DataService`.
 pub struct DataRpcs {
@@ -259,7 +257,8 @@ pub(crate) fn shown(kind: &Kind, data_set: &DataSet) -> v1::DataSet {
 }
 
 fn shown_version(version: &Version) -> v1::DataVersion {
-    let by = version.by.split_once(':').filter(|(what, _)| *what != "schedule").map(|(_, id)| id.to_owned());
+    let by =
+        version.by.split_once(':').filter(|(what, _)| matches!(*what, "user" | "device")).map(|(_, id)| id.to_owned());
     v1::DataVersion {
         version_id: version.id.to_string(),
         create_time: Some(convert::timestamp(Nanos(version.at))),
@@ -273,15 +272,10 @@ fn shown_version(version: &Version) -> v1::DataVersion {
     }
 }
 
-/// The name of a file without folders: it says how the file is packed.
+/// The name of a file.
 fn file_name(name: &str) -> Result<&str, Status> {
-    let is_plain = !name.is_empty()
-        && name.len() <= NAME_BYTES
-        && !name.starts_with('.')
-        && !name.contains(['/', '\\', '\0'])
-        && !name.chars().any(char::is_control);
     let text = format!("1 to {NAME_BYTES} bytes, without folders, and not beginning with a point");
-    is_plain.then_some(name).ok_or_else(|| problem::invalid("INVALID_FILE_NAME", "file_name", text))
+    is_plain_name(name).then_some(name).ok_or_else(|| problem::invalid("INVALID_FILE_NAME", "file_name", text))
 }
 
 fn failed_upload(error: uploads::Error) -> Status {

@@ -10,7 +10,7 @@ use crate::{
         kinds::{Done, Failure, Kind, Parameter, Parameters, Range, Route},
         work::Work,
     },
-    sources::Sources,
+    sources::{Fetched, Origin, Sources, hexadecimal},
     tables,
     uploads::{self, Uploads},
 };
@@ -32,6 +32,8 @@ pub const NAME: &str = "import";
 /// Most files of an import.
 const FILES_MAX: usize = 64;
 const PART: &str = "part-0.parquet";
+/// The parameter that says what is done when nothing has changed.
+const UNCHANGED: &str = "unchanged";
 
 /// Imports what was uploaded, or what a source of the settings has.
 pub struct Import {
@@ -45,11 +47,12 @@ pub struct Import {
     pub clock: Clock,
 }
 
-/// What was imported, on this disk.
-struct Fetched {
+/// What is imported, on this disk.
+struct Files {
     files: Vec<PathBuf>,
     names: Vec<String>,
     sha256: String,
+    origin: Option<Origin>,
 }
 
 #[async_trait]
@@ -63,13 +66,19 @@ impl Kind for Import {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let kinds = Range::Choice(datasets::kinds().iter().map(|kind| kind.name.clone()).collect());
+        let kinds = Range::words(datasets::kinds().iter().map(|kind| &*kind.name));
         let text = |name, most, about| Parameter::new(name, Range::Text(most), Some("-"), about);
         vec![
             Parameter::new("kind", kinds, None, "kind of data set"),
             text("uploads", FILES_MAX * 37, "ids of uploaded files, with commas; - when a source is read"),
             text("source", 64, "name of a source in the settings; - when files were uploaded"),
             text("layout", 64, "name of the layout, where headings and file name do not tell; - when they do"),
+            Parameter::new(
+                UNCHANGED,
+                Range::words(["skip", "import"]),
+                Some("skip"),
+                "what is done when a source has what the current version was made of",
+            ),
         ]
     }
 
@@ -86,7 +95,10 @@ impl Kind for Import {
         let kind = datasets::kind(&parameters["kind"]).map_err(Failure::for_good)?;
         let scratch = self.catalogue.objects().scratch().map_err(Failure::again)?;
         work.progress("fetching", 0, 0, "files");
-        let fetched = self.fetch(work, kind, parameters, &scratch).await?;
+        let before = self.before(work, kind, parameters).await?;
+        let Some(fetched) = self.fetch(work, kind, parameters, before.as_ref(), &scratch).await? else {
+            return Ok(nothing_new(work, kind, before));
+        };
         let references = self.references(kind).await?;
         let options = Options { layout: given(parameters, "layout").map(str::to_owned), ..Options::default() };
         let made = scratch.path().join("made.parquet");
@@ -105,7 +117,7 @@ impl Kind for Import {
         work.say(format!("{} of {} rows accepted, {} refused", report.n_accepted, report.n_read, report.n_refused));
         let result = json!({
             "kind": kind.name, "version_id": version.id, "read": report.n_read, "accepted": report.n_accepted,
-            "repaired": report.n_repaired, "refused": report.n_refused, "passed": quality.passed(),
+            "repaired": report.n_repaired, "refused": report.n_refused, "passed": quality.passed(), "nothing_new": false,
         });
         let data_versions = [(kind.name.clone(), version.id.to_string())].into();
         Ok(Done { result, rows: (report.n_read, report.n_accepted), data_versions, seed: 0 })
@@ -113,15 +125,28 @@ impl Kind for Import {
 }
 
 impl Import {
-    /// Brings the files to this disk.
+    /// The current version, if an import of the same would be left out: of a source, read as always.
+    async fn before(&self, work: &Work, kind: &DataKind, parameters: &Parameters) -> Result<Option<Version>, Failure> {
+        let is_as_always = given(parameters, "uploads").is_none() && given(parameters, "layout").is_none();
+        if !is_as_always || parameters.get(UNCHANGED).is_some_and(|what| what == "import") {
+            return Ok(None);
+        }
+        let data_set = self.catalogue.get(&kind.name).await.map_err(Failure::again)?;
+        // what an attempt at this very job has made is made again, with its whole result
+        let is_other = |version: &&Version| version.origin.is_some() && version.job != work.job();
+        Ok(data_set.current().filter(is_other).cloned())
+    }
+
+    /// Brings the files to this disk; nothing if they are what `before` was made of.
     async fn fetch(
         &self,
         work: &Work,
         kind: &DataKind,
         parameters: &Parameters,
+        before: Option<&Version>,
         scratch: &TempDir,
-    ) -> Result<Fetched, Failure> {
-        let (mut files, mut names, mut digest) = (Vec::new(), Vec::new(), Sha256::new());
+    ) -> Result<Option<Files>, Failure> {
+        let (mut files, mut names, mut digest, mut origin) = (Vec::new(), Vec::new(), Sha256::new(), None);
         let folder = scratch.path().join("files");
         fs::create_dir(&folder).map_err(Failure::again)?;
         for (n, id) in ids(parameters)?.into_iter().enumerate() {
@@ -136,7 +161,11 @@ impl Import {
             names.push(name);
         }
         if let Some(source) = given(parameters, "source") {
-            let fetched = self.sources.fetch(source, &kind.name, &folder, work).await?;
+            let (to, last) = (folder.join("source"), before.and_then(|version| version.origin.as_ref()));
+            fs::create_dir(&to).map_err(Failure::again)?;
+            let fetched = self.sources.fetch((source, &kind.name), last, &to, work).await?;
+            let Fetched::Files(fetched, now) = fetched else { return Ok(None) };
+            origin = Some(now).filter(|_| files.is_empty());
             for path in fetched {
                 digest.update(sha256(&path).map_err(Failure::again)?);
                 names.push(path.file_name().unwrap_or_default().to_string_lossy().into_owned());
@@ -146,8 +175,12 @@ impl Import {
         if files.is_empty() {
             return Err(Failure::Final("uploads: give ids of uploaded files, or the name of a source".to_owned()));
         }
-        let sha256 = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Fetched { files, names, sha256 })
+        let sha256 = hexadecimal(&digest.finalize());
+        let is_same = before.is_some_and(|version| {
+            let is_of_it = version.origin.as_ref().zip(origin.as_ref()).is_some_and(|(then, now)| then.is_of(now));
+            is_of_it && version.source_sha256 == sha256 && version.source_files == names
+        });
+        Ok((!is_same).then_some(Files { files, names, sha256, origin }))
     }
 
     /// Keys of the tables that the kind refers to, of their current versions.
@@ -172,7 +205,7 @@ impl Import {
         &self,
         work: &Work,
         kind: &DataKind,
-        fetched: &Fetched,
+        fetched: &Files,
         (report, quality): (&ImportReport, &Quality),
         made: PathBuf,
     ) -> Result<Version, Failure> {
@@ -198,8 +231,17 @@ impl Import {
             source_files: fetched.names.clone(),
             passed: quality.passed(),
             filled,
+            origin: fetched.origin.clone(),
         })
     }
+}
+
+/// The source has what the current version was made of.
+fn nothing_new(work: &Work, kind: &DataKind, before: Option<Version>) -> Done {
+    work.say("nothing new: the current version stays");
+    let id = before.map(|version| version.id.to_string()).unwrap_or_default();
+    let result = json!({ "kind": kind.name, "version_id": id, "nothing_new": true });
+    Done { result, data_versions: [(kind.name.clone(), id)].into(), ..Done::default() }
 }
 
 /// Reads the files into a Parquet file; the report and what the checks found.

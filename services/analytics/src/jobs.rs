@@ -7,6 +7,7 @@ pub mod board;
 pub mod job;
 pub mod kinds;
 mod memory;
+pub mod orders;
 mod queue;
 pub mod rpcs;
 pub mod step;

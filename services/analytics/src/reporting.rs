@@ -183,7 +183,7 @@ impl Kind for ReportKind {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let takes = Range::Choice(["json", "csv", "parquet", "table"].map(str::to_owned).to_vec());
+        let takes = Range::words(["json", "csv", "parquet", "table"]);
         let format = Parameter::new(FORMAT, takes, Some("json"), "how rows are written");
         parameters(self.report).chain([format]).collect()
     }
@@ -244,7 +244,7 @@ pub(crate) fn parameters(report: &Report) -> impl Iterator<Item = Parameter> {
     })
 }
 
-/// What a job is told of it.
+/// What an error of a report means for a job.
 pub(crate) fn failed(error: RunError) -> Failure {
     match error {
         RunError::Store(error) => Failure::again(error),

@@ -21,8 +21,19 @@ const KEPT: Duration = Duration::from_secs(86_400);
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// The most bytes of a file.
 pub const FILE_BYTES: u64 = 64 << 30;
+/// Most bytes of a file's name.
+pub const NAME_BYTES: usize = 255;
 const ROOT: &str = "uploads";
 const BEGUN: &str = "begun.json";
+
+/// Whether a file may be called so: without folders, and not hidden. Its name says how it is packed.
+pub fn is_plain_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= NAME_BYTES
+        && !name.starts_with('.')
+        && !name.contains(['/', '\\', '\0'])
+        && !name.chars().any(char::is_control)
+}
 
 /// What a client says of a file before it sends it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,18 +25,24 @@ pub mod issuer;
 mod limits;
 mod merge;
 mod rpcs;
+mod schedules;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod tls;
 pub use api::{Listen, Origins};
 pub use issuer::Issuer;
+pub use schedules::{Missed, Notify, Schedule, Smtp, SmtpTls, Tell, Webhook};
+pub use sources::DataSource;
 
 /// The defaults file, compiled in.
 pub const MANUAL: &str = include_str!("node.default.toml");
 /// Variables that set a key: `WARDLINE__LOG__KAFKA__BROKERS`.
 const PREFIX: &str = "WARDLINE__";
 /// Never printed.
-const SECRETS: [&str; 2] = ["password", "cursor_key"];
+const SECRETS: [&str; 4] = ["password", "cursor_key", "secret_access_key", "session_token"];
+/// Whose `url` is never printed: receivers often know a sender by what follows the host.
+const SECRET_ADDRESS: &str = "webhook";
 
 /// Where settings come from, beside the defaults. Passed in, so that tests need no process-wide state.
 #[derive(Debug, Default, Clone)]
@@ -128,9 +134,13 @@ sections! {
     Audit { dir: PathBuf }
     Analytics {
         workers: usize, lease_seconds: u64, follow_milliseconds: u64, objects_dir: PathBuf, memory_mib: usize, spill_gib: u64,
-        sources: Vec<DataSource>,
+        retry_pause_seconds: u32, sources: Vec<DataSource>, s3: S3, postgres: Postgres, schedules: Vec<Schedule>, notify: Notify,
     }
-    DataSource { name: String, kind: String, path: PathBuf }
+    S3 { access_key_id: String, secret_access_key: String, session_token: String }
+    Postgres {
+        host: String, port: u16, database: String, user: String, password: String, password_file: PathBuf, sslmode: SslMode,
+        ca_file: PathBuf, schema: String, gone: Gone, tables: Vec<String>,
+    }
     Telemetry { level: String, format: Format }
 }
 
@@ -142,6 +152,8 @@ choices! {
     Protocol { Plaintext = "plaintext", Ssl = "ssl", SaslPlaintext = "sasl_plaintext", SaslSsl = "sasl_ssl" }
     Consistency { LocalQuorum = "local_quorum", One = "one" }
     Demo { Auto = "auto", On = "on", Off = "off" }
+    SslMode { Disable = "disable", VerifyFull = "verify-full" }
+    Gone { Keep = "keep", Mark = "mark", Delete = "delete" }
     Format { Json = "json", Text = "text" }
 }
 
@@ -184,7 +196,7 @@ impl Config {
     /// The merged settings as TOML, secrets hidden.
     pub fn shown(&self) -> String {
         let mut table = self.merged.clone();
-        hide(&mut table);
+        hide(&mut table, "");
         table.to_string()
     }
 
@@ -255,6 +267,8 @@ impl Config {
         }
         mistakes.extend(issuer::mistakes(&self.auth.issuers));
         mistakes.extend(self.devices.contradictions());
+        mistakes.extend(sources::mistakes(&self.analytics));
+        mistakes.extend(schedules::mistakes(&self.analytics));
         if !self.query.cursor_key.is_empty() && self.cursor_key().is_none() {
             mistakes.push("query.cursor_key: 64 hexadecimal digits".into());
         }
@@ -333,11 +347,12 @@ fn with_merged(table: Table) -> Result<Config, toml::de::Error> {
     Config::deserialize(Value::Table(table))
 }
 
-fn hide(table: &mut Table) {
+fn hide(table: &mut Table, within: &str) {
     for (key, value) in table.iter_mut() {
+        let is_secret = SECRETS.contains(&key.as_str()) || (within, key.as_str()) == (SECRET_ADDRESS, "url");
         match value {
-            Value::Table(inner) => hide(inner),
-            Value::String(text) if SECRETS.contains(&key.as_str()) && !text.is_empty() => *text = "(hidden)".into(),
+            Value::Table(inner) => hide(inner, key),
+            Value::String(text) if is_secret && !text.is_empty() => *text = "(hidden)".into(),
             _ => {}
         }
     }

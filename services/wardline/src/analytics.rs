@@ -6,6 +6,7 @@ use crate::{
     jobs::{Jobs, JobsClient},
     models::{ModelClient, Models},
     operator::{Token, TokenArgs},
+    pipeline::{PipelineClient, Pipelines},
     reports::{ReportArgs, ReportClient},
 };
 use clap::Subcommand;
@@ -79,6 +80,21 @@ pub enum Command {
         #[command(flatten)]
         access: TokenArgs,
     },
+    /// Jobs that belong together, once for each date.
+    Pipeline {
+        /// What to do.
+        #[command(subcommand)]
+        what: Pipelines,
+        /// Whose token is used.
+        #[command(flatten)]
+        access: TokenArgs,
+    },
+    /// Schedules of the settings: when each fired last, and when it fires next.
+    Schedules {
+        /// Whose token is used.
+        #[command(flatten)]
+        access: TokenArgs,
+    },
 }
 
 impl Command {
@@ -91,7 +107,9 @@ impl Command {
             | Self::Insights { access, .. }
             | Self::Correlations { access, .. }
             | Self::Models { access, .. }
-            | Self::Jobs { access, .. } => access,
+            | Self::Jobs { access, .. }
+            | Self::Pipeline { access, .. }
+            | Self::Schedules { access } => access,
         }
     }
 
@@ -107,6 +125,8 @@ impl Command {
             }
             Self::Models { what, .. } => ModelClient::connect(remote, token).await?.act(what, out).await,
             Self::Jobs { what, .. } => JobsClient::connect(remote, token).await?.act(what, out).await,
+            Self::Pipeline { what, .. } => PipelineClient::connect(remote, token).await?.act(what, out).await,
+            Self::Schedules { .. } => PipelineClient::connect(remote, token).await?.schedules(out).await,
         }
     }
 }

@@ -1,15 +1,18 @@
 //! Analytics in a node: jobs and those who do them, data sets, reports.
 
+use crate::{analytics_schedules, places};
 use analytics::{
     catalogue::Catalogue,
     check_quality::CheckQuality,
     dashboard::DashboardRpcs,
     data_rpcs::DataRpcs,
+    datasets,
     import::Import,
     insights::InsightsKind,
     jobs::{
         board::Board,
         kinds::{Kind, Kinds},
+        orders::Orders,
         rpcs::JobRpcs,
         submit::Submit,
         task::Task,
@@ -17,11 +20,16 @@ use analytics::{
     },
     modelling::{ModelRpcs, Shelf, Train},
     models::Pipeline,
+    notify::{Notifier, Watcher},
     objects::Objects,
+    pipelines::Planner,
+    postgres::CopyPostgres,
     report_rpcs::ReportRpcs,
     reporting::{ReportKind, Runner},
     reports::Limits,
-    sources::{Source, Sources},
+    schedule_rpcs::ScheduleRpcs,
+    schedules::Keeper,
+    sources::Sources,
     uploads::Uploads,
 };
 use anyhow::Context;
@@ -48,23 +56,40 @@ fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let objects = Objects::open(&dir).with_context(|| format!("analytics.objects_dir {}", dir.display()))?;
     let catalogue = Catalogue::new(histories.clone(), objects.clone(), clock::now);
     let uploads = Uploads::new(objects.clone(), clock::now);
-    let (sources, runner) = (sources(config), Runner::new(catalogue.clone(), limits(config)));
+    let (sources, runner) = (sources(config)?, Runner::new(catalogue.clone(), limits(config)));
     let import =
         Import { catalogue: catalogue.clone(), uploads: uploads.clone(), sources: sources.clone(), clock: clock::now };
+    let board = Board::new(histories.clone(), clock::now);
+    let channels = analytics_schedules::channels(&config.analytics.notify)?;
+    let told = channels.names();
+    let notifier = Notifier { board: board.clone(), channels };
+    let copy = places::postgres(config).map(|to| CopyPostgres::new(runner.clone(), to)).transpose();
+    let copy = copy.context("analytics.postgres")?.map(|copy| Arc::new(copy) as Arc<dyn Kind>);
+    let (check, insights) = (CheckQuality { catalogue: catalogue.clone() }, InsightsKind { runner: runner.clone() });
     let shelf = Shelf::new(histories.clone(), objects.clone(), clock::now);
-    let own: [Arc<dyn Kind>; 5] = [
-        Arc::new(Task),
-        Arc::new(import),
-        Arc::new(CheckQuality { catalogue: catalogue.clone() }),
-        Arc::new(InsightsKind { runner: runner.clone() }),
-        Arc::new(Train { runner: runner.clone(), shelf: shelf.clone(), clock: clock::now, pipeline: Pipeline::named }),
-    ];
-    let kinds = Kinds::new(own.into_iter().chain(ReportKind::all(&runner)));
-    let board = Board::new(histories, clock::now);
-    let worker = worker::Worker::new(board.clone(), kinds.clone(), workers(config));
+    let train = Train { runner: runner.clone(), shelf: shelf.clone(), clock: clock::now, pipeline: Pipeline::named };
+    let kinds: [Arc<dyn Kind>; 6] =
+        [Arc::new(Task), Arc::new(import), Arc::new(notifier), Arc::new(check), Arc::new(insights), Arc::new(train)];
+    let kinds = Kinds::new(kinds.into_iter().chain(copy).chain(ReportKind::all(&runner)));
+    let orders = |kinds| Orders { board: board.clone(), kinds, pause_seconds: config.analytics.retry_pause_seconds };
+    let planner = Planner {
+        orders: orders(kinds.clone()),
+        sources: sources.clone(),
+        catalogue: catalogue.clone(),
+        channels: told.clone(),
+    };
+    // a pipeline is no step of a pipeline
+    let kinds = Kinds::new(kinds.all().into_iter().cloned().chain([Arc::new(planner.clone()) as _]));
+    let orders = orders(kinds.clone());
+    let schedules = analytics_schedules::schedules(&config.analytics.schedules, &kinds)?;
+    let keeper = Keeper::new(schedules, histories, orders.clone());
+    let worker = worker::Worker::new(board, kinds, workers(config));
     spawn(wiring.tasks, worker.run(wiring.stop.clone()));
     spawn(wiring.tasks, uploads.clone().keep_swept(wiring.stop.clone()));
-    let submit = Submit { board, kinds, decisions: decisions.clone() };
+    spawn(wiring.tasks, Watcher::new(orders.clone(), told).run(wiring.stop.clone()));
+    spawn(wiring.tasks, keeper.clone().run(wiring.stop.clone()));
+    let submit = Submit { orders: orders.clone(), decisions: decisions.clone() };
+    wiring.serve(auth.before(ScheduleRpcs::new(keeper, planner, orders, decisions.clone()).service()));
     wiring.serve(auth.before(JobRpcs::new(submit.clone(), objects).service()));
     wiring.serve(auth.before(DataRpcs::new(catalogue, uploads, sources, submit, decisions.clone()).service()));
     wiring.serve(auth.before(ReportRpcs::new(runner.clone(), decisions.clone()).service()));
@@ -89,11 +114,10 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-fn sources(config: &Config) -> Sources {
-    let source = |source: &node::config::DataSource| Source {
-        name: source.name.clone(),
-        kind: source.kind.clone(),
-        path: source.path.clone(),
-    };
-    Sources(config.analytics.sources.iter().map(source).collect())
+fn sources(config: &Config) -> anyhow::Result<Sources> {
+    let sources = places::sources(config);
+    for source in &sources.0 {
+        datasets::kind(&source.kind).with_context(|| format!("analytics.sources: {}", source.name))?;
+    }
+    Ok(sources)
 }

@@ -1,8 +1,9 @@
-//! What the demo imports: the samples of reference data, and three reports over them.
+//! What the demo imports: the samples of reference data; the daily pipeline and three reports over them.
 
 use crate::{
     datasets::{DataClient, ImportArgs},
     operator::Token,
+    pipeline::{PipelineClient, Pipelines},
     reports::{ReportArgs, ReportClient},
 };
 use anyhow::Context;
@@ -67,7 +68,7 @@ const REPORTS: [(&str, &[&str]); 3] = [
 /// Lines of a report that are shown.
 const LINES: usize = 14;
 
-/// Imports the samples into a node whose data sets are empty, and shows three reports.
+/// Imports the samples into a node whose data sets are empty, runs the daily pipeline once a day, and shows three reports.
 pub async fn run(dir: &Path, remote: &Remote, token: &str, out: &mut impl Write) -> anyhow::Result<()> {
     let mut data = DataClient::connect(remote.clone(), Token::from(token)).await?;
     let mut folders = BTreeMap::new();
@@ -86,6 +87,7 @@ pub async fn run(dir: &Path, remote: &Remote, token: &str, out: &mut impl Write)
         let import = ImportArgs { kind: kind.to_owned(), path, layout: None, no_wait: false };
         data.import(&import, &mut std::io::sink()).await.with_context(|| format!("sample of {kind}"))?;
     }
+    pipeline(remote, token, out).await?;
     let mut reports = ReportClient::connect(remote.clone(), Token::from(token)).await?;
     for (name, parameters) in REPORTS {
         let mut rows = Vec::new();
@@ -103,6 +105,20 @@ pub async fn run(dir: &Path, remote: &Remote, token: &str, out: &mut impl Write)
         if more > 0 {
             writeln!(out, "  ... {more} lines more")?;
         }
+    }
+    Ok(())
+}
+
+/// Runs the pipeline, and shows how each step ended: one that failed does not end the demo.
+async fn pipeline(remote: &Remote, token: &str, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut pipelines = PipelineClient::connect(remote.clone(), Token::from(token)).await?;
+    let run = Pipelines::Run { name: "daily".to_owned(), date: None, notify: "never".to_owned(), watch: true };
+    writeln!(out, "\n  $ wardline pipeline run --watch")?;
+    let mut said = Vec::new();
+    let ended = pipelines.act(run, &mut said).await;
+    String::from_utf8_lossy(&said).lines().try_for_each(|line| writeln!(out, "  {line}"))?;
+    if let Err(error) = ended {
+        writeln!(out, "  {error:#}")?;
     }
     Ok(())
 }

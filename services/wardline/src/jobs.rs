@@ -9,7 +9,7 @@ use clap::Subcommand;
 use client::{Connection, Remote};
 use indicatif::{ProgressBar, ProgressStyle};
 use proto::analytics::v1::{
-    CancelJobRequest, ClearJobsRequest, GetJobRequest, Job, JobPriority, JobState, ListJobKindsRequest,
+    CancelJobRequest, ClearJobsRequest, GetJobRequest, Job, JobNotify, JobPriority, JobState, ListJobKindsRequest,
     ListJobsRequest, RetryJobRequest, SubmitJobRequest, job_service_client::JobServiceClient,
 };
 use std::{
@@ -46,6 +46,9 @@ pub enum Jobs {
         /// Jobs that must have succeeded before it begins, repeatable.
         #[arg(long = "after", value_name = "JOB")]
         depends_on: Vec<String>,
+        /// When somebody is told how it ended.
+        #[arg(long, default_value = "never", value_parser = ["never", "failure", "always"])]
+        notify: String,
         /// Wait for its end; exit 1 when it fails.
         #[arg(long)]
         watch: bool,
@@ -116,7 +119,7 @@ impl JobsClient {
     pub async fn act(&mut self, what: Jobs, out: &mut impl Write) -> anyhow::Result<()> {
         match what {
             Jobs::Kinds => self.kinds(out).await,
-            Jobs::Submit { kind, parameters, request_id, priority, deadline, attempts, depends_on, watch } => {
+            Jobs::Submit { kind, parameters, request_id, priority, deadline, attempts, depends_on, notify, watch } => {
                 let request = SubmitJobRequest {
                     kind,
                     parameters: parameters.iter().map(|pair| named(pair)).collect::<Result<_, _>>()?,
@@ -127,6 +130,7 @@ impl JobsClient {
                         .map(|seconds| proto::prost_types::Duration { seconds: seconds.into(), nanos: 0 }),
                     max_attempts: attempts.unwrap_or_default(),
                     depends_on,
+                    notify: of_notify(&notify).into(),
                 };
                 let job = there(ask!(self.submit_job(request)).job)?;
                 self.tell(job.job_id, watch, out).await
@@ -255,6 +259,10 @@ fn of_state(word: &str) -> JobState {
 
 fn of_priority(word: &str) -> JobPriority {
     JobPriority::from_str_name(&format!("JOB_PRIORITY_{}", word.to_uppercase())).unwrap_or_default()
+}
+
+fn of_notify(word: &str) -> JobNotify {
+    JobNotify::from_str_name(&format!("JOB_NOTIFY_{}", word.to_uppercase())).unwrap_or_default()
 }
 
 /// What it was given, in one line.

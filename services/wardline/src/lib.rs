@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod models;
 pub mod operator;
 pub mod people;
+pub mod pipeline;
 pub mod quarantine;
 pub mod repair;
 pub mod replay;

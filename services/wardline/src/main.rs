@@ -1,6 +1,8 @@
 //! `wardline`: read the command line, do it, stop when told to.
 
+mod analytics_schedules;
 mod analytics_service;
+mod places;
 
 use clap::Parser;
 use node::{services, wiring::Service};

@@ -96,6 +96,11 @@ impl Board {
         self.read(id).await
     }
 
+    /// What is asked of each job that is known here, in no order.
+    pub fn select<T>(&self, mut what: impl FnMut(&Job) -> Option<T>) -> Vec<T> {
+        self.jobs().values().filter_map(|followed| what(&followed.job)).collect()
+    }
+
     /// All jobs that are known here, in no order.
     pub(super) fn standing(&self) -> Vec<Standing> {
         self.jobs().values().map(|followed| (Arc::clone(&followed.job), followed.seen.elapsed())).collect()
@@ -108,7 +113,7 @@ impl Board {
     pub async fn submit(&self, mut submission: Submission, key: Option<&str>) -> Result<Job, SubmitError> {
         let mut id = Uuid::now_v7();
         if let Some(key) = key {
-            let key = Uuid::new_v5(&KEYS, format!("{} {key}", submission.submitter).as_bytes());
+            let key = key_id(&submission.submitter, key);
             submission.key = Some(key);
             id = self.claim(key, id).await?;
         }
@@ -124,6 +129,16 @@ impl Board {
         }
         // the same submission, twice at once
         self.read(id).await?.ok_or(SubmitError::KeyTaken)
+    }
+
+    /// The job that a submitter made with a key; `None`: there is none, or none any more.
+    pub async fn submitted(&self, submitter: &str, key: &str) -> Result<Option<Job>, store::Error> {
+        let thing = Thing { kind: ThingKind::SubmissionKey, id: key_id(submitter, key) };
+        let first = self.0.store.steps(thing, 1, 1).await?;
+        match first.first().and_then(|bytes| Uuid::from_slice(bytes).ok()) {
+            Some(id) => self.read(id).await,
+            None => Ok(None),
+        }
     }
 
     /// The job for which a key stands: this one, or that of whoever was first.
@@ -207,6 +222,10 @@ impl Board {
     }
 }
 
+fn key_id(submitter: &str, key: &str) -> Uuid {
+    Uuid::new_v5(&KEYS, format!("{submitter} {key}").as_bytes())
+}
+
 fn thing(id: Uuid) -> Thing {
     Thing { kind: ThingKind::Job, id }
 }
@@ -217,6 +236,6 @@ fn decode(id: Uuid, bytes: &[u8]) -> Result<Step, store::Error> {
 
 /// Whether two submissions are one that was sent twice.
 fn is_the_same(one: &Submission, other: &Submission) -> bool {
-    (&one.kind, &one.parameters, one.priority, &one.depends_on)
-        == (&other.kind, &other.parameters, other.priority, &other.depends_on)
+    (&one.kind, &one.parameters, one.priority, &one.depends_on, &one.after, &one.run)
+        == (&other.kind, &other.parameters, other.priority, &other.depends_on, &other.after, &other.run)
 }

@@ -21,6 +21,13 @@ pub enum Range {
     Choice(Vec<String>),
 }
 
+impl Range {
+    /// One of these words.
+    pub fn words<'w>(words: impl IntoIterator<Item = &'w str>) -> Self {
+        Self::Choice(words.into_iter().map(str::to_owned).collect())
+    }
+}
+
 /// A parameter of a kind.
 #[derive(Debug, Clone)]
 pub struct Parameter {

@@ -73,7 +73,12 @@ impl Queue {
 
     fn is_due(&self, job: &Job) -> bool {
         let has_succeeded = |id| self.jobs.get(id).is_some_and(|(on, _)| on.state == State::Succeeded);
-        job.state == State::Queued && job.not_before <= self.now && job.submission.depends_on.iter().all(has_succeeded)
+        // one that was cleared has ended
+        let has_ended = |id| self.jobs.get(id).is_none_or(|(on, _)| on.state.has_ended());
+        job.state == State::Queued
+            && job.not_before <= self.now
+            && job.submission.depends_on.iter().all(has_succeeded)
+            && job.submission.after.iter().all(has_ended)
     }
 
     /// The least comes first: priority, then whoever has least running, then the kind that has, then age.
@@ -93,12 +98,25 @@ impl Board {
     /// Ends the jobs that can never succeed: past their deadline, without a worker in their last attempt, or after a job that did
     /// not.
     pub(super) async fn end_hopeless(&self, ours: &HashSet<Uuid>, lease: Duration) -> Result<(), store::Error> {
+        for (job, _) in Queue::of(self, lease).hopeless(ours) {
+            // what it depends on may have been queued again before it was
+            self.refresh(&job).await?;
+        }
         for (job, error) in Queue::of(self, lease).hopeless(ours) {
             let at = self.now();
             // where somebody else was first, it is known by now how it stands
             self.put(&job, Step::Failed { at, error, run: None, log: Vec::new(), again_at: None }).await?;
         }
         Ok(())
+    }
+
+    /// Reads again what a job waits for: who saw it queued again has seen at least as much of them. `false`: it waits for nothing.
+    async fn refresh(&self, job: &Job) -> Result<bool, store::Error> {
+        let submission = &job.submission;
+        for on in submission.depends_on.iter().chain(&submission.after) {
+            self.get(*on).await?;
+        }
+        Ok(!submission.depends_on.is_empty() || !submission.after.is_empty())
     }
 
     /// The next job for a worker, which is then its own; `None`: none is due.
@@ -109,6 +127,9 @@ impl Board {
         lease: Duration,
     ) -> Result<Option<Job>, store::Error> {
         while let Some(job) = Queue::of(self, lease).first(ours) {
+            if self.refresh(&job).await? && Queue::of(self, lease).first(ours).as_ref() != Some(&job) {
+                continue;
+            }
             if let Some(job) = self.put(&job, Step::Started { at: self.now(), worker }).await? {
                 return Ok(Some(job));
             }

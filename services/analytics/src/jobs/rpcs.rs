@@ -4,6 +4,7 @@ use super::{
     board::Board,
     job::{Job, State},
     kinds::Kinds,
+    orders::Orders,
     step::Step,
     submit::{Sees, Submit, unfit},
     wire,
@@ -22,7 +23,7 @@ use proto::{
     },
     problem,
 };
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Extensions, Request, Response, Status};
 use uuid::Uuid;
@@ -48,7 +49,7 @@ pub struct JobRpcs {
 impl JobRpcs {
     /// Over the board, and of the kinds, of `submit`; results that are too large for a step are in `objects`.
     pub fn new(submit: Submit, objects: Objects) -> Self {
-        let Submit { board, kinds, decisions } = submit.clone();
+        let Submit { orders: Orders { board, kinds, .. }, decisions } = submit.clone();
         Self { board, kinds, submit, decisions, objects }
     }
 
@@ -192,12 +193,18 @@ impl JobService for JobRpcs {
     async fn clear_jobs(&self, request: Request<ClearJobsRequest>) -> Result<Response<ClearJobsResponse>, Status> {
         let sees = self.permit(request.extensions(), Action::SubmitJobs, "clear").await?;
         self.board.follow().await.map_err(errors::store)?;
-        let jobs: Vec<_> = self.board.standing().into_iter().map(|(job, _)| job).collect();
-        // what others wait for stays until they have ended, too
-        let waiting = jobs.iter().filter(|job| !job.state.has_ended());
-        let needed: HashSet<_> = waiting.flat_map(|job| &job.submission.depends_on).copied().collect();
+        let mut jobs: Vec<_> = self.board.standing().into_iter().map(|(job, _)| job).collect();
+        // a job before what tells of its end: or it would be told of again
+        jobs.sort_unstable_by_key(|job| job.id);
+        // what others wait for stays until they have ended, too, and so does a run of a pipeline
+        let waiting = || jobs.iter().map(|job| (job, &job.submission)).filter(|(job, _)| !job.state.has_ended());
+        let needed = waiting().flat_map(|(_, submission)| submission.depends_on.iter().chain(&submission.after));
+        let needed: HashSet<_> = needed.copied().collect();
+        let runs: HashSet<_> = waiting().filter_map(|(_, submission)| Some(submission.run.as_ref()?.run_id)).collect();
+        let is_of_open_run = |job: &Job| job.submission.run.as_ref().is_some_and(|run| runs.contains(&run.run_id));
         let mut cleared = 0;
-        for job in jobs.iter().filter(|job| job.state.has_ended() && sees.has(job) && !needed.contains(&job.id)) {
+        let may_go = |job: &&Arc<Job>| job.state.has_ended() && !needed.contains(&job.id) && !is_of_open_run(job);
+        for job in jobs.iter().filter(may_go).filter(|job| sees.has(job)) {
             results::remove(&self.objects, job.id).await.map_err(|error| objects_failed(&error))?;
             self.board.forget(job).await.map_err(errors::store)?;
             cleared += 1;

@@ -25,14 +25,59 @@ pub enum Priority {
     High,
 }
 
+/// Whether somebody is told how a job ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Notify {
+    /// Nobody.
+    #[default]
+    Never,
+    /// When it failed or was cancelled.
+    Failure,
+    /// However it ended.
+    Always,
+}
+
+impl Notify {
+    /// As settings and parameters have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::Failure => "failure",
+            Self::Always => "always",
+        }
+    }
+
+    /// The one of a word.
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::Never, Self::Failure, Self::Always].into_iter().find(|one| one.word() == word)
+    }
+}
+
+/// Of which run of a pipeline a job is a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunOf {
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// That of the pipeline for the date.
+    pub run_id: Uuid,
+    /// Name of the step.
+    pub step: String,
+    /// For which date, as in 2027-03-14.
+    pub date: String,
+}
+
+/// The longest pause between two attempts, however often it doubles.
+const PAUSE_SECONDS_MAX: u32 = 3_600;
+
 /// What is to be done, and for whom. Times are nanoseconds since 1970.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Submission {
     /// Name of the kind.
     pub kind: String,
     /// With what, by name; checked against the kind's list.
     pub parameters: BTreeMap<String, String>,
-    /// "user:UUID", "device:UUID", or "schedule:NAME".
+    /// "user:UUID", "device:UUID", "schedule:NAME", "pipeline:NAME", or "system:NAME" for the node itself.
     pub submitter: String,
     /// When.
     pub at: i64,
@@ -46,12 +91,43 @@ pub struct Submission {
     pub max_attempts: u32,
     /// How long after a failure the next attempt begins, in seconds.
     pub pause_seconds: u32,
+    /// Each pause is twice the one before, up to an hour.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pause_doubles: bool,
     /// Jobs that must have succeeded before it begins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Uuid>,
+    /// Jobs that must have ended before it begins, however they did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<Uuid>,
+    /// Whether somebody is told how it ended.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub notify: Notify,
+    /// The run of a pipeline that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunOf>,
+    /// The local date of the schedule's firing that it was submitted for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
     /// The idempotency key's own id, if it was submitted with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Uuid>,
+}
+
+impl Submission {
+    /// How long after the failure of an attempt (from 1) the next one begins, in nanoseconds.
+    pub(super) fn pause(&self, attempt: u32) -> i64 {
+        let doubled = || {
+            let times = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+            self.pause_seconds.saturating_mul(times).min(PAUSE_SECONDS_MAX)
+        };
+        let seconds = if self.pause_doubles { doubled() } else { self.pause_seconds };
+        i64::from(seconds) * 1_000_000_000
+    }
+}
+
+fn is_never(notify: &Notify) -> bool {
+    *notify == Notify::Never
 }
 
 /// How far an attempt has come.
@@ -168,5 +244,52 @@ impl Step {
     /// Reads a step back; one that this version does not know is an error.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn submission(more: &str) -> Submission {
+        let text = format!(
+            "{{\"kind\":\"task\",\"parameters\":{{\"n\":\"1\"}},\"submitter\":\"user:a\",\"at\":1,\"max_attempts\":3,\
+             \"pause_seconds\":5{more}}}"
+        );
+        match Step::decode(format!("{{\"submitted\":{text}}}").as_bytes()).unwrap() {
+            Step::Submitted(submission) => submission,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_kept_before_there_were_runs_is_read_and_what_is_not_said_is_not_written() {
+        let old = submission("");
+        assert_eq!((old.notify, &old.run, &old.date, old.pause_doubles), (Notify::Never, &None, &None, false));
+        assert!(old.after.is_empty());
+        let written = String::from_utf8(Step::Submitted(old).encode()).unwrap();
+        for name in ["notify", "run", "date", "pause_doubles", "after"] {
+            assert!(!written.contains(name), "{written}");
+        }
+        let run_id = Uuid::from_u128(7);
+        let run = format!(
+            ",\"notify\":\"failure\",\"run\":{{\"pipeline\":\"daily\",\"run_id\":\"{run_id}\",\"step\":\"check\",\
+             \"date\":\"2027-03-14\"}}"
+        );
+        let new = submission(&run);
+        assert_eq!(new.notify, Notify::Failure);
+        assert_eq!(new.run.as_ref().map(|run| (run.run_id, run.step.as_str())), Some((run_id, "check")));
+        assert_eq!(Step::decode(&Step::Submitted(new.clone()).encode()), Ok(Step::Submitted(new)));
+    }
+
+    #[test]
+    fn a_pause_is_the_same_each_time_or_doubles_up_to_an_hour() {
+        let seconds = |more, attempt| submission(more).pause(attempt) / 1_000_000_000;
+        assert_eq!([1, 2, 9].map(|attempt| seconds("", attempt)), [5, 5, 5]);
+        let doubles = ",\"pause_doubles\":true";
+        assert_eq!(
+            [1, 2, 3, 9, 10, 11, 40].map(|attempt| seconds(doubles, attempt)),
+            [5, 10, 20, 1280, 2560, 3600, 3600]
+        );
     }
 }

@@ -1,9 +1,10 @@
 //! The way in for jobs: who may, what fits, and the step that makes one.
 
 use super::{
-    board::{Board, SubmitError},
+    board::SubmitError,
     job::Job,
-    kinds::{Kinds, Parameters, Unfit, checked},
+    kinds::{Parameters, Unfit},
+    orders::{ATTEMPTS, Orders},
     step::Submission,
     wire,
 };
@@ -17,10 +18,8 @@ use proto::{
 use tonic::{Code, Extensions, Status};
 use uuid::Uuid;
 
-/// Default and most attempts.
-const ATTEMPTS: (u32, u32) = (3, 10);
-/// How long after a failure the next attempt begins.
-const PAUSE_SECONDS: u32 = 5;
+/// Most attempts.
+const ATTEMPTS_MAX: u32 = 10;
 /// Most jobs on which one depends.
 const DEPENDS_MAX: usize = 32;
 /// Most characters of an idempotency key.
@@ -29,10 +28,8 @@ const KEY_CHARS: usize = 128;
 /// Submits jobs for callers. Clones are the same.
 #[derive(Clone)]
 pub struct Submit {
-    /// Where they go.
-    pub board: Board,
-    /// What they can do.
-    pub kinds: Kinds,
+    /// Where they go, and what they can be.
+    pub orders: Orders,
     /// Who may.
     pub decisions: Decisions,
 }
@@ -67,7 +64,7 @@ impl Submit {
     /// Submits what a caller asks for, if that may be.
     pub(super) async fn submit(&self, extensions: &Extensions, request: SubmitJobRequest) -> Result<v1::Job, Status> {
         let caller = guard::principal(extensions)?;
-        let kind = self.kinds.find(&request.kind);
+        let kind = self.orders.kinds.find(&request.kind);
         let detail = kind.as_ref().map_or("submit", |kind| kind.name()).to_owned();
         self.decisions.on_system(caller, Action::SubmitJobs, None).recorded(&detail).await?;
         let kind = kind.map_err(unfit)?;
@@ -75,17 +72,14 @@ impl Submit {
             self.decisions.on_system(caller, kind.needs(), None).recorded(&detail).await?;
         }
         let parameters: Parameters = request.parameters.into_iter().collect();
+        let (board, by) = (&self.orders.board, caller_name(caller));
         let submission = Submission {
-            kind: kind.name().to_owned(),
-            parameters: checked(&kind.parameters(), &parameters).map_err(unfit)?,
-            submitter: caller_name(caller),
-            at: self.board.now(),
             priority: wire::priority(request.priority)?,
-            deadline: request.deadline.map(|after| wire::deadline(after, self.board.now())).transpose()?,
+            deadline: request.deadline.map(|after| wire::deadline(after, board.now())).transpose()?,
             max_attempts: attempts(request.max_attempts)?,
-            pause_seconds: PAUSE_SECONDS,
-            depends_on: self.depends_on(&request.depends_on, &Sees::Own(caller_name(caller))).await?,
-            key: None,
+            notify: wire::notify(request.notify)?,
+            depends_on: self.depends_on(&request.depends_on, &Sees::Own(by.clone())).await?,
+            ..self.orders.of(kind.name(), &parameters, &by).map_err(unfit)?
         };
         let key = Some(request.request_id.as_str()).filter(|key| !key.is_empty());
         if key.is_some_and(|key| key.chars().count() > KEY_CHARS) {
@@ -95,7 +89,7 @@ impl Submit {
                 format!("at most {KEY_CHARS} characters"),
             ));
         }
-        let job = self.board.submit(submission, key).await.map_err(|error| match error {
+        let job = board.submit(submission, key).await.map_err(|error| match error {
             SubmitError::KeyTaken => {
                 let text = "another job was submitted with it: take another one for each";
                 problem::field(Code::AlreadyExists, "REQUEST_ID_TAKEN", "request_id", text)
@@ -113,7 +107,7 @@ impl Submit {
         let mut jobs = Vec::new();
         for (n, id) in sent.iter().enumerate() {
             let (field, id) = (format!("depends_on[{n}]"), ids::uuid(&format!("depends_on[{n}]"), id)?);
-            let there = self.board.get(id).await.map_err(errors::store)?.filter(|job| sees.has(job));
+            let there = self.orders.board.get(id).await.map_err(errors::store)?.filter(|job| sees.has(job));
             there.ok_or_else(|| problem::field(Code::NotFound, "NOT_FOUND", &field, "there is no such job"))?;
             jobs.push(id);
         }
@@ -124,15 +118,15 @@ impl Submit {
 /// Attempts that were asked for.
 fn attempts(asked: u32) -> Result<u32, Status> {
     match asked {
-        0 => Ok(ATTEMPTS.0),
-        asked if asked <= ATTEMPTS.1 => Ok(asked),
+        0 => Ok(ATTEMPTS),
+        asked if asked <= ATTEMPTS_MAX => Ok(asked),
         _ => {
-            let text = format!("0 (the default, {}) to {}", ATTEMPTS.0, ATTEMPTS.1);
+            let text = format!("0 (the default, {ATTEMPTS}) to {ATTEMPTS_MAX}");
             Err(problem::invalid("INVALID_MAX_ATTEMPTS", "max_attempts", text))
         }
     }
 }
 
-pub(super) fn unfit(unfit: Unfit) -> Status {
+pub(crate) fn unfit(unfit: Unfit) -> Status {
     problem::invalid("INVALID_JOB", &unfit.field, unfit.text)
 }

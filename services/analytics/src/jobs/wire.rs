@@ -3,12 +3,14 @@
 use super::{
     job::{Job, State},
     kinds::{Kind, Parameter},
-    step::{Priority, Progress, Run},
+    step::{Notify, Priority, Progress, Run, RunOf},
 };
 use guard::convert;
 use model::Nanos;
 use proto::{
-    analytics::v1::{self as v1, JobKind, JobParameter, JobPriority, JobProgress, JobRun, JobState},
+    analytics::v1::{
+        self as v1, JobKind, JobNotify, JobParameter, JobPriority, JobProgress, JobRun, JobState, PipelineStep,
+    },
     problem,
     prost_types::Duration,
 };
@@ -19,11 +21,12 @@ use tonic::Status;
 const DEADLINE_SECONDS: i64 = 366 * 86_400;
 
 /// A job, whole.
-pub(super) fn job(job: &Job) -> v1::Job {
+pub(crate) fn job(job: &Job) -> v1::Job {
     let timestamp = |at: i64| convert::timestamp(Nanos(at));
     let submission = &job.submission;
     let (submitter, schedule) = match submission.submitter.split_once(':') {
         Some(("schedule", name)) => (String::new(), name.to_owned()),
+        Some(("pipeline" | "system", _)) => (String::new(), String::new()),
         Some((_, id)) => (id.to_owned(), String::new()),
         None => (submission.submitter.clone(), String::new()),
     };
@@ -48,11 +51,14 @@ pub(super) fn job(job: &Job) -> v1::Job {
         depends_on: submission.depends_on.iter().map(ToString::to_string).collect(),
         schedule,
         step: job.number,
+        notify: shown_notify(submission.notify).into(),
+        pipeline_step: submission.run.as_ref().map(pipeline_step),
+        date: submission.date.clone().unwrap_or_default(),
     }
 }
 
 /// A job in a list: without log and result.
-pub(super) fn outline(of: &Job) -> v1::Job {
+pub(crate) fn outline(of: &Job) -> v1::Job {
     v1::Job { log: Vec::new(), result: String::new(), ..job(of) }
 }
 
@@ -76,6 +82,29 @@ pub(super) fn kind(kind: &dyn Kind) -> JobKind {
     }
 }
 
+fn pipeline_step(of: &RunOf) -> PipelineStep {
+    let RunOf { pipeline, run_id, step, date } = of.clone();
+    PipelineStep { pipeline, run_id: run_id.to_string(), step, date }
+}
+
+pub(crate) fn shown_notify(notify: Notify) -> JobNotify {
+    match notify {
+        Notify::Never => JobNotify::Never,
+        Notify::Failure => JobNotify::Failure,
+        Notify::Always => JobNotify::Always,
+    }
+}
+
+/// When somebody is told, as it was asked for.
+pub(crate) fn notify(sent: i32) -> Result<Notify, Status> {
+    match JobNotify::try_from(sent) {
+        Ok(JobNotify::Unspecified | JobNotify::Never) => Ok(Notify::Never),
+        Ok(JobNotify::Failure) => Ok(Notify::Failure),
+        Ok(JobNotify::Always) => Ok(Notify::Always),
+        Err(_) => Err(problem::invalid("INVALID_NOTIFY", "notify", "must be never, failure or always")),
+    }
+}
+
 fn progress(progress: &Progress) -> JobProgress {
     let Progress { done, total, unit, stage } = progress.clone();
     JobProgress { done, total, unit, stage }
@@ -95,7 +124,7 @@ fn run(run: &Run) -> JobRun {
     }
 }
 
-fn shown_state(state: State) -> JobState {
+pub(crate) fn shown_state(state: State) -> JobState {
     match state {
         State::Queued => JobState::Queued,
         State::Running => JobState::Running,

@@ -43,6 +43,19 @@ impl Work {
         (Self { job, by, attempt, stop, told: Arc::default(), questions }, asked)
     }
 
+    /// An attempt at a job that there is not, for tests of kinds; `is_ours`: what is answered to [`Work::confirm`].
+    #[cfg(test)]
+    pub(crate) fn alone(is_ours: bool) -> Self {
+        let (questions, mut asked) = mpsc::channel::<Question>(1);
+        tokio::spawn(async move {
+            while let Some(question) = asked.recv().await {
+                let _ = question.send(is_ours);
+            }
+        });
+        let (job, by, attempt) = (Uuid::now_v7(), "user:a".to_owned(), Uuid::new_v4());
+        Self { job, by, attempt, stop: CancellationToken::new(), told: Arc::default(), questions }
+    }
+
     /// Whether the job is still this attempt's, as the store says now. To be asked right before something is made known that
     /// others see.
     ///

@@ -177,8 +177,8 @@ impl Worker {
             }
             Some(Err(Failure::Final(error))) => failed(error, None, run),
             Some(Err(Failure::Again(error))) => {
-                let pause = i64::from(job.submission.pause_seconds) * 1_000_000_000;
-                let again_at = (job.attempt < job.submission.max_attempts).then(|| at.saturating_add(pause));
+                let pause = || job.submission.pause(job.attempt);
+                let again_at = (job.attempt < job.submission.max_attempts).then(|| at.saturating_add(pause()));
                 failed(error, again_at, run)
             }
         };

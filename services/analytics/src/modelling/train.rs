@@ -50,8 +50,8 @@ impl Kind for Train {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let models = Range::Choice(models::names().map(str::to_owned).collect());
-        let rules = Range::Choice(Rule::WORDS.map(str::to_owned).to_vec());
+        let models = Range::words(models::names());
+        let rules = Range::words(Rule::WORDS);
         vec![
             Parameter::new("model", models, None, "which model"),
             Parameter::new("promote", rules, Some("better"), "when it is in use from then on"),

@@ -1,120 +1,15 @@
 //! Analytics as people use it: the very binary, its commands, and the paths of the systems that it replaces.
 
+use super::node::{Node, PATIENCE, sample};
 use anyhow::{Context, ensure};
-use auth::{DemoIssuer, demo_person};
 use serde_json::{Value, json};
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(90);
-
-fn wardline() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wardline"));
-    command.stderr(Stdio::null()).env_remove("WARDLINE_TOKEN");
-    command
-}
-
-/// A node with registry and analytics, in a process of its own.
-pub(super) struct Node {
-    child: Child,
-    dir: PathBuf,
-    grpc: String,
-    pub(super) api: String,
-}
-
-impl Node {
-    pub(super) fn start(dir: &Path) -> anyhow::Result<Self> {
-        let mut command = wardline();
-        command.args(["run", "--service", "registry", "--service", "analytics"]);
-        for setting in ["server.grpc_listen", "server.api_listen", "server.http_listen"] {
-            command.args(["--set", &format!("{setting}=127.0.0.1:0")]);
-        }
-        command.args(["--set", "analytics.lease_seconds=1", "--set", "quotas.writes_a_second=0"]);
-        command.args(["--set", &format!("data.dir={}", dir.display())]);
-        let mut child = command.stdout(Stdio::piped()).spawn()?;
-        let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
-        let mut after = |word: &str| -> anyhow::Result<String> {
-            let found = lines.find_map(|line| Some(line.ok()?.split_once(word)?.1.trim().to_owned()));
-            let text = found.with_context(|| format!("the banner does not say {word}"))?;
-            Ok(text.split_whitespace().next().unwrap_or_default().to_owned())
-        };
-        let (grpc, api) = (after("gRPC")?, after("JSON")?);
-        // the rest of the banner has to go somewhere
-        std::thread::spawn(move || lines.for_each(drop));
-        let api = api.trim_start_matches("http://").trim_end_matches("/v1").to_owned();
-        Ok(Self { child, dir: dir.to_owned(), grpc: format!("http://{grpc}"), api })
-    }
-
-    pub(super) fn token(&self, role: &str) -> anyhow::Result<String> {
-        Ok(DemoIssuer::open(&self.dir.join("demo"))?.user_token(demo_person(role).context("nobody")?)?)
-    }
-
-    /// What a command prints; its exit code when it fails.
-    pub(super) fn run(&self, role: &str, arguments: &[&str]) -> anyhow::Result<Result<String, i32>> {
-        let mut command = wardline();
-        command.args(["--endpoint", &self.grpc]).args(arguments).env("WARDLINE_TOKEN", self.token(role)?);
-        let output = command.output()?;
-        let text = String::from_utf8(output.stdout)?;
-        Ok(if output.status.success() { Ok(text) } else { Err(output.status.code().unwrap_or(-1)) })
-    }
-
-    /// Asks the JSON API: status and body.
-    pub(super) fn ask(&self, role: &str, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, Value)> {
-        self.ask_with(&format!("Authorization: Bearer {}\r\n", self.token(role)?), method, path, body)
-    }
-
-    /// The same, with this header or none.
-    fn ask_with(&self, header: &str, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, Value)> {
-        let mut stream = TcpStream::connect(&self.api)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let length = body.len();
-        write!(
-            stream,
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{header}Connection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}",
-            self.api
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("no body")?;
-        let status = head.split_whitespace().nth(1).context("no status")?.parse()?;
-        // a chunked body has its sizes between the lines
-        let start = body.find('{').unwrap_or_default();
-        let end = body.rfind('}').map_or(start, |end| end + 1);
-        Ok((status, serde_json::from_str(&body[start..end]).unwrap_or(Value::Null)))
-    }
-
-    /// Waits for a job's end.
-    fn ended(&self, id: &str) -> anyhow::Result<Value> {
-        let began = Instant::now();
-        loop {
-            let (status, answer) = self.ask("administrator", "GET", &format!("/api/v1/jobs/{id}:wait"), "")?;
-            if status == 200 {
-                return Ok(answer["job"].clone());
-            }
-            ensure!(status == 504 && began.elapsed() < PATIENCE, "{status} {answer}");
-        }
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-pub(super) fn sample(name: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../analytics/samples").join(name).display().to_string()
-}
 
 #[test]
 fn what_is_imported_is_reported_on_by_command_and_by_the_old_paths() -> anyhow::Result<()> {
@@ -166,6 +61,47 @@ fn what_is_imported_is_reported_on_by_command_and_by_the_old_paths() -> anyhow::
     let (status, deleted) = node.ask(admin, "DELETE", "/data", "")?;
     ensure!(status == 200 && deleted["deleted"].as_u64() == Some(4), "{status} {deleted}");
     ensure!(node.run("doctor", &["report", "sites_by_state", "--state", "TX"])?.is_err());
+    Ok(())
+}
+
+/// A publisher of one file, which it gives to whoever does not have it yet.
+fn publisher(body: &'static str) -> anyhow::Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            // all of it: a connection that is closed over something unread is reset
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let is_known = head.iter().any(|line| line.ends_with(": \"v1\""));
+            let (status, body) = if is_known { ("304 Not Modified", "") } else { ("200 OK", body) };
+            let length = body.len();
+            let _ = write!(
+                &stream,
+                "HTTP/1.1 {status}\r\nETag: \"v1\"\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+        }
+    });
+    Ok(port)
+}
+
+#[test]
+fn data_is_reloaded_from_the_web_when_it_has_changed() -> anyhow::Result<()> {
+    let (dir, admin) = (TempDir::new()?, "administrator");
+    let port = publisher("Location,2020,2021,2022,2023,2024\nTexas,$1,$2,$3,$4,$5\n")?;
+    let keys = format!("url = \"http://127.0.0.1:{port}/premiums.csv\", allowed_hosts = [\"127.0.0.1\"]");
+    let sources = format!("analytics.sources=[{{name = \"web\", kind = \"premiums\", {keys}}}]");
+    let node = Node::start_with(dir.path(), &["--set", &sources])?;
+    for nothing_new in [false, true] {
+        let (status, answer) = node.ask(admin, "POST", "/data", "")?;
+        ensure!(status == 200 && answer["jobs"].as_array().is_some_and(|jobs| jobs.len() == 1), "{status} {answer}");
+        let job = node.ended(answer["jobs"][0]["job_id"].as_str().context("no id")?)?;
+        let result: Value = serde_json::from_str(job["result"].as_str().unwrap_or_default())?;
+        ensure!(job["state"] == "JOB_STATE_SUCCEEDED" && result["nothing_new"] == nothing_new, "{job}");
+        let (_, found) = node.ask("doctor", "GET", "/v1/datasets/premiums", "")?;
+        ensure!(found["versions"].as_array().is_some_and(|versions| versions.len() == 1), "{found}");
+    }
+    ensure!(node.ask("doctor", "POST", "/data", "")?.0 == 403);
     Ok(())
 }
 
@@ -310,5 +246,56 @@ fn jobs_of_a_node_that_was_killed_are_done_by_the_next_one() -> anyhow::Result<(
         let (_, answer) = node.ask("administrator", "POST", "/v1/jobs", &submission.to_string())?;
         ensure!(answer["job"]["job_id"] == json!(id), "{answer}");
     }
+    Ok(())
+}
+
+/// Schedules of the settings: listed, backfilled once, and for whom it may be.
+#[test]
+fn schedules_are_listed_and_backfilled_and_a_pipeline_is_known_by_its_name() -> anyhow::Result<()> {
+    let dir = TempDir::new()?;
+    let config = dir.path().join("node.toml");
+    let daily = "name = \"daily\"\ncron = \"0 2 * * *\"\ntime_zone = \"America/New_York\"\npipeline = \"daily\"\n";
+    let count =
+        "name = \"count\"\ncron = \"30 1 * * *\"\nkind = \"task\"\nparameters = { n = \"4\" }\nmissed = \"skip\"\n";
+    fs::write(&config, format!("[[analytics.schedules]]\n{daily}[[analytics.schedules]]\n{count}"))?;
+    let node = Node::start_with(&dir.path().join("node"), &["--config", &config.display().to_string()])?;
+    let admin = "administrator";
+    let began = Instant::now();
+    let text = loop {
+        let text = node.run(admin, &["schedules"])?.map_err(|code| anyhow::anyhow!("schedules: {code}"))?;
+        // they begin when the node does
+        if !text.contains("never") {
+            break text;
+        }
+        ensure!(began.elapsed() < PATIENCE, "{text}");
+    };
+    ensure!(text.contains("America/New_York  pipeline daily; missed ones are caught up"), "{text}");
+    let (status, listed) = node.ask(admin, "GET", "/v1/schedules", "")?;
+    ensure!(status == 200 && listed["schedules"][1]["kind"] == "task", "{listed}");
+    ensure!(listed["schedules"][1]["missed"] == "MISSED_SKIP" && listed["schedules"][1]["last"].is_null(), "{listed}");
+    let backfill = |role| node.run(role, &["pipeline", "backfill", "count", "2026-01-01", "2026-01-03"]);
+    let (first, second) = (backfill(admin)?, backfill(admin)?);
+    let first = first.map_err(|code| anyhow::anyhow!("backfill: {code}"))?;
+    let ids = |text: &str| text.lines().skip(1).map(|line| line[..36].to_owned()).collect::<Vec<_>>();
+    ensure!(ids(&first).len() == 3 && second.as_deref().map(ids) == Ok(ids(&first)), "{first} {second:?}");
+    let job = node.ended(&ids(&first)[1])?;
+    ensure!(job["result"] == json!("{\"n\":5}") && job["date"] == "2026-01-02" && job["schedule"] == "count", "{job}");
+    // the doctor may not; who may submit jobs may not for that import data
+    ensure!(backfill("doctor")?.is_err());
+    ensure!(backfill("ml-scientist")?.is_ok());
+    let (status, answer) = node.ask("doctor", "GET", "/v1/pipelines/daily/runs", "")?;
+    ensure!(status == 403, "{status} {answer}");
+    let (status, answer) = node.ask(admin, "GET", "/v1/pipelines/daily/runs", "")?;
+    ensure!(status == 200 && answer["runs"].as_array().is_none_or(Vec::is_empty), "{status} {answer}");
+    let (status, answer) = node.ask(admin, "POST", "/v1/pipelines/weekly:run", "{}")?;
+    ensure!(status == 404, "{status} {answer}");
+    for date in ["2999-01-01", "20260101", "2026-02-30"] {
+        let (status, answer) =
+            node.ask(admin, "POST", "/v1/pipelines/daily:run", &json!({ "date": date }).to_string())?;
+        ensure!(status == 400, "{date}: {status} {answer}");
+    }
+    let of_run = "/v1/pipelines/daily/runs/3b241101-e2bb-4255-8caf-4136c566a962";
+    ensure!(node.ask(admin, "GET", of_run, "")?.0 == 404);
+    ensure!(node.ask(admin, "POST", &format!("{of_run}:retry"), "")?.0 == 404);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A dashboard's questions, as it asks them over HTTP: at both paths, permitted, and files as they are.
 
-use super::analytics::{Node, sample};
+use super::node::{Node, sample};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use std::{

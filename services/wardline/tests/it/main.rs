@@ -4,4 +4,5 @@ mod analytics;
 mod binary;
 mod client_side;
 mod dashboard;
+mod node;
 mod replay_suite;

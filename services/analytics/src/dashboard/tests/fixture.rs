@@ -109,6 +109,7 @@ impl Node {
             source_files: Vec::new(),
             passed: quality.passed(),
             filled: BTreeMap::new(),
+            origin: None,
         };
         self.catalogue.add(kind, version).await.unwrap();
         id

@@ -40,8 +40,7 @@ async fn done(node: &Node, kind: &str, parameters: &[(&str, &str)]) -> Job {
         deadline: None,
         max_attempts: 1,
         pause_seconds: 0,
-        depends_on: Vec::new(),
-        key: None,
+        ..Submission::default()
     };
     let id = board.submit(submission, None).await.unwrap().id;
     let mut changes = board.changes();

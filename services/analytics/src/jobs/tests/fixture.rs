@@ -123,8 +123,7 @@ pub(super) fn submission(how: &str, name: &str) -> Submission {
         deadline: None,
         max_attempts: 3,
         pause_seconds: 0,
-        depends_on: Vec::new(),
-        key: None,
+        ..Submission::default()
     }
 }
 

@@ -117,6 +117,7 @@ impl Bench {
             source_files: Vec::new(),
             passed: true,
             filled: BTreeMap::new(),
+            origin: None,
         };
         self.catalogue.add(kind, version).await.unwrap();
     }
@@ -151,8 +152,7 @@ impl Bench {
             deadline: None,
             max_attempts: 1,
             pause_seconds: 0,
-            depends_on: Vec::new(),
-            key: None,
+            ..Submission::default()
         };
         self.board.submit(submission, None).await.unwrap()
     }
