@@ -7,9 +7,11 @@ use crate::{
     replay, simulate, timeline,
 };
 use anyhow::{Context, ensure};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use client::{Remote, Tls};
 use std::{
+    env,
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
 };
@@ -26,6 +28,20 @@ pub struct Cli {
     /// Command; without one the demo runs.
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+impl Cli {
+    /// Reads the command line; where it is wrong, or asks for help, this says so and ends the process.
+    pub fn read() -> Self {
+        let cli = Self::parse();
+        // clap lets those after the command hide those before it
+        let is_set = |word: &OsString| word == "--set" || word.as_encoded_bytes().starts_with(b"--set=");
+        if env::args_os().filter(is_set).count() != cli.settings.set.len() {
+            let text = "--set before and after the command: put all of them in one place";
+            Self::command().error(ErrorKind::ArgumentConflict, text).exit();
+        }
+        cli
+    }
 }
 
 /// Where settings come from; `wardline config --manual` shows all.

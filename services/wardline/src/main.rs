@@ -4,7 +4,6 @@ mod analytics_schedules;
 mod analytics_service;
 mod places;
 
-use clap::Parser;
 use node::{services, wiring::Service};
 use std::{
     io::{Write, stderr},
@@ -33,7 +32,7 @@ async fn main() -> ExitCode {
     disk::private::umask();
     // one provider for the whole process: two in the dependencies would panic at the first handshake
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let stop = CancellationToken::new();
     tokio::spawn(signals(stop.clone()));
     match commands::execute(cli, &SERVICES, stop).await {

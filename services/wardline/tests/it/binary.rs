@@ -50,6 +50,15 @@ fn a_wrong_setting_is_named_and_the_platform_may_start_it_again() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("server.max_streams: 0 is not in 1 to"));
 }
 
+#[test]
+fn no_setting_is_dropped_in_silence() {
+    let refused = run(&["--set", "server.max_streams=7", "config", "--set", "server.workers=1"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("put all of them in one place"));
+    let shown = run(&["--set", "server.max_streams=7", "--set=quotas.writes_a_second=0", "config"]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("max_streams = 7"), "{shown:?}");
+}
+
 /// Every tool that asks a server, with what it needs to get that far.
 const TOOLS: [&[&str]; 10] = [
     &["users", "list"],
