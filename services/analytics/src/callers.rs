@@ -1,7 +1,7 @@
 //! Who calls: permission for what is asked, written down, and the name under which a caller is kept.
 
 use guard::decisions::Decisions;
-use model::access::{Action, Principal, Subject};
+use model::access::{Action, Principal, Subject, decide_system};
 use tonic::{Extensions, Status};
 
 /// A caller, as jobs and versions are kept under.
@@ -22,4 +22,18 @@ pub(crate) async fn permit(
     let caller = guard::principal(extensions)?;
     decisions.on_system(caller, action, None).recorded(detail).await?;
     Ok(caller_name(caller))
+}
+
+/// Permission for an action on one's own jobs, or on everybody's, written down when this returns; whether it is for everybody's,
+/// and the caller's name.
+pub(crate) async fn permit_jobs(
+    decisions: &Decisions,
+    extensions: &Extensions,
+    action: Action,
+    detail: &str,
+) -> Result<(bool, String), Status> {
+    let caller = guard::principal(extensions)?;
+    let manages = decide_system(caller, Action::ManageJobs, decisions.now()).is_ok();
+    let action = if manages { Action::ManageJobs } else { action };
+    permit(decisions, extensions, action, detail).await.map(|name| (manages, name))
 }

@@ -22,6 +22,7 @@ mod ndjson;
 mod open;
 mod parquet_rows;
 pub mod quality;
+mod reading;
 mod report;
 mod reshape;
 mod rows;
@@ -35,7 +36,7 @@ mod tests;
 
 pub use cities::city_key;
 pub use error::{Error, Reason};
-pub use import::{Options, Records, import};
+pub use import::{Options, import};
 pub use kind::{Column, Kind, Reference, Type, kind, kinds};
 pub use layout::{Layout, Origin, Parse, Pivot, Rule, Unpivot};
 pub use limits::Limits;

@@ -6,11 +6,12 @@ use crate::{
         self, ImportReport, Input, Kind as DataKind, Options, ParquetFile,
         quality::{Quality, References},
     },
+    hexadecimal::hexadecimal,
     jobs::{
-        kinds::{Done, Failure, Kind, Parameter, Parameters, Range, Route},
+        kinds::{Done, Failure, Kind, Parameter, Parameters, Range, Route, given},
         work::Work,
     },
-    sources::{Fetched, Origin, Sources, hexadecimal},
+    sources::{Fetched, Origin, Sources},
     tables,
     uploads::{self, Uploads},
 };
@@ -175,7 +176,7 @@ impl Import {
         if files.is_empty() {
             return Err(Failure::Final("uploads: give ids of uploaded files, or the name of a source".to_owned()));
         }
-        let sha256 = hexadecimal(&digest.finalize());
+        let sha256 = hexadecimal(digest.finalize());
         let is_same = before.is_some_and(|version| {
             let is_of_it = version.origin.as_ref().zip(origin.as_ref()).is_some_and(|(then, now)| then.is_of(now));
             is_of_it && version.source_sha256 == sha256 && version.source_files == names
@@ -270,11 +271,6 @@ fn read(
     let done = done.map_err(Failure::for_good)?;
     table.finish().map_err(Failure::for_good)?.into_inner().map_err(Failure::again)?;
     Ok(done)
-}
-
-/// A parameter, if it was given.
-fn given<'p>(parameters: &'p Parameters, name: &str) -> Option<&'p str> {
-    parameters.get(name).map(String::as_str).filter(|text| *text != "-")
 }
 
 /// The ids of uploads.

@@ -7,6 +7,7 @@ pub mod check_quality;
 pub mod dashboard;
 pub mod data_rpcs;
 pub mod datasets;
+mod hexadecimal;
 pub mod import;
 pub mod insights;
 pub mod jobs;

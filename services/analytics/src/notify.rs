@@ -16,7 +16,7 @@ pub use message::Message;
 pub use watch::Watcher;
 pub use webhook::Webhook;
 
-use std::sync::Arc;
+use std::{error::Error, iter, sync::Arc};
 
 /// The ways, as parameters and steps name them.
 pub const WAYS: [&str; 2] = ["webhook", "smtp"];
@@ -48,6 +48,12 @@ impl Channels {
             _ => Err(format!("{by}: the settings have none (analytics.notify)")),
         }
     }
+}
+
+/// An error with its causes, each said once.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let causes = iter::successors(error.source(), |cause| (*cause).source()).map(ToString::to_string);
+    causes.fold(error.to_string(), |text, cause| if text.ends_with(&cause) { text } else { format!("{text}: {cause}") })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod planning;
 mod retry;
 mod run;
 
-pub use definition::{Pipeline, all, find};
+pub use definition::{Pipeline, all, find, names};
 pub use plan::{Given, Plan, plan};
 pub use planning::{NAME, PlanError, Planner, Target, submit};
 pub use retry::retry;

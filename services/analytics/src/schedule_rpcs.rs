@@ -3,10 +3,9 @@
 mod shown;
 
 use crate::{
-    callers::permit,
+    callers::permit_jobs,
     jobs::{
         board::{Board, SubmitError},
-        job::State,
         orders::Orders,
         step::{Notify, Priority},
         submit::unfit,
@@ -19,7 +18,7 @@ use crate::{
 use async_trait::async_trait;
 use guard::{decisions::Decisions, errors, ids, pages};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use model::access::{Action, decide_system};
+use model::access::Action;
 use proto::{
     analytics::v1::{
         BackfillScheduleRequest, BackfillScheduleResponse, GetPipelineRunRequest, GetPipelineRunResponse,
@@ -62,9 +61,7 @@ impl ScheduleRpcs {
 
     /// Permission for an action on jobs, written down when this returns; the caller's name.
     async fn permit(&self, extensions: &Extensions, action: Action, detail: &str) -> Result<String, Status> {
-        let caller = guard::principal(extensions)?;
-        let manages = decide_system(caller, Action::ManageJobs, self.decisions.now()).is_ok();
-        permit(&self.decisions, extensions, if manages { Action::ManageJobs } else { action }, detail).await
+        permit_jobs(&self.decisions, extensions, action, detail).await.map(|(_, caller)| caller)
     }
 
     /// Permission for what kinds of jobs need, beside submitting them.
@@ -205,7 +202,7 @@ impl ScheduleService for ScheduleRpcs {
         let (_, extensions, RetryPipelineRunRequest { name, run_id }) = request.into_parts();
         let run = self.find(&name, &run_id).await?;
         let detail = "retry pipeline run";
-        let has_failed = |step: &&Step| matches!(step.job.state, State::Failed | State::Cancelled);
+        let has_failed = |step: &&Step| step.job.state.has_failed();
         if run.steps.iter().filter(has_failed).any(|step| step.name == pipelines::PLAN) {
             // it submits the others, which nobody was permitted to have yet
             let date = date("date", &run.date)?;
@@ -233,7 +230,7 @@ fn target(pipeline: &str, date: Date, notify: Notify) -> Target {
 }
 
 fn pipeline(name: &str) -> Result<&'static Pipeline, Status> {
-    let names = || pipelines::all().iter().map(|pipeline| pipeline.name.as_str()).collect::<Vec<_>>().join(", ");
+    let names = || pipelines::names().collect::<Vec<_>>().join(", ");
     pipelines::find(name).ok_or_else(|| not_found("name", &format!("there is no such pipeline, only {}", names())))
 }
 

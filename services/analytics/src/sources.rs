@@ -16,7 +16,6 @@ mod tests;
 mod trouble;
 pub mod web;
 
-pub(crate) use self::origin::hexadecimal;
 pub use self::origin::{Fetched, Origin};
 use self::{bucket::Bucket, http::Pace, trouble::Trouble, web::Web};
 use crate::jobs::{kinds::Failure, work::Work};

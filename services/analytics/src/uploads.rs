@@ -3,7 +3,10 @@
 //! A piece counts when it is durable. The parts of a file are objects that go by where they begin, so that a file that is sent
 //! again lands on itself, and any process can import it.
 
-use crate::objects::{self, Objects};
+use crate::{
+    hexadecimal::hexadecimal,
+    objects::{self, Objects},
+};
 use bytes::{Bytes, BytesMut};
 use model::Clock;
 use object_store::path::Path as Key;
@@ -243,7 +246,7 @@ impl Receiving {
                 digest
             }
         };
-        Ok((self.received, digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()))
+        Ok((self.received, hexadecimal(digest.finalize())))
     }
 
     async fn keep(&mut self, bytes: Bytes) -> Result<(), Error> {
@@ -302,7 +305,7 @@ mod tests {
         for piece in content[PART_BYTES..].chunks(300_000) {
             receiving.add(piece).await.unwrap();
         }
-        let digest: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hexadecimal(Sha256::digest(&content));
         assert_eq!(receiving.finish().await.unwrap(), (file.1, digest));
         let to = dir.path().join("fetched");
         let (name, digest) = uploads.fetch(id, "user:a", &to).await.unwrap();

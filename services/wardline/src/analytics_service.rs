@@ -86,7 +86,9 @@ fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let worker = worker::Worker::new(board, kinds, workers(config));
     spawn(wiring.tasks, worker.run(wiring.stop.clone()));
     spawn(wiring.tasks, uploads.clone().keep_swept(wiring.stop.clone()));
-    spawn(wiring.tasks, Watcher::new(orders.clone(), told).run(wiring.stop.clone()));
+    if !told.is_empty() {
+        spawn(wiring.tasks, Watcher::new(orders.clone(), told).run(wiring.stop.clone()));
+    }
     spawn(wiring.tasks, keeper.clone().run(wiring.stop.clone()));
     let submit = Submit { orders: orders.clone(), decisions: decisions.clone() };
     wiring.serve(auth.before(ScheduleRpcs::new(keeper, planner, orders, decisions.clone()).service()));

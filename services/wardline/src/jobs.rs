@@ -173,7 +173,7 @@ impl JobsClient {
         let jobs = ask_all!(self.list_jobs(ListJobsRequest { state: state, kind: kind.clone() }).jobs);
         writeln!(out, "{} jobs", jobs.len())?;
         for job in jobs {
-            let (state, submitted) = (word(&job), shown(job.submit_time).unwrap_or_default());
+            let (state, submitted) = (word(job.state()), shown(job.submit_time).unwrap_or_default());
             let error = job.error.lines().next().unwrap_or_default();
             writeln!(out, "{}  {submitted}  {state:<9}  {:<20} {}  {error}", job.job_id, job.kind, given(&job))?;
         }
@@ -207,7 +207,7 @@ impl JobsClient {
             if let Some(bar) = &bar {
                 bar.set_length(progress.total);
                 bar.set_position(progress.done);
-                bar.set_message(format!("{} {} {}", progress.unit, word(&job), progress.stage));
+                bar.set_message(format!("{} {} {}", progress.unit, word(job.state()), progress.stage));
             }
             if has_ended(&job) {
                 if let Some(bar) = bar {
@@ -222,7 +222,7 @@ impl JobsClient {
 
 /// How a job stands; one that has failed is a failure of this command.
 fn say(job: Job, out: &mut impl Write) -> anyhow::Result<()> {
-    let state = word(&job);
+    let state = word(job.state());
     writeln!(out, "{}  {}  {state}", job.job_id, job.kind)?;
     job.log.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
     if !job.result.is_empty() {
@@ -249,8 +249,8 @@ fn has_ended(job: &Job) -> bool {
 }
 
 /// A state as people type and read it.
-fn word(job: &Job) -> String {
-    job.state().as_str_name().trim_start_matches("JOB_STATE_").to_lowercase()
+pub(crate) fn word(state: JobState) -> String {
+    state.as_str_name().trim_start_matches("JOB_STATE_").to_lowercase()
 }
 
 fn of_state(word: &str) -> JobState {
@@ -261,7 +261,7 @@ fn of_priority(word: &str) -> JobPriority {
     JobPriority::from_str_name(&format!("JOB_PRIORITY_{}", word.to_uppercase())).unwrap_or_default()
 }
 
-fn of_notify(word: &str) -> JobNotify {
+pub(crate) fn of_notify(word: &str) -> JobNotify {
     JobNotify::from_str_name(&format!("JOB_NOTIFY_{}", word.to_uppercase())).unwrap_or_default()
 }
 
@@ -277,7 +277,7 @@ fn as_json(job: &Job) -> serde_json::Value {
         "job_id": job.job_id,
         "kind": job.kind,
         "parameters": job.parameters,
-        "state": word(job),
+        "state": word(job.state()),
         "submitter": job.submitter,
         "submit_time": shown(job.submit_time),
         "start_time": shown(job.start_time),

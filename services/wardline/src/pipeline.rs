@@ -2,15 +2,15 @@
 
 use crate::{
     ending::No,
+    jobs::{of_notify, word},
     operator::{self, Token, ask, ask_all, change, shown},
 };
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use client::{Connection, Remote};
 use proto::analytics::v1::{
-    BackfillScheduleRequest, GetPipelineRunRequest, JobNotify, JobState, ListPipelineRunsRequest, ListSchedulesRequest,
-    Missed, PipelineRun, RetryPipelineRunRequest, RunPipelineRequest, Schedule,
-    schedule_service_client::ScheduleServiceClient,
+    BackfillScheduleRequest, GetPipelineRunRequest, JobState, ListPipelineRunsRequest, ListSchedulesRequest, Missed,
+    PipelineRun, RetryPipelineRunRequest, RunPipelineRequest, Schedule, schedule_service_client::ScheduleServiceClient,
 };
 use std::{io::Write, time::Duration};
 
@@ -90,8 +90,7 @@ impl PipelineClient {
         match what {
             Pipelines::Run { name, date, notify, watch } => {
                 let date = date.unwrap_or_default();
-                let notify = JobNotify::from_str_name(&format!("JOB_NOTIFY_{}", notify.to_uppercase()));
-                let notify = notify.unwrap_or_default().into();
+                let notify = of_notify(&notify).into();
                 // sent again after an answer that was lost, it is the same run
                 let run = there(ask!(self.run_pipeline(RunPipelineRequest { name, date, notify })).run)?;
                 self.say_or_watch(run, watch, out).await
@@ -205,9 +204,4 @@ fn say_schedule(schedule: &Schedule, out: &mut impl Write) -> anyhow::Result<()>
         writeln!(out, "  {n_left_out} firings were missed and left out")?;
     }
     Ok(())
-}
-
-/// A state as people read it.
-fn word(state: JobState) -> String {
-    state.as_str_name().trim_start_matches("JOB_STATE_").to_lowercase()
 }

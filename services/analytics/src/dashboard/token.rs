@@ -1,5 +1,6 @@
 //! Tokens of pages: where a page begins, in which version of the data, of which filters.
 
+use crate::hexadecimal::hexadecimal;
 use proto::problem;
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -18,8 +19,8 @@ pub(super) struct Token {
 impl Token {
     /// As callers get it.
     pub(super) fn written(&self) -> String {
-        let bytes = [&self.version.as_bytes()[..], &self.filters.to_be_bytes()[..], self.after.as_bytes()].concat();
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        let parts = [&self.version.as_bytes()[..], &self.filters.to_be_bytes()[..], self.after.as_bytes()];
+        hexadecimal(parts.concat())
     }
 
     /// What a caller sends; nothing: the first page.

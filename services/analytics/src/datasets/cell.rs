@@ -9,7 +9,7 @@ use super::{
     kind::{Column, Kind, Type},
     layout::{Layout, Parse, Rule},
     report::Repair,
-    rows::Row,
+    rows::Cells,
     states::State,
     value::{self, Fault, Value, fault},
 };
@@ -68,7 +68,7 @@ impl<'k> Plan<'k> {
     /// The row's values, in the order of the kind's columns.
     pub(super) fn values<'r>(
         &'r self,
-        row: &'r Row,
+        row: Cells<'r>,
         repairs: &mut Repairs<'k>,
     ) -> Result<Vec<Value<'r>>, RowFault<'r, 'k>> {
         let mut values = Vec::with_capacity(self.columns.len());
@@ -102,15 +102,15 @@ impl<'k> Plan<'k> {
 
 impl<'k> Made<'k> {
     /// The cell, or the cells put together.
-    fn cell<'r>(&self, row: &'r Row) -> Cow<'r, str> {
+    fn cell<'r>(&self, row: Cells<'r>) -> Cow<'r, str> {
         match self.from.as_slice() {
             [] => Cow::Borrowed(""),
-            [one] => row.cell(*one).into(),
-            many => many.iter().map(|at| row.cell(*at)).collect::<String>().into(),
+            [one] => row.get(*one).into(),
+            many => many.iter().map(|at| row.get(*at)).collect::<String>().into(),
         }
     }
 
-    fn value<'r>(&'r self, cell: Cow<'r, str>, row: &'r Row, repairs: &mut Repairs<'k>) -> Result<Value<'r>, Fault> {
+    fn value<'r>(&'r self, cell: Cow<'r, str>, row: Cells<'r>, repairs: &mut Repairs<'k>) -> Result<Value<'r>, Fault> {
         let Some(rule) = &self.rule else { return Ok(Value::Null) };
         if let Some(constant) = &rule.constant {
             return value::plain(constant, self.column.kind);
@@ -127,7 +127,7 @@ impl<'k> Made<'k> {
         if rule.missing.iter().any(|missing| *missing == cell) {
             return Ok(Value::Null);
         }
-        let state = self.state.and_then(|at| codes::state(row.cell(at)).ok());
+        let state = self.state.and_then(|at| codes::state(row.get(at)).ok());
         match cell {
             Cow::Borrowed(cell) => self.read(rule.parse, cell, state, repairs),
             Cow::Owned(cell) => Ok(self.read(rule.parse, &cell, state, repairs)?.into_owned()),

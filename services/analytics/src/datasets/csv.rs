@@ -53,7 +53,7 @@ impl CsvRows {
             row.pop_cell();
             repairs.empty_last = true;
         }
-        let headings = row.cells().map(str::to_owned).collect();
+        let headings = row.cells().iter().map(str::to_owned).collect();
         Ok(Self { file: file.to_owned(), lines, delimiter, cells: limits.cells, headings, repairs })
     }
 

@@ -8,19 +8,14 @@ use xxhash_rust::xxh3::Xxh3;
 use super::{
     batch::Batch,
     cell::{Plan, Repairs},
-    csv::CsvRows,
     error::{Error, Reason},
     kind::Kind,
-    layout,
     limits::Limits,
-    ndjson::JsonRows,
-    open::{Format, Input, Opened},
-    parquet_rows::ParquetRows,
+    open::Input,
     quality::{Checks, Quality, References},
-    report::{Completeness, FileReport, ImportReport, Refusal, Repair},
-    reshape::reshape,
-    rows::{Fetched, Row, Rows},
-    text::Lines,
+    reading::{Begun, Chunk, Form, Reader},
+    report::{Completeness, FileReport, ImportReport, Refusal},
+    text::Encoding,
     value::Value,
 };
 
@@ -37,41 +32,37 @@ pub struct Options {
 ///
 /// A file that cannot be opened, or whose headings are not known, is refused by name and the next one is read; so is the rest of
 /// one that breaks off. An import of one file fails with it.
-pub struct Records<'k> {
+pub(super) struct Records<'k, C> {
     kind: &'k Kind,
-    options: Options,
-    inputs: std::vec::IntoIter<Input>,
+    limits: Limits,
     single: bool,
-    file: Option<FileRows<'k>>,
-    row: Row,
+    chunks: C,
+    /// What is being taken, and how much of it was.
+    chunk: Chunk<'k>,
+    taken: usize,
+    /// The file that it is of: name, and how its rows become values.
+    file: Option<(String, Plan<'k>)>,
     repairs: Repairs<'k>,
     batch: Batch,
     keys: Keys,
     report: ImportReport,
 }
 
-/// The file that is being read.
-struct FileRows<'k> {
-    rows: Box<dyn Rows>,
-    plan: Plan<'k>,
-    name: String,
-}
-
-impl<'k> Records<'k> {
-    /// The rows of these files, in order. Nothing is read yet.
-    #[must_use]
-    pub fn new(kind: &'k Kind, inputs: Vec<Input>, options: Options) -> Self {
+impl<'k, C: Iterator<Item = Chunk<'k>>> Records<'k, C> {
+    /// The rows of these chunks, in order; `single` where they are of one file. Nothing is taken yet.
+    pub(super) fn new(kind: &'k Kind, chunks: C, single: bool, limits: Limits) -> Self {
         Self {
             kind,
-            single: inputs.len() == 1,
-            inputs: inputs.into_iter(),
+            single,
+            chunks,
+            chunk: Chunk::default(),
+            taken: 0,
             file: None,
-            row: Row::default(),
             repairs: Repairs::new(),
             batch: Batch::new(kind),
-            keys: Keys::new(kind, &options.limits),
+            keys: Keys::new(kind, &limits),
             report: ImportReport::new(&kind.name),
-            options,
+            limits,
         }
     }
 
@@ -80,31 +71,27 @@ impl<'k> Records<'k> {
     /// # Errors
     /// [`Error::Refused`] and [`Error::Read`] for the only file; [`Error::Refused`] where there are too many keys;
     /// [`Error::Unknown`] where there is no such layout.
-    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, Error> {
+    pub(super) fn next_batch(&mut self) -> Result<Option<RecordBatch>, Error> {
         loop {
-            let Limits { batch_rows, batch, .. } = self.options.limits;
-            if self.batch.rows() >= batch_rows || self.batch.bytes() >= batch {
+            if self.batch.rows() >= self.limits.batch_rows || self.batch.bytes() >= self.limits.batch {
                 return self.finish_batch().map(Some);
             }
-            let read = match &mut self.file {
-                Some(_) => self.read_row(),
-                None => match self.inputs.next() {
-                    Some(input) => self.open(input),
-                    None if self.batch.rows() > 0 => return self.finish_batch().map(Some),
-                    None => return Ok(None),
-                },
-            };
-            match read {
-                Ok(()) => {}
-                Err(error) if self.single || stops_all(&error) => return Err(error),
-                Err(error) => self.refuse_file(&error),
+            if self.take_line()? {
+                continue;
+            }
+            if let Some(ended) = self.chunk.ended.take() {
+                self.close(ended)?;
+            }
+            match self.chunks.next() {
+                Some(chunk) => self.begin(chunk),
+                None if self.batch.rows() > 0 => return self.finish_batch().map(Some),
+                None => return Ok(None),
             }
         }
     }
 
     /// What was done so far; complete once [`Self::next_batch`] has given none.
-    #[must_use]
-    pub fn report(&self) -> ImportReport {
+    pub(super) fn report(&self) -> ImportReport {
         let column = |(column, n): (&super::kind::Column, &u64)| Completeness { column: column.name.clone(), n: *n };
         let completeness = self.kind.columns.iter().zip(&self.batch.n_values).map(column).collect();
         ImportReport { completeness, ..self.report.clone() }
@@ -117,125 +104,89 @@ impl<'k> Records<'k> {
 
     /// Notes what buffers take.
     fn account(&mut self) {
-        let rows = self.file.as_ref().map_or(0, |file| file.rows.bytes());
-        let bytes = rows + self.row.bytes() + self.batch.bytes() + self.keys.bytes();
+        let (chunk, reader) = self.chunk.bytes();
+        // one is being read, one taken, the others wait
+        let bytes = chunk * (AHEAD + 2) + reader + self.batch.bytes() + self.keys.bytes();
         self.report.peak_bytes = self.report.peak_bytes.max(bytes);
     }
 
-    fn open(&mut self, input: Input) -> Result<(), Error> {
-        let name = input.name.clone();
-        self.report.files.push(FileReport {
-            name: name.clone(),
-            layout: None,
-            encoding: None,
-            n_read: 0,
-            refused: None,
-        });
-        let limits = self.options.limits.clone();
-        let rows: Box<dyn Rows> = match input.open(&limits)? {
-            Opened::Parquet(name, file) => Box::new(ParquetRows::open(&name, file, &limits)?),
-            Opened::Text(name, Format::Ndjson, reader) => {
-                Box::new(JsonRows::open(&name, Lines::new(reader, limits.line), &limits)?)
-            }
-            Opened::Text(name, _, reader) => {
-                let delimiter = self.kind.layouts.first().map_or(',', |layout| layout.delimiter);
-                let rows = CsvRows::open(&name, Lines::new(reader, limits.line), delimiter, &limits)?;
-                let repairs =
-                    [(rows.repairs.marked, Repair::Mark), (rows.repairs.empty_last, Repair::EmptyLastHeading)];
-                for (_, repair) in repairs.into_iter().filter(|(done, _)| *done) {
-                    self.report.repair(repair, None, &name, 1, limits.examples);
+    fn begin(&mut self, mut chunk: Chunk<'k>) {
+        if let Some(Begun { name, form }) = chunk.begins.take() {
+            let mut file = FileReport { name: name.clone(), layout: None, encoding: None, n_read: 0, refused: None };
+            if let Some(Form { layout, plan, repairs }) = form {
+                file.layout = Some(layout);
+                for repair in repairs {
+                    self.report.repair(repair, None, &name, 1, self.limits.examples);
                 }
-                Box::new(rows)
+                self.file = Some((name, plan));
+            }
+            self.report.files.push(file);
+        }
+        (self.chunk, self.taken) = (chunk, 0);
+        self.account();
+    }
+
+    /// Takes the chunk's next line, or refuses it; false if there is none.
+    fn take_line(&mut self) -> Result<bool, Error> {
+        let (Some((name, plan)), Some(fields)) = (&self.file, self.chunk.get(self.taken)) else { return Ok(false) };
+        self.taken += 1;
+        let most = self.limits.examples;
+        if let Some(file) = self.report.files.last_mut() {
+            file.n_read += 1;
+        }
+        self.repairs.clear();
+        let values = match fields.cells {
+            Ok(cells) => plan.values(cells, &mut self.repairs),
+            Err((reason, what)) => {
+                let refusal = Refusal { reason: *reason, column: None, what, cell: None };
+                self.report.refuse(refusal, name, fields.line, most);
+                return Ok(true);
             }
         };
-        let layout = layout::recognise(self.kind, &name, rows.headings(), self.options.layout.as_deref())?;
-        if let Some(file) = self.report.files.last_mut() {
-            file.layout = Some(layout.name.clone());
-        }
-        let rows = reshape(rows, layout);
-        let plan = Plan::new(self.kind, layout, rows.headings());
-        self.file = Some(FileRows { rows, plan, name });
-        Ok(())
-    }
-
-    fn read_row(&mut self) -> Result<(), Error> {
-        let Some(file) = &mut self.file else { return Ok(()) };
-        match file.rows.next(&mut self.row)? {
-            Fetched::Row => self.accept()?,
-            Fetched::Bad { line, reason, what } => {
-                let refusal = Refusal { reason, column: None, what: &what, cell: None };
-                self.report.refuse(refusal, &file.name, line, self.options.limits.examples);
-                self.count_row();
-                self.account();
-            }
-            Fetched::End => self.close()?,
-        }
-        Ok(())
-    }
-
-    /// Takes the row, or refuses it.
-    fn accept(&mut self) -> Result<(), Error> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let (most, line) = (self.options.limits.examples, self.row.line);
-        self.repairs.clear();
-        match file.plan.values(&self.row, &mut self.repairs) {
+        match values {
             Err(fault) => {
                 let (reason, what) = (fault.fault.reason, format!("allowed is {}", fault.fault.allowed));
                 let refusal =
                     Refusal { reason, column: Some(&fault.column.name), what: &what, cell: fault.cell.as_deref() };
-                self.report.refuse(refusal, &file.name, line, most);
+                self.report.refuse(refusal, name, fields.line, most);
             }
             Ok(values) => match self.keys.take(&values) {
                 Taken::Again => {
                     let what = format!("a row with the same {} came before", self.kind.key.join(", "));
                     let refusal = Refusal { reason: Reason::Duplicate, column: None, what: &what, cell: None };
-                    self.report.refuse(refusal, &file.name, line, most);
+                    self.report.refuse(refusal, name, fields.line, most);
                 }
                 Taken::Full => {
                     let what = format!("more than {} rows with a key", self.keys.most);
-                    return Err(Error::refused(&file.name, line, Reason::TooManyKeys, what));
+                    return Err(Error::refused(name, fields.line, Reason::TooManyKeys, what));
                 }
                 Taken::New => {
                     self.batch.push(values);
-                    self.report.n_read += 1;
-                    self.report.n_accepted += 1;
-                    if self.row.decoded {
-                        self.report.repair(Repair::Cp1252, None, &file.name, line, most);
-                    }
-                    for (repair, column) in &self.repairs {
-                        self.report.repair(*repair, Some(column), &file.name, line, most);
-                    }
-                    self.report.n_repaired += u64::from(self.row.decoded || !self.repairs.is_empty());
+                    self.report.accept(name, &fields, &self.repairs, most);
                 }
             },
         }
-        self.count_row();
-        Ok(())
-    }
-
-    fn count_row(&mut self) {
-        if let Some(file) = self.report.files.last_mut() {
-            file.n_read += 1;
-        }
+        Ok(true)
     }
 
     /// Ends the file. One without rows is refused.
-    fn close(&mut self) -> Result<(), Error> {
-        self.account();
-        let Some(file) = self.file.take() else { return Ok(()) };
+    fn close(&mut self, ended: Result<Encoding, Error>) -> Result<(), Error> {
+        let name = self.file.take().map(|(name, _)| name).unwrap_or_default();
         let Some(report) = self.report.files.last_mut() else { return Ok(()) };
-        report.encoding = Some(file.rows.encoding());
-        if report.n_read == 0 {
-            return Err(Error::refused(&file.name, 1, Reason::NoRows, "there are headings and no rows"));
-        }
-        Ok(())
-    }
-
-    /// Goes on without the file.
-    fn refuse_file(&mut self, error: &Error) {
-        self.file = None;
-        if let Some(file) = self.report.files.last_mut() {
-            file.refused = Some(error.to_string());
+        let ended = ended.and_then(|encoding| {
+            report.encoding = Some(encoding);
+            match report.n_read {
+                0 => Err(Error::refused(&name, 1, Reason::NoRows, "there are headings and no rows")),
+                _ => Ok(()),
+            }
+        });
+        match ended {
+            Err(error) if self.single || stops_all(&error) => Err(error),
+            Err(error) => {
+                report.refused = Some(error.to_string());
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
     }
 }
@@ -291,13 +242,15 @@ impl Keys {
     }
 }
 
-/// Batches that have been read, while the one before them is checked and written.
+/// What has been read, or made into batches, while what came before it is on its way through the next thread.
 const AHEAD: usize = 2;
 
-/// Imports files, gives each batch to `sink`, and checks what came in: reading on this thread, the rest on another.
+/// Imports files, gives each batch to `sink`, and checks what came in. One thread reads lines, this one makes values of them,
+/// a third checks and writes.
 ///
 /// # Errors
-/// As [`Records::next_batch`], and what `sink` says. Where it fails, what the sink has is not the data set.
+/// [`Error::Refused`] and [`Error::Read`] for the only file; [`Error::Refused`] where there are too many keys;
+/// [`Error::Unknown`] where there is no such layout; what `sink` says. Where it fails, what the sink has is not the data set.
 pub fn import(
     kind: &Kind,
     inputs: Vec<Input>,
@@ -305,28 +258,43 @@ pub fn import(
     references: &References,
     mut sink: impl FnMut(&RecordBatch) -> Result<(), Error> + Send,
 ) -> Result<(ImportReport, Quality), Error> {
-    let mut records = Records::new(kind, inputs, options);
+    let Options { layout, limits } = options;
+    let single = inputs.len() == 1;
+    let reader = Reader::new(kind, inputs, layout, limits.clone());
     let mut checks = Checks::new(kind, references);
-    let (read, to_write) = mpsc::sync_channel::<RecordBatch>(AHEAD);
-    let checks = thread::scope(|scope| {
+    let (read, chunks) = mpsc::sync_channel(AHEAD);
+    let (made, batches) = mpsc::sync_channel::<RecordBatch>(AHEAD);
+    let (mut report, checks) = thread::scope(|scope| {
+        scope.spawn(move || {
+            for chunk in reader {
+                if read.send(chunk).is_err() {
+                    break;
+                }
+            }
+        });
         let writing = scope.spawn(move || {
-            for batch in to_write {
+            for batch in batches {
                 checks.see(&batch)?;
                 sink(&batch)?;
             }
             Ok(checks)
         });
-        let reading = read_all(&mut records, read);
+        let mut records = Records::new(kind, chunks.into_iter(), single, limits);
+        let making = make_all(&mut records, made);
+        let report = records.report();
+        drop(records); // nobody reads for it any more
         let written = writing.join().unwrap_or_else(|payload| panic::resume_unwind(payload));
-        reading.and(written)
+        making.and(written).map(|checks| (report, checks))
     })?;
-    let mut report = records.report();
     let quality = checks.finish(&mut report);
     Ok((report, quality))
 }
 
-/// Reads all batches, or until nobody takes them any more.
-fn read_all(records: &mut Records<'_>, to: mpsc::SyncSender<RecordBatch>) -> Result<(), Error> {
+/// Makes all batches, or until nobody takes them any more.
+fn make_all<'k>(
+    records: &mut Records<'k, impl Iterator<Item = Chunk<'k>>>,
+    to: mpsc::SyncSender<RecordBatch>,
+) -> Result<(), Error> {
     while let Some(batch) = records.next_batch()? {
         if to.send(batch).is_err() {
             break;

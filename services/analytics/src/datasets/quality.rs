@@ -7,9 +7,9 @@ use std::{
 };
 
 use datafusion::arrow::{
-    array::{Array, AsArray, RecordBatch, StringArray},
+    array::{Array, AsArray, Float64Array, RecordBatch, StringArray},
     compute::cast,
-    datatypes::{DataType, Float64Type},
+    datatypes::DataType,
 };
 use serde::Serialize;
 
@@ -110,7 +110,12 @@ impl References {
             all.filter(|reference| reference.kind == kind).map(|reference| &reference.to).collect();
         for columns in columns {
             let set = self.sets.entry((kind.to_owned(), columns.clone())).or_default();
-            set.extend(keys(batch, columns)?.into_iter().flatten());
+            let (keys, mut key) = (RowKeys::new(batch, columns)?, String::new());
+            for row in 0..batch.num_rows() {
+                if keys.write(row, &mut key) && !set.contains(&key) {
+                    set.insert(key.clone());
+                }
+            }
         }
         Ok(())
     }
@@ -120,19 +125,34 @@ impl References {
     }
 }
 
-/// Each row's key over some text columns; none where one of them is null.
-fn keys(batch: &RecordBatch, columns: &[String]) -> Result<Vec<Option<String>>, Error> {
-    let missing = |name: &String| Error::Sink(format!("the batch has no text column {name}").into());
-    let column = |name: &String| {
-        batch.column_by_name(name).and_then(|column| column.as_string_opt()).ok_or_else(|| missing(name))
-    };
-    let columns: Vec<&StringArray> = columns.iter().map(column).collect::<Result<_, _>>()?;
-    let key = |row: usize| {
-        let parts: Option<Vec<&str>> =
-            columns.iter().map(|column| column.is_valid(row).then(|| column.value(row))).collect();
-        parts.map(|parts| parts.join(" "))
-    };
-    Ok((0..batch.num_rows()).map(key).collect())
+/// Each row's key over some text columns.
+struct RowKeys<'b> {
+    columns: Vec<&'b StringArray>,
+}
+
+impl<'b> RowKeys<'b> {
+    fn new(batch: &'b RecordBatch, columns: &[String]) -> Result<Self, Error> {
+        let missing = |name: &String| Error::Sink(format!("the batch has no text column {name}").into());
+        let column = |name: &String| {
+            batch.column_by_name(name).and_then(|column| column.as_string_opt()).ok_or_else(|| missing(name))
+        };
+        Ok(Self { columns: columns.iter().map(column).collect::<Result<_, _>>()? })
+    }
+
+    /// Writes a row's key; false where one of its columns is null.
+    fn write(&self, row: usize, key: &mut String) -> bool {
+        key.clear();
+        for (n, column) in self.columns.iter().enumerate() {
+            if column.is_null(row) {
+                return false;
+            }
+            if n > 0 {
+                key.push(' ');
+            }
+            key.push_str(column.value(row));
+        }
+        true
+    }
 }
 
 /// The checks, while batches pass.
@@ -187,7 +207,7 @@ impl<'k> Checks<'k> {
     pub fn see(&mut self, batch: &RecordBatch) -> Result<(), Error> {
         self.rows += batch.num_rows() as u64;
         for range in &mut self.ranges {
-            for number in numbers(batch, &range.column.name)?.into_iter().flatten() {
+            for number in numbers(batch, &range.column.name)?.iter().flatten() {
                 range.n += 1;
                 if !(range.low..=range.high).contains(&number) {
                     range.n_outside += 1;
@@ -241,22 +261,32 @@ impl<'k> Checks<'k> {
 
 impl Matches<'_> {
     fn see(&mut self, batch: &RecordBatch, set: &HashSet<String>) -> Result<(), Error> {
-        let weights = match &self.reference.weight {
-            Some(column) => numbers(batch, column)?,
-            None => vec![Some(1.0); batch.num_rows()],
-        };
-        for (key, weight) in keys(batch, &self.reference.columns)?.into_iter().zip(weights) {
-            let (Some(key), weight) = (key, weight.unwrap_or_default()) else { continue };
+        let weights = self.reference.weight.as_ref().map(|column| numbers(batch, column)).transpose()?;
+        let keys = RowKeys::new(batch, &self.reference.columns)?;
+        // rows of one key often follow each other: it is looked up once
+        let (mut key, mut last, mut matched) = (String::new(), String::new(), false);
+        for row in 0..batch.num_rows() {
+            if !keys.write(row, &mut key) {
+                continue;
+            }
+            let weight =
+                weights.as_ref().map_or(1.0, |weights| if weights.is_null(row) { 0.0 } else { weights.value(row) });
             self.total += weight;
-            let matched = set.contains(&key);
+            if row == 0 || key != last {
+                matched = set.contains(&key);
+                if self.seen.len() < MOST_KEYS && !self.seen.contains(&key) {
+                    self.seen.insert(key.clone());
+                }
+                last.clone_from(&key);
+            }
             if !matched {
                 self.unmatched += weight;
-                if self.without.len() < MOST_KEYS || self.without.contains_key(&key) {
-                    *self.without.entry(key.clone()).or_default() += weight;
+                let has_room = self.without.len() < MOST_KEYS;
+                if let Some(sum) = self.without.get_mut(&key) {
+                    *sum += weight;
+                } else if has_room {
+                    self.without.insert(key.clone(), weight);
                 }
-            }
-            if self.seen.len() < MOST_KEYS {
-                self.seen.insert(key);
             }
         }
         Ok(())
@@ -281,11 +311,11 @@ impl Matches<'_> {
 }
 
 /// A column's numbers.
-fn numbers(batch: &RecordBatch, name: &str) -> Result<Vec<Option<f64>>, Error> {
+fn numbers(batch: &RecordBatch, name: &str) -> Result<Float64Array, Error> {
     let column =
         batch.column_by_name(name).ok_or_else(|| Error::Sink(format!("the batch has no column {name}").into()))?;
     let numbers = cast(column, &DataType::Float64).map_err(|error| Error::Sink(Box::new(error)))?;
-    Ok(numbers.as_primitive::<Float64Type>().iter().collect())
+    Ok(numbers.as_primitive().clone())
 }
 
 /// Columns that must have a value, or a share of them.

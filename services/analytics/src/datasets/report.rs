@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{error::Reason, text::Encoding};
+use super::{cell::Repairs, error::Reason, reading::Fields, text::Encoding};
 
 /// What was mended in a row or in a header, without a doubt about what was meant; or what is merely said of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -169,6 +169,19 @@ impl ImportReport {
         let entry = &mut self.repaired[at];
         entry.n += 1;
         note(&mut entry.first, file, line, most);
+    }
+
+    /// Counts an accepted row, and what was mended in it.
+    pub(super) fn accept(&mut self, file: &str, fields: &Fields<'_>, repairs: &Repairs<'_>, most: usize) {
+        self.n_read += 1;
+        self.n_accepted += 1;
+        self.n_repaired += u64::from(fields.decoded || !repairs.is_empty());
+        if fields.decoded {
+            self.repair(Repair::Cp1252, None, file, fields.line, most);
+        }
+        for (repair, column) in repairs {
+            self.repair(*repair, Some(column), file, fields.line, most);
+        }
     }
 
     /// Counts a refused row; the first `most` places are kept.

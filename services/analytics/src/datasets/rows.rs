@@ -54,18 +54,38 @@ impl Row {
 
     /// A cell, without blanks around it.
     pub(super) fn cell(&self, position: usize) -> &str {
-        let start = if position == 0 { 0 } else { self.ends[position - 1] };
-        self.text[start..self.ends[position]].trim()
+        self.cells().get(position)
     }
 
     /// All cells.
-    pub(super) fn cells(&self) -> impl Iterator<Item = &str> {
-        (0..self.len()).map(|position| self.cell(position))
+    pub(super) fn cells(&self) -> Cells<'_> {
+        Cells { text: &self.text, ends: &self.ends }
     }
 
     /// Bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
         self.text.capacity() + self.ends.capacity() * size_of::<usize>()
+    }
+}
+
+/// The cells of a row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cells<'r> {
+    pub(super) text: &'r str,
+    /// Where each cell ends in the text.
+    pub(super) ends: &'r [usize],
+}
+
+impl<'r> Cells<'r> {
+    /// A cell, without blanks around it.
+    pub(super) fn get(self, position: usize) -> &'r str {
+        let start = if position == 0 { 0 } else { self.ends[position - 1] };
+        self.text[start..self.ends[position]].trim()
+    }
+
+    /// One after another.
+    pub(super) fn iter(self) -> impl Iterator<Item = &'r str> {
+        (0..self.ends.len()).map(move |position| self.get(position))
     }
 }
 

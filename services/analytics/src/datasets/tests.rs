@@ -15,7 +15,7 @@ use datafusion::arrow::{
     datatypes::DataType,
 };
 
-use super::{Error, ImportReport, Input, Options, Records, kind};
+use super::{Error, ImportReport, Input, Options, kind, quality::References};
 
 /// What came out of an import.
 struct Got {
@@ -56,13 +56,12 @@ impl Got {
 
 /// Imports, and holds what every import must keep.
 fn import(name: &str, inputs: Vec<Input>, options: Options) -> Result<Got, Error> {
-    let mut records = Records::new(kind(name).unwrap(), inputs, options);
     let mut batches = Vec::new();
-    while let Some(batch) = records.next_batch()? {
+    let (report, _) = super::import(kind(name).unwrap(), inputs, options, &References::default(), |batch| {
         assert_eq!(batch.schema(), kind(name).unwrap().schema());
-        batches.push(batch);
-    }
-    let report = records.report();
+        batches.push(batch.clone());
+        Ok(())
+    })?;
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     assert_eq!(report.n_read, report.n_accepted + report.n_refused);
     assert_eq!(report.n_accepted, rows as u64);

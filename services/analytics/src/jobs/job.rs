@@ -24,6 +24,11 @@ pub enum State {
 }
 
 impl State {
+    /// Whether it ended, and not as it should have.
+    pub fn has_failed(self) -> bool {
+        matches!(self, Self::Failed | Self::Cancelled)
+    }
+
     /// Whether nothing more happens by itself.
     pub fn has_ended(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)

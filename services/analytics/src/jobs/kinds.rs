@@ -44,6 +44,11 @@ pub struct Parameter {
 /// Parameters of a job, each as its kind says.
 pub type Parameters = BTreeMap<String, String>;
 
+/// A parameter, if it was given: `-` stands for none.
+pub fn given<'p>(parameters: &'p Parameters, name: &str) -> Option<&'p str> {
+    parameters.get(name).map(String::as_str).filter(|text| *text != "-")
+}
+
 /// What an attempt came to.
 #[derive(Debug, Default)]
 pub struct Done {

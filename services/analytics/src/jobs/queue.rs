@@ -62,7 +62,7 @@ impl Queue {
         }
         let failed = job.submission.depends_on.iter().find_map(|id| match self.jobs.get(id) {
             None => Some(format!("job {id}, on which it depends, is not there any more")),
-            Some((on, _)) if matches!(on.state, State::Failed | State::Cancelled) => {
+            Some((on, _)) if on.state.has_failed() => {
                 let how = if on.state == State::Failed { "failed" } else { "was cancelled" };
                 Some(format!("job {id} ({}), on which it depends, {how}", on.submission.kind))
             }
@@ -98,7 +98,11 @@ impl Board {
     /// Ends the jobs that can never succeed: past their deadline, without a worker in their last attempt, or after a job that did
     /// not.
     pub(super) async fn end_hopeless(&self, ours: &HashSet<Uuid>, lease: Duration) -> Result<(), store::Error> {
-        for (job, _) in Queue::of(self, lease).hopeless(ours) {
+        let hopeless = Queue::of(self, lease).hopeless(ours);
+        if hopeless.is_empty() {
+            return Ok(());
+        }
+        for (job, _) in hopeless {
             // what it depends on may have been queued again before it was
             self.refresh(&job).await?;
         }

@@ -9,10 +9,14 @@ use super::{
     submit::{Sees, Submit, unfit},
     wire,
 };
-use crate::{callers::caller_name, objects::Objects, objects_failed, results};
+use crate::{
+    callers::{caller_name, permit_jobs},
+    objects::Objects,
+    objects_failed, results,
+};
 use async_trait::async_trait;
 use guard::{decisions::Decisions, errors, ids, pages};
-use model::access::{Action, decide_system};
+use model::access::Action;
 use proto::{
     analytics::v1::{
         self as v1, CancelJobRequest, CancelJobResponse, ClearJobsRequest, ClearJobsResponse, GetJobRequest,
@@ -60,13 +64,8 @@ impl JobRpcs {
 
     /// Permission for an action on one's own jobs, or on everybody's; written down when this returns.
     async fn permit(&self, extensions: &Extensions, action: Action, detail: &str) -> Result<Sees, Status> {
-        let caller = guard::principal(extensions)?;
-        if decide_system(caller, Action::ManageJobs, self.decisions.now()).is_ok() {
-            self.decisions.on_system(caller, Action::ManageJobs, None).recorded(detail).await?;
-            return Ok(Sees::All);
-        }
-        self.decisions.on_system(caller, action, None).recorded(detail).await?;
-        Ok(Sees::Own(caller_name(caller)))
+        let (manages, caller) = permit_jobs(&self.decisions, extensions, action, detail).await?;
+        Ok(if manages { Sees::All } else { Sees::Own(caller) })
     }
 
     /// A job that the caller may see: another one answers as one that is not there.

@@ -10,6 +10,7 @@ use super::matrix::Matrix;
 use super::pipeline::Pipeline;
 use super::usable::usable;
 use super::{Error, Report, step};
+use crate::hexadecimal::hexadecimal;
 use jiff::Timestamp;
 
 /// A trained model.
@@ -58,7 +59,7 @@ pub fn train(
         trained_at: trained_at.clone(),
         versions: versions.clone(),
         seed: pipeline.seed,
-        schema_hash: schema.hash().iter().map(|byte| format!("{byte:02x}")).collect(),
+        schema_hash: hexadecimal(schema.hash()),
         rows_in: frame.rows(),
         rows_used: usable.rows.len(),
         dropped: usable.dropped.clone(),

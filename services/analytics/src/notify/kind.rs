@@ -4,7 +4,7 @@ use super::{Channels, Message, WAYS};
 use crate::{
     jobs::{
         board::Board,
-        kinds::{Done, Failure, Kind, Parameter, Parameters, Range},
+        kinds::{Done, Failure, Kind, Parameter, Parameters, Range, given},
         work::Work,
     },
     pipelines,
@@ -58,12 +58,12 @@ impl Kind for Notifier {
 
     async fn run(&self, work: &Work, parameters: &Parameters) -> Result<Done, Failure> {
         let done = |told: bool| Done { result: json!({ "told": told }), ..Done::default() };
-        let message = match parameters["run"].as_str() {
-            "-" => {
+        let message = match given(parameters, "run") {
+            None => {
                 let body = serde_json::from_str(&parameters["event"]);
                 Message::read(body.map_err(|_| Failure::Final("event: must be JSON".to_owned()))?)
             }
-            run => {
+            Some(run) => {
                 let run = run.parse::<Uuid>().map_err(|_| Failure::Final("run: must be a UUID".to_owned()))?;
                 self.board.follow().await.map_err(Failure::again)?;
                 let run = pipelines::get(&self.board, run);

@@ -1,6 +1,6 @@
 //! A message as mail.
 
-use super::Message;
+use super::{Message, causes};
 use lettre::{
     AsyncSmtpTransport, AsyncTransport, Tokio1Executor,
     message::{Mailbox, header::ContentType},
@@ -96,19 +96,6 @@ impl Mail {
         let sent = sending.map_err(|_| format!("the mail server took more than {} s", TIME.1.as_secs()))?;
         sent.map(|_| ()).map_err(|error| format!("the mail server did not take it: {}", causes(&error)))
     }
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod servers;
 
 use super::{Channels, Encryption, Mail, MailSettings, Message, NAME, Notifier, Watcher, Webhook};
 use crate::{
+    hexadecimal::hexadecimal,
     jobs::{
         board::Board,
         job::{Job, State},
@@ -118,8 +119,7 @@ async fn a_webhook_is_told_signed_until_it_takes_it_and_of_no_parameters() {
         let at = header(&headers, "wardline-timestamp");
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, SECRET);
         let tag = aws_lc_rs::hmac::sign(&key, format!("{at}.{body}").as_bytes());
-        let digits: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(header(&headers, "wardline-signature"), format!("sha256={digits}"));
+        assert_eq!(header(&headers, "wardline-signature"), format!("sha256={}", hexadecimal(tag)));
         assert_eq!(header(&headers, "wardline-event"), format!("{}/{}", job.id, job.number));
         assert_eq!(header(&headers, "content-type"), "application/json");
         bodies.push(body);

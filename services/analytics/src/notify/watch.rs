@@ -3,7 +3,7 @@
 use super::{Message, NAME};
 use crate::jobs::{
     board::SubmitError,
-    job::{Job, State},
+    job::Job,
     orders::Orders,
     step::{Notify, Submission},
 };
@@ -97,7 +97,7 @@ impl Watcher {
 fn is_wanted(job: &Job) -> bool {
     match job.submission.notify {
         Notify::Never => false,
-        Notify::Failure => matches!(job.state, State::Failed | State::Cancelled),
+        Notify::Failure => job.state.has_failed(),
         Notify::Always => job.state.has_ended(),
     }
 }

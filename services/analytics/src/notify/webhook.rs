@@ -1,7 +1,7 @@
 //! A message as a request to an address of the settings.
 
-use super::Message;
-use crate::tls;
+use super::{Message, causes};
+use crate::{hexadecimal::hexadecimal, tls};
 use aws_lc_rs::hmac;
 use model::Clock;
 use reqwest::{Client, redirect::Policy};
@@ -50,7 +50,8 @@ impl Webhook {
             request = request.header("wardline-signature", signature(secret, at, &body));
         }
         let answer = request.body(body).send().await;
-        let answer = answer.map_err(|error| format!("the webhook cannot be reached: {}", plain(error)))?;
+        let answer =
+            answer.map_err(|error| format!("the webhook cannot be reached: {}", causes(&error.without_url())))?;
         let status = answer.status();
         status.is_success().then_some(()).ok_or_else(|| format!("the webhook answered {}", status.as_u16()))
     }
@@ -60,20 +61,7 @@ impl Webhook {
 /// this is no old message sent again.
 fn signature(secret: &hmac::Key, at: i64, body: &str) -> String {
     let tag = hmac::sign(secret, format!("{at}.{body}").as_bytes());
-    let digits: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256={digits}")
-}
-
-/// Why a request failed, without its address.
-fn plain(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+    format!("sha256={}", hexadecimal(tag))
 }
 
 #[cfg(test)]
@@ -85,8 +73,7 @@ mod tests {
     fn a_signature_is_the_hmac_of_time_and_body() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"Jefe");
         let tag = hmac::sign(&key, b"what do ya want for nothing?");
-        let digits: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(digits, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        assert_eq!(hexadecimal(tag), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
         let one = signature(&key, 1, "{}");
         assert!(one.starts_with("sha256=") && one.len() == 71, "{one}");
         assert_ne!(one, signature(&key, 2, "{}"));

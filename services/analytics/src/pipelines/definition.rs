@@ -83,6 +83,11 @@ pub fn all() -> &'static [Pipeline] {
     &PIPELINES
 }
 
+/// The names of all.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    all().iter().map(|pipeline| pipeline.name.as_str())
+}
+
 /// The pipeline of a name; `None`: there is none.
 pub fn find(name: &str) -> Option<&'static Pipeline> {
     all().iter().find(|pipeline| pipeline.name == name)

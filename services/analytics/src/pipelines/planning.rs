@@ -1,6 +1,6 @@
 //! The kind `pipeline`: submits the jobs of a run. Done twice it changes nothing: each job's key is the run's and the step's.
 
-use super::{Given, PLAN, Pipeline, Plan, find, plan, plan::Planned, run_id, submitter};
+use super::{Given, PLAN, Pipeline, Plan, find, names, plan, plan::Planned, retry::again, run_id, submitter};
 use crate::{
     catalogue::Catalogue,
     datasets,
@@ -9,7 +9,7 @@ use crate::{
         job::{Job, State},
         kinds::{Done, Failure, Kind, Parameter, Parameters, Range, Unfit},
         orders::Orders,
-        step::{Notify, Priority, RunOf, Step, Submission},
+        step::{Notify, Priority, RunOf, Submission},
         work::Work,
     },
     sources::Sources,
@@ -75,11 +75,10 @@ pub async fn submit(orders: &Orders, target: &Target, by: &str) -> Result<Job, S
         }
         submitted => submitted?,
     };
-    if !matches!(job.state, State::Failed | State::Cancelled) {
+    if !job.state.has_failed() {
         return Ok(job);
     }
-    let step = Step::Retried { at: orders.board.now(), by: by.to_owned() };
-    Ok(orders.board.put(&job, step).await?.unwrap_or(job))
+    Ok(again(&orders.board, &job, by, State::has_failed).await?.unwrap_or(job))
 }
 
 /// The job that submits the others.
@@ -173,9 +172,8 @@ impl Kind for Planner {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let names = super::all().iter().map(|pipeline| pipeline.name.as_str());
         vec![
-            Parameter::new("pipeline", Range::words(names), None, "which"),
+            Parameter::new("pipeline", Range::words(names()), None, "which"),
             Parameter::new("date", Range::Text(10), None, "for which date, as in 2027-03-14"),
             Parameter::new(
                 "notify",

@@ -15,25 +15,29 @@ use crate::jobs::{
 pub async fn retry(board: &Board, run: &Run, by: &str) -> Result<usize, store::Error> {
     let mut n = 0;
     for Step { job, .. } in &run.steps {
-        let has_failed = |job: &Job| matches!(job.state, State::Failed | State::Cancelled);
-        n += usize::from(again(board, job, by, has_failed).await?);
+        n += usize::from(again(board, job, by, State::has_failed).await?.is_some());
     }
     if n == 0 {
         return Ok(0);
     }
     for Step { job, .. } in run.steps.iter().filter(|step| !step.job.submission.after.is_empty()) {
-        n += usize::from(again(board, job, by, |job| job.state.has_ended()).await?);
+        n += usize::from(again(board, job, by, State::has_ended).await?.is_some());
     }
     Ok(n)
 }
 
-/// Queues a job again, if it is as it must be. `false`: it is not.
-async fn again(board: &Board, job: &Job, by: &str, is_so: impl Fn(&Job) -> bool) -> Result<bool, store::Error> {
+/// Queues a job again, if it stands as it must. `None`: it does not.
+pub(super) async fn again(
+    board: &Board,
+    job: &Job,
+    by: &str,
+    is_so: impl Fn(State) -> bool,
+) -> Result<Option<Job>, store::Error> {
     loop {
-        let Some(job) = board.get(job.id).await?.filter(&is_so) else { return Ok(false) };
+        let Some(job) = board.get(job.id).await?.filter(|job| is_so(job.state)) else { return Ok(None) };
         let step = step::Step::Retried { at: board.now(), by: by.to_owned() };
-        if board.put(&job, step).await?.is_some() {
-            return Ok(true);
+        if let Some(job) = board.put(&job, step).await? {
+            return Ok(Some(job));
         }
     }
 }

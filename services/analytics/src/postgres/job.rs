@@ -9,7 +9,7 @@ use super::{
 use crate::{
     datasets,
     jobs::{
-        kinds::{Done, Failure, Kind, Parameter, Parameters, Range},
+        kinds::{Done, Failure, Kind, Parameter, Parameters, Range, given},
         work::Work,
     },
     reporting::{self, Runner},
@@ -186,7 +186,7 @@ impl What {
 
 /// What the parameters name.
 fn asked(parameters: &Parameters) -> Result<Vec<What>, Failure> {
-    let given = |name: &str| parameters.get(name).map(String::as_str).filter(|text| *text != "-");
+    let given = |name: &str| given(parameters, name);
     // said by what they are: a name that is of the other is not taken
     if let Some(name) = given("report") {
         Reports::find(name).map_err(Failure::for_good)?;

@@ -2,6 +2,7 @@
 //!
 //! A schedule of every minute writes about 300 bytes each time; it is never read but from the last step that was announced on.
 
+use crate::steps;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use store::{Histories, Thing, ThingKind};
@@ -11,8 +12,6 @@ use uuid::Uuid;
 const SCHEDULES: Uuid = Uuid::from_u128(0x51c6_04d7_b3f2_4a0e_9d0b_7f2e_68a1_c390);
 /// Each so manyth step is announced: from there on it is read.
 const ANNOUNCED_EVERY: u32 = 64;
-/// Steps that are read at once.
-const STEPS: usize = 256;
 
 /// Where a schedule stands. Times are nanoseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,22 +76,13 @@ impl Book {
         Ok(None)
     }
 
-    async fn last(&self, name: &str, mut from: u32) -> Result<Option<History>, store::Error> {
-        let mut found = None;
-        loop {
-            let steps = self.0.steps(thing(name), from, STEPS).await?;
-            // at most 256
-            let n = steps.len() as u32;
-            if let Some(last) = steps.last() {
-                let unreadable = |error| store::Error::Corrupt(format!("a step of the schedule {name}: {error}"));
-                let state = serde_json::from_slice(last).map_err(unreadable)?;
-                found = Some(History { number: from + n - 1, state });
-            }
-            if steps.len() < STEPS {
-                return Ok(found);
-            }
-            from += n;
-        }
+    async fn last(&self, name: &str, from: u32) -> Result<Option<History>, store::Error> {
+        let steps = steps::all(&*self.0, thing(name), from).await?;
+        let Some(last) = steps.last() else { return Ok(None) };
+        let unreadable = |error| store::Error::Corrupt(format!("a step of the schedule {name}: {error}"));
+        let state = serde_json::from_slice(last).map_err(unreadable)?;
+        // no more than are announced at once, or have been put since
+        Ok(Some(History { number: from + steps.len() as u32 - 1, state }))
     }
 
     /// Puts the step after the one that is known. `None`: somebody else put one.

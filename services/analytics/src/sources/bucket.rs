@@ -3,10 +3,10 @@
 use super::{
     address,
     http::{self, Pace},
-    origin::{Fetched, Origin, hexadecimal},
-    trouble::Trouble,
+    origin::{Fetched, Origin},
+    trouble::{Trouble, within},
 };
-use crate::{jobs::work::Work, uploads::is_plain_name};
+use crate::{hexadecimal::hexadecimal, jobs::work::Work, uploads::is_plain_name};
 use futures::TryStreamExt;
 use object_store::{
     ClientOptions, Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig,
@@ -97,8 +97,7 @@ pub(super) async fn fetch(
     let place = format!("{:?} {} {}", bucket.endpoint, bucket.bucket, bucket.prefix);
     let (origin, prefix) = (Origin::new(source, &place), Key::from(bucket.prefix.as_str()));
     let bringing = bring(&store, &prefix, (origin, last), to, (bucket.max_bytes, pace), work);
-    let late = |_| Trouble::again(format!("it takes longer than {} s (max_minutes)", bucket.max_time.as_secs()));
-    time::timeout(bucket.max_time, bringing).await.map_err(late)?
+    within(bucket.max_time, bringing).await
 }
 
 /// The same from any store.
@@ -169,7 +168,7 @@ fn fingerprint(objects: &[ObjectMeta]) -> String {
         let changed = object.e_tag.clone().unwrap_or_else(|| object.last_modified.to_rfc3339());
         digest.update(format!("{}\n{}\n{changed}\n", object.location, object.size));
     }
-    hexadecimal(&digest.finalize())
+    hexadecimal(digest.finalize())
 }
 
 /// Brings one object, resumed where it broke off; one that is replaced meanwhile is not glued together.
@@ -180,9 +179,7 @@ async fn one(
     pace: &Pace,
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<(), Trouble> {
-    let unwritten =
-        |error: std::io::Error| Trouble::again(format!("the file cannot be written here: {}", error.kind()));
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(to).await.map_err(unwritten)?);
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(to).await.map_err(Trouble::unwritten)?);
     let (mut bytes, mut n_tries) = (0, 0);
     while bytes < object.size {
         let more = rest(store, object, bytes, pace);
@@ -193,9 +190,9 @@ async fn one(
                     Ok(Some(chunk)) => {
                         bytes += chunk.len() as u64;
                         if bytes > object.size {
-                            return Err(changed());
+                            return Err(Trouble::changed());
                         }
-                        out.write_all(&chunk).await.map_err(unwritten)?;
+                        out.write_all(&chunk).await.map_err(Trouble::unwritten)?;
                         progress(bytes);
                     }
                     Ok(None) if bytes == object.size => break None,
@@ -212,7 +209,7 @@ async fn one(
         }
         n_tries += 1;
     }
-    out.flush().await.map_err(unwritten)
+    out.flush().await.map_err(Trouble::unwritten)
 }
 
 type Chunks = futures::stream::BoxStream<'static, Result<bytes::Bytes, Error>>;
@@ -228,20 +225,16 @@ async fn rest(store: &dyn ObjectStore, object: &ObjectMeta, offset: u64, pace: &
     let asking = time::timeout(pace.idle * 2, store.get_opts(&object.location, options)).await;
     let answer = asking.map_err(|_| Trouble::again("it does not answer"))?.map_err(unread)?;
     if answer.meta.size != object.size {
-        return Err(changed());
+        return Err(Trouble::changed());
     }
     Ok(answer.into_stream())
-}
-
-fn changed() -> Trouble {
-    Trouble::again("it has changed while it was read")
 }
 
 /// What the store says is for the log: it may name more than the caller should know.
 fn unread(error: Error) -> Trouble {
     tracing::warn!(error = &error as &dyn std::error::Error, "an object store does not give what it should");
     match &error {
-        Error::Precondition { .. } => changed(),
+        Error::Precondition { .. } => Trouble::changed(),
         Error::NotFound { .. } => Trouble::Final("there is no such bucket or object: set bucket, prefix".to_owned()),
         Error::Unauthenticated { .. } | Error::PermissionDenied { .. } => Trouble::Final(
             "the store does not let these keys in: set access_key_id_file, secret_access_key_file".into(),
@@ -262,8 +255,7 @@ impl HttpConnector for Connector {
 
 impl Bucket {
     fn open(&self, pace: &Pace) -> Result<impl ObjectStore + use<>, Trouble> {
-        let unfit = |error: String| Trouble::Final(error);
-        let client = http::client(self.ca_file.as_deref(), self.allow_private, pace).map_err(unfit)?;
+        let client = http::client(self.ca_file.as_deref(), self.allow_private, pace).map_err(Trouble::Final)?;
         let retry = RetryConfig { max_retries: 3, retry_timeout: pace.longest_pause, ..RetryConfig::default() };
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&self.bucket)
@@ -271,10 +263,10 @@ impl Bucket {
             .with_retry(retry)
             .with_http_connector(Connector(client));
         if let Some(endpoint) = &self.endpoint {
-            let url: Url = endpoint.parse().map_err(|_| unfit("endpoint is no address".to_owned()))?;
+            let url: Url = endpoint.parse().map_err(|_| Trouble::Final("endpoint is no address".to_owned()))?;
             // what is written there is meant; a name is checked where it leads
             let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-            address::check(&url, &[host], self.allow_private).map_err(|refused| unfit(refused.to_string()))?;
+            address::check(&url, &[host], self.allow_private).map_err(|refused| Trouble::Final(refused.to_string()))?;
             builder = builder.with_endpoint(endpoint).with_allow_http(url.scheme() == "http");
         }
         builder = match self.keys.read()? {

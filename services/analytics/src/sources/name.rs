@@ -1,7 +1,9 @@
 //! What a file of the web is called: its name says its layout and how it is packed.
 
 use crate::{datasets::Input, uploads::is_plain_name};
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
+use std::borrow::Cow;
 
 /// The first name that says what the file is, or else the first that is one at all: that of the settings, that which the publisher
 /// gives (Content-Disposition), that of the address that was asked, and that of the address where it was.
@@ -53,21 +55,7 @@ fn parameters(text: &str) -> Vec<(String, String)> {
 
 /// Without `%20` and the like; none where that is no UTF-8.
 fn decoded(text: &str) -> Option<String> {
-    let (bytes, mut out, mut at) = (text.as_bytes(), Vec::new(), 0);
-    while at < bytes.len() {
-        let digits = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(out).ok()
+    percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned)
 }
 
 #[cfg(test)]

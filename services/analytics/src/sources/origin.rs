@@ -1,5 +1,6 @@
 //! What is remembered of a source, so that what has not changed is not imported again.
 
+use crate::hexadecimal::hexadecimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
@@ -35,7 +36,7 @@ impl Origin {
     pub(super) fn new(source: &str, place: &str) -> Self {
         Self {
             source: source.to_owned(),
-            place: hexadecimal(&Sha256::digest(place)),
+            place: hexadecimal(Sha256::digest(place)),
             code_version: env!("CARGO_PKG_VERSION").to_owned(),
             etag: None,
             last_modified: None,
@@ -44,12 +45,6 @@ impl Origin {
 
     /// Whether both are of one source at one place, read by one program.
     pub fn is_of(&self, other: &Self) -> bool {
-        let of = |origin: &Self| (origin.source.clone(), origin.place.clone(), origin.code_version.clone());
-        of(self) == of(other)
+        (&self.source, &self.place, &self.code_version) == (&other.source, &other.place, &other.code_version)
     }
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,7 +1,8 @@
 //! Why a source gives nothing.
 
 use crate::jobs::kinds::Failure;
-use std::time::Duration;
+use std::{io, time::Duration};
+use tokio::time;
 
 /// Why a source gives nothing, and what to do; the source is named by whoever knows it.
 #[derive(Debug)]
@@ -23,6 +24,16 @@ impl Trouble {
         Self::Again { text: text.into(), after: None }
     }
 
+    /// It was replaced between two looks at it.
+    pub(super) fn changed() -> Self {
+        Self::again("it has changed while it was read")
+    }
+
+    /// This disk does not take it.
+    pub(super) fn unwritten(error: io::Error) -> Self {
+        Self::again(format!("the file cannot be written here: {}", error.kind()))
+    }
+
     /// As the failure of a job.
     pub(super) fn of(self, source: &str) -> Failure {
         match self {
@@ -30,4 +41,13 @@ impl Trouble {
             Self::Final(text) => Failure::Final(format!("the source {source}: {text}")),
         }
     }
+}
+
+/// What `bringing` comes to, if it takes no longer than an attempt may.
+pub(super) async fn within<T>(
+    most: Duration,
+    bringing: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
+    let late = |_| Trouble::again(format!("it takes longer than {} s (max_minutes)", most.as_secs()));
+    time::timeout(most, bringing).await.map_err(late)?
 }

@@ -6,10 +6,10 @@ use super::{
     held::{Held, text},
     http::{self, Pace},
     name,
-    origin::{Fetched, Origin, hexadecimal},
-    trouble::Trouble,
+    origin::{Fetched, Origin},
+    trouble::{Trouble, within},
 };
-use crate::{datasets::Input, jobs::work::Work};
+use crate::{datasets::Input, hexadecimal::hexadecimal, jobs::work::Work};
 use reqwest::{
     Client, Response, StatusCode, Url,
     header::{
@@ -72,21 +72,20 @@ pub(super) async fn fetch(
     let download = Download { web, url, last, pace, client, work };
     let part = to.join(".part");
     let bringing = async {
-        let mut held = Held::new(&part).await.map_err(unwritten)?;
+        let mut held = Held::new(&part).await.map_err(Trouble::unwritten)?;
         let name = download.whole(&mut held).await?;
         (origin.etag, origin.last_modified) = (held.etag.clone(), held.last_modified.clone());
         let Some(name) = name else { return Ok(Fetched::Unchanged) };
-        let sha256 = hexadecimal(&held.finish().await.map_err(unwritten)?);
+        let sha256 = hexadecimal(held.finish().await.map_err(Trouble::unwritten)?);
         if web.sha256.as_ref().is_some_and(|wanted| !wanted.eq_ignore_ascii_case(&sha256)) {
             let text = format!("the file has the SHA-256 {sha256}: find out why, then set it as sha256 or take it out");
             return Err(Trouble::Final(text));
         }
         let path = to.join(name);
-        fs::rename(&part, &path).await.map_err(unwritten)?;
+        fs::rename(&part, &path).await.map_err(Trouble::unwritten)?;
         Ok(Fetched::Files(vec![path], origin))
     };
-    let late = |_| Trouble::again(format!("it takes longer than {} s (max_minutes)", web.max_time.as_secs()));
-    time::timeout(web.max_time, bringing).await.map_err(late)?
+    within(web.max_time, bringing).await
 }
 
 impl Download<'_> {
@@ -114,12 +113,12 @@ impl Download<'_> {
                 if held.bytes > 0 {
                     self.work.say("it cannot go on, or it has changed: from the beginning");
                 }
-                held.begin(&answer).await.map_err(unwritten)?;
+                held.begin(&answer).await.map_err(Trouble::unwritten)?;
             }
             StatusCode::PARTIAL_CONTENT if held.bytes > 0 && held.goes_on(&answer) => {}
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if held.bytes > 0 => {
-                held.forget().await.map_err(unwritten)?;
-                return Err(Trouble::again("it has changed while it was read"));
+                held.forget().await.map_err(Trouble::unwritten)?;
+                return Err(Trouble::changed());
             }
             other => return Err(unfit(other, answer.headers())),
         }
@@ -213,7 +212,7 @@ impl Download<'_> {
             if held.bytes + chunk.len() as u64 > self.web.max_bytes {
                 return Err(self.too_large());
             }
-            held.add(&chunk).await.map_err(unwritten)?;
+            held.add(&chunk).await.map_err(Trouble::unwritten)?;
             self.work.progress("downloading", held.bytes, held.total.unwrap_or_default(), "bytes");
         }
         match held.total {
@@ -250,8 +249,4 @@ fn unfit(status: StatusCode, headers: &HeaderMap) -> Trouble {
         _ => "that is no file",
     };
     Trouble::Final(format!("it answers {status}: {what}"))
-}
-
-fn unwritten(error: std::io::Error) -> Trouble {
-    Trouble::again(format!("the file cannot be written here: {}", error.kind()))
 }

@@ -16,7 +16,7 @@ use datafusion::arrow::{
 use parquet::arrow::ArrowWriter;
 
 use super::{
-    super::{Error, Input, Limits, Options, ParquetFile, Reason, Records, kind},
+    super::{Error, Input, Limits, Options, ParquetFile, Reason, import::Records, kind, reading::Reader},
     Got, import, text,
 };
 
@@ -53,7 +53,8 @@ fn spoilt(mut content: Vec<u8>) -> Vec<u8> {
 /// The error of a file, which names the file and what to do; what buffers took is within the bounds.
 fn refused(inputs: Vec<Input>) -> (Reason, String) {
     let name = inputs[0].name.clone();
-    let mut records = Records::new(kind("zip_rurality").unwrap(), inputs, Options::default());
+    let (kind, limits) = (kind("zip_rurality").unwrap(), Limits::default());
+    let mut records = Records::new(kind, Reader::new(kind, inputs, None, limits.clone()), true, limits);
     let error = loop {
         match records.next_batch() {
             Ok(Some(_)) => {}

@@ -3,7 +3,7 @@
 use super::super::{Shelf, Train};
 use crate::{
     catalogue::{self, Catalogue},
-    datasets::{Input, Options, ParquetFile, Records, kind},
+    datasets::{Input, Options, ParquetFile, import, kind, quality::References},
     jobs::{
         board::Board,
         job::Job,
@@ -54,11 +54,9 @@ static TABLES: LazyLock<TempDir> = LazyLock::new(|| {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("samples");
     for (name, files) in SAMPLES {
         let inputs = files.iter().map(|file| Input::file(&samples.join(file))).collect();
-        let mut records = Records::new(kind(name).unwrap(), inputs, Options::default());
-        let mut table = ParquetFile::create(kind(name).unwrap(), File::create(table(&dir, name)).unwrap()).unwrap();
-        while let Some(batch) = records.next_batch().unwrap() {
-            table.write(&batch).unwrap();
-        }
+        let kind = kind(name).unwrap();
+        let mut table = ParquetFile::create(kind, File::create(table(&dir, name)).unwrap()).unwrap();
+        import(kind, inputs, Options::default(), &References::default(), |batch| table.write(batch)).unwrap();
         table.finish().unwrap();
     }
     dir

@@ -5,6 +5,7 @@ use super::{
     server::{Server, Step, cut, head, header, whole},
 };
 use crate::{
+    hexadecimal::hexadecimal,
     jobs::work::Work,
     sources::{
         Fetched, Origin,
@@ -230,7 +231,7 @@ async fn what_is_not_what_it_should_be_is_refused() {
     let (said, again) = refusal(&web(server.url("/a.csv"))).await;
     assert!(said.contains("how long") && !again, "{said}");
     assert_eq!(bytes(&web(server.url("/a.csv.zst"))).await, ROWS);
-    let sum = Sha256::digest(ROWS).iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum = hexadecimal(Sha256::digest(ROWS));
     assert_eq!(bytes(&Web { sha256: Some(sum), ..web(server.url("/a.csv")) }).await, ROWS);
 }
 
