@@ -23,7 +23,10 @@ pub use demo_ca::{DemoCa, Issued};
 pub use device_issuer::{DeviceCa, DeviceIssuer, Requested};
 pub use pseudonyms::Pseudonyms;
 pub use sealer::Sealer;
-pub use token::{Algorithm, Discovery, Issuer, Pace, Rejected, SubjectKind, TokenType, Verifier, count_refused};
+pub use token::{
+    Algorithm, Discovery, Issuer, MAX_TOKEN_BYTES, Pace, Rejected, SubjectKind, TokenType, Verifier, count_refused,
+    faults,
+};
 
 use std::path::PathBuf;
 

@@ -13,6 +13,7 @@ const REFUSED: Instrument = Instrument::counter(
         "reason",
         &[
             "no_token",
+            "too_large",
             "malformed",
             "unknown_issuer",
             "unknown_key",
@@ -23,6 +24,7 @@ const REFUSED: Instrument = Instrument::counter(
             "expired",
             "not_yet_valid",
             "bad_claims",
+            "unknown_restriction",
             "bad_subject",
         ],
     )],
@@ -44,4 +46,16 @@ pub(crate) fn refused(reason: &'static str) {
 pub(crate) fn keys_fetched(failing: bool) {
     let outcome = if failing { "failed" } else { "ok" };
     counter!(KEYS_FETCHED.name, "outcome" => outcome).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_fault_of_a_token_is_counted_by_its_name() {
+        let counted = REFUSED.labels[0].values;
+        let faults: Vec<_> = std::iter::once("no_token").chain(crate::faults().map(|(label, _)| label)).collect();
+        assert_eq!(counted, faults);
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Claims: `iss`, `aud`, `sub`, `exp`, `nbf` (see [`Issuer`] for what an issuer may do otherwise); header `typ` is `at+jwt`
 //! (RFC 9068). The subject is `user:UUID`, `device:UUID`, or a UUID alone where the issuer's settings say what that means.
-//! `scope` (RFC 8693): words like `wardline/readings.read` leave only those permissions; without such a word all are left.
+//! `scope` (RFC 8693) or `scp`: words like `wardline/readings.read` leave only those permissions; without such a word all are
+//! left, and what restricts and is not understood is refused.
 //! `jku`, `x5u`, `jwk` and `x5c` in the header are ignored: keys come from settings, or from the issuer's own address.
 //!
 //! The issuer is found by the token's `iss`, and its key by `kid` among that issuer's keys only, so that no issuer can sign
@@ -11,8 +12,10 @@
 mod fetch;
 mod issuer;
 mod keys;
+mod scope;
 mod source;
 mod strict;
+mod times;
 
 pub use issuer::{Issuer, SubjectKind, TokenType};
 pub use keys::Algorithm;
@@ -24,8 +27,8 @@ use source::Source;
 use std::collections::HashMap;
 use strict::Parts;
 
-/// Longest token that is read, in bytes.
-const MAX_TOKEN_BYTES: usize = 4_096;
+/// Longest token that is read, in bytes: half of what the head of a request may have.
+pub const MAX_TOKEN_BYTES: usize = 4_096;
 
 /// Checks tokens of the issuers it knows.
 #[derive(Default)]
@@ -42,6 +45,12 @@ pub enum Rejected {
     /// It may be good, but its issuer does not answer: try again.
     #[error("the issuer of the token cannot be asked for its keys")]
     IssuerUnavailable,
+    /// It is longer than [`MAX_TOKEN_BYTES`].
+    #[error("the token is too large")]
+    TooLarge,
+    /// It restricts what it may be used for in a way that is not understood here: get one with another scope.
+    #[error("the token has a restriction that is not understood here")]
+    UnknownRestriction,
     /// Not valid here, for any other reason.
     #[error("the token is not valid here")]
     Invalid,
@@ -50,7 +59,9 @@ pub enum Rejected {
 /// What is wrong with a token, for the operator's eyes: a label of `wardline_auth_refused_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// No signed token: its size, its segments, its JSON, or a header that asks for what is not done here.
+    /// Its size.
+    TooLarge,
+    /// No signed token: its segments, its JSON, or a header that asks for what is not done here.
     Malformed,
     /// Nobody that is believed.
     UnknownIssuer,
@@ -70,13 +81,32 @@ enum Fault {
     NotYetValid,
     /// A claim is missing or is of the wrong kind.
     BadClaims,
+    /// A claim that restricts the token is not understood.
+    UnknownRestriction,
     /// The subject is no person and no device, or not one that the issuer may speak for.
     BadSubject,
 }
 
 impl Fault {
+    const ALL: [Self; 13] = [
+        Self::TooLarge,
+        Self::Malformed,
+        Self::UnknownIssuer,
+        Self::UnknownKey,
+        Self::IssuerUnavailable,
+        Self::WrongType,
+        Self::BadSignature,
+        Self::WrongAudience,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::BadClaims,
+        Self::UnknownRestriction,
+        Self::BadSubject,
+    ];
+
     fn label(self) -> &'static str {
         match self {
+            Self::TooLarge => "too_large",
             Self::Malformed => "malformed",
             Self::UnknownIssuer => "unknown_issuer",
             Self::UnknownKey => "unknown_key",
@@ -87,6 +117,7 @@ impl Fault {
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
             Self::BadClaims => "bad_claims",
+            Self::UnknownRestriction => "unknown_restriction",
             Self::BadSubject => "bad_subject",
         }
     }
@@ -95,9 +126,16 @@ impl Fault {
         match self {
             Self::Expired => Rejected::Expired,
             Self::IssuerUnavailable => Rejected::IssuerUnavailable,
+            Self::TooLarge => Rejected::TooLarge,
+            Self::UnknownRestriction => Rejected::UnknownRestriction,
             _ => Rejected::Invalid,
         }
     }
+}
+
+/// All that can be wrong with a token: as it is counted (`reason` of `wardline_auth_refused_total`), and what its bearer is told.
+pub fn faults() -> impl Iterator<Item = (&'static str, Rejected)> {
+    Fault::ALL.into_iter().map(|fault| (fault.label(), fault.rejected()))
 }
 
 /// Counts a request that is refused for its token; `reason` is one of a small fixed set.
@@ -142,7 +180,7 @@ impl Verifier {
 
     fn check(&self, token: &str) -> Result<Identity, Fault> {
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(Fault::Malformed);
+            return Err(Fault::TooLarge);
         }
         let parts = Parts::read(token).ok_or(Fault::Malformed)?;
         self.issuers.get(&parts.issuer).ok_or(Fault::UnknownIssuer)?.check(token, &parts)

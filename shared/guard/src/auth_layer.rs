@@ -2,11 +2,14 @@
 //! permission allows it at all, and that there is room for it ([`Bounds`]).
 //!
 //! A token signed with a known key is checked at once. One that names a key which its issuer may have by now waits until the
-//! issuer was asked, a few seconds at most. Where people are shown something, a token's first use is in the audit log before
+//! issuer was asked, a few seconds at most; one of somebody who is not known, or may do nothing, and that is newer than what is
+//! known here of the registry waits until that is known, too. Where people are shown something, a token's first use is in the audit log before
 //! the answer, and so is what was refused.
 
 mod early;
 mod logins;
+mod news;
+mod refusals;
 
 pub use early::Named;
 pub use logins::Logins;
@@ -20,13 +23,13 @@ use auth::{Certificate, Holder, Rejected, Verifier, count_refused};
 use directory::LiveDirectory;
 use futures::future::{BoxFuture, FutureExt, ready};
 use model::access::{Identity, Purpose, Subject};
+use news::News;
 use proto::problem;
 use std::{
     convert::Infallible,
     mem,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 use tonic::{
     Status,
@@ -36,9 +39,6 @@ use tonic::{
     server::NamedService,
 };
 
-/// When to try again while an issuer does not answer.
-const ISSUER_RETRY: Duration = Duration::from_secs(5);
-
 /// Checks the bearer token and the connection's client certificate, and leaves a `model::access::Principal` with the request.
 #[derive(Clone)]
 pub struct AuthLayer {
@@ -47,12 +47,13 @@ pub struct AuthLayer {
     logins: Option<Logins>,
     quotas: Option<Quotas>,
     bounds: Bounds,
+    news: Option<News>,
 }
 
 impl AuthLayer {
     /// Believes `verifier`; what a principal may do is what the directory says at the time of the request.
     pub fn new(verifier: Arc<Verifier>, directory: LiveDirectory, bounds: Bounds) -> Self {
-        Self { verifier, directory, logins: None, quotas: None, bounds }
+        Self { verifier, directory, logins: None, quotas: None, bounds, news: None }
     }
 
     /// The directory by which permissions are decided.
@@ -77,9 +78,16 @@ impl AuthLayer {
         self
     }
 
+    /// The same, and who was entered on another node a moment ago is found: `registry` is read once more before such a one is
+    /// refused.
+    pub fn following(mut self, registry: Arc<dyn store::Registry>) -> Self {
+        self.news = Some(News::new(self.directory.clone(), registry));
+        self
+    }
+
     /// Whom a token's request is from, when its connection's certificate agrees.
     fn settle(&self, request: &http::Request<Body>, named: Result<Identity, Rejected>) -> Result<Identity, Status> {
-        let named = named.map_err(refusal)?;
+        let named = named.map_err(refusals::token)?;
         match device(request)? {
             Some(device) => on_connection_of(&device, named),
             None => Ok(named),
@@ -93,9 +101,14 @@ impl AuthLayer {
             Some(device) if !request.headers().contains_key(http::header::AUTHORIZATION) => Ok(device),
             _ => {
                 count_refused("no_token");
-                Err(problem::unauthenticated("NO_TOKEN", "send a token as `authorization: Bearer ...`"))
+                Err(refusals::no_token())
             }
         }
+    }
+
+    /// Whether somebody is refused who may have been entered since the registry was read.
+    fn lacks_news(&self, outcome: &Result<Identity, Status>) -> bool {
+        matches!((&self.news, outcome), (Some(news), Ok(identity)) if news.may_change(identity))
     }
 
     /// Whether something is to be written down before the request goes on.
@@ -108,11 +121,30 @@ impl AuthLayer {
         }
     }
 
+    /// Counts a request against what its caller may ask for.
+    fn count(&self, request: &http::Request<Body>, identity: &Identity) -> Result<(), Status> {
+        let Some(quotas) = &self.quotas else { return Ok(()) };
+        quotas.take(request.uri().path(), Who::Caller(identity.subject))
+    }
+
+    /// The same as [`Self::admit`], for somebody who may not be known yet: once the registry was read.
+    async fn admit_with_news(
+        &self,
+        request: &mut http::Request<Body>,
+        outcome: Result<Identity, Status>,
+    ) -> Result<Identity, Status> {
+        let lacks_news = self.lacks_news(&outcome);
+        let identity = outcome?;
+        self.count(request, &identity)?;
+        if let (true, Some(news)) = (lacks_news, &self.news) {
+            news.known().await?;
+        }
+        self.admit(request, &identity)?;
+        Ok(identity)
+    }
+
     /// Leaves the principal with a request, as the directory knows it now.
     fn admit(&self, request: &mut http::Request<Body>, identity: &Identity) -> Result<(), Status> {
-        if let Some(quotas) = &self.quotas {
-            quotas.take(request.uri().path(), Who::Caller(identity.subject))?;
-        }
         let principal = self.directory.get().principal(identity, purpose(request.headers())?);
         request.extensions_mut().insert(principal);
         Ok(())
@@ -159,10 +191,16 @@ where
         };
         // mostly there is nothing to wait for
         let outcome = match settled {
-            Some(outcome) if !self.auth.writes_down(token.as_deref(), &outcome) => outcome,
+            Some(outcome) if !self.auth.writes_down(token.as_deref(), &outcome) && !self.auth.lacks_news(&outcome) => {
+                outcome
+            }
             settled => return self.after_waiting(request, token, settled).boxed(),
         };
-        if let Err(status) = outcome.and_then(|identity| self.auth.admit(&mut request, &identity)) {
+        let admitted = outcome.and_then(|identity| {
+            self.auth.count(&request, &identity)?;
+            self.auth.admit(&mut request, &identity)
+        });
+        if let Err(status) = admitted {
             return ready(Ok(status.into_http())).boxed();
         }
         match self.auth.refused_early(&request) {
@@ -201,7 +239,7 @@ where
                 }
                 (None, None) => auth.certified(&request),
             };
-            let outcome = outcome.and_then(|identity| auth.admit(&mut request, &identity).map(|()| identity));
+            let outcome = auth.admit_with_news(&mut request, outcome).await;
             if let Some(logins) = &auth.logins {
                 match &outcome {
                     Ok(identity) => {
@@ -233,10 +271,7 @@ fn certificate_of(identity: &Identity) -> String {
 fn device(request: &http::Request<Body>) -> Result<Option<Identity>, Status> {
     let certificate = request.extensions().get::<Caller>().and_then(Caller::certificate);
     if certificate.is_some_and(|certificate| certificate.holder == Holder::Unclear) {
-        return Err(problem::unauthenticated(
-            "INVALID_CERTIFICATE",
-            "the client certificate must have exactly one name like URI:urn:wardline:device:UUID, in lower case",
-        ));
+        return Err(refusals::unclear_certificate());
     }
     Ok(certificate.and_then(Certificate::identity))
 }
@@ -244,24 +279,9 @@ fn device(request: &http::Request<Body>) -> Result<Option<Identity>, Status> {
 /// A device's token counts only on a connection with that device's certificate, or with none that names a device.
 fn on_connection_of(device: &Identity, named: Identity) -> Result<Identity, Status> {
     match named.subject {
-        Subject::Device(_) if device.subject != named.subject => Err(problem::unauthenticated(
-            "OTHER_DEVICE",
-            "the token is of another device than the client certificate; send each device's token on its own connection",
-        )),
+        Subject::Device(_) if device.subject != named.subject => Err(refusals::other_device()),
         Subject::Device(_) => Ok(Identity { expires_at: named.expires_at.min(device.expires_at), ..named }),
         Subject::User(_) => Ok(named),
-    }
-}
-
-fn refusal(rejected: Rejected) -> Status {
-    match rejected {
-        Rejected::Expired => problem::unauthenticated("TOKEN_EXPIRED", "the token has expired; get a new one"),
-        Rejected::IssuerUnavailable => problem::unavailable(
-            "ISSUER_UNAVAILABLE",
-            "the token's issuer does not answer, so the token cannot be checked; try again",
-            ISSUER_RETRY,
-        ),
-        Rejected::Invalid => problem::unauthenticated("INVALID_TOKEN", "the token is not valid here"),
     }
 }
 

@@ -6,15 +6,19 @@
 
 use crate::{RequestId, errors};
 use directory::{Directory, LiveDirectory};
+use futures::{StreamExt, TryStreamExt, stream};
 use model::{
     Clock, DeviceId, Nanos, PatientId, Permit,
     access::{Action, Denied, Facts, Principal, Purpose, Subject, decide, decide_any, decide_system, decide_write},
     audit::Event,
 };
 use proto::problem;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use store::{Auditor, Refusals};
 use tonic::{Code, Status};
+
+/// Patients of a list that are written down at once: they share an append.
+const AT_ONCE: usize = 64;
 
 /// Decides for all rpcs of a service. Cheap to clone.
 #[derive(Clone)]
@@ -93,6 +97,26 @@ impl Decisions {
     pub fn shown(&self, caller: &Principal, permit: Permit) -> Decision<'_, Permit> {
         let facts = (&Facts::default(), self.now());
         self.decided(caller, permit.action(), Some(permit.patient()), facts, Ok(permit))
+    }
+
+    /// The patients whom a list shows that was permitted as a whole: each is written down when this returns.
+    ///
+    /// # Errors
+    /// UNAVAILABLE when one could not be written down: nothing may be shown.
+    pub async fn shows(
+        &self,
+        caller: &Principal,
+        (action, purpose): (Action, Option<Purpose>),
+        patients: impl IntoIterator<Item = PatientId>,
+        detail: &str,
+    ) -> Result<(), Status> {
+        // each once
+        let patients: BTreeSet<_> = patients.into_iter().collect();
+        let entries: Vec<_> = patients
+            .into_iter()
+            .map(|patient| self.with_purpose(caller, action, Some(patient), Ok(purpose)).written(detail))
+            .collect();
+        stream::iter(entries).buffer_unordered(AT_ONCE).try_collect().await
     }
 
     /// Whether a caller may do something with the system; `about`: the patient whom it touches.

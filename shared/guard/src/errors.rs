@@ -71,8 +71,14 @@ pub fn behind(cause: Behind) -> Status {
 /// has to be done before, else INVALID_ARGUMENT; with the field at fault.
 pub fn change(refused: &Refused) -> Status {
     let code = match refused.reason {
-        "MAC_TAKEN" | "ALREADY_GRANTED" | "PATIENT_TAKEN" | "ASSIGNMENT_OVERLAPS" => Code::AlreadyExists,
-        "ROLE_IN_USE" | "BUILT_IN_ROLE" | "LAST_ADMINISTRATOR" => Code::FailedPrecondition,
+        "MAC_TAKEN"
+        | "ALREADY_GRANTED"
+        | "ALREADY_TIED"
+        | "ALREADY_BARRED"
+        | "PATIENT_TAKEN"
+        | "USER_GONE"
+        | "ASSIGNMENT_OVERLAPS" => Code::AlreadyExists,
+        "ROLE_IN_USE" | "BUILT_IN_ROLE" | "LAST_ADMINISTRATOR" | "RETIRED" => Code::FailedPrecondition,
         reason if reason.starts_with("NO_SUCH_") => Code::NotFound,
         _ => Code::InvalidArgument,
     };

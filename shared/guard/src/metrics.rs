@@ -29,9 +29,11 @@ const RPC_SECONDS: Instrument = Instrument::seconds(
 const RPCS_OPEN: Instrument =
     Instrument::gauge("wardline_rpcs_open", "calls", &[METHOD], "Calls under way, streams included");
 /// What a device is told when it is refused as a whole; others are counted as [`OTHER`].
-const DEVICE_REASONS: [&str; 11] = [
+const DEVICE_REASONS: [&str; 13] = [
     "NO_TOKEN",
     "TOKEN_EXPIRED",
+    "TOKEN_TOO_LARGE",
+    "UNKNOWN_RESTRICTION",
     "INVALID_TOKEN",
     "INVALID_CERTIFICATE",
     "OTHER_DEVICE",
@@ -117,8 +119,12 @@ pub(crate) fn open_rpcs(method: &'static str) -> Gauge {
 
 /// A call of a device was refused with this reason.
 pub(crate) fn device_refused(reason: &str) {
-    let reason = DEVICE_REASONS.into_iter().find(|known| *known == reason).unwrap_or(OTHER);
-    counter!(DEVICE_REFUSALS.name, "reason" => reason).increment(1);
+    counter!(DEVICE_REFUSALS.name, "reason" => device_reason(reason)).increment(1);
+}
+
+/// As what a reason is counted.
+pub(crate) fn device_reason(reason: &str) -> &'static str {
+    DEVICE_REASONS.into_iter().find(|known| *known == reason).unwrap_or(OTHER)
 }
 
 /// A caller makes too many calls.

@@ -3,25 +3,20 @@
 use super::{
     Fault,
     keys::{self, Algorithm, Set},
+    scope::scope,
     source::{Discovery, Source},
     strict::{Object, Parts},
+    times::{Times, now, times},
 };
 use crate::Error;
 use jsonwebtoken::{DecodingKey, Validation, decode, errors::ErrorKind};
 use model::{
-    DeviceId, Nanos, UserId,
-    access::{Identity, Permission, Subject},
+    DeviceId, UserId,
+    access::{Identity, Subject},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::{collections::HashMap, sync::Arc};
 
-/// Seconds that clocks may differ.
-const LEEWAY_SECONDS: u64 = 30;
-/// What the words of a scope that are ours begin with.
-const SCOPE_PREFIX: &str = "wardline/";
-/// The claim that says after which change of a device its token comes, in seconds since 1970, where `iat` does not say it. A
-/// clock that was put back must not make a new token look older than the change that it comes after.
-const AFTER: &str = "urn:wardline:after";
 /// `typ` among the claims of an access token, where an issuer says it at all (Keycloak): an ID token says `ID`.
 const BEARER: &str = "Bearer";
 
@@ -55,11 +50,18 @@ pub enum TokenType {
 }
 
 impl TokenType {
-    fn name(self) -> &'static str {
-        match self {
+    /// Whether a header's `typ` says so: a media type, whose letters may be small or capital, and whose `application/` may be
+    /// left out (RFC 7515, 4.1.9).
+    fn is(self, typ: &str) -> bool {
+        let name = match self {
             Self::AccessToken => "at+jwt",
-            Self::Any => "JWT",
-        }
+            Self::Any => "jwt",
+        };
+        let bare = match typ.split_once('/') {
+            Some((kind, bare)) if kind.eq_ignore_ascii_case("application") => bare,
+            _ => typ,
+        };
+        bare.eq_ignore_ascii_case(name)
     }
 }
 
@@ -93,6 +95,7 @@ pub struct Issuer {
     pub(super) keys: Keys,
     algorithm: Algorithm,
     typ: TokenType,
+    needs_nbf: bool,
     validation: Validation,
     subject_claim: String,
     kinds: Vec<SubjectKind>,
@@ -103,16 +106,17 @@ impl Issuer {
     /// An issuer whose tokens carry `name` as `iss` and `audience` as `aud`, and speak for users only.
     pub fn new(name: &str, audience: &str, algorithm: Algorithm) -> Self {
         let mut validation = Validation::new(algorithm.pinned());
-        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+        validation.set_required_spec_claims(&["iss", "aud", "sub"]);
         validation.set_issuer(&[name]);
         validation.set_audience(&[audience]);
-        validation.validate_nbf = true;
-        validation.leeway = LEEWAY_SECONDS;
+        // it counts whole seconds only: see `times`
+        validation.validate_exp = false;
         Self {
             name: name.to_owned(),
             keys: Keys::Held(HashMap::new()),
             algorithm,
             typ: TokenType::AccessToken,
+            needs_nbf: true,
             validation,
             subject_claim: "sub".to_owned(),
             kinds: vec![SubjectKind::User],
@@ -154,9 +158,8 @@ impl Issuer {
     }
 
     /// Takes tokens without `nbf`; one that is there still counts.
-    pub fn without_nbf(mut self) -> Self {
-        self.validation.required_spec_claims.remove("nbf");
-        self
+    pub fn without_nbf(self) -> Self {
+        Self { needs_nbf: false, ..self }
     }
 
     fn with_key(mut self, kid: &str, key: DecodingKey) -> Self {
@@ -167,7 +170,7 @@ impl Issuer {
     }
 
     pub(super) fn check(&self, token: &str, parts: &Parts) -> Result<Identity, Fault> {
-        if parts.typ != self.typ.name() || parts.algorithm != self.algorithm.name() {
+        if !self.typ.is(&parts.typ) || parts.algorithm != self.algorithm.name() {
             return Err(Fault::WrongType);
         }
         let key = self.keys.get(&parts.kid).ok_or(Fault::UnknownKey)?;
@@ -176,8 +179,8 @@ impl Issuer {
         if claims.get("typ").is_some_and(|typ| typ != BEARER) {
             return Err(Fault::WrongType);
         }
-        let (issued_at, expires_at) = times(&claims).ok_or(Fault::BadClaims)??;
-        let scope = scope(&claims).ok_or(Fault::BadClaims)?;
+        let Times { issued_at, expires_at } = times(&claims, self.needs_nbf, now())?;
+        let scope = scope(&claims)?;
         let subject = claims.get(&self.subject_claim).and_then(Value::as_str).and_then(|text| self.subject(text));
         Ok(Identity { subject: subject.ok_or(Fault::BadSubject)?, scope, issued_at, expires_at })
     }
@@ -199,8 +202,6 @@ impl Issuer {
 
 fn fault(kind: &ErrorKind) -> Fault {
     match kind {
-        ErrorKind::ExpiredSignature => Fault::Expired,
-        ErrorKind::ImmatureSignature => Fault::NotYetValid,
         ErrorKind::InvalidAudience => Fault::WrongAudience,
         ErrorKind::InvalidSignature => Fault::BadSignature,
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => Fault::WrongType,
@@ -209,29 +210,4 @@ fn fault(kind: &ErrorKind) -> Fault {
         }
         _ => Fault::Malformed,
     }
-}
-
-/// When it was issued, as far as it says so, and when it ends. `None`: a time that is no whole number of seconds, or beyond all calendars.
-fn times(claims: &Map<String, Value>) -> Option<Result<(Nanos, Nanos), Fault>> {
-    let seconds = |name: &str| match claims.get(name) {
-        None => Some(None),
-        Some(value) => value.as_i64().map(Some),
-    };
-    let (issued_at, not_before) = (seconds("iat")?, seconds("nbf")?);
-    let expires_at = Nanos::from_parts(seconds("exp")??, 0)?;
-    let soonest = i64::try_from(jsonwebtoken::get_current_timestamp() + LEEWAY_SECONDS).ok()?;
-    if issued_at.is_some_and(|at| at > soonest) {
-        return Some(Err(Fault::NotYetValid));
-    }
-    // one that says nothing is older than any change
-    let issued_at = issued_at.or(not_before).max(seconds(AFTER)?);
-    let issued_at = issued_at.map_or(Some(Nanos::MIN), |at| Nanos::from_parts(at, 0))?;
-    Some(Ok((issued_at, expires_at)))
-}
-
-/// Words of ours that nobody knows leave nothing, rather than everything. `None`: the claim is no text.
-fn scope(claims: &Map<String, Value>) -> Option<Option<Vec<Permission>>> {
-    let words = claims.get("scope").map_or(Some(""), Value::as_str)?;
-    let ours: Vec<_> = words.split_ascii_whitespace().filter_map(|word| word.strip_prefix(SCOPE_PREFIX)).collect();
-    Some((!ours.is_empty()).then(|| ours.into_iter().filter_map(Permission::from_name).collect()))
 }

@@ -87,6 +87,11 @@ fn what_only_looks_odd_is_good() {
         ("an access token, it says", changed("typ", json!("Bearer"))),
         ("a person", changed("sub", json!(format!("user:{ID}")))),
         ("large", changed("pad", json!("x".repeat(1_000)))),
+        ("ends at a fraction of a second", changed("exp", json!(now() as f64 + 300.25))),
+        ("ends at a number with a point", changed("exp", json!(now() as f64 + 300.0))),
+        ("ends within the leeway, by a fraction", changed("exp", json!(now() as f64 - 5.5))),
+        ("begins at a fraction of a second", changed("nbf", json!(now() as f64 - 1.5))),
+        ("was issued at a fraction of a second", changed("iat", json!(now() as f64 - 1.5))),
     ] {
         assert!(verify(&verifier, &rig.with_claims(&claims)).is_ok(), "{what}");
     }
@@ -106,6 +111,49 @@ fn a_good_token_says_who_and_until_when() {
 }
 
 #[test]
+fn a_date_may_have_a_fraction_or_an_exponent() {
+    let rig = Rig::new(Algorithm::EdDsa);
+    let read = |exp: &str, iat: &str| {
+        let claims = claims();
+        let with = |text: &str, name: &str, to: &str| {
+            text.replace(&format!("\"{name}\":{}", claims[name]), &format!("\"{name}\":{to}"))
+        };
+        let text = with(&with(&claims.to_string(), "exp", exp), "iat", iat);
+        verify(&rig.verifier(), &rig.signed(rig.head().to_string(), text)).map(|one| (one.issued_at, one.expires_at))
+    };
+    let at = |seconds, nanos| Nanos::from_parts(seconds, nanos).unwrap();
+    assert_eq!(read("4.0e9", "1700000000.25"), Ok((at(1_700_000_000, 250_000_000), at(4_000_000_000, 0))));
+    assert_eq!(read("4000000000.5", "1.5e9"), Ok((at(1_500_000_000, 0), at(4_000_000_000, 500_000_000))));
+    assert_eq!(read("1.5e9", "1.4e9"), Err(Rejected::Expired));
+}
+
+#[test]
+fn a_type_is_a_media_type() {
+    let rig = Rig::new(Algorithm::EdDsa);
+    let taken = |issuer: Issuer, typ: &str| {
+        let mut head = rig.head();
+        head["typ"] = json!(typ);
+        verify(&Verifier::new([issuer]), &rig.with_head(&head)).is_ok()
+    };
+    for typ in ["at+jwt", "AT+JWT", "at+JWT", "application/at+jwt", "Application/AT+JWT"] {
+        assert!(taken(rig.issuer(), typ), "{typ}");
+        assert!(!taken(rig.issuer().of_type(TokenType::Any), typ), "{typ}: one type an issuer");
+    }
+    for typ in ["JWT", "jwt", "Jwt", "application/jwt", "APPLICATION/JWT"] {
+        assert!(taken(rig.issuer().of_type(TokenType::Any), typ), "{typ}");
+        assert!(!taken(rig.issuer(), typ), "{typ}: one type an issuer");
+    }
+}
+
+#[test]
+fn the_longest_token_is_read() {
+    let rig = Rig::new(Algorithm::EdDsa);
+    let of = |length: usize| rig.with_claims(&changed("pad", json!("x".repeat(length))));
+    let longest = (0..MAX_TOKEN_BYTES).rev().map(of).find(|token| token.len() <= MAX_TOKEN_BYTES).unwrap();
+    assert!(longest.len() + 2 >= MAX_TOKEN_BYTES && verify(&rig.verifier(), &longest).is_ok());
+}
+
+#[test]
 fn a_scope_leaves_what_it_names_and_only_our_words_count() {
     let rig = Rig::new(Algorithm::EdDsa);
     let scope = |words: &str| {
@@ -116,6 +164,29 @@ fn a_scope_leaves_what_it_names_and_only_our_words_count() {
     let both = vec![Permission::WriteReadings, Permission::ReadReadings];
     assert_eq!(scope("wardline/readings.write  wardline/readings.read"), Ok(Some(both)));
     assert_eq!(scope("wardline/everything"), Ok(Some(vec![])), "not everything");
+    assert_eq!(scope("readings.read"), Ok(Some(vec![Permission::ReadReadings])), "the name alone");
+    assert_eq!(scope("wardline"), Ok(None), "another program's word");
+}
+
+#[test]
+fn a_scope_may_be_called_scp_and_be_a_list() {
+    let rig = Rig::new(Algorithm::EdDsa);
+    let left = |scp: Value, scope: Option<&str>| {
+        let mut claims = changed("scp", scp);
+        scope.into_iter().for_each(|scope| claims["scope"] = json!(scope));
+        verify(&rig.verifier(), &rig.with_claims(&claims)).map(|identity| identity.scope)
+    };
+    let (read, write) = (Permission::ReadReadings, Permission::WriteReadings);
+    let both = ["wardline/readings.read", "wardline/readings.write"];
+    assert_eq!(left(json!(both[0]), None), Ok(Some(vec![read])));
+    assert_eq!(left(json!("readings.read openid"), None), Ok(Some(vec![read])));
+    assert_eq!(left(json!(both), None), Ok(Some(vec![read, write])));
+    assert_eq!(left(json!(["openid", "readings.write"]), None), Ok(Some(vec![write])));
+    assert_eq!(left(json!(["openid"]), None), Ok(None));
+    // each restricts
+    assert_eq!(left(json!(both), Some("openid wardline/readings.read")), Ok(Some(vec![read])));
+    assert_eq!(left(json!(["openid"]), Some("wardline/readings.read")), Ok(Some(vec![read])));
+    assert_eq!(left(json!([both[1]]), Some("wardline/readings.read")), Ok(Some(vec![])));
 }
 
 #[test]

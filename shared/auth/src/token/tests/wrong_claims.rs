@@ -4,6 +4,7 @@ use super::{
     Case,
     rig::{AUDIENCE, ID, ISSUER, Rig, changed, claims, now, without},
 };
+use crate::token::Rejected;
 use serde_json::{Value, json};
 
 pub fn cases(rig: &Rig) -> Vec<Case> {
@@ -19,6 +20,12 @@ pub fn cases(rig: &Rig) -> Vec<Case> {
     }
     for (what, exp) in [("a minute ago", now() - 60), ("beyond the leeway", now() - 32), ("in 1970", 0)] {
         cases.push(Case::expired(format!("exp {what}"), rig.with_claims(&changed("exp", json!(exp)))));
+        let a_little_more = changed("exp", json!(exp as f64 + 0.25));
+        cases.push(Case::expired(format!("exp {what} and a quarter"), rig.with_claims(&a_little_more)));
+    }
+    for (name, value) in restrictions() {
+        let token = rig.with_claims(&changed(name, value.clone()));
+        cases.push(Case { what: format!("{name} {value}"), token, expected: Rejected::UnknownRestriction });
     }
     cases.extend(texts().into_iter().map(|(what, text)| Case::invalid(what, rig.signed(rig.head().to_string(), text))));
     cases
@@ -54,8 +61,6 @@ fn times() -> Vec<(&'static str, Value)> {
     vec![
         ("exp", json!("never")),
         ("exp", json!((now() + 300).to_string())),
-        ("exp", json!(now() as f64 + 300.5)),
-        ("exp", json!(now() as f64 + 300.0)),
         ("exp", json!(1e300)),
         ("exp", json!(-1)),
         ("exp", json!(-1.5)),
@@ -69,7 +74,8 @@ fn times() -> Vec<(&'static str, Value)> {
         ("nbf", json!(now() + 120)),
         ("nbf", json!("soon")),
         ("nbf", json!((now() - 1).to_string())),
-        ("nbf", json!(now() as f64 - 1.5)),
+        ("nbf", json!(now() as f64 + 120.5)),
+        ("nbf", json!(-0.5)),
         ("nbf", json!(-1)),
         ("nbf", json!(1e300)),
         ("nbf", json!(i64::MAX)),
@@ -79,7 +85,10 @@ fn times() -> Vec<(&'static str, Value)> {
         ("iat", json!(i64::MAX)),
         ("iat", json!(u64::MAX)),
         ("iat", json!((now() - 1).to_string())),
-        ("iat", json!(now() as f64 - 1.5)),
+        ("iat", json!(now() as f64 + 120.5)),
+        ("iat", json!(-1)),
+        ("iat", json!(-1.5)),
+        ("iat", json!(1e300)),
         ("iat", Value::Null),
         ("iat", json!({})),
     ]
@@ -128,10 +137,44 @@ fn subjects() -> Vec<(&'static str, Value)> {
 }
 
 fn others() -> Vec<(&'static str, Value)> {
-    let read = "wardline/readings.read";
-    let scopes = [json!([read]), json!(7), Value::Null, json!({read: true}), json!(true)];
     let types = [json!("ID"), json!("Refresh"), json!("Logout"), json!("bearer"), json!(7), Value::Null];
-    scopes.map(|value| ("scope", value)).into_iter().chain(types.map(|value| ("typ", value))).collect()
+    types.map(|value| ("typ", value)).to_vec()
+}
+
+/// What restricts in a way that is not understood. Each of them would leave everything if it were passed over.
+fn restrictions() -> Vec<(&'static str, Value)> {
+    let read = "wardline/readings.read";
+    let texts = [
+        "Wardline/readings.read",
+        "WARDLINE/READINGS.READ",
+        "openid Wardline/readings.read",
+        "wardline:readings.read",
+        "wardline.readings.read",
+        "Readings.Read",
+        "openid\twardline/readings.read",
+        "openid\nwardline/readings.read",
+        "openid\u{a0}wardline/readings.read",
+        "\"wardline/readings.read\"",
+        "openid\\wardline/readings.read",
+        "wardline／readings.read",
+    ];
+    let mut cases = vec![
+        ("scope", json!([read])),
+        ("scp", json!([format!("openid {read}")])),
+        ("scp", json!([read, 7])),
+        ("scp", json!([read, ""])),
+        ("scp", json!([[read]])),
+        ("scp", json!([null])),
+        ("cnf", json!({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"})),
+        ("cnf", Value::Null),
+        ("authorization_details", json!([{"type": "wardline", "actions": ["read"]}])),
+    ];
+    for name in ["scope", "scp"] {
+        cases.extend([json!(7), Value::Null, json!({read: true}), json!(true)].map(|value| (name, value)));
+        cases.extend(texts.map(|text| (name, json!(text))));
+    }
+    cases.extend(texts.map(|text| ("scp", json!(["openid", text]))));
+    cases
 }
 
 /// Claims that are no JSON object, or can be read in two ways.

@@ -4,7 +4,7 @@ use super::{
     Case,
     rig::{Rig, Signer, changed, claims, decode, encode, hs256, seal},
 };
-use crate::token::{Algorithm, MAX_TOKEN_BYTES};
+use crate::token::{Algorithm, MAX_TOKEN_BYTES, Rejected};
 use serde_json::json;
 
 /// The order of Ed25519's group, little-endian (RFC 8032): adding it to S gives the same signature in other bytes.
@@ -59,12 +59,18 @@ pub fn cases(rig: &Rig) -> Vec<Case> {
         ("padding in the head", sealed(&format!("{}.{body}", padded(head)))),
         ("padding in the body", sealed(&format!("{head}.{}", padded(body)))),
         ("padding in the signature", format!("{head}.{body}.{}", padded(signature))),
-        ("too long", "a".repeat(5_000)),
-        ("dots only", ".".repeat(MAX_TOKEN_BYTES)),
+        ("the longest, of dots only", ".".repeat(MAX_TOKEN_BYTES)),
+        ("the longest, of one letter", "a".repeat(MAX_TOKEN_BYTES)),
     ] {
         add(what, token);
     }
-    add("oversized", rig.with_claims(&changed("pad", json!("x".repeat(MAX_TOKEN_BYTES)))));
+    for (what, token) in [
+        ("too long", "a".repeat(5_000)),
+        ("a byte too long", "a".repeat(MAX_TOKEN_BYTES + 1)),
+        ("oversized", rig.with_claims(&changed("pad", json!("x".repeat(MAX_TOKEN_BYTES))))),
+    ] {
+        cases.push(Case { what: what.to_owned(), token, expected: Rejected::TooLarge });
+    }
     cases.extend(writings(rig));
     cases
 }
