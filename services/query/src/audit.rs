@@ -14,7 +14,7 @@ use proto::operations::v1::{
     audit_service_server::{AuditService, AuditServiceServer},
 };
 use std::sync::Arc;
-use store::{Audit, AuditQuery, FoundEntries};
+use store::{Audit, AuditQuery, audit_page};
 use tonic::{Request, Response, Status};
 
 /// Most and default entries of a search, and of a piece of a chain.
@@ -50,18 +50,19 @@ impl AuditRpcs {
         self.query.decisions.on_system(caller, Action::ReadAudit, patient).recorded(detail).await
     }
 
-    /// Records, and how many entries cannot be read.
+    /// A page of records, how many entries of its time cannot be read, and where the next page begins.
     async fn search(
         &self,
         patient: Option<PatientId>,
         range: Range,
-        limit: i32,
-    ) -> Result<(Vec<AuditRecord>, u32), Status> {
-        let limit = limit_of(limit, SEARCHED)?;
+        (limit, page_token): (i32, &str),
+    ) -> Result<(Vec<AuditRecord>, u32, String), Status> {
+        let (limit, after) = (limit_of(limit, SEARCHED)?, pages::after(page_token)?);
         let query = AuditQuery { patient, from: range.from(), to: range.to(), limit };
-        let FoundEntries { entries, unreadable } = self.log.search(&query).await.map_err(failed)?;
-        // within the limit
-        Ok((entries.iter().map(record).collect(), u32::try_from(unreadable).unwrap_or(u32::MAX)))
+        let (found, next) = audit_page(&*self.log, query, after).await.map_err(failed)?;
+        let unreadable = u32::try_from(found.unreadable).unwrap_or(u32::MAX);
+        let next = next.map(|place| place.to_string()).unwrap_or_default();
+        Ok((found.entries.iter().map(record).collect(), unreadable, next))
     }
 }
 
@@ -79,8 +80,9 @@ impl AuditService for AuditRpcs {
         self.permit(&extensions, patient, "search").await?;
         let range =
             range((request.start_time.as_ref(), request.end_time.as_ref()), Nanos::DAY, self.query.decisions.now())?;
-        let (records, unreadable) = self.search(patient, range, request.limit).await?;
-        Ok(Response::new(SearchAuditLogResponse { records, unreadable }))
+        let asked = (request.limit, &*request.page_token);
+        let (records, unreadable, next_page_token) = self.search(patient, range, asked).await?;
+        Ok(Response::new(SearchAuditLogResponse { records, unreadable, next_page_token }))
     }
 
     async fn list_accesses(
@@ -94,8 +96,9 @@ impl AuditService for AuditRpcs {
         let range =
             range((request.start_time.as_ref(), request.end_time.as_ref()), ACCESSES_NS, self.query.decisions.now())?;
         let reading = async {
-            let (records, unreadable) = self.search(Some(permit.patient()), range, request.limit).await?;
-            Ok(ListAccessesResponse { records, unreadable })
+            let asked = (request.limit, &*request.page_token);
+            let (records, unreadable, next_page_token) = self.search(Some(permit.patient()), range, asked).await?;
+            Ok(ListAccessesResponse { records, unreadable, next_page_token })
         };
         unwritten.beside(&listed(&[]), reading).await.map(Response::new)
     }

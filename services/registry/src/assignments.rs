@@ -4,12 +4,16 @@ use crate::{
     Registry,
     access::person,
     check,
+    newest::{self, Place, newest_first},
     writing::{etag, not_found},
 };
 use directory::registry::{self as kept, Change, Kept};
-use guard::ids;
+use guard::{
+    ids,
+    pages::{self, page},
+};
 use model::{
-    Nanos, PatientId,
+    DeviceId, Nanos, PatientId, Range,
     access::{Action, Principal, decide},
 };
 use proto::registry::v1::{
@@ -19,6 +23,9 @@ use proto::registry::v1::{
 use proto::{problem, resource};
 use tonic::{Code, Status};
 use uuid::Uuid;
+
+/// Whom nobody has a relation to.
+const NOBODY: PatientId = PatientId::from_bytes([0; 16]);
 
 impl Registry {
     /// By the patient for who may assign devices to them, else by the device for who may see that. To others it answers
@@ -31,16 +38,19 @@ impl Registry {
         let id = ids::uuid("assignment_id", &request.assignment_id)?;
         let directory = self.decisions.directory();
         let found = directory.registry().assignment(&id);
+        let about = found.map(|kept| PatientId::new(kept.value.patient));
         // one that does not exist answers as one of a patient who does not
-        let patient = PatientId::new(found.map(|kept| kept.value.patient).unwrap_or_default());
+        let patient = about.unwrap_or(NOBODY);
         let detail = format!("get assignment {id}");
         let (action, facts, now) = (Action::AssignDevice, directory.facts(caller, patient), self.decisions.now());
         let by_patient = decide(caller, action, patient, &facts, now);
         let found = if by_patient.is_err() && self.sees_fleet_by(caller).is_some() {
             let fleet = self.fleet(caller, &detail).await?;
-            found.filter(|kept| fleet.find(directory.registry(), &kept.value.device).is_ok())
+            let found = found.filter(|kept| fleet.find(directory.registry(), &kept.value.device).is_ok());
+            self.shows_patients(caller, found, &detail).await?;
+            found
         } else {
-            self.decisions.decided(caller, action, Some(patient), (&facts, now), by_patient).recorded(&detail).await?;
+            self.decisions.decided(caller, action, about, (&facts, now), by_patient).recorded(&detail).await?;
             found
         };
         Ok(GetAssignmentResponse { assignment: Some(found.map(wire).ok_or_else(|| not_found("assignment"))?) })
@@ -53,11 +63,14 @@ impl Registry {
     ) -> Result<ListAssignmentsResponse, Status> {
         let directory = self.decisions.directory();
         let state = directory.registry();
+        let mut by_device = None;
         let wanted: Box<dyn Fn(&kept::Assignment) -> bool + Send> =
             match (request.device_id.as_str(), request.patient_id.as_str()) {
                 (device, "") if !device.is_empty() => {
                     let id = ids::uuid("device_id", device)?;
-                    self.fleet(caller, &format!("assignments of {id}")).await?.find(state, &id)?;
+                    let detail = format!("assignments of {id}");
+                    self.fleet(caller, &detail).await?.find(state, &id)?;
+                    by_device = Some(detail);
                     Box::new(move |one| one.device == id)
                 }
                 ("", patient) if !patient.is_empty() => {
@@ -68,10 +81,13 @@ impl Registry {
                 }
                 _ => return Err(check::bad("device_id", "give either device_id or patient_id")),
             };
-        let mut found: Vec<_> =
-            state.assignments(None).map(|(_, kept)| kept).filter(|kept| wanted(&kept.value)).collect();
-        found.sort_by_key(|kept| kept.value.from);
-        Ok(ListAssignmentsResponse { assignments: found.into_iter().map(wire).collect() })
+        let (size, after) = (pages::size(request.page_size, newest::PAGE)?, pages::after(&request.page_token)?);
+        let found = state.assignments(None).map(|(_, kept)| kept).filter(|kept| wanted(&kept.value));
+        let (found, next_page_token) = page(newest_first(found, place, after), size, |kept| place(kept).to_string());
+        if let Some(detail) = by_device {
+            self.shows_patients(caller, found.iter().copied(), &detail).await?;
+        }
+        Ok(ListAssignmentsResponse { assignments: found.into_iter().map(wire).collect(), next_page_token })
     }
 
     pub(crate) async fn create_assignment(
@@ -110,11 +126,21 @@ impl Registry {
         request: EndAssignmentRequest,
     ) -> Result<EndAssignmentResponse, Status> {
         let id = ids::uuid("assignment_id", &request.assignment_id)?;
-        let found = self.decisions.directory().registry().assignment(&id).map(|kept| kept.value.patient);
+        let (directory, now) = (self.decisions.directory(), self.decisions.now());
+        let about = directory.registry().assignment(&id).map(|kept| PatientId::new(kept.value.patient));
         // one that does not exist answers as one of a patient who does not
-        let patient = PatientId::new(found.unwrap_or_default());
-        self.decisions.on_patient(caller, Action::AssignDevice, patient).recorded(&format!("end {id}")).await?;
+        let (action, patient) = (Action::AssignDevice, about.unwrap_or(NOBODY));
+        let facts = directory.facts(caller, patient);
+        let decided = decide(caller, action, patient, &facts, now);
+        let decision = self.decisions.decided(caller, action, about, (&facts, now), decided);
+        let permit = decision.recorded(&format!("end {id}")).await?;
         let at = request.at;
+        let earlier = check::instant("at", at.as_ref(), now)?.0;
+        if let Some(kept) = directory.registry().assignment(&id).filter(|kept| earlier > kept.value.from)
+            && let Some(given_up) = Range::new(Nanos(earlier), Nanos(kept.value.to))
+        {
+            self.refuse_before_readings(&permit, DeviceId::new(kept.value.device), given_up).await?;
+        }
         self.change(caller, |directory, now| {
             let kept = directory.registry().assignment(&id).ok_or_else(|| not_found("patient"))?;
             let to = check::instant("at", at.as_ref(), now)?.0;
@@ -128,9 +154,26 @@ impl Registry {
         Ok(EndAssignmentResponse { assignment: Some(self.assignment(&id)?) })
     }
 
+    /// Writes down whose assignments are shown to somebody who sees them by their device.
+    async fn shows_patients<'a>(
+        &self,
+        caller: &Principal,
+        shown: impl IntoIterator<Item = &'a Kept<kept::Assignment>>,
+        detail: &str,
+    ) -> Result<(), Status> {
+        let action = self.sees_fleet_by(caller).unwrap_or(Action::RegisterDevices);
+        let patients: Vec<_> = shown.into_iter().map(|kept| PatientId::new(kept.value.patient)).collect();
+        self.decisions.shows(caller, (action, None), patients, detail).await
+    }
+
     fn assignment(&self, id: &Uuid) -> Result<Assignment, Status> {
         self.decisions.directory().registry().assignment(id).map(wire).ok_or_else(|| not_found("assignment"))
     }
+}
+
+/// By its begin, which stays.
+fn place(kept: &&Kept<kept::Assignment>) -> Place {
+    Place { at: kept.value.from, id: kept.value.id }
 }
 
 fn wire(kept: &Kept<kept::Assignment>) -> Assignment {

@@ -1,10 +1,13 @@
 //! Whether what was sent can be taken. Complaints name the field and what is allowed, never the value: it may be personal.
 
+use directory::Directory;
 use guard::{convert, ids};
 use model::{Nanos, PatientId, UserId};
 use proto::{problem, prost_types::Timestamp};
-use tonic::Status;
+use tonic::{Code, Status};
 use uuid::Uuid;
+
+pub(crate) use crate::texts::{line, name, reason};
 
 pub(crate) fn bad(field: &str, allowed: impl Into<String>) -> Status {
     problem::invalid("INVALID_FIELD", field, allowed)
@@ -21,23 +24,6 @@ pub(crate) fn patient(text: &str) -> Result<PatientId, Status> {
 
 pub(crate) fn user(text: &str) -> Result<UserId, Status> {
     ids::id("user_id", text)
-}
-
-/// A line of text of at most so many characters.
-pub(crate) fn line(field: &str, text: &str, most: usize) -> Result<(), Status> {
-    if text.chars().count() > most || text.chars().any(char::is_control) || text.trim() != text {
-        let allowed = format!("up to {most} characters, none of them a control character, no space around it");
-        return Err(bad(field, allowed));
-    }
-    Ok(())
-}
-
-/// The same, and it must not be empty.
-pub(crate) fn name(field: &str, text: &str, most: usize) -> Result<(), Status> {
-    if text.is_empty() {
-        return Err(bad(field, format!("1 to {most} characters")));
-    }
-    line(field, text, most)
 }
 
 /// A ward, a study, a role: a word that people type.
@@ -57,17 +43,46 @@ pub(crate) fn word_or_none(field: &str, text: &str) -> Result<Option<String>, St
     word(field, text).map(|()| Some(text.to_owned()))
 }
 
-/// A date of birth, not after `now`.
+/// Refuses a ward in which no patient lies or lay, and nobody works: it would tie nobody to anybody.
+pub(crate) fn ward(directory: &Directory, field: &str, ward: &str) -> Result<(), Status> {
+    if directory.has_ward(ward) {
+        return Ok(());
+    }
+    let text = "there is no such ward: one is there from its first patient on; check how it is spelled";
+    Err(problem::field(Code::NotFound, "NO_SUCH_WARD", field, text))
+}
+
+/// Refuses a study in which nobody takes part.
+pub(crate) fn study(directory: &Directory, field: &str, study: &str) -> Result<(), Status> {
+    if directory.has_study(study) {
+        return Ok(());
+    }
+    let text = "there is no such study: one is there from its first relation on; check how it is spelled";
+    Err(problem::field(Code::NotFound, "NO_SUCH_STUDY", field, text))
+}
+
+/// A date of birth, not after `now`, as far as it is known: a year, a month of it, or a day.
 pub(crate) fn birth_date(text: &str, now: Nanos) -> Result<(), Status> {
     if text.is_empty() {
         return Ok(());
     }
-    let allowed = || bad("person.birth_date", "a date like 1969-12-31, not before 1880 and not in the future");
-    let date: jiff::civil::Date = text.parse().map_err(|_| allowed())?;
+    let allowed = || {
+        let text =
+            "a date like 1969-12-31, or what is known of it (1969-12, 1969), not before 1880 and not in the future";
+        bad("person.birth_date", text)
+    };
+    // the first day that it can be
+    let first = match text.len() {
+        4 => format!("{text}-01-01"),
+        7 => format!("{text}-01"),
+        _ => text.to_owned(),
+    };
+    let date: jiff::civil::Date = first.parse().map_err(|_| allowed())?;
     let now = jiff::Timestamp::from_nanosecond(i128::from(now.0)).map_err(|_| allowed())?;
     // somewhere it is tomorrow already
     let latest = now.to_zoned(jiff::tz::TimeZone::fixed(jiff::tz::offset(14))).date();
-    if text.len() == 10 && date.year() >= 1880 && date <= latest { Ok(()) } else { Err(allowed()) }
+    let is_spelled = first == date.to_string();
+    if is_spelled && date.year() >= 1880 && date <= latest { Ok(()) } else { Err(allowed()) }
 }
 
 /// A number in a range, or 0 for one that is not known.
@@ -153,11 +168,13 @@ mod tests {
     #[test]
     fn birth_dates_are_dates_of_the_past() {
         let now = Nanos(1_700_000_000 * Nanos::SECOND);
-        for good in ["", "1969-12-31", "1880-01-01", "2023-11-14"] {
+        for good in ["", "1969-12-31", "1880-01-01", "2023-11-14", "1969", "1969-12", "2023-11", "1880"] {
             assert!(birth_date(good, now).is_ok(), "{good}");
         }
         for bad in
             ["2023-11-20", "1879-12-31", "1969-13-01", "1969-02-30", "31.12.1969", "1969-12-31T00:00", "19691231"]
+                .into_iter()
+                .chain(["2024", "2023-12", "1879", "1969-13", "1969-1", "69", "12-1969", "1969-", "+969"])
         {
             assert!(birth_date(bad, now).is_err(), "{bad}");
         }

@@ -2,15 +2,19 @@
 
 use crate::{
     Registry, check,
+    newest::{self, Place, newest_first},
     writing::{etag, not_found},
 };
 use directory::{
     Directory,
     registry::{self as kept, Barring, Change, Kept},
 };
-use guard::ids;
+use guard::{
+    ids,
+    pages::{self, page},
+};
 use model::{
-    Permit,
+    Permit, UserId,
     access::{Action, Principal, Purpose, RelationKind},
 };
 use proto::{
@@ -45,10 +49,12 @@ impl Registry {
     ) -> Result<ListConsentsResponse, Status> {
         let patient = check::patient(&request.patient_id)?;
         let permit = self.decisions.on_patient(caller, Action::ManageConsents, patient).recorded("list").await?;
+        let (size, after) = (pages::size(request.page_size, newest::PAGE)?, pages::after(&request.page_token)?);
         let directory = self.decisions.directory();
         let all = directory.registry().consents(None).map(|(_, kept)| kept);
-        let consents = all.filter(|kept| kept.value.patient == permit.patient().uuid()).map(wire).collect();
-        Ok(ListConsentsResponse { consents })
+        let own = all.filter(|kept| kept.value.patient == permit.patient().uuid());
+        let (consents, next_page_token) = page(newest_first(own, place, after), size, |kept| place(kept).to_string());
+        Ok(ListConsentsResponse { consents: consents.into_iter().map(wire).collect(), next_page_token })
     }
 
     pub(crate) async fn create_consent(
@@ -77,6 +83,12 @@ impl Registry {
                 let text = "there is such a consent";
                 return Err(problem::field(Code::AlreadyExists, "EXISTS", "consent.consent_id", text));
             }
+            if let Barring::User(user) = consent.bars
+                && !directory.knows(UserId::new(user))
+            {
+                let text = "nobody has this id, so that nobody would be barred";
+                return Err(problem::field(Code::NotFound, "NO_SUCH_USER", "consent.bars", text));
+            }
             Ok((vec![Change::Consent(consent.clone())], ()))
         })
         .await?;
@@ -100,8 +112,14 @@ impl Registry {
             if kept.value.to <= now.0 {
                 return Ok((vec![], ()));
             }
-            let from = kept.value.from.min(now.0 - 1);
-            Ok((vec![Change::Consent(kept::Consent { from, to: now.0, ..kept.value.clone() })], ()))
+            // older versions took the same one twice: it is taken back when all of them are
+            let all = directory.registry().consents(None).map(|(_, kept)| &kept.value);
+            let twins = all.filter(|one| one.is_twin(&kept.value) && one.from <= now.0 && now.0 < one.to);
+            let ended = |one: &kept::Consent| {
+                Change::Consent(kept::Consent { from: one.from.min(now.0 - 1), to: now.0, ..one.clone() })
+            };
+            let others = twins.filter(|one| one.id != id).map(ended);
+            Ok((others.chain([ended(&kept.value)]).collect(), ()))
         })
         .await?;
         Ok(RevokeConsentResponse { consent: Some(self.consent(&id)?) })
@@ -116,6 +134,11 @@ impl Registry {
 fn own<'d>(directory: &'d Directory, id: &Uuid, permit: &Permit) -> Result<&'d Kept<kept::Consent>, Status> {
     let found = directory.registry().consent(id).filter(|kept| kept.value.patient == permit.patient().uuid());
     found.ok_or_else(|| not_found("consent"))
+}
+
+/// By when it was said: when it begins may be changed, and is always for many.
+fn place(kept: &&Kept<kept::Consent>) -> Place {
+    Place { at: i64::try_from(kept.made).unwrap_or(i64::MAX), id: kept.value.id }
 }
 
 fn barring(text: &str) -> Result<Barring, Status> {

@@ -45,7 +45,7 @@ impl Registry {
         request: ListDevicesRequest,
     ) -> Result<ListDevicesResponse, Status> {
         let sees = self.fleet(caller, "list").await?;
-        let conditions = filter::read(&request.filter, &["status", "model", "mac"])?;
+        let conditions = conditions(&request.filter)?;
         let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<Uuid>(&request.page_token)?);
         let directory = self.decisions.directory();
         let fits = |kept: &&Kept<kept::Device>| {
@@ -278,6 +278,17 @@ pub(crate) fn end_credentials(device: &mut kept::Device, now: Nanos) {
     (device.claim, device.refresh) = (None, None);
     let next_second = (now.0.div_euclid(Nanos::SECOND) + 1).saturating_mul(Nanos::SECOND);
     device.credentials_from = next_second.max(device.credentials_from.saturating_add(Nanos::SECOND));
+}
+
+fn conditions(filter: &str) -> Result<Vec<(String, String)>, Status> {
+    let statuses =
+        [DeviceStatus::Registered, DeviceStatus::Active, DeviceStatus::Revoked, DeviceStatus::Retired].map(status);
+    let known = |value: &str| filter::one_of(value, &statuses);
+    let mac = |value: &str| match check::mac(value) {
+        Ok(Some(_)) => Ok(()),
+        _ => Err("six pairs of hexadecimal digits with : or - between them".to_owned()),
+    };
+    filter::read(filter, &[("status", &known), ("model", &|_: &str| Ok(())), ("mac", &mac)])
 }
 
 fn has(device: &kept::Device, key: &str, wanted: &str) -> bool {

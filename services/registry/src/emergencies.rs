@@ -1,8 +1,17 @@
 //! Break-glass: one patient, an hour at most, for a reason, and somebody else reviews it afterwards.
 
-use crate::{Registry, access::person, check, metrics, writing::not_found};
-use directory::registry::{self as kept, Change};
-use guard::{convert, ids};
+use crate::{
+    Registry,
+    access::person,
+    check, metrics,
+    newest::{self, Place, newest_first},
+    writing::not_found,
+};
+use directory::registry::{self as kept, Change, State};
+use guard::{
+    convert, ids,
+    pages::{self, page},
+};
 use model::{
     Nanos, PatientId,
     access::{Action, Principal},
@@ -14,14 +23,20 @@ use proto::{
         ReviewBreakGlassRequest, ReviewBreakGlassResponse,
     },
 };
+use std::time::Duration;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
 const REASONS: [&str; 4] = ["unconscious", "life-threat", "no-staff", "other"];
-const OUTCOMES: [&str; 3] = ["justified", "unjustified", "unclear"];
+const UNJUSTIFIED: &str = "unjustified";
+const OUTCOMES: [&str; 3] = ["justified", UNJUSTIFIED, "unclear"];
 const MINUTES_MAX: i32 = 60;
+const TEXT_MIN: usize = 10;
 const TEXT_MAX: usize = 500;
-const LISTED_MAX: usize = 1_000;
+/// Emergencies that one caller opens in an hour, on all nodes: more than anybody treats, and few for one who wants to look around.
+const IN_AN_HOUR: usize = 10;
+/// How long a review as unjustified bars its person from the next.
+const BARRED_NS: i64 = Nanos::DAY;
 
 impl Registry {
     /// Whether the patient exists is not said: an emergency for nobody opens nothing.
@@ -32,10 +47,7 @@ impl Registry {
     ) -> Result<OpenBreakGlassResponse, Status> {
         let patient = check::patient(&request.patient_id)?;
         one_of("reason", &request.reason, &REASONS)?;
-        check::line("text", &request.text, TEXT_MAX)?;
-        if request.text.chars().count() < 10 {
-            return Err(check::bad("text", format!("10 to {TEXT_MAX} characters: why, for those who review it")));
-        }
+        check::reason("text", &request.text, TEXT_MIN, TEXT_MAX)?;
         let minutes = match request.minutes {
             0 => MINUTES_MAX,
             minutes if (1..=MINUTES_MAX).contains(&minutes) => minutes,
@@ -45,7 +57,8 @@ impl Registry {
         self.decisions.on_system(caller, Action::OpenBreakGlass, Some(patient)).recorded(&request.reason).await?;
         let id = Uuid::now_v7();
         let emergency = self
-            .change(caller, |_, now| {
+            .change(caller, |directory, now| {
+                may_open(directory.registry(), user, now)?;
                 let emergency = kept::BreakGlass {
                     id,
                     user,
@@ -71,10 +84,14 @@ impl Registry {
         request: ListBreakGlassRequest,
     ) -> Result<ListBreakGlassResponse, Status> {
         self.decisions.on_system(caller, Action::ReviewBreakGlass, None).recorded("list").await?;
+        let (size, after) = (pages::size(request.page_size, newest::PAGE)?, pages::after(&request.page_token)?);
         let directory = self.decisions.directory();
-        let all = directory.registry().break_glass(None).rev().map(|(_, kept)| &kept.value);
+        let all = directory.registry().break_glass(None).map(|(_, kept)| &kept.value);
         let wanted = all.filter(|emergency| !request.unreviewed || emergency.review.is_none());
-        Ok(ListBreakGlassResponse { break_glass: wanted.take(LISTED_MAX).map(wire).collect() })
+        let (found, next_page_token) = page(newest_first(wanted, place, after), size, |one| place(one).to_string());
+        let patients = found.iter().map(|emergency| PatientId::new(emergency.patient));
+        self.decisions.shows(caller, (Action::ReviewBreakGlass, None), patients, "list").await?;
+        Ok(ListBreakGlassResponse { break_glass: found.into_iter().map(wire).collect(), next_page_token })
     }
 
     pub(crate) async fn review_break_glass(
@@ -84,7 +101,7 @@ impl Registry {
     ) -> Result<ReviewBreakGlassResponse, Status> {
         let id = ids::uuid("break_glass_id", &request.break_glass_id)?;
         one_of("outcome", &request.outcome, &OUTCOMES)?;
-        check::line("text", &request.text, TEXT_MAX)?;
+        check::reason("text", &request.text, 0, TEXT_MAX)?;
         let about = self.decisions.directory().registry().emergency(&id).map(|kept| PatientId::new(kept.value.patient));
         self.decisions
             .on_system(caller, Action::ReviewBreakGlass, about)
@@ -104,16 +121,56 @@ impl Registry {
                 }
                 let (outcome, text) = (request.outcome.clone(), request.text.clone());
                 let review = Some(kept::Review { by, at: now.0, outcome, text });
-                let emergency = kept::BreakGlass { review, ..kept.value.clone() };
-                Ok((vec![Change::BreakGlass(emergency.clone())], emergency))
+                let mut emergency = kept::BreakGlass { review, ..kept.value.clone() };
+                let mut changes = Vec::new();
+                if request.outcome == UNJUSTIFIED {
+                    let ended = |one: &kept::BreakGlass| one.to.min(now.0.max(one.from + 1));
+                    emergency.to = ended(&emergency);
+                    // the same person may have opened the same patient once more
+                    let all = directory.registry().break_glass(None).map(|(_, kept)| &kept.value);
+                    let twins = all.filter(|one| {
+                        (one.user, one.patient) == (emergency.user, emergency.patient) && one.id != id && one.to > now.0
+                    });
+                    let twins = twins.map(|one| kept::BreakGlass { to: ended(one), ..one.clone() });
+                    changes.extend(twins.map(Change::BreakGlass));
+                }
+                changes.push(Change::BreakGlass(emergency.clone()));
+                Ok((changes, emergency))
             })
             .await?;
         Ok(ReviewBreakGlassResponse { break_glass: Some(wire(&emergency)) })
     }
 }
 
+/// Refuses one more to who has opened too many, and to whom a review has barred from it.
+fn may_open(state: &State, user: Uuid, now: Nanos) -> Result<(), Status> {
+    let own = || state.break_glass(None).map(|(_, kept)| &kept.value).filter(move |one| one.user == user);
+    let unjustified = own().filter_map(|one| one.review.as_ref()).filter(|review| review.outcome == UNJUSTIFIED);
+    if let Some(until) = unjustified.map(|review| Nanos(review.at).plus(BARRED_NS)).max().filter(|until| now < *until) {
+        let hours = (until.0 - now.0) / (3_600 * Nanos::SECOND) + 1;
+        let text = format!(
+            "a review found an emergency of yours unjustified: no other for a day, which ends in {hours} h; ask a colleague"
+        );
+        return Err(problem::status(Code::PermissionDenied, "BARRED_BY_REVIEW", text));
+    }
+    // a clock that was put back bars nobody: what begins later than now is not counted
+    let hour_ns = 3_600 * Nanos::SECOND;
+    let mut begun: Vec<_> =
+        own().map(|one| one.from).filter(|from| (now.0 - hour_ns + 1..=now.0).contains(from)).collect();
+    begun.sort_unstable();
+    let Some(place) = begun.len().checked_sub(IN_AN_HOUR) else { return Ok(()) };
+    let wait = Duration::from_secs((begun[place] + hour_ns).abs_diff(now.0).div_ceil(Nanos::SECOND.unsigned_abs()));
+    let text = format!("{IN_AN_HOUR} emergencies in an hour are the most of one person; ask a colleague, or wait");
+    Err(problem::exhausted("TOO_MANY_EMERGENCIES", &text, wait))
+}
+
 fn one_of(field: &str, text: &str, known: &[&str]) -> Result<(), Status> {
     if known.contains(&text) { Ok(()) } else { Err(check::bad(field, format!("one of {}", known.join(", ")))) }
+}
+
+/// By when it began.
+pub(crate) fn place(emergency: &&kept::BreakGlass) -> Place {
+    Place { at: emergency.from, id: emergency.id }
 }
 
 pub(crate) fn wire(emergency: &kept::BreakGlass) -> BreakGlass {

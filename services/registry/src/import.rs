@@ -1,7 +1,14 @@
 //! Many people or devices at once, as CSV: each row is taken or refused by itself, and the answer says which.
 
 use crate::{
-    Registry, access::person, check, devices::new_device, roles::may_give, users::new_person, writing::Profile,
+    Registry,
+    access::person,
+    check,
+    devices::new_device,
+    roles::may_give,
+    table::{At, Columns, Table},
+    users::new_person,
+    writing::{Profile, free},
 };
 use directory::{
     Directory,
@@ -13,18 +20,35 @@ use model::{
     access::{Action, Principal, decide_system},
 };
 use prost::Message;
-use proto::{
-    problem,
-    registry::v1::{
-        ClaimCode, Contact, Device, ImportDevicesRequest, ImportDevicesResponse, ImportUsersRequest,
-        ImportUsersResponse, Person, RefusedRow, User,
-    },
+use proto::registry::v1::{
+    ClaimCode, Contact, Device, ImportDevicesRequest, ImportDevicesResponse, ImportUsersRequest, ImportUsersResponse,
+    Person, RefusedRow, User,
 };
 use tonic::Status;
 use tonic_types::StatusExt;
 use uuid::Uuid;
 
-const ROWS_MAX: usize = 5_000;
+/// Of people: as `wardline users list` prints them, and what it does not print.
+const PEOPLE: Columns = Columns {
+    taken: &[
+        ("user_id", "user"),
+        ("patient_id", "patient"),
+        ("ward", "ward"),
+        ("name", "name"),
+        ("birth_date", "birth_date"),
+        ("role", "role"),
+        ("address", "address"),
+        ("phone", "phone"),
+        ("email", "email"),
+        ("suspended", "suspended"),
+    ],
+    skipped: &["updated", "by"],
+};
+/// Of devices, likewise.
+const DEVICES: Columns = Columns {
+    taken: &[("device_id", "device"), ("name", "name"), ("mac", "mac"), ("model", "model"), ("mdc_type", "mdc_type")],
+    skipped: &["status", "firmware", "last_seen", "claim_code"],
+};
 /// Refused rows that are named, and the longest reason.
 const NAMED_MAX: usize = 20;
 const REASON_BYTES_MAX: usize = 500;
@@ -33,7 +57,7 @@ const ROWS_AT_ONCE: usize = CHANGES_MAX / 2;
 
 /// A row that can be taken, as far as it alone shows.
 struct Row {
-    number: i32,
+    at: At,
     changes: Vec<Change>,
     /// Its id, and what the answer says of it.
     id: Uuid,
@@ -57,24 +81,23 @@ impl Registry {
         caller: &Principal,
         request: ImportUsersRequest,
     ) -> Result<ImportUsersResponse, Status> {
-        let known = ["user_id", "patient_id", "ward", "name", "birth_date", "role", "address", "phone", "email"];
-        let table = Table::read(&request.csv, &known)?;
+        let table = Table::read(&request.csv, &PEOPLE)?;
         self.decisions
             .on_system(caller, Action::ManageUsers, None)
             .recorded(&format!("import {} rows", table.rows.len()))
             .await?;
         let grants = decide_system(caller, Action::ManageRoles, self.decisions.now()).is_ok();
         let (mut rows, mut refused) = (Vec::new(), Vec::new());
-        for (number, cells) in (1..).zip(&table.rows) {
+        for (at, cells) in &table.rows {
             match self.user_row(caller, &table, cells, grants) {
                 Ok((kept, user, grant)) => rows.push(Row {
-                    number,
+                    at: *at,
                     id: kept.id,
                     claim_code: String::new(),
                     user: Some(user),
                     changes: [Change::User(kept)].into_iter().chain(grant.map(Change::Grant)).collect(),
                 }),
-                Err(why) => refused.push(refusal(number, &why)),
+                Err(why) => refused.push(refusal(*at, &why)),
             }
         }
         let taken = self.take(caller, rows, &mut refused).await?;
@@ -87,9 +110,10 @@ impl Registry {
         &self,
         caller: &Principal,
         table: &Table,
-        cells: &csv::StringRecord,
+        cells: &[String],
         grants: bool,
     ) -> Result<(kept::User, User, Option<kept::Grant>), Status> {
+        table.check(cells)?;
         let cell = |column| table.cell(cells, column);
         check::name("name", &cell("name"), 200)?;
         let id = check::id_or_new("user_id", &cell("user_id"))?;
@@ -98,6 +122,7 @@ impl Registry {
         let user = User {
             patient_id: Some(cell("patient_id")),
             ward: Some(cell("ward")),
+            suspended: Some(yes_or_no("suspended", &cell("suspended"))?),
             person: Some(Person { name: Some(cell("name")), birth_date: Some(cell("birth_date")) }),
             contact: Some(contact),
             ..User::default()
@@ -120,11 +145,11 @@ impl Registry {
         caller: &Principal,
         request: ImportDevicesRequest,
     ) -> Result<ImportDevicesResponse, Status> {
-        let table = Table::read(&request.csv, &["device_id", "name", "mac", "model", "mdc_type"])?;
+        let table = Table::read(&request.csv, &DEVICES)?;
         self.fleet(caller, &format!("import {} rows", table.rows.len())).await?;
         let by = person(caller)?.uuid();
         let (mut rows, mut refused) = (Vec::new(), Vec::new());
-        for (number, cells) in (1..).zip(&table.rows) {
+        for (at, cells) in &table.rows {
             let cell = |column| table.cell(cells, column);
             let device = Device {
                 device_id: cell("device_id"),
@@ -134,17 +159,17 @@ impl Registry {
                 mdc_type: Some(cell("mdc_type")),
                 ..Device::default()
             };
-            match new_device(&device, by) {
+            match table.check(cells).and_then(|()| new_device(&device, by)) {
                 Ok((device, claim_code)) => {
                     rows.push(Row {
-                        number,
+                        at: *at,
                         id: device.id,
                         changes: vec![Change::Device(device)],
                         claim_code,
                         user: None,
                     });
                 }
-                Err(why) => refused.push(refusal(number, &why)),
+                Err(why) => refused.push(refusal(*at, &why)),
             }
         }
         let taken = self.take(caller, rows, &mut refused).await?;
@@ -183,48 +208,27 @@ fn fitting<'a>(directory: &Directory, draft: &mut Draft, rows: &'a [Row]) -> (Ve
     for row in rows {
         let state = draft.state();
         if directory.knows(UserId::new(row.id)) || state.device(&row.id).is_some() || state.user(&row.id).is_some() {
-            not.push(refused_row(row.number, "id", "this id is taken"));
+            not.push(refused_row(row.at, "id", "this id is taken"));
             continue;
         }
-        match draft.add(row.changes.iter().cloned()) {
+        let is_free = match row.changes.first() {
+            Some(Change::User(user)) => free(directory, user),
+            _ => Ok(()),
+        };
+        match is_free.and_then(|()| draft.add(row.changes.iter().cloned())) {
             Ok(()) => fit.push(row),
-            Err(why) => not.push(refusal(row.number, &errors::change(&why))),
+            Err(why) => not.push(refusal(row.at, &errors::change(&why))),
         }
     }
     (fit, not)
 }
 
-/// CSV with a heading.
-struct Table {
-    columns: Vec<String>,
-    rows: Vec<csv::StringRecord>,
-}
-
-impl Table {
-    fn read(text: &str, known: &[&str]) -> Result<Self, Status> {
-        let wrong = |what: String| problem::invalid("INVALID_CSV", "csv", what);
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
-        let heading = reader.headers().map_err(|error| wrong(error.to_string()))?;
-        let columns: Vec<_> = heading.iter().map(|column| column.trim().to_owned()).collect();
-        let unknown = columns.iter().find(|column| !known.contains(&column.as_str()));
-        let twice = columns.iter().enumerate().any(|(place, column)| columns[..place].contains(column));
-        if unknown.is_some() || twice || !columns.iter().any(|column| column == "name") {
-            return Err(wrong(format!("the heading must have `name` and, each once, any of {}", known.join(", "))));
-        }
-        let rows: Vec<_> = reader.records().collect::<Result<_, _>>().map_err(|error| {
-            // the error's own text could show a cell
-            let line = error.position().map_or(0, csv::Position::line);
-            wrong(format!("line {line} is not CSV in UTF-8"))
-        })?;
-        if rows.len() > ROWS_MAX {
-            return Err(wrong(format!("{} rows; send at most {ROWS_MAX} at once", rows.len())));
-        }
-        Ok(Self { columns, rows })
-    }
-
-    fn cell(&self, row: &csv::StringRecord, column: &str) -> String {
-        let place = self.columns.iter().position(|one| one == column);
-        place.and_then(|place| row.get(place)).unwrap_or_default().trim().to_owned()
+/// As a list prints it, or as JSON does; nothing is no.
+fn yes_or_no(field: &str, text: &str) -> Result<bool, Status> {
+    match text {
+        "yes" | "true" => Ok(true),
+        "" | "no" | "false" => Ok(false),
+        _ => Err(check::bad(field, "yes, no or nothing")),
     }
 }
 
@@ -237,13 +241,13 @@ fn cut(refused: &mut Vec<RefusedRow>) -> i32 {
 }
 
 /// A cell may be in the reason, and a cell may be long.
-fn refused_row(row: i32, field: &str, reason: &str) -> RefusedRow {
+fn refused_row(at: At, field: &str, reason: &str) -> RefusedRow {
     let shown = &reason[..reason.floor_char_boundary(REASON_BYTES_MAX)];
-    RefusedRow { row, field: field.to_owned(), reason: shown.to_owned() }
+    RefusedRow { row: at.row, field: field.to_owned(), reason: shown.to_owned(), line: at.line }
 }
 
 /// Why a row was not taken, in the words of the request for one.
-fn refusal(row: i32, why: &Status) -> RefusedRow {
+fn refusal(at: At, why: &Status) -> RefusedRow {
     let violations = why.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
     let field = violations.first().map(|violation| violation.field.clone()).unwrap_or_default();
     let field = match field.rsplit('.').next().unwrap_or_default() {
@@ -251,7 +255,7 @@ fn refusal(row: i32, why: &Status) -> RefusedRow {
         column => column,
     };
     let reason = violations.first().map_or(why.message(), |violation| violation.description.as_str());
-    refused_row(row, field, reason)
+    refused_row(at, field, reason)
 }
 
 #[cfg(test)]
@@ -260,7 +264,8 @@ mod tests {
 
     #[test]
     fn twenty_refused_rows_are_named_and_a_long_cell_is_not_said_again_in_full() {
-        let mut refused: Vec<_> = (1..=5_000).map(|row| refused_row(row, "role", &"é".repeat(1_000))).collect();
+        let mut refused: Vec<_> =
+            (1..=5_000).map(|row| refused_row(At { row, line: row + 1 }, "role", &"é".repeat(1_000))).collect();
         assert_eq!((cut(&mut refused), refused.len(), refused[19].row), (4_980, 20, 20));
         assert_eq!(refused[0].reason.len(), REASON_BYTES_MAX);
         assert_eq!((cut(&mut refused), refused.len()), (0, 20));

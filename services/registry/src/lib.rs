@@ -17,11 +17,15 @@ mod explain;
 
 mod filter;
 mod import;
+mod in_the_way;
 pub mod metrics;
+mod newest;
 mod notices;
 mod profiles;
 mod relations;
 mod roles;
+mod table;
+mod texts;
 mod users;
 mod writing;
 
@@ -33,7 +37,7 @@ use proto::registry::v1::{
     self as wire, enrolment_service_server::EnrolmentServiceServer, registry_service_server::RegistryServiceServer,
 };
 use std::sync::Arc;
-use store::{Positions, Refusals};
+use store::{Positions, Refusals, Timeline};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 
@@ -60,6 +64,7 @@ pub struct Registry {
     /// Of devices that have proved nothing.
     refusals: Refusals,
     positions: Arc<dyn Positions>,
+    timeline: Arc<dyn Timeline>,
     credentials: Arc<Credentials>,
     notices: Notices,
     /// Held from reading the last change to putting the next: within a process one waits instead of trying again.
@@ -67,18 +72,18 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Keeps its changes in `store`, which the directory of `decisions` follows; `positions` knows when devices were heard;
-    /// devices get `credentials`; what those who treat a patient should know goes to `notices`.
+    /// Keeps its changes in `store`, which the directory of `decisions` follows; the other two know when devices were heard, and
+    /// whose readings are kept; devices get `credentials`; what those who treat a patient should know goes to `notices`.
     pub fn new(
         store: Arc<dyn store::Registry>,
-        positions: Arc<dyn Positions>,
+        (positions, timeline): (Arc<dyn Positions>, Arc<dyn Timeline>),
         decisions: Decisions,
         credentials: Credentials,
         notices: Arc<dyn Publish>,
     ) -> Self {
         let (credentials, notices) = (Arc::new(credentials), Notices::new(notices));
         let refusals = decisions.refusals();
-        Self { store, positions, decisions, refusals, credentials, notices, turn: Arc::default() }
+        Self { store, positions, timeline, decisions, refusals, credentials, notices, turn: Arc::default() }
     }
 
     /// The gRPC service for people, with its message limits set.

@@ -3,9 +3,15 @@
 //! An emergency is noted as told only after its notice is durable in the log, and is told again as long as it is not noted: a
 //! notice may come twice (by the same id), never not at all.
 
-use crate::{Registry, check, emergencies, metrics};
+use crate::{
+    Registry, check,
+    emergencies::{self, place},
+    metrics,
+    newest::{self, newest_first},
+};
 use bus::{Outgoing, Publish};
 use directory::registry::{self as kept, Change};
+use guard::pages::{self, page};
 use model::{
     Nanos, PatientId,
     access::{Action, Principal},
@@ -29,8 +35,6 @@ use uuid::Uuid;
 const EVERY: Duration = Duration::from_secs(1);
 /// What another node opened is left to it for so long, from when this one saw it: what their clocks say does not matter.
 const OTHERS: Duration = Duration::from_secs(15);
-/// Most emergencies that are listed.
-const LISTED_MAX: usize = 1_000;
 /// How far back is listed.
 const LISTED_NS: i64 = 30 * Nanos::DAY;
 
@@ -138,15 +142,17 @@ impl Registry {
                 self.decisions.anywhere(caller, Action::ReadNotices).refusal_recorded("list").await?;
             }
         }
+        let (size, after) = (pages::size(request.page_size, newest::PAGE)?, pages::after(&request.page_token)?);
         let directory = self.decisions.directory();
         let mut decided = BTreeMap::new();
         let mut may_see = |patient: PatientId| {
             let decide = || self.decided(&directory, caller, Action::ReadNotices, patient).ok();
             decided.entry(patient).or_insert_with(decide).is_some()
         };
-        let all = directory.registry().break_glass(None).rev().map(|(_, kept)| &kept.value);
+        let all = directory.registry().break_glass(None).map(|(_, kept)| &kept.value);
         let meant = all.filter(|one| one.from >= from.0 && patient.is_none_or(|patient| patient.uuid() == one.patient));
-        let shown: Vec<_> = meant.filter(|one| may_see(PatientId::new(one.patient))).take(LISTED_MAX).collect();
+        let seen = newest_first(meant, place, after).filter(|one| may_see(PatientId::new(one.patient)));
+        let (shown, next_page_token) = page(seen, size, |one| place(one).to_string());
         if patient.is_none() {
             let patients: HashSet<_> = shown.iter().map(|one| PatientId::new(one.patient)).collect();
             for permit in patients.iter().filter_map(|patient| decided[patient]) {
@@ -158,6 +164,6 @@ impl Registry {
             wire.review_text.clear();
             wire
         };
-        Ok(ListNoticesResponse { notices: shown.into_iter().map(wire).collect() })
+        Ok(ListNoticesResponse { notices: shown.into_iter().map(wire).collect(), next_page_token })
     }
 }

@@ -99,6 +99,14 @@ pub(crate) fn check(user: &User, now: Nanos) -> Result<(), Status> {
     Ok(())
 }
 
+/// Takes the sections away that are as they were.
+pub(crate) fn leave_out_same(user: &mut User, before: &User) {
+    user.person.take_if(|section| before.person.as_ref().is_some_and(|before| before == section));
+    user.contact.take_if(|section| before.contact.as_ref().is_some_and(|before| before == section));
+    user.medical.take_if(|section| before.medical.as_ref().is_some_and(|before| before == section));
+    user.billing.take_if(|section| before.billing.as_ref().is_some_and(|before| before == section));
+}
+
 fn people(field: &str, people: &[ContactPerson]) -> Result<(), Status> {
     if people.len() > 20 {
         return Err(check::bad(field, "up to 20"));

@@ -55,6 +55,10 @@ impl Registry {
         };
         let relations = directory.registry().relations(after).map(|(_, kept)| kept).filter(fits).map(wire);
         let (relations, next_page_token) = page(relations, size, |relation| relation.relation_id.clone());
+        // one who is asked for is written down above
+        let patients =
+            relations.iter().filter(|_| about.is_none()).filter_map(|relation| relation.patient_id.parse().ok());
+        self.decisions.shows(caller, (Action::ManageRelations, None), patients, "list").await?;
         Ok(ListRelationsResponse { relations, next_page_token })
     }
 
@@ -85,6 +89,9 @@ impl Registry {
                 let text = "no patient has this id";
                 return Err(problem::field(Code::NotFound, "NO_SUCH_PATIENT", "relation.patient_id", text));
             }
+            if let Some(ward) = relation.ward.as_deref() {
+                check::ward(directory, "relation.ward", ward)?;
+            }
             Ok((vec![Change::Relation(relation.clone())], ()))
         })
         .await?;
@@ -105,9 +112,15 @@ impl Registry {
             if kept.value.to <= now.0 {
                 return Ok((vec![], ()));
             }
-            // one that has not begun never held
-            let from = kept.value.from.min(now.0 - 1);
-            Ok((vec![Change::Relation(kept::Relation { from, to: now.0, ..kept.value.clone() })], ()))
+            // older versions took the same one twice: it is over when all of them are
+            let all = directory.registry().relations(None).map(|(_, kept)| &kept.value);
+            let twins = all.filter(|one| one.is_twin(&kept.value) && one.from <= now.0 && now.0 < one.to);
+            let ended = |one: &kept::Relation| {
+                // one that has not begun never held
+                Change::Relation(kept::Relation { from: one.from.min(now.0 - 1), to: now.0, ..one.clone() })
+            };
+            let others = twins.filter(|one| one.id != id).map(ended);
+            Ok((others.chain([ended(&kept.value)]).collect(), ()))
         })
         .await?;
         Ok(EndRelationResponse { relation: Some(self.relation(&id)?) })

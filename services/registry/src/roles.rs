@@ -38,6 +38,7 @@ impl Registry {
         caller: &Principal,
         request: GetRoleRequest,
     ) -> Result<GetRoleResponse, Status> {
+        check::word("role_id", &request.role_id)?;
         self.decisions.on_system(caller, Action::ManageRoles, None).recorded("get role").await?;
         Ok(GetRoleResponse { role: Some(self.role(&request.role_id)?) })
     }
@@ -61,6 +62,7 @@ impl Registry {
         let role = request.role.ok_or_else(|| check::bad("role", "must be there"))?;
         check::word("role.role_id", &role.role_id)?;
         resource::check_sent(&role)?;
+        each_once(&role)?;
         self.decisions
             .on_system(caller, Action::ManageRoles, None)
             .recorded(&format!("create role {}", role.role_id))
@@ -85,6 +87,7 @@ impl Registry {
     ) -> Result<UpdateRoleResponse, Status> {
         let sent = request.role.ok_or_else(|| check::bad("role", "must be there"))?;
         check::word("role.role_id", &sent.role_id)?;
+        each_once(&sent)?;
         self.decisions
             .on_system(caller, Action::ManageRoles, None)
             .recorded(&format!("update role {}", sent.role_id))
@@ -192,6 +195,12 @@ impl Registry {
                 return Err(problem::field(Code::NotFound, "NO_SUCH_USER", "grant.user_id", "nobody has this id"));
             }
             may_give(directory, author, &grant)?;
+            if let Some(ward) = grant.ward.as_deref() {
+                check::ward(directory, "grant.ward", ward)?;
+            }
+            if let Some(study) = grant.study.as_deref() {
+                check::study(directory, "grant.study", study)?;
+            }
             Ok((vec![Change::Grant(grant.clone())], ()))
         })
         .await?;
@@ -263,6 +272,16 @@ fn lacking((field, text): (&str, String)) -> Status {
 
 fn self_grant(field: &str, text: &str) -> Status {
     problem::field(Code::PermissionDenied, "SELF_GRANT", field, text)
+}
+
+/// Refuses a permission that is named twice: who takes one of them out would leave it in.
+fn each_once(sent: &Role) -> Result<(), Status> {
+    for (field, names) in [("permissions", &sent.permissions), ("may_grant", &sent.may_grant)] {
+        if names.iter().enumerate().any(|(place, name)| names[..place].contains(name)) {
+            return Err(check::bad(&format!("role.{field}"), "each permission once"));
+        }
+    }
+    Ok(())
 }
 
 /// A role as it is kept.

@@ -1,8 +1,11 @@
 //! What only shows from inside: two nodes on one store, what is kept, and an audit log that does not answer.
 
 mod credentials;
+mod emergencies;
 mod floor;
+mod lists;
 mod newer;
+mod ties;
 
 use crate::{
     Credentials, Registry,
@@ -99,8 +102,29 @@ impl store::Positions for Quiet {
         Ok(vec![None; devices.len()])
     }
 
-    async fn note_seen(&self, _: &[(DeviceId, Nanos)]) -> Result<(), Error> {
+    async fn last_stream(&self, _: DeviceId) -> Result<Option<(StreamId, Nanos)>, Error> {
+        Ok(None)
+    }
+
+    async fn note_seen(&self, _: &[store::Sighting]) -> Result<(), Error> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl store::Timeline for Quiet {
+    async fn hours(
+        &self,
+        _: &model::Permit,
+        _: model::HourRange,
+        _: store::Order,
+        _: usize,
+    ) -> Result<Vec<store::HourEntry>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn read(&self, _: &model::Permit, _: &[store::HourEntry]) -> Result<Vec<store::HourData>, Error> {
+        Ok(Vec::new())
     }
 }
 
@@ -172,7 +196,7 @@ fn node(store: &Arc<Memory>) -> (Registry, Work) {
     let store = Arc::clone(store) as _;
     let (auditor, work) = Auditor::new(Arc::new(Quiet), Arc::new(Quiet), Arc::new(Quiet), NOW);
     let decisions = Decisions::new(directory, auditor, NOW);
-    (Registry::new(store, Arc::new(Quiet), decisions, credentials, Arc::new(Quiet)), work)
+    (Registry::new(store, (Arc::new(Quiet), Arc::new(Quiet)), decisions, credentials, Arc::new(Quiet)), work)
 }
 
 fn running(store: &Arc<Memory>) -> Registry {

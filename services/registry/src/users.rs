@@ -10,12 +10,12 @@ use directory::{
     registry::{self as kept, Change, Kept},
 };
 use guard::{
-    convert, ids,
+    convert, errors, ids,
     pages::{self, page},
 };
 use model::{
     PatientId, UserId,
-    access::{Action, Principal, Subject},
+    access::{Action, Principal, Purpose, Subject},
 };
 use prost::Message;
 use proto::{
@@ -56,12 +56,24 @@ impl Registry {
         request: ListUserVersionsRequest,
     ) -> Result<ListUserVersionsResponse, Status> {
         let Seen { kept, sections } = self.see(caller, &request.user_id, "versions").await?;
+        let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<u64>(&request.page_token)?);
         let directory = self.decisions.directory();
-        let mut versions = Vec::new();
-        for version in directory.registry().versions(&kept.value.id).iter().rev() {
-            versions.push(self.shown_user(version, &sections).await?);
+        let numbers = directory.registry().versions(&kept.value.id).rev();
+        let older = numbers.filter(|number| after.is_none_or(|after| *number < after));
+        let (numbers, next_page_token) = page(older, size, ToString::to_string);
+        let mut versions = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            versions.push(self.shown_user(&self.version(&kept.value.id, number).await?, &sections).await?);
         }
-        Ok(ListUserVersionsResponse { versions })
+        Ok(ListUserVersionsResponse { versions, next_page_token })
+    }
+
+    /// A person as a change left it: the changes are all there, and memory has no more than where.
+    async fn version(&self, id: &Uuid, number: u64) -> Result<Kept<kept::User>, Status> {
+        let changes = self.store.changes(number, 1).await.map_err(errors::store)?;
+        let entry = changes.first().filter(|(found, _)| *found == number).map(|(_, bytes)| kept::Entry::decode(bytes));
+        let version = entry.and_then(|entry| entry.ok()?.user(id, number));
+        version.ok_or_else(errors::profile_unreadable)
     }
 
     /// Finds a person for the caller; written down when this returns, and the same for one who does not exist.
@@ -71,8 +83,11 @@ impl Registry {
         let found = directory.registry().user(&user.uuid()).cloned();
         let patient = found.as_ref().and_then(|kept| kept.value.patient).map(PatientId::new);
         let sections = self.shown(&directory, caller, user, patient);
-        let related = patient.and_then(|patient| self.decided(&directory, caller, action, patient).ok());
-        let decided = sections.as_ref().map(|_| related.map(|permit| permit.purpose())).map_err(|denied| *denied);
+        let opened = |action| patient.and_then(|patient| self.decided(&directory, caller, action, patient).ok());
+        let related = [action, Action::ReadMedical, Action::ReadBilling].into_iter().find_map(opened);
+        // without a relation it is for who manages people, or is that person
+        let purpose = related.map_or(Purpose::Operations, |permit| permit.purpose());
+        let decided = sections.as_ref().map(|_| Some(purpose)).map_err(|denied| *denied);
         self.decisions.with_purpose(caller, action, patient, decided).written(detail).await?;
         match (sections, found) {
             (Ok(sections), Some(kept)) => Ok(Seen { kept, sections }),
@@ -104,14 +119,16 @@ impl Registry {
         request: ListUsersRequest,
     ) -> Result<ListUsersResponse, Status> {
         self.decisions.on_system(caller, Action::ManageUsers, None).recorded("list").await?;
-        let conditions = filter::read(&request.filter, &["ward", "role", "patient", "suspended"])?;
-        let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<Uuid>(&request.page_token)?);
         let directory = self.decisions.directory();
+        let conditions = conditions(&directory, &request.filter)?;
+        let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<Uuid>(&request.page_token)?);
         let fits = |(_, kept): &(&Uuid, &Kept<kept::User>)| {
             conditions.iter().all(|(key, wanted)| has(&directory, &kept.value, key, wanted))
         };
         let people = directory.registry().users(after).filter(fits).map(|(_, kept)| kept.clone());
         let (found, next_page_token) = page(people, size, |kept| kept.value.id.to_string());
+        let patients = found.iter().filter_map(|kept| kept.value.patient).map(PatientId::new);
+        self.decisions.shows(caller, (Action::ManageUsers, None), patients, "list").await?;
         let mut users = Vec::with_capacity(found.len());
         for kept in &found {
             users.push(self.shown_user(kept, &[Section::Person, Section::Contact, Section::Billing]).await?);
@@ -127,7 +144,8 @@ impl Registry {
         let user = request.user.ok_or_else(|| check::bad("user", "must be there"))?;
         let id = check::id_or_new("user.user_id", &user.user_id)?;
         resource::check_sent(&user)?;
-        self.decisions.on_system(caller, Action::ManageUsers, None).recorded(&format!("create {id}")).await?;
+        let about = place(&user).ok().and_then(|(patient, _)| patient).map(PatientId::new);
+        self.decisions.on_system(caller, Action::ManageUsers, about).recorded(&format!("create {id}")).await?;
         if user.medical.is_some() {
             let text = "medical history is the clinicians' to write, by an update; leave it out";
             return Err(problem::field(Code::PermissionDenied, "NOT_PERMITTED", "user.medical", text));
@@ -189,7 +207,10 @@ impl Registry {
         stored.extend(place.encode_to_vec());
         let after = update.apply_encoded(&stored)?;
         let user = profiles::read(&after)?;
-        let now = new_person(id, &user, self.checked(&user)?);
+        // what an older version took and nobody changes now stays as it is
+        let mut changed = user.clone();
+        profiles::leave_out_same(&mut changed, &profiles::read(&stored)?);
+        let now = new_person(id, &user, self.checked(&changed)?);
         self.change_person(caller, &now, &after, |directory| {
             // what was read above must still be what is there: a change in between would be undone
             let there = directory.registry().user(&id).ok_or_else(|| not_found("person"))?;
@@ -206,7 +227,9 @@ impl Registry {
         request: DeleteUserRequest,
     ) -> Result<DeleteUserResponse, Status> {
         let id = check::user(&request.user_id)?.uuid();
-        self.decisions.on_system(caller, Action::ManageUsers, None).recorded(&format!("delete {id}")).await?;
+        let about = self.decisions.directory().registry().user(&id).and_then(|kept| kept.value.patient);
+        let about = about.map(PatientId::new);
+        self.decisions.on_system(caller, Action::ManageUsers, about).recorded(&format!("delete {id}")).await?;
         self.change(caller, |directory, _| {
             let kept = directory.registry().user(&id).ok_or_else(|| not_found("person"))?;
             check_etag(&request.etag, kept.sequence)?;
@@ -232,6 +255,21 @@ fn place(user: &User) -> Result<Placement, Status> {
         };
     }
     Ok((Some(ids::uuid("patient_id", user.patient_id())?), ward))
+}
+
+fn conditions(directory: &Directory, filter: &str) -> Result<Vec<(String, String)>, Status> {
+    let flag = |value: &str| filter::one_of(value, &["true", "false"]);
+    let ward = |value: &str| match check::word("filter", value) {
+        Ok(()) => Ok(()),
+        Err(_) => Err("1 to 64 lower-case letters, digits and hyphens".to_owned()),
+    };
+    let role = |value: &str| match directory.registry().role(&value.to_owned()) {
+        None if !directory.is_held(value) => {
+            Err("the id of a role, spelled as `wardline roles list` shows it".to_owned())
+        }
+        _ => Ok(()),
+    };
+    filter::read(filter, &[("ward", &ward), ("role", &role), ("patient", &flag), ("suspended", &flag)])
 }
 
 /// Whether a person fulfils a condition of a filter.

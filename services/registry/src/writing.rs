@@ -7,7 +7,7 @@ use directory::{
 };
 use guard::errors;
 use model::{
-    Nanos, UserId,
+    Nanos, PatientId, UserId,
     access::{Principal, Subject},
 };
 use proto::problem;
@@ -61,6 +61,7 @@ impl Registry {
     ) -> Result<(), Status> {
         self.put(Some(caller.subject), |directory, draft| {
             decide(directory)?;
+            free(directory, kept).map_err(|refused| errors::change(&refused))?;
             draft.add([Change::User(kept.clone())]).map_err(|refused| errors::change(&refused))?;
             Ok(((), vec![Profile { kept, encoded: profile.into() }]))
         })
@@ -124,6 +125,15 @@ impl Registry {
         let draft = directory.registry().draft(self.decisions.now(), by);
         Ok((directory, draft))
     }
+}
+
+/// Refuses a patient id that a file of the directory gives to another person; the registry knows of its own.
+pub(crate) fn free(directory: &Directory, user: &kept::User) -> Result<(), Refused> {
+    let patient = user.patient.map(PatientId::new);
+    if patient.is_some_and(|patient| directory.is_anothers(patient, UserId::new(user.id))) {
+        return Err(Refused::new("PATIENT_TAKEN", "patient_id", "another person has this patient id"));
+    }
+    Ok(())
 }
 
 /// A section that is not there and one of which nothing is known are the same.

@@ -1,5 +1,7 @@
 //! `wardline audit`: search the log, export it, and prove that nobody changed it.
 
+mod fhir;
+
 use crate::{
     cli::Audit,
     operator::{self, Token, ask, shown},
@@ -11,7 +13,7 @@ use client::{Connection, Remote};
 use guard::convert;
 use model::{
     WriterId,
-    audit::{Checkpoint, Verifier},
+    audit::{Checkpoint, Interaction, Verifier},
 };
 use proto::operations::v1::{
     AuditRecord, ListAuditWritersRequest, ReadAuditChainRequest, SearchAuditLogRequest,
@@ -27,6 +29,8 @@ use store::{Checkpoints, FolderCheckpoints};
 
 /// Pages of entries are at most so large.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Entries of a search that says nothing, and of a page of it.
+const SEARCHED: u32 = 1_000;
 /// The most that the server gives at once.
 const ENTRIES_A_PAGE: usize = 1_000;
 
@@ -46,7 +50,13 @@ pub async fn run(
     let mut auditor = Auditor { client };
     match what {
         Audit::Search { asked, json } => {
-            let records = auditor.search(asked).await?;
+            let mut records = Vec::new();
+            auditor
+                .search(asked, asked.limit.unwrap_or(SEARCHED), |some| {
+                    records.extend(some);
+                    Ok(())
+                })
+                .await?;
             if *json {
                 let records: Vec<_> = records.iter().map(as_json).collect();
                 serde_json::to_writer_pretty(&mut *out, &records)?;
@@ -57,6 +67,7 @@ pub async fn run(
                 let outcome = if record.denied.is_empty() { "allowed" } else { &record.denied };
                 let AuditRecord { patient_id, action, purpose, detail, .. } = record;
                 let subject = match record.claimed_subject.as_str() {
+                    "" if record.subject.is_empty() => "unknown".to_owned(),
                     "" => record.subject.clone(),
                     claimed => format!("{claimed}?"),
                 };
@@ -65,10 +76,14 @@ pub async fn run(
             }
         }
         Audit::Export { asked } => {
-            for record in auditor.search(asked).await? {
-                serde_json::to_writer(&mut *out, &fhir(&record))?;
-                writeln!(out)?;
-            }
+            let export = |some: Vec<AuditRecord>| {
+                for record in &some {
+                    serde_json::to_writer(&mut *out, &fhir::event(record))?;
+                    writeln!(out)?;
+                }
+                anyhow::Ok(())
+            };
+            auditor.search(asked, asked.limit.unwrap_or(u32::MAX), export).await?;
         }
         Audit::Verify { checkpoints, public_keys } => {
             let folder = checkpoints.clone().unwrap_or_else(|| dir.join("checkpoints"));
@@ -108,25 +123,44 @@ struct Auditor {
 }
 
 impl Auditor {
-    async fn search(&mut self, asked: &crate::cli::AuditSearch) -> anyhow::Result<Vec<AuditRecord>> {
+    /// Gives the entries page by page, newest first, until there are `most`; where there are more, that is said.
+    async fn search(
+        &mut self,
+        asked: &crate::cli::AuditSearch,
+        most: u32,
+        mut take: impl FnMut(Vec<AuditRecord>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let now = guard::clock::now();
         let instant = |text: &Option<String>| {
             let at = text.as_deref().map(|text| when::parse(text, now)).transpose()?;
             anyhow::Ok(at.map(convert::timestamp))
         };
-        let request = SearchAuditLogRequest {
+        let mut request = SearchAuditLogRequest {
             patient_id: asked.patient.map(|patient| patient.to_string()).unwrap_or_default(),
             start_time: instant(&asked.from)?,
             end_time: instant(&asked.to)?,
-            limit: asked.limit,
+            ..SearchAuditLogRequest::default()
         };
-        let found = ask!(self.search_audit_log(request));
-        if found.unreadable > 0 {
+        let mut left = most;
+        loop {
+            request.limit = i32::try_from(left).unwrap_or(i32::MAX).min(SEARCHED as i32);
+            let found = ask!(self.search_audit_log(request.clone()));
             // beside what is asked for, which may go into a file
-            let n = found.unreadable;
-            writeln!(stderr(), "{n} more entries cannot be read: `wardline audit verify` says what happened")?;
+            if found.unreadable > 0 {
+                let n = found.unreadable;
+                writeln!(stderr(), "{n} more entries cannot be read: `wardline audit verify` says what happened")?;
+            }
+            left = left.saturating_sub(u32::try_from(found.records.len()).unwrap_or(u32::MAX));
+            take(found.records)?;
+            request.page_token = found.next_page_token;
+            if request.page_token.is_empty() {
+                return Ok(());
+            }
+            if left == 0 {
+                writeln!(stderr(), "there are older ones: give a greater --limit, or --to")?;
+                return Ok(());
+            }
         }
-        Ok(found.records)
     }
 
     /// Reads every chain and says what is wrong with it.
@@ -187,44 +221,8 @@ fn as_json(record: &AuditRecord) -> Value {
     json!({
         "at": shown(record.at), "subject": record.subject, "claimed_subject": record.claimed_subject,
         "patient_id": record.patient_id, "action": record.action,
+        "interaction": Interaction::of(&record.action, &record.detail).code(),
         "purpose": record.purpose, "denied": record.denied, "detail": record.detail,
         "writer_id": record.writer_id, "sequence": record.sequence, "request_id": record.request_id,
     })
-}
-
-/// An entry as a FHIR R4 AuditEvent, after the read profiles of IHE BALP.
-fn fhir(record: &AuditRecord) -> Value {
-    let coding = |system: &str, code: &str| json!({"system": system, "code": code});
-    let who = match (record.subject.split_once(':'), record.claimed_subject.as_str()) {
-        (Some(("device", id)), _) => json!({"reference": format!("Device/{id}")}),
-        (Some((_, id)), _) => json!({"identifier": {"system": "urn:ietf:rfc:3986", "value": format!("urn:uuid:{id}")}}),
-        // no reference: nothing says that it was this one
-        (None, "") => json!({"display": "not known"}),
-        (None, claimed) => json!({"display": format!("claims to be {claimed}, not proven")}),
-    };
-    let mut event = json!({
-        "resourceType": "AuditEvent",
-        "id": format!("{}-{}", record.writer_id, record.sequence),
-        "type": coding("http://terminology.hl7.org/CodeSystem/audit-event-type", "rest"),
-        "subtype": [coding("http://hl7.org/fhir/restful-interaction", "read"),
-                    coding("urn:wardline:action", &record.action)],
-        "action": "R",
-        "recorded": shown(record.at),
-        // success, or serious failure
-        "outcome": if record.denied.is_empty() { "0" } else { "8" },
-        "purposeOfEvent": [{"coding": [coding("http://terminology.hl7.org/CodeSystem/v3-ActReason", &record.purpose)]}],
-        "agent": [{"who": who, "requestor": true}],
-        "source": {"observer": {"identifier": {"value": format!("urn:uuid:{}", record.writer_id)}}},
-    });
-    if !record.denied.is_empty() {
-        event["outcomeDesc"] = json!(record.denied);
-    }
-    if !record.patient_id.is_empty() {
-        event["entity"] = json!([{
-            "what": {"reference": format!("Patient/{}", record.patient_id)},
-            "type": coding("http://terminology.hl7.org/CodeSystem/audit-entity-type", "1"),
-            "role": coding("http://terminology.hl7.org/CodeSystem/object-role", "1"),
-        }]);
-    }
-    event
 }

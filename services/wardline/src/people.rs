@@ -1,22 +1,24 @@
 //! `wardline users`, `devices`, `roles`, `grants` and what ties them: the registry from a shell.
 
 pub mod cli;
+mod imports;
+mod parts;
 mod relations;
 mod rows;
 
-use crate::operator::{self, MESSAGE_BYTES_MAX, Token, ask, ask_all, change, shown};
-use anyhow::{Context, bail};
+use crate::operator::{self, Id, MESSAGE_BYTES_MAX, Token, ask, ask_all, change, shown};
+use anyhow::Context;
 use cli::{CallerArgs, Command, Devices, Format, Grants, Roles, Users};
 use client::{Connection, Remote};
 use proto::registry::v1::{
     Assignment, CreateAssignmentRequest, CreateDeviceRequest, CreateGrantRequest, CreateRoleRequest, CreateUserRequest,
     DeleteGrantRequest, DeleteRoleRequest, DeleteUserRequest, Device, GetDeviceRequest, GetRoleRequest, GetUserRequest,
-    Grant, ImportDevicesRequest, ImportUsersRequest, ListDevicesRequest, ListGrantsRequest, ListRolesRequest,
-    ListUserVersionsRequest, ListUsersRequest, Person, RefusedRow, RevokeDeviceRequest, Role, RotateDeviceRequest,
-    UpdateUserRequest, User, registry_service_client::RegistryServiceClient,
+    Grant, ListDevicesRequest, ListGrantsRequest, ListRolesRequest, ListUserVersionsRequest, ListUsersRequest, Person,
+    RevokeDeviceRequest, Role, RotateDeviceRequest, UpdateUserRequest, User,
+    registry_service_client::RegistryServiceClient,
 };
 use rows::Rows;
-use std::{fs, io::Write, path::Path};
+use std::io::Write;
 use uuid::Uuid;
 
 /// Speaks to the registry with one token, and prints what it says.
@@ -60,7 +62,7 @@ impl RegistryCli {
             Users::List { filter } => ask_all!(self.list_users(ListUsersRequest { filter: filter.clone() }).users),
             Users::Get { user } => vec![self.user(*user).await?],
             Users::Versions { user } => {
-                ask!(self.list_user_versions(ListUserVersionsRequest { user_id: user.to_string() })).versions
+                ask_all!(self.list_user_versions(ListUserVersionsRequest { user_id: user.to_string() }).versions)
             }
             Users::Create { name, birth_date, patient, ward } => {
                 let person = Some(Person { name: Some(name.clone()), birth_date: Some(birth_date.clone()) });
@@ -75,12 +77,7 @@ impl RegistryCli {
                 change!(self.delete_user(DeleteUserRequest { user_id: user.to_string(), etag: String::new() }));
                 vec![]
             }
-            Users::Import { file } => {
-                let done = change!(self.import_users(ImportUsersRequest { csv: read(file)? }));
-                let mut rows = Rows::new(&["user"]);
-                done.user_ids.iter().for_each(|id| rows.push([id]));
-                return self.imported(&rows, (&done.refused, done.refused_more), out);
-            }
+            Users::Import { file } => return self.import_users(file, out).await,
         };
         let mut rows = Rows::new(&["user", "name", "birth_date", "patient", "ward", "suspended", "updated", "by"]);
         for user in found {
@@ -100,12 +97,12 @@ impl RegistryCli {
         rows.print(self.format, out)
     }
 
-    async fn user(&mut self, user: Uuid) -> anyhow::Result<User> {
+    async fn user(&mut self, user: Id) -> anyhow::Result<User> {
         ask!(self.get_user(GetUserRequest { user_id: user.to_string() })).user.context("an answer without a person")
     }
 
     /// Changes what was read, and nothing else.
-    async fn suspend(&mut self, user: Uuid, suspended: bool) -> anyhow::Result<User> {
+    async fn suspend(&mut self, user: Id, suspended: bool) -> anyhow::Result<User> {
         let User { user_id, etag, .. } = self.user(user).await?;
         let user = Some(User { user_id, etag, suspended: Some(suspended), ..User::default() });
         change!(self.update_user(UpdateUserRequest { user, update_mask: None }))
@@ -148,12 +145,7 @@ impl RegistryCli {
                 rows.push([&made.assignment_id, &made.device_id, &made.patient_id, &from]);
                 return rows.print(self.format, out);
             }
-            Devices::Import { file } => {
-                let done = change!(self.import_devices(ImportDevicesRequest { csv: read(file)? }));
-                let mut rows = Rows::new(&["device", "claim_code"]);
-                done.claim_codes.iter().for_each(|one| rows.push([&one.device_id, &one.claim_code]));
-                return self.imported(&rows, (&done.refused, done.refused_more), out);
-            }
+            Devices::Import { file } => return self.import_devices(file, out).await,
         }
         let mut rows = Rows::new(&["device", "name", "mac", "model", "status", "firmware", "last_seen", "claim_code"]);
         for device in found {
@@ -217,28 +209,4 @@ impl RegistryCli {
         }
         rows.print(self.format, out)
     }
-
-    /// Prints what an import took and, after it, what it did not.
-    fn imported(
-        &self,
-        taken: &Rows,
-        (refused, more): (&[RefusedRow], i32),
-        out: &mut impl Write,
-    ) -> anyhow::Result<()> {
-        taken.print(self.format, out)?;
-        if refused.is_empty() {
-            return Ok(());
-        }
-        let line = |row: &RefusedRow| format!("row {}: {}: {}", row.row, row.field, row.reason);
-        let mut lines: Vec<_> = refused.iter().map(line).collect();
-        if more > 0 {
-            lines.push(format!("and {more} more: mend these and import what is left"));
-        }
-        let n = refused.len() as i64 + i64::from(more);
-        bail!("{n} rows were refused, the others are in force:\n  {}", lines.join("\n  "))
-    }
-}
-
-fn read(file: &Path) -> anyhow::Result<String> {
-    fs::read_to_string(file).with_context(|| format!("{}: CSV in UTF-8", file.display()))
 }

@@ -69,19 +69,19 @@ pub(super) fn add(links: &mut Links, file: &str, text: &str) -> Result<(), Error
         links.roles.insert(role.name.clone(), permissions);
     }
     for user in tables.user {
-        let id = UserId::new(user.id);
+        let id = UserId::new(user.id.0);
         links.users.entry(id).or_default().extend(user.roles.into_iter().map(|role| (role, Scope::Everywhere)));
-        if let Some(patient) = user.patient.map(PatientId::new) {
+        if let Some(patient) = user.patient.map(|patient| PatientId::new(patient.0)) {
             links.myself.insert(id, patient);
             links.people.insert(patient, id);
         }
     }
     for grant in tables.grant {
         let scope = Scope::Ward(grant.ward.into());
-        links.users.entry(UserId::new(grant.user)).or_default().push((grant.role, scope));
+        links.users.entry(UserId::new(grant.user.0)).or_default().push((grant.role, scope));
     }
     for patient in tables.patient {
-        links.set_ward(PatientId::new(patient.id), Some(&patient.ward));
+        links.set_ward(PatientId::new(patient.id.0), Some(&patient.ward));
     }
     for team in tables.care_team {
         let span = span(&team.from, &team.to).map_err(&wrong)?;
@@ -90,29 +90,35 @@ pub(super) fn add(links: &mut Links, file: &str, text: &str) -> Result<(), Error
             (None, Some(_)) => RelationKind::CareTeam,
             _ => return Err(wrong("care_team: give either ward or patient".to_owned())),
         };
-        links.tie(UserId::new(team.user), team.patient, team.ward.as_deref(), span.relation(kind), true);
+        links.tie(
+            UserId::new(team.user.0),
+            team.patient.map(|patient| patient.0),
+            team.ward.as_deref(),
+            span.relation(kind),
+            true,
+        );
     }
     for tie in tables.proxy {
         let span = span(&tie.from, &tie.to).map_err(&wrong)?;
-        links.tie(UserId::new(tie.user), Some(tie.patient), None, span.relation(RelationKind::Proxy), true);
+        links.tie(UserId::new(tie.user.0), Some(tie.patient.0), None, span.relation(RelationKind::Proxy), true);
     }
     for part in tables.study {
         let span = span(&part.from, &part.to).map_err(&wrong)?;
-        let user = UserId::new(part.user);
-        links.tie(user, Some(part.patient), None, span.relation(RelationKind::Study), true);
-        links.enrol(user, PatientId::new(part.patient), &part.study, span, true);
+        let user = UserId::new(part.user.0);
+        links.tie(user, Some(part.patient.0), None, span.relation(RelationKind::Study), true);
+        links.enrol(user, PatientId::new(part.patient.0), &part.study, span, true);
     }
     for consent in tables.consent {
-        let patient = PatientId::new(consent.patient);
+        let patient = PatientId::new(consent.patient.0);
         links.consents.entry(patient).or_default().push(consent.read().map_err(&wrong)?);
     }
     for device in &tables.device {
-        links.devices.insert(DeviceId::new(device.id), Some(Nanos::MIN));
+        links.devices.insert(DeviceId::new(device.id.0), Some(Nanos::MIN));
     }
     for row in tables.assignment {
         let span = span(&row.from, &row.to).map_err(&wrong)?;
-        if !links.assign(DeviceId::new(row.device), PatientId::new(row.patient), span) {
-            return Err(wrong(format!("assignment: device {} has another patient in that time", row.device)));
+        if !links.assign(DeviceId::new(row.device.0), PatientId::new(row.patient.0), span) {
+            return Err(wrong(format!("assignment: device {} has another patient in that time", row.device.0)));
         }
     }
     Ok(())
@@ -136,12 +142,27 @@ fn span(from: &Option<String>, to: &Option<String>) -> Result<Span, String> {
     let instant = |text: &Option<String>, open: Nanos| match text {
         None => Ok(open),
         Some(text) => {
-            let at: jiff::Timestamp = text.parse().map_err(|_| format!("{text:?} is no RFC 3339 time"))?;
+            let unreadable = || format!("{text:?} is no RFC 3339 time");
+            let at = model::exact_time(text).ok_or_else(unreadable)?;
+            let at: jiff::Timestamp = at.parse().map_err(|_| unreadable())?;
             i64::try_from(at.as_nanosecond()).map(Nanos).map_err(|_| format!("{text:?} lies outside 1678 to 2261"))
         }
     };
     let (from, to) = (instant(from, Nanos::MIN)?, instant(to, Nanos::MAX)?);
     Span::new(from.0, to.0).ok_or_else(|| "from must lie before to".to_owned())
+}
+
+/// An id as it is spelled everywhere.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct Id(uuid::Uuid);
+
+impl TryFrom<String> for Id {
+    type Error = model::NoId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        model::uuid(&text).map(Self)
+    }
 }
 
 #[derive(Deserialize)]
@@ -179,17 +200,17 @@ struct Role {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct User {
-    id: uuid::Uuid,
+    id: Id,
     #[expect(dead_code, reason = "for people who read the file")]
     name: String,
     roles: Vec<String>,
-    patient: Option<uuid::Uuid>,
+    patient: Option<Id>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GrantRow {
-    user: uuid::Uuid,
+    user: Id,
     role: String,
     ward: String,
 }
@@ -197,8 +218,8 @@ struct GrantRow {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Tie {
-    user: uuid::Uuid,
-    patient: uuid::Uuid,
+    user: Id,
+    patient: Id,
     from: Option<String>,
     to: Option<String>,
 }
@@ -206,8 +227,8 @@ struct Tie {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Part {
-    user: uuid::Uuid,
-    patient: uuid::Uuid,
+    user: Id,
+    patient: Id,
     #[serde(default = "demo")]
     study: String,
     from: Option<String>,
@@ -221,7 +242,7 @@ fn demo() -> String {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ConsentRow {
-    patient: uuid::Uuid,
+    patient: Id,
     bars: String,
     purpose: Option<String>,
     from: Option<String>,
@@ -230,7 +251,7 @@ struct ConsentRow {
 
 impl ConsentRow {
     fn read(&self) -> Result<Consent, String> {
-        let barred = match (self.bars.as_str(), RelationKind::from_name(&self.bars), self.bars.parse()) {
+        let barred = match (self.bars.as_str(), RelationKind::from_name(&self.bars), model::uuid(&self.bars)) {
             ("anyone", ..) => Barred::Anyone,
             (_, Some(kind), _) => Barred::Kind(kind),
             (.., Ok(user)) => Barred::User(UserId::new(user)),
@@ -254,16 +275,16 @@ impl ConsentRow {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Patient {
-    id: uuid::Uuid,
+    id: Id,
     ward: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CareTeam {
-    user: uuid::Uuid,
+    user: Id,
     ward: Option<String>,
-    patient: Option<uuid::Uuid>,
+    patient: Option<Id>,
     from: Option<String>,
     to: Option<String>,
 }
@@ -271,7 +292,7 @@ struct CareTeam {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Device {
-    id: uuid::Uuid,
+    id: Id,
     #[expect(dead_code, reason = "for people who read the file")]
     model: String,
 }
@@ -279,8 +300,8 @@ struct Device {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AssignmentRow {
-    device: uuid::Uuid,
-    patient: uuid::Uuid,
+    device: Id,
+    patient: Id,
     from: Option<String>,
     to: Option<String>,
 }

@@ -1,6 +1,8 @@
 //! How a process comes to what the registry knows: its changes, read on from the last one known.
 
 use crate::{Error, LiveDirectory};
+use model::Nanos;
+use std::time::SystemTime;
 
 /// Changes read at once.
 const CHANGES_A_READ: usize = 1_000;
@@ -18,11 +20,14 @@ pub enum Behind {
 
 /// Takes over all that was changed since `directory` followed last.
 pub async fn follow(directory: &LiveDirectory, store: &dyn store::Registry) -> Result<(), Behind> {
+    let begun = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let begun = Nanos(i64::try_from(begun.as_nanos()).unwrap_or(i64::MAX));
     loop {
         let from = directory.get().registry().sequence() + 1;
         let changes = store.changes(from, CHANGES_A_READ).await?;
         directory.follow(&changes)?;
         if changes.len() < CHANGES_A_READ {
+            directory.followed(begun);
             return Ok(());
         }
     }

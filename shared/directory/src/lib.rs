@@ -186,6 +186,26 @@ impl Directory {
         self.sources().iter().any(|links| links.people.contains_key(&patient) || links.wards.contains_key(&patient))
     }
 
+    /// Whether a file of the directory says that a patient is another person.
+    pub fn is_anothers(&self, patient: PatientId, user: UserId) -> bool {
+        self.files.people.get(&patient).is_some_and(|holder| *holder != user)
+    }
+
+    /// Whether there is a ward: a patient lies or lay there, or somebody works or worked there.
+    pub fn has_ward(&self, ward: &str) -> bool {
+        let is_it = |place: &str| place == ward;
+        let in_files = |links: &Links| {
+            links.in_ward.iter().any(|(place, _)| is_it(place))
+                || links.ward_staff.keys().any(|(_, place)| is_it(place))
+        };
+        self.registry.has_ward(ward) || in_files(&self.files)
+    }
+
+    /// Whether there is a study: somebody takes part in it or did, or has a role for it or had.
+    pub fn has_study(&self, study: &str) -> bool {
+        self.registry.has_study(study) || self.files.studies.keys().any(|(_, one)| **one == *study)
+    }
+
     /// What matters of a patient to a principal, at any time.
     pub fn facts(&self, principal: &Principal, patient: PatientId) -> Facts {
         let sources = self.sources();

@@ -22,6 +22,11 @@ impl Span {
         Relation { kind, from: self.from, to: self.to }
     }
 
+    /// Whether it has an instant in common with another range, now or later.
+    pub(crate) fn meets(self, from: Nanos, to: Nanos, now: Nanos) -> bool {
+        from < self.to && self.from.max(now) < to
+    }
+
     /// `None` when it is empty.
     pub(crate) fn new(from: i64, to: i64) -> Option<Self> {
         (from < to).then_some(Self { from: Nanos(from), to: Nanos(to) })

@@ -4,9 +4,13 @@ use crate::{
     Directory, Error, files,
     registry::{Entry, State},
 };
+use model::Nanos;
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 /// A directory that follows its folder and the registry. Clones share it.
@@ -16,6 +20,8 @@ pub struct LiveDirectory {
     now: Arc<RwLock<Arc<Directory>>>,
     /// What the files were like; held while a new directory is made, so that none is lost.
     seen: Arc<Mutex<files::Fingerprint>>,
+    /// When the registry was last found to have no more changes than are known here.
+    followed_at: Arc<AtomicI64>,
 }
 
 impl LiveDirectory {
@@ -23,7 +29,19 @@ impl LiveDirectory {
     pub fn open(dir: &Path) -> Result<Self, Error> {
         let seen = Arc::new(Mutex::new(files::fingerprint(dir)?));
         let now = Arc::new(RwLock::new(Arc::new(Directory::read(dir)?)));
-        Ok(Self { dir: dir.to_owned(), now, seen })
+        let followed_at = Arc::new(AtomicI64::new(Nanos::MIN.0));
+        Ok(Self { dir: dir.to_owned(), now, seen, followed_at })
+    }
+
+    /// All that was changed in the registry before this instant, by this process's clock, is known here.
+    pub fn followed_at(&self) -> Nanos {
+        Nanos(self.followed_at.load(Ordering::Acquire))
+    }
+
+    /// All that was changed in the registry before `at` is known now.
+    pub(crate) fn followed(&self, at: Nanos) {
+        // whatever it was before: a clock can be put back
+        self.followed_at.store(at.0, Ordering::Release);
     }
 
     /// The directory as it is now.

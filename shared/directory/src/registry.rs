@@ -8,7 +8,9 @@ mod draft;
 mod floor;
 mod refresh;
 mod resources;
+mod spent;
 mod state;
+mod ties;
 
 pub use draft::Draft;
 pub(crate) use floor::at_least_granted;
@@ -17,7 +19,7 @@ pub use refresh::{Refresh, Unusable};
 pub use resources::{
     Assignment, Barring, BreakGlass, Consent, Device, DeviceStatus, Grant, Hashed, Relation, Review, Role, User,
 };
-pub use state::{Kept, State, Version};
+pub use state::{Kept, State};
 
 use model::{Nanos, access::Subject};
 use serde::{Deserialize, Serialize};

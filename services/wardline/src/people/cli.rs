@@ -1,9 +1,8 @@
 //! The arguments of the commands that ask the registry.
 
-use crate::operator::TokenArgs;
+use crate::operator::{Id, TokenArgs};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
-use uuid::Uuid;
 
 /// How a list is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -132,12 +131,12 @@ pub enum Users {
     /// Show one person.
     Get {
         /// UUID of the person.
-        user: Uuid,
+        user: Id,
     },
     /// What a person was like before, newest first.
     Versions {
         /// UUID of the person.
-        user: Uuid,
+        user: Id,
     },
     /// Register a person.
     Create {
@@ -156,19 +155,20 @@ pub enum Users {
     /// No token of the person's opens anything until `resume`.
     Suspend {
         /// UUID of the person.
-        user: Uuid,
+        user: Id,
     },
     /// The end of a suspension.
     Resume {
         /// UUID of the person.
-        user: Uuid,
+        user: Id,
     },
     /// The person, and all that person held.
     Delete {
         /// UUID of the person.
-        user: Uuid,
+        user: Id,
     },
-    /// From CSV: user_id,patient_id,ward,name,birth_date,role,address,phone,email. Exit 1 when a row was refused.
+    /// From CSV: user_id,patient_id,ward,name,birth_date,role,address,phone,email,suspended, or as `list` prints it; of any
+    /// size. Exit 1 when a row was refused.
     Import {
         /// The file.
         file: PathBuf,
@@ -187,7 +187,7 @@ pub enum Devices {
     /// Show one device.
     Get {
         /// UUID of the device.
-        device: Uuid,
+        device: Id,
     },
     /// A new one; prints its claim code, which is shown once.
     Create {
@@ -206,12 +206,12 @@ pub enum Devices {
     /// A new claim code; what the device has opens nothing more.
     Rotate {
         /// UUID of the device.
-        device: Uuid,
+        device: Id,
     },
     /// What the device has opens nothing more.
     Revoke {
         /// UUID of the device.
-        device: Uuid,
+        device: Id,
         /// For good: its MAC address is free.
         #[arg(long)]
         retire: bool,
@@ -219,11 +219,12 @@ pub enum Devices {
     /// Assigns it to a patient, from now on.
     Assign {
         /// UUID of the device.
-        device: Uuid,
+        device: Id,
         /// UUID of the patient.
-        patient: Uuid,
+        patient: Id,
     },
-    /// From CSV: device_id,name,mac,model,mdc_type. Prints the claim codes. Exit 1 when a row was refused.
+    /// From CSV: device_id,name,mac,model,mdc_type, or as `list` prints it; of any size. Prints the claim codes. Exit 1 when a
+    /// row was refused.
     Import {
         /// The file.
         file: PathBuf,
@@ -263,12 +264,12 @@ pub enum Grants {
     List {
         /// UUID of a person.
         #[arg(long)]
-        user: Option<Uuid>,
+        user: Option<Id>,
     },
     /// Gives a role to a person, everywhere or for a ward or a study.
     Create {
         /// UUID of the person.
-        user: Uuid,
+        user: Id,
         /// Which role.
         role: String,
         /// In this ward only.
@@ -281,7 +282,7 @@ pub enum Grants {
     /// Take a role away from a person.
     Delete {
         /// UUID of the grant.
-        grant: Uuid,
+        grant: Id,
     },
 }
 
@@ -292,20 +293,20 @@ pub enum Relations {
     List {
         /// UUID of a person.
         #[arg(long)]
-        user: Option<Uuid>,
+        user: Option<Id>,
         /// UUID of a patient.
         #[arg(long)]
-        patient: Option<Uuid>,
+        patient: Option<Id>,
     },
     /// Ties a person to a patient, or to a ward, from now on.
     Create {
         /// UUID of the person.
-        user: Uuid,
+        user: Id,
         /// care-team, proxy, ward-staff or study.
         kind: String,
         /// UUID of the patient; not for ward-staff.
         #[arg(long)]
-        patient: Option<Uuid>,
+        patient: Option<Id>,
         /// Which ward; for ward-staff.
         #[arg(long, default_value = "")]
         ward: String,
@@ -316,7 +317,7 @@ pub enum Relations {
     /// End a relation now.
     End {
         /// UUID of the relation.
-        relation: Uuid,
+        relation: Id,
     },
 }
 
@@ -326,12 +327,12 @@ pub enum Consents {
     /// All of a patient's.
     List {
         /// UUID of the patient.
-        patient: Uuid,
+        patient: Id,
     },
     /// Says what the patient does not want, from now on.
     Create {
         /// UUID of the patient.
-        patient: Uuid,
+        patient: Id,
         /// Who is barred: anyone, a person's UUID, or a kind of relation.
         bars: String,
         /// For what: a code of HL7 v3 PurposeOfUse; without it, for anything.
@@ -341,9 +342,9 @@ pub enum Consents {
     /// Take a consent back.
     Revoke {
         /// UUID of the patient.
-        patient: Uuid,
+        patient: Id,
         /// UUID of the consent.
-        consent: Uuid,
+        consent: Id,
     },
 }
 
@@ -361,7 +362,7 @@ pub enum Emergencies {
     /// Breaks the glass: one patient, for a reason, and somebody will review it.
     Open {
         /// UUID of the patient.
-        patient: Uuid,
+        patient: Id,
         /// unconscious, life-threat, no-staff or other.
         reason: String,
         /// Why, in words: 10 to 500 characters.
@@ -373,7 +374,7 @@ pub enum Emergencies {
     /// Records the outcome of its review.
     Review {
         /// UUID of the emergency.
-        emergency: Uuid,
+        emergency: Id,
         /// justified, unjustified or unclear.
         outcome: String,
         /// Why, in words.
@@ -385,9 +386,9 @@ pub enum Emergencies {
 #[derive(Debug, Args)]
 pub struct Why {
     /// UUID of the person.
-    pub user: Uuid,
+    pub user: Id,
     /// UUID of the patient.
-    pub patient: Uuid,
+    pub patient: Id,
     /// What the person wants to do.
     #[arg(default_value = "timeline.read")]
     pub action: String,

@@ -5,7 +5,7 @@ use super::{
     cli::{Consents, Emergencies, Relations, Why},
     rows::Rows,
 };
-use crate::operator::{ask, ask_all, change, shown};
+use crate::operator::{Id, ask, ask_all, change, shown};
 use anyhow::Context;
 use proto::registry::v1::{
     Consent, CreateConsentRequest, CreateRelationRequest, EndRelationRequest, ExplainAccessRequest,
@@ -19,7 +19,7 @@ impl RegistryCli {
     pub async fn relations(&mut self, what: &Relations, out: &mut impl Write) -> anyhow::Result<()> {
         let found = match what {
             Relations::List { user, patient } => {
-                let text = |id: &Option<uuid::Uuid>| id.map(|id| id.to_string()).unwrap_or_default();
+                let text = |id: &Option<Id>| id.map(|id| id.to_string()).unwrap_or_default();
                 let (user_id, patient_id) = (text(user), text(patient));
                 ask_all!(
                     self.list_relations(ListRelationsRequest {
@@ -60,7 +60,7 @@ impl RegistryCli {
     pub async fn consents(&mut self, what: &Consents, out: &mut impl Write) -> anyhow::Result<()> {
         let found = match what {
             Consents::List { patient } => {
-                ask!(self.list_consents(ListConsentsRequest { patient_id: patient.to_string() })).consents
+                ask_all!(self.list_consents(ListConsentsRequest { patient_id: patient.to_string() }).consents)
             }
             Consents::Create { patient, bars, purpose } => {
                 let (bars, purpose) = (bars.clone(), purpose.clone());
@@ -88,9 +88,14 @@ impl RegistryCli {
     pub async fn emergencies(&mut self, what: &Emergencies, out: &mut impl Write) -> anyhow::Result<()> {
         let found = match what {
             Emergencies::List { unreviewed } => {
-                ask!(self.list_break_glass(ListBreakGlassRequest { unreviewed: *unreviewed })).break_glass
+                ask_all!(self.list_break_glass(ListBreakGlassRequest { unreviewed: *unreviewed }).break_glass)
             }
-            Emergencies::Notices => ask!(self.list_notices(ListNoticesRequest::default())).notices,
+            Emergencies::Notices => {
+                let (patient_id, start_time) = (String::new, None);
+                ask_all!(
+                    self.list_notices(ListNoticesRequest { patient_id: patient_id(), start_time: start_time }).notices
+                )
+            }
             Emergencies::Open { patient, reason, text, minutes } => {
                 let (patient_id, minutes) = (patient.to_string(), i32::from(*minutes));
                 let (reason, text) = (reason.clone(), text.clone());

@@ -2,7 +2,7 @@
 
 use super::cli::Format;
 use serde_json::{Map, Value};
-use std::io::Write;
+use std::{borrow::Cow, io::Write};
 
 /// A list with named columns.
 pub(super) struct Rows {
@@ -37,7 +37,7 @@ impl Rows {
                 let mut writer = csv::Writer::from_writer(out);
                 writer.write_record(self.columns)?;
                 for row in &self.rows {
-                    writer.write_record(row)?;
+                    writer.write_record(row.iter().map(|cell| plain(cell).into_owned()))?;
                 }
                 writer.flush()?;
             }
@@ -61,6 +61,12 @@ impl Rows {
         }
         Ok(())
     }
+}
+
+/// A cell that no spreadsheet takes for a formula: with an apostrophe before it, which an import leaves out again.
+fn plain(cell: &str) -> Cow<'_, str> {
+    const FORMULA: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
+    if cell.trim_start_matches('\'').starts_with(FORMULA) { format!("'{cell}").into() } else { cell.into() }
 }
 
 #[cfg(test)]
@@ -101,6 +107,18 @@ mod tests {
         let error = serde_json::to_writer_pretty(Closed, &[1]).unwrap_err();
         assert!(crate::ending::is_closed_pipe(&error.into()), "as audit and quarantine print");
         assert!(!crate::ending::is_closed_pipe(&anyhow::anyhow!("another")));
+    }
+
+    #[test]
+    fn no_cell_of_csv_is_a_formula() {
+        let mut rows = Rows::new(&["name"]);
+        for name in ["=1+1", "'=1", "'tis", "+49 30 1", "-", "@x", "\t=1", "A=1"] {
+            rows.push([name]);
+        }
+        let mut out = Vec::new();
+        rows.print(Format::Csv, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert_eq!(out, "name\n'=1+1\n''=1\n'tis\n'+49 30 1\n'-\n'@x\n'\t=1\nA=1\n");
     }
 
     #[test]

@@ -242,7 +242,20 @@ impl Grant {
     }
 }
 
+impl Relation {
+    /// Whether another one ties the same person in the same way, at whatever time.
+    pub fn is_twin(&self, other: &Self) -> bool {
+        let of = |one: &Self| (one.user, one.patient, one.kind.clone(), one.ward.clone(), one.study.clone());
+        of(self) == of(other)
+    }
+}
+
 impl Consent {
+    /// Whether another one bars the same, at whatever time.
+    pub fn is_twin(&self, other: &Self) -> bool {
+        (self.patient, &self.bars, &self.purpose) == (other.patient, &other.bars, &other.purpose)
+    }
+
     /// As the policy knows it; `None` when a word of it is not known.
     pub fn policy(&self) -> Option<model::access::Consent> {
         let barred = match &self.bars {

@@ -1,20 +1,17 @@
 //! What the changes amount to, and whether one more fits.
 
+mod devices;
+mod people;
 mod same;
 
-use super::{
-    Assignment, BreakGlass, Change, Consent, Device, DeviceStatus, Entry, Grant, Refused, Relation, Role, User, floor,
-};
+use super::{Assignment, BreakGlass, Change, Consent, Device, Entry, Grant, Refused, Relation, Role, User, floor};
 use crate::links::{Links, Span, note};
-use imbl::{HashMap, OrdMap};
+use imbl::{HashMap, HashSet, OrdMap, Vector};
 use model::{
-    DeviceId, Nanos, PatientId, UserId,
+    Nanos, PatientId, UserId,
     access::{Permission, ROLES, RelationKind},
 };
 use uuid::Uuid;
-
-/// Versions of a person that are remembered.
-const VERSIONS_MAX: usize = 100;
 
 /// A resource, and its last change.
 #[derive(Clone, PartialEq)]
@@ -27,18 +24,17 @@ pub struct Kept<T> {
     pub at: Nanos,
     /// Who made that change: "user:UUID", "device:UUID" or "system".
     pub by: String,
+    /// The number of the change that made it first.
+    pub made: u64,
 }
-
-/// A person, as one change left it.
-pub type Version = Kept<User>;
 
 /// All that the registry knows, up to a change. A clone shares what neither has changed since: each change is made in one.
 #[derive(Clone, PartialEq)]
 pub struct State {
     pub(super) sequence: u64,
     users: OrdMap<Uuid, Kept<User>>,
-    /// Oldest first, the present one last.
-    versions: HashMap<Uuid, Vec<Version>>,
+    /// The numbers of the changes that made each person what they were, oldest first.
+    versions: HashMap<Uuid, Vector<u64>>,
     roles: OrdMap<String, Kept<Role>>,
     grants: OrdMap<Uuid, Kept<Grant>>,
     relations: OrdMap<Uuid, Kept<Relation>>,
@@ -47,6 +43,14 @@ pub struct State {
     assignments: OrdMap<Uuid, Kept<Assignment>>,
     break_glass: OrdMap<Uuid, Kept<BreakGlass>>,
     macs: HashMap<String, Uuid>,
+    /// People who were deleted.
+    gone: HashSet<Uuid>,
+    /// Whose each patient id is, or was last.
+    patients: HashMap<Uuid, Uuid>,
+    /// Wards where a patient lies or lay, or somebody works or worked.
+    wards: HashSet<String>,
+    /// Studies in which somebody takes part or did, or for which somebody has a role or had.
+    studies: HashSet<String>,
     links: Links,
 }
 
@@ -60,7 +64,7 @@ impl Default for State {
             permissions: names(role.permissions),
             may_grant: names(role.may_grant),
         };
-        let kept = |value| Kept { value, sequence: 0, at: Nanos(0), by: "system".to_owned() };
+        let kept = |value| Kept { value, sequence: 0, at: Nanos(0), by: "system".to_owned(), made: 0 };
         let roles: OrdMap<_, _> = ROLES.iter().map(role).map(|role| (role.id.clone(), kept(role))).collect();
         let mut links = Links::default();
         for role in ROLES {
@@ -78,6 +82,10 @@ impl Default for State {
             assignments: OrdMap::new(),
             break_glass: OrdMap::new(),
             macs: HashMap::new(),
+            gone: HashSet::new(),
+            patients: HashMap::new(),
+            wards: HashSet::new(),
+            studies: HashSet::new(),
             links,
         }
     }
@@ -123,9 +131,9 @@ impl State {
         self.sequence
     }
 
-    /// What a person was like, oldest first, the present last.
-    pub fn versions(&self, user: &Uuid) -> &[Version] {
-        self.versions.get(user).map_or(&[], Vec::as_slice)
+    /// By which changes a person came to be as now: their numbers, oldest first.
+    pub fn versions(&self, user: &Uuid) -> impl DoubleEndedIterator<Item = u64> {
+        self.versions.get(user).into_iter().flatten().copied()
     }
 
     /// The person whose readings are kept under this id.
@@ -136,6 +144,26 @@ impl State {
     /// The device that has a MAC address, if one has.
     pub fn device_with_mac(&self, mac: &str) -> Option<Uuid> {
         self.macs.get(mac).copied()
+    }
+
+    /// Whether somebody had this id and was deleted.
+    pub(super) fn is_gone(&self, user: &Uuid) -> bool {
+        self.gone.contains(user)
+    }
+
+    /// Whose a patient id is, or was last.
+    pub(super) fn was_patient(&self, patient: &Uuid) -> Option<Uuid> {
+        self.patients.get(patient).copied()
+    }
+
+    /// Whether a patient lies or lay in a ward of this name, or somebody works or worked there.
+    pub(crate) fn has_ward(&self, ward: &str) -> bool {
+        self.wards.contains(ward)
+    }
+
+    /// Whether somebody takes part in a study of this name or did, or has a role for it or had.
+    pub(crate) fn has_study(&self, study: &str) -> bool {
+        self.studies.contains(study)
     }
 
     pub(crate) fn links(&self) -> &Links {
@@ -157,8 +185,9 @@ impl State {
         Ok(())
     }
 
-    fn kept<T>(&self, value: T, entry: &Entry) -> Kept<T> {
-        Kept { value, sequence: self.sequence, at: entry.at(), by: entry.by.clone() }
+    fn kept<T>(&self, before: Option<&Kept<T>>, value: T, entry: &Entry) -> Kept<T> {
+        let made = before.map_or(self.sequence, |before| before.made);
+        Kept { value, sequence: self.sequence, at: entry.at(), by: entry.by.clone(), made }
     }
 
     /// Applies one change, or changes nothing.
@@ -178,53 +207,6 @@ impl State {
         }
     }
 
-    fn apply_user(&mut self, user: &User, entry: &Entry) -> Result<(), Refused> {
-        let id = UserId::new(user.id);
-        if let Some(patient) = user.patient.map(PatientId::new)
-            && self.links.people.get(&patient).is_some_and(|holder| *holder != id)
-        {
-            return Err(Refused::new("PATIENT_TAKEN", "patient_id", "another person has this patient id"));
-        }
-        if let Some(before) = self.users.get(&user.id).and_then(|kept| kept.value.patient).map(PatientId::new) {
-            self.links.people.remove(&before);
-            self.links.set_ward(before, None);
-        }
-        self.links.set_person(id, user.patient.map(PatientId::new), user.ward.as_deref(), user.suspended);
-        let kept = self.kept(user.clone(), entry);
-        let versions = self.versions.entry(user.id).or_default();
-        if versions.len() == VERSIONS_MAX {
-            versions.remove(0);
-        }
-        versions.push(kept.clone());
-        self.users.insert(user.id, kept);
-        Ok(())
-    }
-
-    fn remove_user(&mut self, id: Uuid, entry: &Entry) -> Result<(), Refused> {
-        let Some(user) = self.users.remove(&id) else {
-            return Err(Refused::new("NO_SUCH_USER", "user_id", "nobody has this id"));
-        };
-        let held: Vec<_> =
-            self.grants.values().filter(|kept| kept.value.user == id).map(|kept| kept.value.id).collect();
-        for grant in held {
-            self.remove_grant(grant)?;
-        }
-        let at = entry.at().0;
-        let tied = self.relations.values().map(|kept| &kept.value);
-        let tied: Vec<_> = tied.filter(|relation| relation.user == id && relation.to > at).cloned().collect();
-        for relation in tied {
-            let from = relation.from.min(at - 1);
-            self.apply_relation(&Relation { from, to: at, ..relation }, entry)?;
-        }
-        let user_id = UserId::new(id);
-        self.links.set_person(user_id, None, None, false);
-        if let Some(patient) = user.value.patient.map(PatientId::new) {
-            self.links.people.remove(&patient);
-            self.links.set_ward(patient, None);
-        }
-        Ok(())
-    }
-
     fn apply_role(&mut self, role: &Role, entry: &Entry) -> Result<(), Refused> {
         let unknown = |field, name: &str| {
             let names: Vec<_> = Permission::ALL.iter().map(|permission| permission.name()).collect();
@@ -234,7 +216,7 @@ impl State {
         let permissions = role.permissions().map_err(|name| unknown("permissions", name))?;
         role.may_grant().map_err(|name| unknown("may_grant", name))?;
         self.links.roles.insert(role.id.clone(), permissions);
-        self.roles.insert(role.id.clone(), self.kept(role, entry));
+        self.roles.insert(role.id.clone(), self.kept(self.roles.get(&role.id), role, entry));
         Ok(())
     }
 
@@ -262,7 +244,9 @@ impl State {
             return Err(Refused::new("ALREADY_GRANTED", "role_id", "the person holds this role there already"));
         }
         held.push(one);
-        self.grants.insert(grant.id, self.kept(grant.clone(), entry));
+        self.wards.extend(grant.ward.clone());
+        self.studies.extend(grant.study.clone());
+        self.grants.insert(grant.id, self.kept(None, grant.clone(), entry));
         Ok(())
     }
 
@@ -288,7 +272,9 @@ impl State {
             self.tie(kind, &before, span, false);
         }
         self.tie(kind, relation, span, true);
-        self.relations.insert(relation.id, self.kept(relation.clone(), entry));
+        self.wards.extend(relation.ward.clone());
+        self.studies.extend(relation.study.clone());
+        self.relations.insert(relation.id, self.kept(self.relations.get(&relation.id), relation.clone(), entry));
         Ok(())
     }
 
@@ -310,75 +296,32 @@ impl State {
             note(held, before, false);
         }
         note(held, policy, true);
-        self.consents.insert(consent.id, self.kept(consent.clone(), entry));
-        Ok(())
-    }
-
-    fn apply_device(&mut self, device: &Device, entry: &Entry) -> Result<(), Refused> {
-        if let Some(mac) = &device.mac
-            && self.macs.get(mac).is_some_and(|holder| *holder != device.id)
-        {
-            return Err(Refused::new("MAC_TAKEN", "mac", "another device has this MAC address; retire that one first"));
-        }
-        // that of a retired one may be another's by now
-        if let Some(mac) = self.devices.get(&device.id).and_then(|kept| kept.value.mac.as_ref())
-            && self.macs.get(mac) == Some(&device.id)
-        {
-            self.macs.remove(mac);
-        }
-        if let Some(mac) = device.mac.as_ref().filter(|_| device.status != DeviceStatus::Retired) {
-            self.macs.insert(mac.clone(), device.id);
-        }
-        let id = DeviceId::new(device.id);
-        let sends = device.status == DeviceStatus::Active;
-        self.links.devices.insert(id, sends.then_some(Nanos(device.credentials_from)));
-        self.devices.insert(device.id, self.kept(device.clone(), entry));
-        Ok(())
-    }
-
-    fn apply_assignment(&mut self, assignment: &Assignment, entry: &Entry) -> Result<(), Refused> {
-        let Some(span) = Span::new(assignment.from, assignment.to) else {
-            return Err(Refused::new("TIMES_REVERSED", "end_time", "must lie after `start_time`"));
-        };
-        let device = DeviceId::new(assignment.device);
-        if !self.links.devices.contains_key(&device) {
-            return Err(Refused::new("NO_SUCH_DEVICE", "device_id", "no device has this id; register it first"));
-        }
-        if let Some(before) = self.assignments.get(&assignment.id).map(|kept| &kept.value) {
-            let before = Span::new(before.from, before.to);
-            let held = self.links.assignments.entry(device).or_default();
-            if let Some(place) = held.iter().position(|one| Some(one.span()) == before) {
-                let taken = held.remove(place);
-                if !self.links.assign(device, PatientId::new(assignment.patient), span) {
-                    self.links.assign(device, taken.patient, taken.span());
-                    return Err(overlapping());
-                }
-            }
-        } else if !self.links.assign(device, PatientId::new(assignment.patient), span) {
-            return Err(overlapping());
-        }
-        self.assignments.insert(assignment.id, self.kept(assignment.clone(), entry));
+        self.consents.insert(consent.id, self.kept(self.consents.get(&consent.id), consent.clone(), entry));
         Ok(())
     }
 
     fn apply_break_glass(&mut self, emergency: &BreakGlass, entry: &Entry) -> Result<(), Refused> {
+        let mut emergency = emergency.clone();
+        let before = self.break_glass.get(&emergency.id).map(|kept| &kept.value);
+        let before = before.and_then(|one| Span::new(one.from, one.to));
+        if let Some(before) = before {
+            // its review may end it, and does not open it once more
+            (emergency.from, emergency.to) = (before.from.0, emergency.to.min(before.to.0));
+        }
         let Some(span) = Span::new(emergency.from, emergency.to) else {
             return Err(Refused::new("TIMES_REVERSED", "end_time", "must lie after `start_time`"));
         };
-        if !self.break_glass.contains_key(&emergency.id) {
-            let (user, relation) = (UserId::new(emergency.user), span.relation(RelationKind::Emergency));
-            self.links.tie(user, Some(emergency.patient), None, relation, true);
+        let (user, patient) = (UserId::new(emergency.user), Some(emergency.patient));
+        if let Some(before) = before {
+            self.links.tie(user, patient, None, before.relation(RelationKind::Emergency), false);
         }
-        self.break_glass.insert(emergency.id, self.kept(emergency.clone(), entry));
+        self.links.tie(user, patient, None, span.relation(RelationKind::Emergency), true);
+        let kept = self.kept(self.break_glass.get(&emergency.id), emergency.clone(), entry);
+        self.break_glass.insert(emergency.id, kept);
         Ok(())
     }
 }
 
 fn no_such_role() -> Refused {
     Refused::new("NO_SUCH_ROLE", "role_id", "no role has this id; `wardline roles list` shows all")
-}
-
-fn overlapping() -> Refused {
-    let text = "the device has another patient in that time; end that assignment first";
-    Refused::new("ASSIGNMENT_OVERLAPS", "start_time", text)
 }

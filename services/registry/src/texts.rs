@@ -1,0 +1,142 @@
+//! What a text may be: names and other lines, and reasons of several lines. Nothing is in them that nobody sees: two names that
+//! look the same are the same, no text turns those around it, and a reason is one.
+
+use proto::problem;
+use tonic::Status;
+
+/// A line of text of at most so many characters.
+pub(crate) fn line(field: &str, text: &str, most: usize) -> Result<(), Status> {
+    if text.chars().count() > most || text.chars().any(|c| c.is_control() || breaks(c)) || text.trim() != text {
+        let allowed = format!("up to {most} characters, none of them a control character, no space around it");
+        return Err(bad(field, allowed));
+    }
+    all_seen(field, text)
+}
+
+/// The same, and it must not be empty.
+pub(crate) fn name(field: &str, text: &str, most: usize) -> Result<(), Status> {
+    if text.is_empty() {
+        return Err(bad(field, format!("1 to {most} characters")));
+    }
+    line(field, text, most)
+}
+
+/// A reason in words, on one line or several: so many characters, of which spaces and line breaks in a row count as one.
+pub(crate) fn reason(field: &str, text: &str, least: usize, most: usize) -> Result<(), Status> {
+    let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    let words: Vec<_> = text.split_whitespace().collect();
+    let n_seen = words.iter().map(|word| word.chars().count() + 1).sum::<usize>().saturating_sub(1);
+    if text.chars().count() > most || n_seen < least || text.chars().any(is_control) {
+        let allowed = format!("{least} to {most} characters for others to read, on one line or several");
+        return Err(bad(field, allowed));
+    }
+    all_seen(field, text)
+}
+
+fn bad(field: &str, allowed: String) -> Status {
+    problem::invalid("INVALID_FIELD", field, allowed)
+}
+
+/// Refuses what nobody sees, but where a script is not written right without it.
+fn all_seen(field: &str, text: &str) -> Result<(), Status> {
+    let mut before = None;
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let is_needed = match c {
+            '\u{200c}' | '\u{200d}' => before.is_some_and(joins) && rest.peek().copied().is_some_and(joins),
+            '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' => before.is_some_and(is_ideograph),
+            _ => false,
+        };
+        if is_hidden(c) && !is_needed {
+            let code = u32::from(c);
+            return Err(bad(field, format!("only what can be seen: leave U+{code:04X} out, which shows nothing")));
+        }
+        before = Some(c);
+    }
+    Ok(())
+}
+
+fn breaks(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// Letters and vowel signs of scripts (Arabic to Sinhala, Myanmar, Khmer, Mongolian) whose letters may be joined or kept apart.
+fn joins(c: char) -> bool {
+    matches!(c, '\u{600}'..='\u{dff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{18af}') && !is_hidden(c)
+}
+
+/// A sign of which a variant can be chosen, as in names in Japan.
+fn is_ideograph(c: char) -> bool {
+    matches!(c, '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+/// Shows nothing, or only changes what is around it: Unicode's `Default_Ignorable_Code_Point`, annotations, the blank of Braille,
+/// and what is no character.
+fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+        | '\u{fdd0}'..='\u{fdef}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        || u32::from(c) & 0xfffe == 0xfffe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_nothing_that_nobody_sees_and_all_that_real_ones_need() {
+        let real = [
+            "",
+            "Ada Okafor",
+            "Zoë O'Neil-Łukasz",
+            "Siân \u{2013} ward 7",
+            // ZWNJ in Persian, ZWJ in Sinhala, a chosen variant in Japanese
+            "\u{645}\u{62d}\u{645}\u{62f}\u{200c}\u{631}\u{636}\u{627}",
+            "\u{dc1}\u{dca}\u{200d}\u{dbb}\u{dd3}",
+            "\u{845b}\u{e0100}\u{57ce}",
+        ];
+        for real in real {
+            assert!(line("name", real, 200).is_ok(), "{real:?}");
+        }
+        let bad = [
+            " Ada",
+            "A\nB",
+            "A\u{2028}B",
+            "A\u{200b}da",
+            "\u{202e}adA",
+            "A\u{2066}B",
+            "\u{feff}Ada",
+            "Ada\u{ad}",
+            "A\u{200d}da",
+            "\u{645}\u{200c}",
+            "A\u{fe0f}",
+            "\u{3164}",
+            "\u{2800}",
+            "A\u{e0041}",
+        ];
+        for bad in bad {
+            assert!(line("name", bad, 200).is_err(), "{bad:?}");
+        }
+        assert!(name("name", "", 9).is_err() && line("name", "0123456789", 9).is_err());
+    }
+
+    #[test]
+    fn a_reason_can_be_read_and_may_have_several_lines() {
+        for good in [
+            "no pulse, alone on the ward",
+            "no pulse,\nalone on the ward\r\n",
+            "help now!!",
+            "\u{645}\u{631}\u{6cc}\u{636} \u{628}\u{6cc}\u{647}\u{648}\u{634}",
+        ] {
+            assert!(reason("text", good, 10, 500).is_ok(), "{good:?}");
+        }
+        let unseen = ["\u{200b}".repeat(20), "\u{2060}\u{feff}".repeat(10), "\u{3164}".repeat(12), "\n".repeat(12)];
+        for bad in unseen.iter().map(String::as_str).chain(["a         b", "short", "no pulse \u{0} alone on the ward"])
+        {
+            assert!(reason("text", bad, 10, 500).is_err(), "{bad:?}");
+        }
+        assert!(reason("text", "", 0, 500).is_ok() && reason("text", &"a".repeat(501), 0, 500).is_err());
+    }
+}

@@ -1,0 +1,93 @@
+//! `wardline users import` and `devices import`: files of any size, part by part.
+
+use super::{RegistryCli, parts::Parts, rows::Rows};
+use crate::operator::change;
+use anyhow::{Context, bail};
+use proto::registry::v1::{ImportDevicesRequest, ImportUsersRequest, RefusedRow};
+use std::{
+    fs::File,
+    io::{BufReader, Write},
+    path::Path,
+};
+
+/// What became of the rows until now.
+struct Done {
+    taken: Rows,
+    refused: Vec<String>,
+    /// Besides those that are named.
+    more: i64,
+}
+
+impl Done {
+    fn new(columns: &'static [&'static str]) -> Self {
+        Self { taken: Rows::new(columns), refused: Vec::new(), more: 0 }
+    }
+
+    fn refuse(&mut self, refused: &[RefusedRow], more: i32, line: impl Fn(i32) -> usize) {
+        let said = |row: &RefusedRow| match row.field.as_str() {
+            "" => format!("line {}: {}", line(row.line), row.reason),
+            field => format!("line {}: {field}: {}", line(row.line), row.reason),
+        };
+        self.refused.extend(refused.iter().map(said));
+        self.more += i64::from(more);
+    }
+}
+
+impl RegistryCli {
+    /// Imports people, and prints who was taken.
+    pub(super) async fn import_users(&mut self, file: &Path, out: &mut impl Write) -> anyhow::Result<()> {
+        let mut done = Done::new(&["user"]);
+        let ended = self.send_users(file, &mut done).await;
+        self.imported(&done, ended, out)
+    }
+
+    async fn send_users(&mut self, file: &Path, done: &mut Done) -> anyhow::Result<()> {
+        let mut parts = open(file)?;
+        while let Some(part) = parts.next().with_context(|| file.display().to_string())? {
+            let answer = change!(self.import_users(ImportUsersRequest { csv: part.csv.clone() }));
+            answer.user_ids.iter().for_each(|id| done.taken.push([id]));
+            done.refuse(&answer.refused, answer.refused_more, |line| part.line(line));
+        }
+        Ok(())
+    }
+
+    /// Imports devices, and prints their claim codes.
+    pub(super) async fn import_devices(&mut self, file: &Path, out: &mut impl Write) -> anyhow::Result<()> {
+        let mut done = Done::new(&["device", "claim_code"]);
+        let ended = self.send_devices(file, &mut done).await;
+        self.imported(&done, ended, out)
+    }
+
+    async fn send_devices(&mut self, file: &Path, done: &mut Done) -> anyhow::Result<()> {
+        let mut parts = open(file)?;
+        while let Some(part) = parts.next().with_context(|| file.display().to_string())? {
+            let answer = change!(self.import_devices(ImportDevicesRequest { csv: part.csv.clone() }));
+            answer.claim_codes.iter().for_each(|one| done.taken.push([&one.device_id, &one.claim_code]));
+            done.refuse(&answer.refused, answer.refused_more, |line| part.line(line));
+        }
+        Ok(())
+    }
+
+    /// Prints what an import took and, after it, what it did not. What was taken before an error is in force, and shown: claim
+    /// codes are not to be had again.
+    fn imported(&self, done: &Done, ended: anyhow::Result<()>, out: &mut impl Write) -> anyhow::Result<()> {
+        done.taken.print(self.format, out)?;
+        let mut lines = done.refused.clone();
+        if done.more > 0 {
+            lines.push(format!("and {} more: mend these and import what is left", done.more));
+        }
+        let n = done.refused.len() as i64 + done.more;
+        let refused = || format!("{n} rows were refused, the others are in force:\n  {}", lines.join("\n  "));
+        match ended {
+            Ok(()) if n == 0 => Ok(()),
+            Ok(()) => bail!("{}", refused()),
+            Err(error) if n == 0 => Err(error.context("the import ended early; what is printed is in force")),
+            Err(error) => Err(error.context(format!("the import ended early; {}", refused()))),
+        }
+    }
+}
+
+fn open(file: &Path) -> anyhow::Result<Parts<BufReader<File>>> {
+    let shown = || file.display().to_string();
+    Parts::new(BufReader::new(File::open(file).with_context(shown)?)).with_context(shown)
+}

@@ -1,0 +1,182 @@
+//! Ties that are there twice, or never hold; ids that were somebody's.
+
+use super::*;
+
+const DOCTOR: Uuid = Uuid::from_u128(4);
+const LATE: Uuid = Uuid::from_u128(21);
+
+fn relation(id: u128, kind: &str, (from, to): (i64, i64)) -> Relation {
+    let (id, kind) = (Uuid::from_u128(id), kind.to_owned());
+    Relation { id, user: NURSE, kind, patient: Some(PATIENT), ward: None, study: None, from, to }
+}
+
+fn consent(id: u128, bars: Barring, purpose: Option<&str>) -> Consent {
+    let purpose = purpose.map(str::to_owned);
+    Consent { id: Uuid::from_u128(id), patient: PATIENT, bars, purpose, from: 0, to: i64::MAX }
+}
+
+fn base() -> Vec<Change> {
+    vec![user(NURSE, None), user(PATIENT, Some(PATIENT)), Change::Device(device(MONITOR, None, DeviceStatus::Active))]
+}
+
+fn with(more: &[Change]) -> Vec<Change> {
+    [&base()[..], more].concat()
+}
+
+/// Whether one more change fits.
+fn fits(changes: &[Change], one_more: Change) -> Result<(), &'static str> {
+    after(changes).registry().draft(NOW, None).add([one_more]).map_err(|refused| refused.reason)
+}
+
+#[test]
+fn the_same_tie_twice_in_a_time_is_refused() {
+    let ward = |id, user| {
+        let (patient, ward) = (None, Some("icu".to_owned()));
+        Change::Relation(Relation { user, patient, ward, ..relation(id, "ward-staff", (i64::MIN, i64::MAX)) })
+    };
+    let study = |id, study: &str| {
+        let study = Some(study.to_owned());
+        Change::Relation(Relation { study, ..relation(id, "study", (i64::MIN, i64::MAX)) })
+    };
+    let team = |id, span| Change::Relation(relation(id, "care-team", span));
+    let there = with(&[team(20, (0, 5_000)), ward(22, NURSE), study(24, "heart")]);
+    for twin in [
+        team(21, (0, 5_000)),
+        team(21, (i64::MIN, i64::MAX)),
+        team(21, (4_999, 6_000)),
+        ward(23, NURSE),
+        study(25, "heart"),
+    ] {
+        assert_eq!(fits(&there, twin), Err("ALREADY_TIED"));
+    }
+    let others = [
+        team(21, (5_000, 6_000)),
+        Change::Relation(relation(21, "proxy", (0, 5_000))),
+        ward(23, DOCTOR),
+        study(25, "lung"),
+    ];
+    for other in others {
+        assert_eq!(fits(&there, other), Ok(()));
+    }
+    // what is over is over, however long ago the next one is said to begin
+    let over = with(&[team(20, (0, 5_000)), team(20, (0, 1_000))]);
+    assert_eq!(fits(&over, team(21, (i64::MIN, i64::MAX))), Ok(()));
+
+    let barred = with(&[Change::Consent(consent(30, Barring::User(NURSE), Some("TREAT")))]);
+    for (bars, purpose, fit) in [
+        (Barring::User(NURSE), Some("TREAT"), Err("ALREADY_BARRED")),
+        (Barring::User(NURSE), None, Ok(())),
+        (Barring::User(DOCTOR), Some("TREAT"), Ok(())),
+    ] {
+        assert_eq!(fits(&barred, Change::Consent(consent(31, bars, purpose))), fit);
+    }
+    let assigned = with(&[assignment(40, PATIENT, 0, i64::MAX)]);
+    assert_eq!(fits(&assigned, assignment(41, PATIENT, 500, i64::MAX)), Err("ASSIGNMENT_OVERLAPS"));
+}
+
+#[test]
+fn what_never_holds_is_refused() {
+    let over = |to| Change::Relation(relation(20, "care-team", (0, to)));
+    assert_eq!([fits(&base(), over(NOW.0)), fits(&base(), over(NOW.0 + 1))], [Err("ALREADY_OVER"), Ok(())]);
+    let over = Consent { to: NOW.0, ..consent(30, Barring::Anyone, None) };
+    assert_eq!(fits(&base(), Change::Consent(over)), Err("ALREADY_OVER"));
+    let kind = |kind: &str| Barring::Kind(kind.to_owned());
+    for (bars, purpose, fit) in [
+        (Barring::User(PATIENT), None, Err("BARS_NOBODY")),
+        (kind("self"), None, Err("BARS_NOBODY")),
+        (kind("care-team"), Some("HRESCH"), Err("BARS_NOBODY")),
+        (kind("study"), Some("TREAT"), Err("BARS_NOBODY")),
+        (Barring::Anyone, Some("HPAYMT"), Err("BARS_NOBODY")),
+        (Barring::User(NURSE), Some("HOPERAT"), Err("BARS_NOBODY")),
+        (kind("care-team"), Some("TREAT"), Ok(())),
+        (kind("emergency"), Some("ETREAT"), Ok(())),
+        (Barring::Anyone, Some("PATRQT"), Ok(())),
+        (Barring::User(NURSE), None, Ok(())),
+    ] {
+        assert_eq!(fits(&base(), Change::Consent(consent(30, bars, purpose))), fit, "{purpose:?}");
+    }
+    let retired = with(&[Change::Device(device(MONITOR, None, DeviceStatus::Retired))]);
+    assert_eq!(fits(&retired, assignment(40, PATIENT, 0, i64::MAX)), Err("RETIRED"));
+}
+
+#[test]
+fn ties_of_older_versions_are_followed_as_they_were() {
+    let twice = with(&[
+        Change::Grant(Grant { id: LATE, user: NURSE, role: "nurse".into(), ward: None, study: None }),
+        Change::Relation(relation(20, "care-team", (0, 5_000))),
+        Change::Relation(relation(21, "care-team", (0, 5_000))),
+        Change::Relation(relation(22, "care-team", (0, 900))),
+    ]);
+    let directory = after(&twice);
+    assert_eq!((directory.registry().relations(None).count(), reads(&directory, 1_000)), (3, Ok(())));
+    let ended = after(&[&twice[..], &[Change::Relation(relation(20, "care-team", (0, 900)))]].concat());
+    assert_eq!(reads(&ended, 1_000), Ok(()), "the other one holds");
+}
+
+#[test]
+fn an_emergency_that_ends_early_opens_nothing_more() {
+    let emergency = |to| BreakGlass {
+        id: LATE,
+        user: NURSE,
+        patient: PATIENT,
+        reason: "other".into(),
+        text: "0123456789".into(),
+        from: 0,
+        to,
+        review: None,
+        notified: None,
+    };
+    let opened = with(&[grant(10, "nurse", None), Change::BreakGlass(emergency(5_000))]);
+    let opens = |changes: &[Change]| {
+        let directory = after(changes);
+        let facts = directory.facts(
+            &directory.principal(
+                &Identity {
+                    subject: Subject::User(UserId::new(NURSE)),
+                    scope: None,
+                    issued_at: Nanos(0),
+                    expires_at: Nanos::MAX,
+                },
+                None,
+            ),
+            PatientId::new(PATIENT),
+        );
+        facts.relations.iter().map(|relation| relation.to.0).collect::<Vec<_>>()
+    };
+    assert_eq!(opens(&opened), [5_000]);
+    assert_eq!(opens(&[&opened[..], &[Change::BreakGlass(emergency(1_000))]].concat()), [1_000]);
+}
+
+#[test]
+fn an_id_is_never_given_to_another() {
+    let there = with(&[user(DOCTOR, None)]);
+    let own =
+        |id, patient| Change::User(User { id, patient, ward: None, suspended: false, revision: Uuid::from_u128(99) });
+    let gone = [&there[..], &[Change::UserRemoved(PATIENT)]].concat();
+    assert_eq!(fits(&gone, own(PATIENT, None)), Err("USER_GONE"));
+    assert_eq!(fits(&gone, own(LATE, Some(PATIENT))), Err("PATIENT_TAKEN"));
+    assert_eq!(fits(&gone, own(LATE, Some(LATE))), Ok(()));
+    // one who is a patient no more comes back as the same, and nobody else does
+    let left = [&there[..], &[own(PATIENT, None)]].concat();
+    assert_eq!(fits(&left, own(PATIENT, Some(PATIENT))), Ok(()));
+    assert_eq!(fits(&left, own(DOCTOR, Some(PATIENT))), Err("PATIENT_TAKEN"));
+    // an older version did: what was known of the first is not known of the second
+    let again = after(&[&gone[..], &[own(PATIENT, None), own(DOCTOR, Some(PATIENT))]].concat());
+    assert_eq!(again.registry().versions(&PATIENT).count(), 1);
+    assert_eq!(again.registry().person_of(PatientId::new(PATIENT)), Some(UserId::new(DOCTOR)));
+}
+
+#[test]
+fn wards_and_studies_are_there_from_their_first_patient_on() {
+    let moved = |ward: &str| {
+        let ward = Some(ward.to_owned());
+        Change::User(User { id: PATIENT, patient: Some(PATIENT), ward, suspended: false, revision: Uuid::from_u128(9) })
+    };
+    let study = Relation { study: Some("heart".into()), ..relation(24, "study", (0, i64::MAX)) };
+    let directory = after(&with(&[moved("two"), Change::Relation(study)]));
+    assert!(directory.has_ward("icu") && directory.has_ward("two") && directory.has_study("heart"));
+    assert!(!directory.has_ward("Two") && !directory.has_ward("heart") && !directory.has_study("two"));
+    let mut files = Directory::default();
+    files.add("demo.toml", &format!("[[patient]]\nid = \"{PATIENT}\"\nward = \"three\"\n")).unwrap();
+    assert!(files.has_ward("three") && !files.has_ward("thre"));
+}
