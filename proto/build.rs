@@ -38,7 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// `IngestService` once more, its stream's messages as the bytes that came: see `src/in_place.rs`.
+/// `IngestService` once more, its stream's messages as the bytes that came, and single requests with what can be read of them:
+/// see `src/in_place.rs` and `src/salvage.rs`.
 fn ingest_in_place() -> manual::Service {
     let stream = manual::Method::builder()
         .name("stream_readings")
@@ -51,9 +52,15 @@ fn ingest_in_place() -> manual::Service {
     let write = manual::Method::builder()
         .name("write_readings")
         .route_name("WriteReadings")
-        .input_type("crate::telemetry::v1::WriteReadingsRequest")
+        .input_type("crate::salvage::ReceivedWrite")
         .output_type("crate::telemetry::v1::WriteReadingsResponse")
-        .codec_path("crate::codec::StrictCodec");
+        .codec_path("crate::salvage::WriteCodec");
     let service = manual::Service::builder().name("IngestService").package("wardline.telemetry.v1");
-    service.method(stream.build()).method(write.build()).build()
+    let last = manual::Method::builder()
+        .name("get_last_stream")
+        .route_name("GetLastStream")
+        .input_type("crate::telemetry::v1::GetLastStreamRequest")
+        .output_type("crate::telemetry::v1::GetLastStreamResponse")
+        .codec_path("crate::codec::StrictCodec");
+    service.method(stream.build()).method(write.build()).method(last.build()).build()
 }

@@ -1,11 +1,13 @@
 //! A device's message, read where it lies: no text of a reading is copied before the reading has been judged.
 //!
 //! [`Received::read`] walks over the bytes of a batch as every encoder writes it. Whatever else protobuf allows (unknown
-//! fields, a field twice, padding) goes the general way, through prost: the two cannot differ in what they take.
+//! fields, a field twice, padding) goes the general way, through prost: the two cannot differ in what they take. What prost
+//! does not take is read reading by reading, if it is a batch ([`crate::salvage`]).
 
 use crate::{
     codec::{StrictCodec, malformed},
-    telemetry::v1::{Reading, StreamReadingsRequest, StreamReadingsResponse, Waveform, reading::Value},
+    salvage::{self, Readings, Unreadable},
+    telemetry::v1::{Bound, Reading, StreamReadingsRequest, StreamReadingsResponse, Waveform, reading::Value},
 };
 use bytes::{Buf, Bytes};
 use prost::Message as _;
@@ -40,12 +42,19 @@ pub enum Message<'a> {
         /// Its readings.
         readings: Vec<ReadingView<'a>>,
     },
+    /// A batch in which not every reading can be read.
+    Damaged {
+        /// Its number.
+        sequence: u64,
+        /// Its readings.
+        readings: Readings,
+    },
     /// Anything else, or a batch in an unusual form.
     Other(StreamReadingsRequest),
 }
 
 /// A [`Reading`] whose texts are still in the bytes of the request.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct ReadingView<'a> {
     /// Key of the metric, as the device wrote it: a LOINC code, `mdc:...` or `sct:...`.
     pub metric: &'a str,
@@ -57,6 +66,10 @@ pub struct ReadingView<'a> {
     pub value: Option<ValueView<'a>>,
     /// Whether the device itself doubts it.
     pub questionable: bool,
+    /// When it was over; `None` for what is of an instant.
+    pub measured_until: Option<Timestamp>,
+    /// Why it could not be read; then there is nothing else of it.
+    pub unreadable: Option<&'a Unreadable>,
 }
 
 /// The value of a [`ReadingView`].
@@ -68,6 +81,10 @@ pub enum ValueView<'a> {
     Code(&'a str),
     /// A block of samples.
     Waveform(Cow<'a, Waveform>),
+    /// A number beyond which the value lies; may be NaN or infinite, its comparator any number.
+    Bound(Bound),
+    /// Why there is none: any number.
+    Absent(i32),
 }
 
 impl Received {
@@ -84,12 +101,15 @@ impl Received {
     /// What it says.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT: it is no `StreamReadingsRequest`.
+    /// INVALID_ARGUMENT: it is no `StreamReadingsRequest`, and no batch of which the readings can be told apart.
     pub fn read(&self) -> Result<Message<'_>, Status> {
-        match batch(&self.0) {
-            Some((sequence, readings)) => Ok(Message::Batch { sequence, readings }),
-            None => StreamReadingsRequest::decode(&self.0[..]).map(Message::Other).map_err(|error| malformed(&error)),
+        if let Some((sequence, readings)) = batch(&self.0) {
+            return Ok(Message::Batch { sequence, readings });
         }
+        StreamReadingsRequest::decode(&self.0[..]).map(Message::Other).or_else(|error| {
+            let (sequence, readings) = salvage::batch(&self.0).ok_or_else(|| malformed(&error))?;
+            Ok(Message::Damaged { sequence, readings })
+        })
     }
 }
 
@@ -99,6 +119,8 @@ impl<'a> From<&'a Reading> for ReadingView<'a> {
             Value::Number(number) => ValueView::Number(*number),
             Value::Code(code) => ValueView::Code(code),
             Value::Waveform(wave) => ValueView::Waveform(Cow::Borrowed(wave)),
+            Value::Bound(bound) => ValueView::Bound(*bound),
+            Value::AbsentReason(reason) => ValueView::Absent(*reason),
         });
         Self {
             metric: &reading.metric,
@@ -106,6 +128,17 @@ impl<'a> From<&'a Reading> for ReadingView<'a> {
             unit: &reading.unit,
             value,
             questionable: reading.questionable,
+            measured_until: reading.measured_until,
+            unreadable: None,
+        }
+    }
+}
+
+impl<'a> From<&'a Result<Reading, Unreadable>> for ReadingView<'a> {
+    fn from(reading: &'a Result<Reading, Unreadable>) -> Self {
+        match reading {
+            Ok(reading) => reading.into(),
+            Err(unreadable) => Self { unreadable: Some(unreadable), ..Self::default() },
         }
     }
 }
@@ -138,7 +171,7 @@ fn batch(message: &[u8]) -> Option<(u64, Vec<ReadingView<'_>>)> {
 const MIN_READING_BYTES: usize = 24;
 
 fn reading(mut bytes: &[u8]) -> Option<ReadingView<'_>> {
-    let mut view = ReadingView { metric: "", measured_at: None, unit: "", value: None, questionable: false };
+    let mut view = ReadingView::default();
     while !bytes.is_empty() {
         match key(&mut bytes)? {
             0x0a => view.metric = text(&mut bytes)?,
@@ -155,6 +188,14 @@ fn reading(mut bytes: &[u8]) -> Option<ReadingView<'_>> {
                 view.value = Some(ValueView::Waveform(Cow::Owned(wave)));
             }
             0x38 => view.questionable = varint(&mut bytes)? != 0,
+            0x42 if view.value.is_none() => {
+                view.value = Some(ValueView::Bound(Bound::decode(piece(&mut bytes)?).ok()?));
+            }
+            // an enum travels as its 64-bit pattern
+            0x48 if view.value.is_none() => view.value = Some(ValueView::Absent(varint(&mut bytes)? as i32)),
+            0x52 if view.measured_until.is_none() => {
+                view.measured_until = Some(timestamp(piece(&mut bytes)?)?);
+            }
             _ => return None,
         }
     }

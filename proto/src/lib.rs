@@ -13,6 +13,7 @@ pub mod in_place;
 pub mod problem;
 pub mod resource;
 pub mod rpc;
+pub mod salvage;
 pub mod update;
 
 /// Devices' way in and readers' way out.

@@ -32,6 +32,13 @@ struct Metric {
     #[serde(default)]
     codes: Vec<String>,
     plausible: Option<[f64; 2]>,
+    typical: Option<[f64; 2]>,
+    usual: Option<f64>,
+    /// UCUM units that a typical number tells from the canonical one; every number says which, if only none
+    other_units: Option<Vec<String>>,
+    /// UCUM units that no number tells from it
+    #[serde(default)]
+    indistinct: Vec<String>,
     #[serde(default)]
     synonyms: Vec<String>,
     #[serde(default)]
@@ -40,6 +47,9 @@ struct Metric {
     #[serde(default)]
     factors: BTreeMap<String, f64>,
     category: String,
+    /// Whether values of several spans of time add up to that of all.
+    #[serde(default)]
+    adds_up: bool,
     #[serde(default)]
     unconfirmed: bool,
     /// Those of `mdc` that were not found in a primary source; read by people.
@@ -65,6 +75,7 @@ fn main() {
     let mut ids = BTreeSet::new();
     for (at, metric) in metrics.metric.iter().enumerate() {
         assert!(metric.id > 0 && ids.insert(metric.id), "metric number {} is used twice, or is 0", metric.id);
+        assert!(metric.id < u16::MAX - 15, "metric number {}: the last ones mark how far hours reach", metric.id);
         for key in metric.synonyms.iter().chain([&metric.key]) {
             assert!(keys.insert(key.clone(), at).is_none(), "key {key} is used twice");
         }
@@ -84,7 +95,7 @@ fn main() {
 }
 
 fn write_metric(out: &mut String, metric: &Metric) {
-    let Metric { id, key, name, unit, codes, synonyms, mdc, category, .. } = metric;
+    let Metric { id, key, name, unit, codes, synonyms, mdc, category, adds_up, .. } = metric;
     let (system, code) = match key.split_once(':') {
         None => ("Loinc", key.as_str()),
         Some(("mdc", code)) => ("Mdc", code),
@@ -107,6 +118,8 @@ fn write_metric(out: &mut String, metric: &Metric) {
         assert!(low < high, "metric {key}: plausible range {low} to {high}");
         (low, high)
     });
+    let (typical, usual) = typical(metric, kind == "Kind::Number");
+    let (other_units, indistinct) = (metric.other_units.as_deref().unwrap_or_default(), &metric.indistinct);
     let unknown = metric.unconfirmed_mdc.iter().find(|code| !mdc.contains(code));
     assert!(unknown.is_none(), "metric {key}: unconfirmed_mdc {unknown:?} is none of its mdc");
     let factors: String = metric
@@ -118,8 +131,23 @@ fn write_metric(out: &mut String, metric: &Metric) {
     writeln!(
         out,
         "    Metric {{ id: MetricId({id}), system: CodeSystem::{system}, code: {code:?}, key: {key:?}, name: {name:?}, \
-         kind: {kind}, unit: {unit:?}, plausible: {plausible:?}, synonyms: &{synonyms:?}, mdc: &{mdc:?}, \
-         factors: &[{factors}], category: {category:?}, confirmed: {confirmed} }},"
+         kind: {kind}, unit: {unit:?}, plausible: {plausible:?}, typical: {typical:?}, usual: {usual:?}, \
+         other_units: &{other_units:?}, indistinct: &{indistinct:?}, synonyms: &{synonyms:?}, mdc: &{mdc:?}, \
+         factors: &[{factors}], category: {category:?}, adds_up: {adds_up}, confirmed: {confirmed} }},"
     )
     .unwrap();
+}
+
+/// The typical range and a usual value, which have to be plausible; `must`: the metric has to have them, and its other units.
+fn typical(metric: &Metric, must: bool) -> (Option<(f64, f64)>, Option<f64>) {
+    let key = &metric.key;
+    let (Some([low, high]), Some(usual), Some(_)) = (metric.typical, metric.usual, &metric.other_units) else {
+        let none = metric.typical.is_none() && metric.usual.is_none() && metric.other_units.is_none();
+        assert!(none && !must, "metric {key}: typical, usual and other_units go together, and a number has them");
+        return (None, None);
+    };
+    let [least, most] = metric.plausible.unwrap_or([f64::NEG_INFINITY, f64::INFINITY]);
+    let ascending = [least, low, usual, high, most].is_sorted() && low < high;
+    assert!(ascending, "metric {key}: {usual} is usual, {low} to {high} typical, {least} to {most} plausible");
+    (Some((low, high)), Some(usual))
 }

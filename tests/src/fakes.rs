@@ -3,7 +3,7 @@
 use crate::wait::until;
 use async_trait::async_trait;
 use bus::{Error, Outgoing, Publish, Receipt};
-use ingest::{Ingest, Limits, Positions, Stored};
+use ingest::{Ingest, Last, Limits, Positions, Stored, Unknown};
 use model::{
     DeviceId, Nanos, StreamId,
     access::{Permission, Principal, Subject},
@@ -137,6 +137,10 @@ impl Positions for NoPositions {
 
     async fn digests(&self, _: DeviceId, _: StreamId, _: u64) -> Vec<u64> {
         Vec::new()
+    }
+
+    async fn last(&self, _: DeviceId) -> Result<Option<Last>, Unknown> {
+        Ok(None)
     }
 }
 

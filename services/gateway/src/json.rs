@@ -171,7 +171,8 @@ fn leaf(field: &FieldDescriptor, json: &Json) -> Option<Value> {
     let is_mask = matches!(field.kind(), Kind::Message(message) if message.name() == "FieldMask");
     // the mapping has lowerCamelCase; we take names as they are everywhere else, too
     let mask = json.as_str().filter(|_| is_mask).map(|paths| Json::from(camel_case(paths)));
-    let json = mask.as_ref().unwrap_or(json);
+    let exact = exact(field, json)?;
+    let json = mask.as_ref().or(exact.as_ref()).unwrap_or(json);
     let list = field.is_list().then(|| Json::Array(vec![json.clone()]));
     let only = iter::once((field.json_name(), list.as_ref().unwrap_or(json)));
     let whole = MapDeserializer::<_, serde_json::Error>::new(only);
@@ -181,6 +182,17 @@ fn leaf(field: &FieldDescriptor, json: &Json) -> Option<Value> {
         Some(Value::List(mut values)) if field.is_list() => values.pop(),
         Some(value) => Some(value),
         None => Some(field.default_value()),
+    }
+}
+
+/// A time as the mapping may take it, which cuts digits and takes any sixtieth second: another text where there is one, `None`
+/// for a time that it would change.
+fn exact(field: &FieldDescriptor, json: &Json) -> Option<Option<Json>> {
+    let (Kind::Message(message), Some(text)) = (field.kind(), json.as_str()) else { return Some(None) };
+    match message.name() {
+        "Timestamp" => model::exact_time(text).map(|text| Some(Json::from(&*text))),
+        "Duration" => model::is_exact_length(text).then_some(None),
+        _ => Some(None),
     }
 }
 
@@ -211,8 +223,11 @@ pub(super) fn expected(kind: &Kind) -> String {
             return format!("must be one of {}", names.join(", "));
         }
         Kind::Message(message) => match message.name() {
-            "Timestamp" => "an RFC 3339 time such as \"2026-01-31T12:00:00Z\" (in an address, `+` is written %2B)",
-            "Duration" => "seconds with an s, such as \"1.5s\"",
+            "Timestamp" => {
+                "an RFC 3339 time such as \"2026-01-31T12:00:00Z\", with at most nine digits after a second and no leap second \
+                 that never was (in an address, `+` is written %2B)"
+            }
+            "Duration" => "seconds with an s, such as \"1.5s\", with at most nine digits after the point",
             "FieldMask" => "names of fields, separated by commas",
             _ => "an object",
         },

@@ -120,6 +120,7 @@ impl Document {
                 served.rpc().max_bytes.map(|most| format!(", and {most} bytes as a message")).unwrap_or_default();
             operation["requestBody"] = json!({
                 "description": format!("At most {most} bytes{message}."),
+                "x-wardline-max-bytes": most,
                 "required": required, "content": { "application/json": { "schema": schema } },
             });
         }

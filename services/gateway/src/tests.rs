@@ -176,12 +176,18 @@ async fn a_body_is_read_strictly() {
         (r#"{"readings": [{"number": 1, "code": "A"}]}"#, "readings[0].number"),
         (r#"{"readings": [{"waveform": {"samples": [1, 2.5]}}]}"#, "readings[0].waveform.samples[1]"),
         (r#"{"readings": [{"measured_at": "today"}]}"#, "readings[0].measured_at"),
+        (r#"{"readings": [{"measured_at": "2026-01-31T12:00:60Z"}]}"#, "readings[0].measured_at"),
+        (r#"{"readings": [{"measured_at": "2026-01-31T12:00:00.1234567891Z"}]}"#, "readings[0].measured_at"),
         (r#"{"device_id": "other"}"#, "device_id"),
     ] {
         let Err(problem) = write(body).await else { panic!("{body} was taken") };
         assert_eq!(at_fault(&problem), [field], "{body}");
         assert!(!problem["detail"].as_str().unwrap().contains("today"), "values are not said again: {problem}");
     }
+    let leap = r#"{"readings": [{"measured_at": "2016-12-31T18:59:60.5-05:00"}]}"#;
+    let request = write(leap).await.unwrap_or_else(|problem| panic!("{problem}"));
+    let at = request.readings[0].measured_at.expect("it was there");
+    assert_eq!((at.seconds, at.nanos), (1_483_228_800, 500_000_000));
     let deep = format!("{{\"readings\": {}{}}}", "[".repeat(200), "]".repeat(200));
     for (body, text) in [
         ("{\n  \"sequence\": 1,,\n}", "line 2 column 17"),

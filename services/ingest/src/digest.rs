@@ -20,6 +20,12 @@ pub(crate) fn digest(readings: &[ReadingView<'_>]) -> u64 {
         text.extend_from_slice(part.as_bytes());
     };
     for reading in readings {
+        if let Some(unreadable) = reading.unreadable {
+            text.push(u8::MAX);
+            text.extend_from_slice(&(unreadable.bytes.len() as u32).to_le_bytes());
+            text.extend_from_slice(&unreadable.bytes);
+            continue;
+        }
         put(&mut text, reading.metric);
         put(&mut text, reading.unit);
         if let Some(at) = &reading.measured_at {
@@ -45,7 +51,26 @@ pub(crate) fn digest(readings: &[ReadingView<'_>]) -> u64 {
                 text.extend_from_slice(&wave.width.to_le_bytes());
                 text.extend_from_slice(&(wave.samples.len() as u32).to_le_bytes());
                 wave.samples.iter().for_each(|s| text.extend_from_slice(&s.to_le_bytes()));
+                if !wave.missing.is_empty() {
+                    // after so many samples: what has none missing says what it always said
+                    wave.missing.iter().for_each(|place| text.extend_from_slice(&place.to_le_bytes()));
+                    text.extend_from_slice(&(wave.missing.len() as u32).to_le_bytes());
+                }
             }
+            Some(ValueView::Bound(bound)) => {
+                text.push(4);
+                text.extend_from_slice(&bound.comparator.to_le_bytes());
+                text.extend_from_slice(&bound.number.to_bits().to_le_bytes());
+            }
+            Some(ValueView::Absent(reason)) => {
+                text.push(5);
+                text.extend_from_slice(&reason.to_le_bytes());
+            }
+        }
+        if let Some(until) = &reading.measured_until {
+            text.push(6);
+            text.extend_from_slice(&until.seconds.to_le_bytes());
+            text.extend_from_slice(&until.nanos.to_le_bytes());
         }
     }
     let digest = xxh3_64(&text);

@@ -2,23 +2,22 @@
 
 use crate::{
     Part,
+    fault::{Fault, quoted},
+    other_unit::OtherUnits,
     refused::Refused,
     units::{UnitError, Units, stated},
+    value::{One, accept, is_kind, wrong_kind},
 };
 use directory::Assignment;
+use guard::convert;
 use model::{
-    Block, ClockTolerance, Column, Factor, Hour, Kind, Metric, Nanos, PatientId, Quality, Slice, Values, Waveform,
+    Block, ClockTolerance, Column, Factor, Hour, Kind, Metric, Nanos, PatientId, Quality, Reach, Slice, Values,
 };
 use proto::{
     in_place::{ReadingView, ValueView},
     telemetry::v1 as wire,
 };
 use std::cell::Cell;
-
-/// Samples of one waveform reading: a minute at 500 Hz, twice over.
-const MAX_SAMPLES: usize = 65_536;
-/// Longest code of a coded value, in bytes; the catalogue's are shorter.
-const MAX_SHOWN_BYTES: usize = 64;
 
 /// Columns kept per thread from batch to batch (a batch has about five), if they had at most so many readings.
 const SPARE_COLUMNS: usize = 32;
@@ -32,6 +31,7 @@ thread_local! {
 /// Judges batches against the catalogue.
 pub(crate) struct Judge {
     units: Units,
+    others: OtherUnits,
     max_readings: u32,
     tolerance: ClockTolerance,
 }
@@ -73,12 +73,11 @@ impl Assigned {
     }
 }
 
-/// Field, reason, description.
-struct Fault(&'static str, &'static str, String);
-
 impl Judge {
     pub(crate) fn new(max_readings: u32, tolerance: ClockTolerance) -> Self {
-        Self { units: Units::default(), max_readings, tolerance }
+        let units = Units::default();
+        let others = OtherUnits::new(&units);
+        Self { units, others, max_readings, tolerance }
     }
 
     /// Why a batch as a whole cannot be taken.
@@ -105,24 +104,23 @@ impl Judge {
         for (index, reading) in readings.iter().enumerate() {
             // a batch has at most a few thousand readings
             let index = index as u32;
-            let outcome = when(reading, self.tolerance, now).and_then(|(at, quality)| {
+            let outcome = when(reading, self.tolerance, now).and_then(|(at, lasting, quality)| {
                 let patient = assigned.at(at).ok_or_else(|| {
                     judged.settled = false;
-                    let text = "no patient was assigned to the device at that time; assign one, then send again";
-                    Fault("measured_at", "NOT_ASSIGNED", text.to_owned())
+                    Fault::new("measured_at", "NOT_ASSIGNED", not_assigned(quality))
                 })?;
                 let hour = at.hour();
                 let place = hours.iter().position(|(p, h, _)| *p == patient && *h == hour).unwrap_or_else(|| {
                     hours.push((patient, hour, Builder::default()));
                     hours.len() - 1
                 });
-                hours[place].2.push(&self.units, &mut spare, reading, index, at, quality)
+                hours[place].2.push(self, &mut spare, reading, index, (at, lasting), quality)
             });
             match outcome {
                 Ok(()) => judged.accepted += 1,
                 Err(Fault(field, reason, description)) => judged.refused.push(reason, || wire::Refusal {
                     index: Some(index),
-                    field: format!("readings[{index}].{field}"),
+                    field: named(index, field),
                     description,
                     ..Default::default()
                 }),
@@ -141,23 +139,55 @@ impl Judge {
     }
 }
 
-/// When a reading was measured, and whether that can be true.
-fn when(reading: &ReadingView<'_>, tolerance: ClockTolerance, now: Nanos) -> Result<(Nanos, Quality), Fault> {
-    let Some(stamp) = &reading.measured_at else {
-        let text = "missing; give the device's time of measurement";
-        return Err(Fault("measured_at", "TIME_MISSING", text.to_owned()));
-    };
-    let at = guard::convert::nanos(stamp).ok_or_else(|| {
-        let text = "must lie between 1678 and 2261, with nanoseconds from 0 to 999,999,999";
-        Fault("measured_at", "TIME_OUT_OF_RANGE", text.to_owned())
-    })?;
-    let mut quality = if reading.questionable { Quality::QUESTIONABLE } else { Quality::GOOD };
-    if at < Nanos::YEAR_1900 {
-        quality = quality.with(Quality::ANCIENT);
-    } else if tolerance.is_ahead(at, now) {
-        quality = quality.with(Quality::FUTURE);
+/// A field of a reading, or, without one, the reading.
+fn named(index: u32, field: &str) -> String {
+    if field.is_empty() { format!("readings[{index}]") } else { format!("readings[{index}].{field}") }
+}
+
+/// When a reading was measured, how long it lasted, and whether that can be true.
+fn when(reading: &ReadingView<'_>, tolerance: ClockTolerance, now: Nanos) -> Result<(Nanos, i64, Quality), Fault> {
+    if let Some(unreadable) = reading.unreadable {
+        let text = format!("{}; send it as reading.proto says", unreadable.fault);
+        return Err(Fault::new(unreadable.field, "UNREADABLE", text));
     }
-    Ok((at, quality))
+    let Some(stamp) = &reading.measured_at else {
+        return Err(Fault::new("measured_at", "TIME_MISSING", "missing; give the device's time of measurement"));
+    };
+    let at = convert::nanos(stamp)
+        .ok_or_else(|| Fault::new("measured_at", "TIME_OUT_OF_RANGE", convert::out_of_range(stamp)))?;
+    let quality = if reading.questionable { Quality::QUESTIONABLE } else { Quality::GOOD };
+    let lasting = match &reading.measured_until {
+        None => 0,
+        Some(until) => lasting(at, convert::nanos(until), &reading.value)?,
+    };
+    Ok((at, lasting, quality.with(tolerance.doubts(at, now))))
+}
+
+/// Nanoseconds from the beginning of a reading to its end.
+fn lasting(at: Nanos, until: Option<Nanos>, value: &Option<ValueView<'_>>) -> Result<i64, Fault> {
+    let bad = |text: &str| Err(Fault::new("measured_until", "BAD_INTERVAL", text));
+    if matches!(value, Some(ValueView::Waveform(_))) {
+        return bad("not for a waveform, whose samples say how long it lasts; leave it out");
+    }
+    match until.map(|until| until.0.saturating_sub(at.0)) {
+        Some(lasting @ 1..=Reach::LONGEST) => Ok(lasting),
+        Some(0) => bad("is measured_at; leave it out for what is of an instant"),
+        Some(..0) => bad("lies before measured_at"),
+        _ => bad("must be a time at most a week after measured_at; send what lasts longer in parts"),
+    }
+}
+
+/// What to do about a reading of a time at which the device had no patient: a wrong clock is the likelier cause, where the
+/// time itself is doubtful.
+fn not_assigned(quality: Quality) -> &'static str {
+    if quality.has_any(Quality::UNSET_CLOCK.with(Quality::ANCIENT)) {
+        "no patient was assigned to the device at that time, which looks like that of a clock that was never set; set the \
+         device's clock, and measure again"
+    } else if quality.has(Quality::FUTURE) {
+        "no patient is assigned to the device at that time, which has not come yet; set the device's clock, and measure again"
+    } else {
+        "no patient was assigned to the device at that time; assign one, then send again"
+    }
 }
 
 /// Collects the readings of one patient and hour by metric and unit.
@@ -172,11 +202,11 @@ struct Builder<'a> {
 impl<'a> Builder<'a> {
     fn push(
         &mut self,
-        units: &Units,
+        judge: &Judge,
         spare: &mut Vec<Column>,
         reading: &ReadingView<'a>,
         index: u32,
-        at: Nanos,
+        (at, lasting): (Nanos, i64),
         mut quality: Quality,
     ) -> Result<(), Fault> {
         let is_of = |&(_, _, key, unit): &(_, _, &str, &str)| key == reading.metric && unit == reading.unit;
@@ -186,11 +216,16 @@ impl<'a> Builder<'a> {
             true => Some(next),
             false => self.columns.iter().position(is_of),
         };
+        // bounds and what is absent have columns of their own
+        let known = known.filter(|place| is_kind(&self.columns[*place].1.values, &reading.value)).or_else(|| {
+            let mut columns = self.columns.iter();
+            columns.position(|column| is_of(column) && is_kind(&column.1.values, &reading.value))
+        });
         let (metric, factor) = match known {
             Some(place) => (self.columns[place].0, self.columns[place].1.factor),
-            None => resolve(units, reading)?,
+            None => resolve(&judge.units, reading)?,
         };
-        let value = accept(metric, factor, reading, &mut quality)?;
+        let value = accept(metric, factor, &judge.others, reading, &mut quality)?;
         let place = known.unwrap_or_else(|| self.open(metric, factor, reading, &value, spare));
         self.last = place;
         let column = &mut self.columns[place].1;
@@ -198,10 +233,12 @@ impl<'a> Builder<'a> {
             (Values::Number(values), One::Number(number)) => values.push(number),
             (Values::Coded(values), One::Code(code)) => values.push(code.into()),
             (Values::Waveform(values), One::Waveform(wave)) => values.push(wave),
+            (Values::Bounded(values), One::Bound(bound)) => values.push(bound),
+            (Values::Absent(values), One::Absent(reason)) => values.push(reason),
             // accept() gives the one kind that the metric has
             _ => return Err(wrong_kind(metric)),
         }
-        column.note(index, at, quality);
+        column.note(index, at, lasting, quality);
         Ok(())
     }
 
@@ -224,10 +261,13 @@ impl<'a> Builder<'a> {
                 index: Vec::new(),
                 measured_at: Vec::new(),
                 quality: Vec::new(),
+                lasting: vec![],
                 values: match value {
                     One::Number(_) => Values::Number(Vec::new()),
                     One::Code(_) => Values::Coded(Vec::new()),
                     One::Waveform(_) => Values::Waveform(Vec::new()),
+                    One::Bound(_) => Values::Bounded(Vec::new()),
+                    One::Absent(_) => Values::Absent(Vec::new()),
                 },
             },
         };
@@ -255,74 +295,10 @@ fn keep(mut column: Column, spare: &mut Vec<Column>) {
     }
 }
 
-/// One value that was found good.
-enum One<'a> {
-    Number(f64),
-    Code(&'a str),
-    Waveform(Waveform),
-}
-
-/// Checks a value against its metric, and marks it when it is not plausible.
-fn accept<'a>(
-    metric: &'static Metric,
-    factor: Factor,
-    reading: &'a ReadingView<'_>,
-    quality: &mut Quality,
-) -> Result<One<'a>, Fault> {
-    let (low, high) = metric.plausible.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
-    // whether the value survives its conversion; marks it when it is not plausible
-    let mut check = |value: f64| {
-        let canonical = factor.apply(value);
-        if canonical < low || canonical > high {
-            *quality = quality.with(Quality::IMPLAUSIBLE);
-        }
-        canonical.is_finite()
-    };
-    match (metric.kind, &reading.value) {
-        (_, None) => Err(Fault("value", "VALUE_MISSING", "missing; give number, code or waveform".to_owned())),
-        (Kind::Number, Some(ValueView::Number(number))) => {
-            if !number.is_finite() || !check(*number) {
-                let text = "must be a finite number, also in the canonical unit; leave it out when there is no value";
-                return Err(Fault("number", "NOT_FINITE", text.to_owned()));
-            }
-            Ok(One::Number(*number))
-        }
-        (Kind::Coded(codes), Some(ValueView::Code(code))) => {
-            if !codes.contains(code) {
-                let text = format!("{:?} is none of {}", clipped(code), codes.join(", "));
-                return Err(Fault("code", "UNKNOWN_CODE", text));
-            }
-            Ok(One::Code(code))
-        }
-        (Kind::Waveform, Some(ValueView::Waveform(wave))) => {
-            let wave = waveform(wave)?;
-            let ends = [wave.samples.iter().copied().min(), wave.samples.iter().copied().max()];
-            let finite = ends.into_iter().flatten().all(|s| check(wave.origin + f64::from(s) * wave.scale));
-            if !finite || !factor.apply(wave.origin).is_finite() || !(wave.scale * factor.scale).is_finite() {
-                let text = "every sample must be finite, also in the canonical unit";
-                return Err(Fault("waveform.scale", "BAD_WAVEFORM", text.to_owned()));
-            }
-            Ok(One::Waveform(wave))
-        }
-        _ => Err(wrong_kind(metric)),
-    }
-}
-
-fn wrong_kind(metric: &Metric) -> Fault {
-    let takes = match metric.kind {
-        Kind::Number => "a number",
-        Kind::Coded(_) => "a code",
-        Kind::Waveform => "a waveform",
-        Kind::Panel => "no value of its own: send its members",
-    };
-    Fault("value", "WRONG_VALUE_KIND", format!("{} takes {takes}", metric.key))
-}
-
 fn resolve(units: &Units, reading: &ReadingView<'_>) -> Result<(&'static Metric, Factor), Fault> {
     let metric = model::by_code(reading.metric).ok_or_else(|| {
-        let text =
-            format!("{:?} is not in the catalogue; use a LOINC code or mdc: and a code", clipped(reading.metric));
-        Fault("metric", "UNKNOWN_METRIC", text)
+        let text = format!("{} is not in the catalogue; use a LOINC code or mdc: and a code", quoted(reading.metric));
+        Fault::new("metric", "UNKNOWN_METRIC", text)
     })?;
     let factor = match metric.kind {
         Kind::Number | Kind::Waveform => {
@@ -331,7 +307,7 @@ fn resolve(units: &Units, reading: &ReadingView<'_>) -> Result<(&'static Metric,
                     UnitError::WrongDimension { .. } => "WRONG_DIMENSION",
                     _ => "UNKNOWN_UNIT",
                 };
-                Fault("unit", reason, error.to_string())
+                Fault::new("unit", reason, error.to_string())
             })?
         }
         Kind::Coded(_) | Kind::Panel => Factor::IDENTITY,
@@ -339,25 +315,5 @@ fn resolve(units: &Units, reading: &ReadingView<'_>) -> Result<(&'static Metric,
     Ok((metric, factor))
 }
 
-fn waveform(wave: &wire::Waveform) -> Result<Waveform, Fault> {
-    let bad = |field, text: &str| Err(Fault(field, "BAD_WAVEFORM", text.to_owned()));
-    if wave.samples.is_empty() || wave.samples.len() > MAX_SAMPLES {
-        return bad("waveform.samples", "1 to 65,536 samples; send longer runs as several readings");
-    }
-    if wave.period_ns < 1 {
-        return bad("waveform.period_ns", "at least 1 nanosecond");
-    }
-    if !wave.origin.is_finite() || !wave.scale.is_finite() || wave.scale == 0.0 {
-        return bad("waveform.scale", "origin and scale must be finite, scale not 0");
-    }
-    let narrow = wave.width == wire::SampleWidth::Int16 as i32;
-    if narrow && wave.samples.iter().any(|&s| i16::try_from(s).is_err()) {
-        return bad("waveform.samples", "a sample does not fit into 16 bits; widen `width` or mend the device");
-    }
-    Ok(Waveform { origin: wave.origin, period_ns: wave.period_ns, scale: wave.scale, samples: wave.samples.clone() })
-}
-
-fn clipped(text: &str) -> &str {
-    let end = (0..=MAX_SHOWN_BYTES.min(text.len())).rev().find(|&i| text.is_char_boundary(i));
-    &text[..end.unwrap_or(0)]
-}
+#[cfg(test)]
+mod tests;

@@ -19,18 +19,23 @@ mod answer;
 mod courteous;
 mod digest;
 mod ending;
+mod fault;
 mod judge;
+mod last;
 pub mod metrics;
+mod other_unit;
 mod rates;
 mod refused;
 mod stream;
 mod streams;
 mod unary;
 pub mod units;
+mod value;
 
 pub use courteous::Courteous;
 pub use rates::{Allowed, Rates};
 pub use refused::{NAMED_MAX, WAITING_BYTES};
+pub use value::MAX_SAMPLES;
 
 use async_trait::async_trait;
 use bus::Publish;
@@ -42,6 +47,7 @@ use model::{
 use proto::{
     in_place::{Received, ingest_service_server},
     problem,
+    salvage::ReceivedWrite,
     telemetry::v1 as wire,
 };
 use std::{pin::Pin, sync::Arc, time::Duration};
@@ -79,6 +85,10 @@ pub struct Limits {
     pub max_streams: u32,
     /// A stream whose device reads nothing of what it is answered for so long is ended.
     pub stall: Duration,
+    /// Most streams of one connection, as devices are told; the listener counts them.
+    pub max_streams_of_connection: u32,
+    /// How often a quiet connection is asked whether its peer is there, as devices are told.
+    pub keepalive: Duration,
 }
 
 impl Default for Limits {
@@ -87,10 +97,28 @@ impl Default for Limits {
             max_in_flight: 256,
             max_readings: 4_096,
             max_message_bytes: 512 * 1024,
-            idle: Duration::from_secs(300),
+            idle: Duration::from_secs(900),
             tolerance: ClockTolerance::default(),
             max_streams: 16,
             stall: Duration::from_secs(30),
+            max_streams_of_connection: 128,
+            keepalive: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Limits {
+    /// As devices are told them.
+    fn wire(&self) -> wire::Limits {
+        let seconds = |length: Duration| u32::try_from(length.as_secs()).unwrap_or(u32::MAX);
+        wire::Limits {
+            max_in_flight: self.max_in_flight,
+            max_readings: self.max_readings,
+            max_message_bytes: self.max_message_bytes,
+            idle_seconds: seconds(self.idle),
+            max_streams_of_connection: self.max_streams_of_connection,
+            keepalive_seconds: seconds(self.keepalive),
+            max_streams_of_device: self.max_streams,
         }
     }
 }
@@ -104,7 +132,26 @@ pub trait Positions: Send + Sync {
     /// The digests of the batches stored under a sequence. Never fails: without an answer there are none, and the writer
     /// decides.
     async fn digests(&self, device: DeviceId, stream: StreamId, sequence: u64) -> Vec<u64>;
+
+    /// The stream that a device used last; `None`: none is known.
+    ///
+    /// # Errors
+    /// There was no answer.
+    async fn last(&self, device: DeviceId) -> Result<Option<Last>, Unknown>;
 }
+
+/// The stream that a device used last: all of it may lag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Last {
+    /// Which stream.
+    pub stream: StreamId,
+    /// When its last batch was received, by our clock.
+    pub received_at: Nanos,
+}
+
+/// The store did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unknown;
 
 /// What is stored of a stream: all of it may lag.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -193,9 +240,16 @@ impl ingest_service_server::IngestService for Ingest {
 
     async fn write_readings(
         &self,
-        request: Request<wire::WriteReadingsRequest>,
+        request: Request<ReceivedWrite>,
     ) -> Result<Response<wire::WriteReadingsResponse>, Status> {
         unary::write(self, request).await
+    }
+
+    async fn get_last_stream(
+        &self,
+        request: Request<wire::GetLastStreamRequest>,
+    ) -> Result<Response<wire::GetLastStreamResponse>, Status> {
+        last::get(self, request).await
     }
 }
 

@@ -20,6 +20,7 @@ const REFUSED: Instrument = Instrument::counter(
         &[
             "EMPTY_BATCH",
             "TOO_MANY_READINGS",
+            "UNREADABLE",
             "NOT_ASSIGNED",
             "TIME_MISSING",
             "TIME_OUT_OF_RANGE",

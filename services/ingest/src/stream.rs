@@ -24,7 +24,7 @@ use proto::{
     in_place::{Message, ReadingView, Received},
     problem,
     telemetry::v1::{
-        Draining, Limits, Opened, Refusal, Throttle, stream_readings_request::Message as In,
+        Draining, Opened, Refusal, Throttle, stream_readings_request::Message as In,
         stream_readings_response::Message as Out,
     },
 };
@@ -132,12 +132,7 @@ impl Reader {
         // each time: the stream may have been elsewhere meanwhile
         let stored = ingest.positions.stored(device, stream).await;
         let (epoch, last_durable) = lock(&state).open(stored, open.resume_after);
-        let limits = Limits {
-            max_in_flight: ingest.limits.max_in_flight,
-            max_readings: ingest.limits.max_readings,
-            max_message_bytes: ingest.limits.max_message_bytes,
-        };
-        let opened = Out::Opened(Opened { last_durable, limits: Some(limits) });
+        let opened = Out::Opened(Opened { last_durable, limits: Some(ingest.limits.wire()) });
         let _ = answers.send(Box::new(answer(opened))).await;
         let clock = clock_quality(open.clock_quality);
         let (issued_at, expires_at) = (permit.issued_at(), permit.expires_at());
@@ -294,6 +289,10 @@ impl Reader {
         }
         match received.read()? {
             Message::Batch { sequence, readings } => self.judge_batch(sequence, &readings, now),
+            Message::Damaged { sequence, readings } => {
+                let readings: Vec<_> = readings.iter().map(ReadingView::from).collect();
+                self.judge_batch(sequence, &readings, now)
+            }
             Message::Other(request) => {
                 let Some(In::Batch(batch)) = request.message else {
                     let text = "after `open` every message must be `batch`";
@@ -384,6 +383,6 @@ impl Reader {
 fn message(message: Message<'_>) -> Option<In> {
     match message {
         Message::Other(request) => request.message,
-        Message::Batch { .. } => None,
+        Message::Batch { .. } | Message::Damaged { .. } => None,
     }
 }

@@ -9,28 +9,24 @@ use crate::{
 };
 use guard::errors;
 use model::{BatchId, ClockQuality};
-use proto::{
-    in_place::ReadingView,
-    problem,
-    telemetry::v1::{WriteReadingsRequest, WriteReadingsResponse},
-};
+use proto::{in_place::ReadingView, problem, salvage::ReceivedWrite, telemetry::v1::WriteReadingsResponse};
 use tonic::{Request, Response, Status};
 
 pub(crate) async fn write(
     ingest: &Ingest,
-    request: Request<WriteReadingsRequest>,
+    request: Request<ReceivedWrite>,
 ) -> Result<Response<WriteReadingsResponse>, Status> {
-    let (_, extensions, request) = request.into_parts();
+    let (_, extensions, ReceivedWrite { request, readings, n_bytes }) = request.into_parts();
     let permit = device(ingest, &extensions, &request.device_id)?;
     let mut assigned = assigned(&ingest.directory.get(), permit.device(), permit.issued_at())?;
     let stream = guard::ids::id("stream_id", &request.stream_id)?;
     in_range(request.sequence).map_err(|text| problem::invalid("SEQUENCE_OUT_OF_RANGE", "sequence", text))?;
-    if let Some((reason, refusal)) = ingest.judge.refuse_whole(request.readings.len()) {
+    if let Some((reason, refusal)) = ingest.judge.refuse_whole(readings.len()) {
         return Err(problem::invalid(reason, &refusal.field, refusal.description));
     }
     let meter = ingest.meters.of(&ingest.directory.get(), permit.device());
-    meter.take(request.readings.len(), proto::n_bytes(&request)).map_err(Over::status)?;
-    let readings: Vec<_> = request.readings.iter().map(ReadingView::from).collect();
+    meter.take(readings.len(), n_bytes).map_err(Over::status)?;
+    let readings: Vec<_> = readings.iter().map(ReadingView::from).collect();
     let identity =
         BatchId { device: permit.device(), stream, sequence: request.sequence, digest: digest::digest(&readings) };
     let state = ingest.streams.get(identity.device, stream);

@@ -4,9 +4,13 @@
 //! what UCUM says; nothing else is tried, and a unit of another dimension is refused. The answer is kept per
 //! metric and spelling, so the library (microseconds) is asked once and not per reading.
 
+use crate::fault::quoted;
 use model::{Factor, Metric, metrics, unit_alias};
 use octofhir_ucum::{UnitExpr, convert_with_context, evaluate, parse_expression};
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::{
+    borrow::Cow,
+    sync::{OnceLock, PoisonError, RwLock},
+};
 
 /// Longest unit that is parsed: UCUM codes in use have at most about 20 bytes, with an annotation about 40.
 pub const UNIT_MAX_BYTES: usize = 64;
@@ -32,7 +36,7 @@ const MOLAR_KEYS: [&str; 2] = ["14743-9", "105272-9"];
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     /// Neither UCUM nor a known spelling.
-    #[error("unit {unit:?} is neither a UCUM code nor a known spelling; send {}", either(suggestions))]
+    #[error("unit {} is neither a UCUM code nor a known spelling; send {}", quoted(unit), either(suggestions))]
     Unknown {
         /// As the device wrote it.
         unit: String,
@@ -40,7 +44,7 @@ pub enum UnitError {
         suggestions: Vec<&'static str>,
     },
     /// A unit, but of something else, or one without a linear scale.
-    #[error("unit {unit:?} does not convert to the metric's unit; {}", expected(canonical))]
+    #[error("unit {} does not convert to the metric's unit; {}", quoted(unit), expected(canonical))]
     WrongDimension {
         /// As the device wrote it.
         unit: String,
@@ -153,7 +157,8 @@ fn resolve(metric: &Metric, unit: &str) -> Result<Factor, UnitError> {
     if metric.unit.is_empty() {
         return Err(wrong());
     }
-    let code = unit_alias(unit).unwrap_or(unit);
+    let written = without_micro_sign(unit);
+    let code = unit_alias(&written).unwrap_or(&written);
     if code == metric.unit {
         return Ok(Factor::IDENTITY);
     }
@@ -173,6 +178,12 @@ fn resolve(metric: &Metric, unit: &str) -> Result<Factor, UnitError> {
         return Err(wrong()); // `{beats}` says neither `1` nor `%`, and no part of a score is a score
     }
     Ok(factor)
+}
+
+/// The micro sign (U+00B5) and the Greek letter that looks like it (U+03BC) are UCUM's `u`.
+fn without_micro_sign(unit: &str) -> Cow<'_, str> {
+    let is_micro = ['\u{b5}', '\u{3bc}'];
+    if unit.contains(is_micro) { unit.replace(is_micro, "u").into() } else { unit.into() }
 }
 
 /// The affine conversion between two UCUM codes; `None` when they are not commensurable or it is not affine.

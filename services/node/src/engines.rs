@@ -197,6 +197,11 @@ impl ingest::Positions for KnownPositions {
         let sought = [store::Sought { device, stream, sequence, near: Vec::new() }];
         answered(self.1.digests(&sought)).await.unwrap_or_default().into_iter().flatten().collect()
     }
+
+    async fn last(&self, device: DeviceId) -> Result<Option<ingest::Last>, ingest::Unknown> {
+        let last = answered(self.0.last_stream(device)).await.ok_or(ingest::Unknown)?;
+        Ok(last.map(|(stream, received_at)| ingest::Last { stream, received_at }))
+    }
 }
 
 /// The store's answer, if it comes in time.

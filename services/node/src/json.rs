@@ -50,6 +50,7 @@ impl Answers for Api {
     fn refuse(&self, fault: Fault, id: RequestId) -> Response<Body> {
         let status = match fault {
             Fault::TooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Fault::TooManyStreams(_) => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::BAD_REQUEST,
         };
         gateway::refusal(status, fault.reason(), fault.text(), id)

@@ -329,7 +329,7 @@ impl Answers for Rpcs {
 
     fn refuse(&self, fault: Fault, id: RequestId) -> Response<Body> {
         let code = match fault {
-            Fault::TooLarge(_) => Code::ResourceExhausted,
+            Fault::TooLarge(_) | Fault::TooManyStreams(_) => Code::ResourceExhausted,
             _ => Code::InvalidArgument,
         };
         id.named(&problem::status(code, fault.reason(), fault.text())).into_http()

@@ -136,7 +136,8 @@ impl<'a> Wiring<'a> {
         stop: &'a CancellationToken,
     ) -> Self {
         let quotas = Quotas::new(&config.quotas.calls());
-        let auth = auth.clone().limited(quotas.clone());
+        let registry = Arc::clone(&backends.store.registry);
+        let auth = auth.clone().limited(quotas.clone()).following(registry);
         let (routes, names) = (Routes::builder(), vec![("", None)]);
         Self { config, backends, auth, quotas, tasks, stop, routes, wired: None, names }
     }

@@ -20,7 +20,7 @@ use tonic::Status;
 const LOOK_BACK_NS: i64 = 400 * Nanos::DAY;
 /// Entries of the hour index read in one go: most answers are in the first few.
 const INDEX_AT_ONCE: usize = 256;
-/// 2015-01-01T00:00:00Z: clocks that were never set count from 1970, 1980, 2000 or the like.
+/// 2015-01-01T00:00:00Z: clocks that were never set count from 1970, 1980, 2000 or the like more often than from later.
 const CLOCKS_SET_SINCE: Nanos = Nanos(1_420_070_400 * Nanos::SECOND);
 /// Most hours read, on either side, for readings of a clock that was never set.
 const HOURS_OF_NO_CLOCK: usize = 24;

@@ -4,6 +4,7 @@
 //! every answer says how old its newest value is. Memory is bounded by a page and one store read of [`HOURS_AT_ONCE`].
 
 mod audit;
+mod coverage;
 mod latest;
 pub mod metrics;
 mod page;
@@ -15,7 +16,10 @@ mod timeline;
 mod trend;
 
 pub use audit::AuditRpcs;
-pub use study::StudyRpcs;
+pub use patients::PAGE as PAGE_PATIENTS;
+pub use study::{PAGE_SUBJECTS, StudyRpcs};
+pub use timeline::{PAGE_COLUMNS, PAGE_READINGS};
+pub use trend::PAGE as PAGE_TREND;
 
 use async_trait::async_trait;
 use guard::{
@@ -40,6 +44,8 @@ use std::sync::Arc;
 use store::{HourEntry, Profiles, Rollups};
 use tonic::{Request, Response, Status};
 
+/// Entries of the hour index read in one go: a year and a bit.
+const INDEX_AT_ONCE: usize = 10_000;
 /// Hours read from the store in one go: a day at 1 Hz of five metrics is 432,000 readings, about 12 MB decoded.
 pub const HOURS_AT_ONCE: usize = 24;
 
@@ -150,9 +156,8 @@ fn metrics(keys: &[String]) -> Result<Vec<MetricId>, Status> {
 fn range((from, to): (Option<&Timestamp>, Option<&Timestamp>), default_ns: i64, now: Nanos) -> Result<Range, Status> {
     let instant = |field: &str, stamp: Option<&Timestamp>, default: Nanos| match stamp {
         None => Ok(default),
-        Some(stamp) => convert::nanos(stamp).ok_or_else(|| {
-            problem::invalid("TIME_OUT_OF_RANGE", field, "must lie between 1678 and 2261, nanoseconds 0 to 999,999,999")
-        }),
+        Some(stamp) => convert::nanos(stamp)
+            .ok_or_else(|| problem::invalid("TIME_OUT_OF_RANGE", field, convert::out_of_range(stamp))),
     };
     let to = instant("end_time", to, now)?;
     let from = instant("start_time", from, to.plus(-default_ns))?;

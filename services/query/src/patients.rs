@@ -17,7 +17,7 @@ use store::Revision;
 use tonic::Status;
 
 /// Default and most patients of a page.
-const PAGE: (usize, usize) = (50, 200);
+pub const PAGE: (usize, usize) = (50, 200);
 /// Patients of a page that are looked up at once.
 const AT_ONCE: usize = 8;
 

@@ -31,6 +31,8 @@ impl Key {
 pub(crate) struct Readings {
     sheet: Sheet,
     runs: Vec<std::ops::Range<usize>>,
+    /// How many of the range were left out because their device had sent the same before.
+    pub(crate) n_repeats: u64,
 }
 
 /// Where a reading is, after what it is ordered by.
@@ -39,7 +41,7 @@ type SortKey = (Nanos, Nanos, u32, u32, usize, usize);
 /// The readings of an hour that are asked for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Selection<'a> {
-    /// Those that were measured in it.
+    /// Those that were measured in it, or have begun before and reach into it.
     pub range: Range,
     /// Those that come after this one.
     pub after: Option<Key>,
@@ -63,12 +65,15 @@ impl Readings {
         let Selection { range, after, metrics, is_present } = selection;
         let mut sheet = data.sheet(metrics)?;
         tolerance.mark(&mut sheet);
-        if is_present {
-            sheet.leave_out(Quality::FUTURE);
-        }
+        // a page that goes on in an hour has told of its repeats
+        let n_repeats =
+            if after.is_none_or(|after| after.at.hour() != sheet.hour) { repeats(&sheet, range) } else { 0 };
+        sheet.leave_out(if is_present { Quality::REPEAT.with(Quality::FUTURE) } else { Quality::REPEAT });
+        sheet.keep_overlapping(range);
         let run = |column: &SheetColumn| {
             let times = &column.lines.measured_at;
-            let first = times.partition_point(|&at| at < range.from());
+            // of what lasts there is only what has a part in the range, perhaps begun before it
+            let first = if column.lasts() { 0 } else { times.partition_point(|&at| at < range.from()) };
             let end = times.partition_point(|&at| at < range.to());
             let first = match after {
                 Some(after) => {
@@ -81,7 +86,7 @@ impl Readings {
             first.min(end)..end
         };
         let runs = sheet.columns.iter().map(run).collect();
-        Ok(Self { sheet, runs })
+        Ok(Self { sheet, runs, n_repeats })
     }
 
     /// How much of a page's room they take: a waveform takes more than a number.
@@ -178,7 +183,17 @@ impl Readings {
                 }
                 Value::Waveform(waveform(column, &values[line]))
             }
+            Values::Bounded(values) => {
+                let model::Bound { comparator, number } = values[line];
+                if !column.unit.is_empty() {
+                    original = sent_in(number);
+                }
+                let number = column.factor.apply(number);
+                Value::Bound(wire::Bound { comparator: i32::from(comparator.code()), number })
+            }
+            Values::Absent(values) => Value::AbsentReason(i32::from(values[line].code())),
         };
+        let until = column.lasting.get(line).filter(|lasting| **lasting != 0).map(|_| column.end(line));
         StoredReading {
             metric: key.to_owned(),
             measured_at: Some(convert::timestamp(column.measured_at[line])),
@@ -192,8 +207,16 @@ impl Readings {
             index: column.index[line],
             received_at: Some(convert::timestamp(batch.received_at)),
             clock_quality: i32::from(batch.clock.code()),
+            measured_until: until.map(convert::timestamp),
         }
     }
+}
+
+/// How many readings of a range a device had sent before.
+fn repeats(sheet: &Sheet, range: Range) -> u64 {
+    let lines = sheet.columns.iter().flat_map(|column| column.lines.measured_at.iter().zip(&column.lines.quality));
+    let is_counted = |(at, quality): &(&Nanos, &Quality)| range.contains(**at) && quality.has(Quality::REPEAT);
+    lines.filter(is_counted).count() as u64
 }
 
 fn key(sheet: &Sheet, column: &SheetColumn, line: usize) -> Key {
@@ -204,13 +227,11 @@ fn key(sheet: &Sheet, column: &SheetColumn, line: usize) -> Key {
 /// Samples of a waveform that take about as many bytes as a reading of one number: time, value, flags.
 const SAMPLES_A_READING: usize = 8;
 
-/// What lines take of a page: each one, a long waveform more.
+/// What lines take of a page: each one, and one more for each eight samples.
 fn weight(column: &Column, run: std::ops::Range<usize>) -> usize {
     match &column.values {
-        Values::Waveform(waves) => {
-            waves[run].iter().map(|wave| wave.samples.len().div_ceil(SAMPLES_A_READING).max(1)).sum()
-        }
-        Values::Number(_) | Values::Coded(_) => run.len(),
+        Values::Waveform(waves) => waves[run].iter().map(|wave| 1 + wave.samples.len() / SAMPLES_A_READING).sum(),
+        Values::Number(_) | Values::Coded(_) | Values::Bounded(_) | Values::Absent(_) => run.len(),
     }
 }
 
@@ -222,6 +243,7 @@ pub(crate) fn waveform(column: &Column, wave: &model::Waveform) -> wire::Wavefor
         scale: wave.scale * column.factor.scale,
         width: if narrow { wire::SampleWidth::Int16 } else { wire::SampleWidth::Int32 } as i32,
         samples: wave.samples.clone(),
+        missing: wave.missing.clone(),
     }
 }
 
@@ -232,6 +254,8 @@ fn flags(quality: Quality) -> Vec<i32> {
         (Quality::ANCIENT, ReadingFlag::Ancient),
         (Quality::QUESTIONABLE, ReadingFlag::Questionable),
         (Quality::CORRECTION, ReadingFlag::Correction),
+        (Quality::SUSPECT_UNIT, ReadingFlag::SuspectUnit),
+        (Quality::UNSET_CLOCK, ReadingFlag::UnsetClock),
     ];
     all.iter().filter(|(mark, _)| quality.has(*mark)).map(|(_, flag)| *flag as i32).collect()
 }

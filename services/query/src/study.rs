@@ -22,11 +22,15 @@ use proto::telemetry::v1::{
     ListSubjectsRequest, ListSubjectsResponse, ReadSubjectRequest, ReadSubjectResponse,
     study_service_server::{StudyService, StudyServiceServer},
 };
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    ops::Bound::{Excluded, Unbounded},
+    sync::Arc,
+};
 use tonic::{Request, Response, Status};
 
 /// Default and most subjects of a page.
-const PAGE_SUBJECTS: (usize, usize) = (1_000, 10_000);
+pub const PAGE_SUBJECTS: (usize, usize) = (1_000, 10_000);
 
 /// Serves `StudyService`: readings of a study's participants, under pseudonyms.
 pub struct StudyRpcs {
@@ -61,17 +65,15 @@ impl StudyRpcs {
     }
 
     /// Those of a study whom the caller may read, by their names, ascending.
-    fn subjects(&self, principal: &Principal, study: &str) -> Vec<String> {
+    fn subjects(&self, principal: &Principal, study: &str) -> BTreeMap<String, Permit> {
         let (directory, now) = (self.query.decisions.directory(), self.query.decisions.now());
-        let may_read = |patient: &PatientId| {
-            let facts = directory.facts(principal, *patient);
-            decide(principal, Action::ReadDeidentified, *patient, &facts, now).is_ok()
+        let readable = |patient: PatientId| {
+            let facts = directory.facts(principal, patient);
+            let permit = decide(principal, Action::ReadDeidentified, patient, &facts, now).ok()?;
+            Some((self.names.subject(study, patient), permit))
         };
         let studied = user(principal).map(|user| directory.studied(user, study, now)).unwrap_or_default();
-        let mut names: Vec<_> =
-            studied.into_iter().filter(may_read).map(|patient| self.names.subject(study, patient)).collect();
-        names.sort_unstable();
-        names
+        studied.into_iter().filter_map(readable).collect()
     }
 
     async fn read(
@@ -103,7 +105,7 @@ impl StudyRpcs {
         for series in &mut response.series {
             // whole days are whole ticks
             if let Some(first) = series.measured_at_delta_ticks.first_mut() {
-                *first -= moved_by / series.tick_ns;
+                *first = first.saturating_sub(moved_by / series.tick_ns);
             }
         }
         if let (true, Some(after)) = (full, page.last) {
@@ -136,10 +138,15 @@ impl StudyService for StudyRpcs {
         let principal = guard::principal(&extensions)?;
         self.query.decisions.anywhere(principal, Action::ReadDeidentified).recorded("list").await?;
         let size = pages::size(request.page_size, PAGE_SUBJECTS)?;
-        let mut subject_ids = self.subjects(principal, &request.study);
-        subject_ids.retain(|name| *name > request.page_token);
-        let more = subject_ids.len() > size;
-        subject_ids.truncate(size);
+        let after = (Excluded(request.page_token.as_str()), Unbounded);
+        let subjects = self.subjects(principal, &request.study);
+        let mut listed = subjects.range::<str, _>(after);
+        let page: Vec<_> = listed.by_ref().take(size).collect();
+        let more = listed.next().is_some();
+        let patients = page.iter().map(|(_, permit)| permit.patient());
+        let purpose = page.first().map(|(_, permit)| permit.purpose());
+        self.query.decisions.shows(principal, (Action::ReadDeidentified, purpose), patients, "list").await?;
+        let subject_ids: Vec<_> = page.into_iter().map(|(name, _)| name.clone()).collect();
         let next_page_token = subject_ids.last().filter(|_| more).cloned().unwrap_or_default();
         Ok(Response::new(ListSubjectsResponse { subject_ids, next_page_token }))
     }

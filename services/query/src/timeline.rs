@@ -1,25 +1,26 @@
 //! `ReadTimeline`: pages of readings, and how much of the range has data.
 
 use crate::{
-    HOURS_AT_ONCE, Query, failed, latest, metrics, named,
+    HOURS_AT_ONCE, INDEX_AT_ONCE, Query,
+    coverage::coverage,
+    failed, metrics,
     page::{Cursor, Question},
     range,
     readings::{Key, Readings, Selection},
     series::pack,
     wants,
 };
-use guard::{convert, errors, pages};
-use model::{Hour, MetricId, Nanos, Permit, Range, access::Principal, age};
-use proto::telemetry::v1::{Coverage, ReadTimelineRequest, ReadTimelineResponse, TimelineLayout};
-use std::collections::BTreeMap;
+use guard::{errors, pages};
+use model::{Hour, HourRange, Nanos, Permit, Reach, access::Principal};
+use proto::telemetry::v1::{ReadTimelineRequest, ReadTimelineResponse, TimelineLayout};
 use store::Order;
 use tonic::Status;
 
-/// Default and largest page, as readings and as columns.
-const PAGE_READINGS: (usize, usize) = (1_000, 10_000);
-pub(crate) const PAGE_COLUMNS: (usize, usize) = (50_000, 500_000);
-/// Entries of the hour index read in one go: a year and a bit.
-const INDEX_AT_ONCE: usize = 10_000;
+/// Default and largest page, as readings. A default page fits into 4 MiB, which is what gRPC's clients take
+/// when they are not told otherwise.
+pub const PAGE_READINGS: (usize, usize) = (1_000, 10_000);
+/// The same as columns.
+pub const PAGE_COLUMNS: (usize, usize) = (50_000, 500_000);
 
 pub(crate) async fn read(
     query: &Query,
@@ -57,6 +58,7 @@ pub(crate) async fn read(
         true => response.series = pack(&page.held),
         false => response.readings = page.held.iter().flat_map(Readings::each).collect(),
     }
+    response.n_repeats = page.held.iter().map(|readings| readings.n_repeats).sum();
     if let (true, Some(after)) = (full, page.last) {
         response.next_page_token = Cursor { range, after }.seal(&query.sealer, &context, now)?;
     }
@@ -87,9 +89,13 @@ impl Page {
         selection: Selection<'_>,
     ) -> Result<bool, Status> {
         let mut hours = selection.range.hours();
-        if let Some(after) = selection.after {
-            hours.first = after.at.hour();
+        let first = selection.after.map(|after| after.at.hour());
+        let from = first.unwrap_or(Reach::before(hours.first).first);
+        let begun_before = HourRange { first: from, end: hours.first };
+        if self.fill_from_before(query, permit, selection, begun_before).await? {
+            return Ok(true);
         }
+        hours.first = hours.first.max(from);
         loop {
             let mut entries =
                 query.store.hours(permit, hours, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
@@ -112,6 +118,30 @@ impl Page {
                 return Ok(false);
             }
         }
+    }
+
+    /// Adds what has begun in these hours and reaches into the first one of the range; says whether there is more.
+    async fn fill_from_before(
+        &mut self,
+        query: &Query,
+        permit: &Permit,
+        selection: Selection<'_>,
+        hours: HourRange,
+    ) -> Result<bool, Status> {
+        if hours.first >= hours.end {
+            return Ok(false);
+        }
+        let mut entries = query.store.hours(permit, hours, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
+        entries.retain(|entry| entry.reach.reaches(entry.hour, hours.end) && wants(entry, selection.metrics));
+        for entry in &entries {
+            for data in query.store.read(permit, std::slice::from_ref(entry)).await.map_err(failed)? {
+                let readings = Readings::new(&data, selection, query.tolerance);
+                if self.add(readings.map_err(|error| errors::unreadable(&error))?) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// How many hours to read at once, so that little is read that has no room: going by those read so far, and one at first.
@@ -137,39 +167,79 @@ impl Page {
     }
 }
 
-/// For each metric: in how many hours of the range it has data, and the newest reading that was measured there.
-async fn coverage(
-    query: &Query,
-    permit: &Permit,
-    range: Range,
-    wanted: &[MetricId],
-    now: Nanos,
-) -> Result<Vec<Coverage>, Status> {
-    let mut hours = range.hours();
-    let until = hours.end.min(Hour(now.hour().0 + 1));
-    let hours_in_range = u32::try_from(i64::from(until.0) - i64::from(hours.first.0)).unwrap_or(0);
-    let mut counts: BTreeMap<MetricId, u32> = BTreeMap::new();
-    loop {
-        let entries = query.store.hours(permit, hours, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
-        for metric in entries.iter().flat_map(|entry| &entry.metrics) {
-            if wanted.is_empty() || wanted.binary_search(metric).is_ok() {
-                *counts.entry(*metric).or_default() += 1;
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use guard::convert;
+    use proto::telemetry::v1::{Original, Series, StoredReading, Waveform, stored_reading::Value};
+
+    /// What gRPC's clients take of one message, when they are not told otherwise.
+    const MESSAGE_BYTES: usize = 4 << 20;
+    /// Room for what is on a first page besides: the coverage of all metrics, and a token.
+    const BESIDE_BYTES: usize = 64 << 10;
+
+    /// A waveform of so many samples, none of which is short.
+    fn wave(n_samples: usize) -> Waveform {
+        Waveform {
+            origin: 1.1,
+            period_ns: i64::MAX,
+            scale: 0.1,
+            width: 2,
+            samples: vec![i32::MIN; n_samples],
+            missing: Vec::new(),
         }
-        let Some(last) = entries.last().filter(|_| entries.len() == INDEX_AT_ONCE) else { break };
-        hours.first = Hour(last.hour.0 + 1);
     }
-    let found: Vec<_> = counts.keys().copied().collect();
-    let newest = latest::newest(query, permit, range, &found).await?;
-    let entry = |(metric, hours_with_data): (MetricId, u32)| {
-        let found = newest.get(&metric);
-        Coverage {
-            metric: named(metric).0.to_owned(),
-            hours_with_data,
-            hours_in_range,
-            newest_measured_at: found.map(|found| convert::timestamp(found.measured_at)),
-            newest_age: found.map(|found| convert::duration(age(found.recency.at, now))),
+
+    /// Those of the shapes that a waveform can have which take the most for their weight.
+    const SAMPLES: [usize; 4] = [7, 8, 15, 16];
+
+    #[test]
+    fn a_default_page_of_columns_fits_into_what_clients_take() {
+        let n = PAGE_COLUMNS.0;
+        let numbers = Series {
+            measured_at_delta_ticks: vec![i64::MIN; n],
+            numbers: vec![0.1; n],
+            original_numbers: vec![0.1; n],
+            flags: vec![127; n],
+            ..Default::default()
+        };
+        let of_waves = |n_samples: usize| {
+            let n = n / (1 + n_samples / 8);
+            let (times, flags) = (vec![i64::MIN; n], vec![127; n]);
+            Series { measured_at_delta_ticks: times, flags, waveforms: vec![wave(n_samples); n], ..Default::default() }
+        };
+        for series in SAMPLES.map(of_waves).into_iter().chain([numbers]) {
+            let n_bytes = proto::n_bytes(&ReadTimelineResponse { series: vec![series], ..Default::default() });
+            assert!(n_bytes + BESIDE_BYTES < MESSAGE_BYTES, "{n_bytes}");
         }
-    };
-    Ok(counts.into_iter().map(entry).collect())
+    }
+
+    #[test]
+    fn every_page_of_readings_fits_into_what_clients_take() {
+        let at = Some(convert::timestamp(Nanos::MIN));
+        let reading = |value: Value| StoredReading {
+            metric: "sct:1104051000000101".into(),
+            measured_at: at,
+            unit: "L/(min.m2)".into(),
+            value: Some(value),
+            // the longest unit that is taken
+            original: Some(Original { number: 0.1, unit: "x".repeat(64) }),
+            flags: (1..=7).collect(),
+            device_id: "9fc9151b-a5c2-5138-abc7-db04232ac801".into(),
+            stream_id: "9fc9151b-a5c2-5138-abc7-db04232ac801".into(),
+            sequence: i64::MAX as u64,
+            index: 65_535,
+            received_at: at,
+            clock_quality: 3,
+            measured_until: at,
+        };
+        let waves = SAMPLES.map(|n_samples| (Value::Waveform(wave(n_samples)), 1 + n_samples / 8));
+        for (value, weight) in waves.into_iter().chain([(Value::Number(0.1), 1)]) {
+            let n_bytes = proto::n_bytes(&ReadTimelineResponse {
+                readings: vec![reading(value); PAGE_READINGS.1 / weight],
+                ..Default::default()
+            });
+            assert!(n_bytes + BESIDE_BYTES < MESSAGE_BYTES, "{n_bytes}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use store::Order;
 use tonic::Status;
 
 /// Default and largest page, in hours of metrics.
-const PAGE: (usize, usize) = (5_000, 20_000);
+pub const PAGE: (usize, usize) = (5_000, 20_000);
 /// The range when none is asked for.
 const DEFAULT_NS: i64 = 30 * Nanos::DAY;
 /// Most hours whose rollups are read in one go: ten days.
@@ -96,5 +96,9 @@ fn add(trends: &mut BTreeMap<MetricId, Trend>, hour: Hour, rollup: &Rollup) {
         max: good.map(|good| good.max),
         mean: good.map(|good| good.mean()),
         n_doubtful: rollup.n_doubtful,
+        n_repeats: rollup.n_repeats,
+        n_bounded: rollup.n_bounded,
+        n_absent: rollup.n_absent,
+        sum: good.filter(|_| model::by_id(rollup.metric).is_some_and(|metric| metric.adds_up)).map(|good| good.sum),
     });
 }

@@ -222,6 +222,7 @@ pub enum Certificate {
     /// A device's: with it the device needs no token. For 24 hours.
     Device {
         /// The device.
+        #[arg(value_parser = model::uuid)]
         device: uuid::Uuid,
         /// Folder for cert.pem, key.pem and ca.pem.
         #[arg(long)]
@@ -287,7 +288,7 @@ pub enum Audit {
 #[derive(Debug, Args)]
 pub struct AuditSearch {
     /// About one patient only.
-    #[arg(long)]
+    #[arg(long, value_parser = model::uuid)]
     pub patient: Option<uuid::Uuid>,
     /// Start: RFC 3339, `now`, or before now (-24h, -30m, -7d) [default: 24 h before --to].
     #[arg(long, allow_hyphen_values = true)]
@@ -295,9 +296,9 @@ pub struct AuditSearch {
     /// First instant after, in the same forms [default: now].
     #[arg(long, allow_hyphen_values = true)]
     pub to: Option<String>,
-    /// The most entries, to 10,000.
-    #[arg(long, default_value = "1000")]
-    pub limit: i32,
+    /// The most entries; where there are more, that is said [default: 1,000 of a search, all of an export].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
 }
 
 /// What to show of the policy.

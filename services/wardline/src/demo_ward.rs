@@ -5,7 +5,7 @@
 
 use crate::{
     device_tokens::{Claimed, DeviceTokens, Enrolment},
-    operator::{self, MESSAGE_BYTES_MAX, ask, ask_all, calling, change, plain},
+    operator::{self, MESSAGE_BYTES_MAX, ask_all, calling, change, plain},
 };
 use anyhow::{Context, bail};
 use auth::{DEMO_PEOPLE, DemoIssuer, demo_person};
@@ -70,11 +70,14 @@ pub async fn staff(remote: &Remote, demo_dir: &Path, files: &Directory, patient:
     let mut admin = callers.at(remote, "administrator").await?;
     let entered = ask_all!(admin.list_users(ListUsersRequest { filter: String::new() }).users);
     let entered: HashSet<_> = entered.into_iter().map(|user| user.user_id).collect();
-    for (role, name, id) in missing {
-        let user_id = id.uuid().to_string();
-        if !entered.contains(&user_id) {
+    // the ward is there from its patient on, and who works there is tied to it
+    for (role, name, id) in &missing {
+        if !entered.contains(&id.uuid().to_string()) {
             admin.enter(role, name, *id, patient).await?;
         }
+    }
+    for (role, _, id) in missing {
+        let user_id = id.uuid().to_string();
         let grant = Grant { user_id: user_id.clone(), role_id: (*role).to_owned(), ..Grant::default() };
         // what is there already was made before, so that it may be asked for again
         once(calling!(Always, admin.create_grant(CreateGrantRequest { grant: Some(grant) })))?;
@@ -207,10 +210,19 @@ impl SetUp {
 
     async fn assign(&mut self, device_id: String, bed: &Bed, found: &Found) -> anyhow::Result<()> {
         let Self { integrator, nurse, .. } = self;
-        let request = ListAssignmentsRequest { device_id: device_id.clone(), patient_id: String::new() };
         let assignments = match found {
             Found::New(_) => Vec::new(),
-            Found::Known(_) => ask!(integrator.list_assignments(request)).assignments,
+            Found::Known(_) => {
+                let (device, patient) = (device_id.clone(), String::new());
+                ask_all!(
+                    integrator
+                        .list_assignments(ListAssignmentsRequest {
+                            device_id: device.clone(),
+                            patient_id: patient.clone()
+                        })
+                        .assignments
+                )
+            }
         };
         let from =
             |assignment: &Assignment| assignment.start_time.as_ref().and_then(convert::nanos).unwrap_or(Nanos::MIN);
@@ -300,7 +312,7 @@ fn once<T>(answer: Result<T, Error>) -> anyhow::Result<()> {
 }
 
 fn all_taken(refused: &[RefusedRow]) -> anyhow::Result<()> {
-    let Some(RefusedRow { row, field, reason }) = refused.first() else { return Ok(()) };
+    let Some(RefusedRow { row, field, reason, .. }) = refused.first() else { return Ok(()) };
     bail!("{} rows were refused; row {row}, {field}: {reason}", refused.len())
 }
 

@@ -6,8 +6,9 @@ use clap::Args;
 use client::{Connection, Error, Remote, Tokens};
 use guard::convert;
 use proto::prost_types::Timestamp;
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 use tonic::Code;
+use uuid::Uuid;
 
 /// Most items of one page of a list.
 pub(crate) const PAGE: i32 = 1_000;
@@ -66,6 +67,24 @@ macro_rules! ask_all {
     }};
 }
 pub(crate) use ask_all;
+
+/// An id that somebody types, spelled as everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Id(pub Uuid);
+
+impl FromStr for Id {
+    type Err = model::NoId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        model::uuid(text).map(Self)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// Whose token is used.
 #[derive(Debug, Clone, Default, Args)]
@@ -152,4 +171,28 @@ pub struct Sending {
     /// How many seconds a server that has gone is waited for.
     #[arg(long, default_value = "60", value_name = "SECONDS")]
     pub patience: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    #[test]
+    fn an_id_is_spelled_here_as_everywhere() {
+        let id = "0191c3c8-7a00-7000-8000-00000000abcd";
+        let bare = id.replace('-', "");
+        let spelled = |id: &str| {
+            [
+                Cli::try_parse_from(["wardline", "users", "get", id]).is_ok(),
+                Cli::try_parse_from(["wardline", "relations", "list", "--user", id]).is_ok(),
+                Cli::try_parse_from(["wardline", "audit", "search", "--patient", id]).is_ok(),
+                Cli::try_parse_from(["wardline", "timeline", id, "--metric", "8867-4"]).is_ok(),
+            ]
+        };
+        assert_eq!([spelled(id), spelled(&id.to_uppercase())], [[true; 4]; 2]);
+        for wrong in [&bare, &format!("{{{id}}}"), &format!("urn:uuid:{id}"), "00000000-0000-0000-0000-000000000000"] {
+            assert_eq!(spelled(wrong), [false; 4], "{wrong}");
+        }
+    }
 }

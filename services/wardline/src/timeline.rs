@@ -38,6 +38,7 @@ const WIDTH: usize = 100;
 #[derive(Debug, Clone, Args)]
 pub struct Options {
     /// UUID of the patient.
+    #[arg(value_parser = model::uuid)]
     pub patient: uuid::Uuid,
     /// Metric by LOINC code, repeatable; none means all.
     #[arg(long = "metric", value_name = "LOINC")]
@@ -205,7 +206,9 @@ fn show(
 fn add(plot: &mut Plot, series: &Series, is_present: bool) {
     let mut at = 0_i64;
     for (i, delta) in series.measured_at_delta_ticks.iter().enumerate() {
-        at = at.wrapping_add(delta.wrapping_mul(series.tick_ns));
+        // of a node that says what cannot be, no time that it did not say
+        let Some(next) = delta.checked_mul(series.tick_ns).and_then(|delta| at.checked_add(delta)) else { break };
+        at = next;
         if is_present && series.flags.get(i).is_some_and(|flags| Quality(*flags).has(Quality::FUTURE)) {
             continue;
         }

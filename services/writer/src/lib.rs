@@ -20,9 +20,9 @@ pub use sealing::HourSealer;
 use async_trait::async_trait;
 use bus::{Commits, Delivery, Handle, Pace, Subscribe, consume, until_done};
 use identity::Used;
-use model::{Clock, DeviceId, Nanos, Record, Row, StreamId};
+use model::{Clock, DeviceId, Record, Row, StreamId};
 use std::{collections::HashMap, sync::Arc, time::Duration};
-use store::{Append, Identities, LogPosition, Positions, Quarantine, Quarantined};
+use store::{Append, Identities, LogPosition, Positions, Quarantine, Quarantined, Sighting};
 use telling::Waiting;
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +46,7 @@ pub struct Writer {
     used: Used,
     streams: HashMap<(DeviceId, StreamId), u64>,
     /// When devices were heard since that was noted.
-    seen: HashMap<DeviceId, Nanos>,
+    seen: HashMap<DeviceId, Sighting>,
     waiting: Waiting,
 }
 
@@ -137,8 +137,9 @@ impl Writer {
     fn read(&mut self, delivery: &Delivery) -> Result<Vec<Row>, model::Malformed> {
         let record = Record::decode(&delivery.payload)?;
         let (identity, acked) = (record.identity, record.acked_through);
-        let seen = self.seen.entry(identity.device).or_insert(Nanos::MIN);
-        *seen = record.received_at.max(*seen);
+        let seen = Sighting { device: identity.device, at: record.received_at, stream: identity.stream };
+        let latest = self.seen.entry(identity.device).or_insert(seen);
+        *latest = seen.max(*latest);
         let rows = record.rows()?;
         if acked > 0 {
             let known = self.streams.entry((identity.device, identity.stream)).or_default();
@@ -181,7 +182,7 @@ impl Handle for Writer {
                 tracing::warn!(%error, "positions of streams were not noted");
             }
         }
-        let seen: Vec<_> = self.seen.drain().collect();
+        let seen: Vec<_> = self.seen.drain().map(|(_, sighting)| sighting).collect();
         if !seen.is_empty()
             && let Err(error) = self.positions.note_seen(&seen).await
         {

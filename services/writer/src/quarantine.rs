@@ -4,7 +4,7 @@ use crate::SEQUENCE_REUSED;
 use async_trait::async_trait;
 use bus::{Outgoing, Publish};
 use guard::{convert, decisions::Decisions, errors};
-use model::{Record, access::Action};
+use model::{PatientId, Record, access::Action};
 use proto::{
     operations::v1::{
         GetQuarantinedRequest, GetQuarantinedResponse, ListQuarantinedRequest, ListQuarantinedResponse,
@@ -35,11 +35,29 @@ impl QuarantineRpcs {
         QuarantineServiceServer::new(self).max_decoding_message_size(64 * 1024)
     }
 
-    /// Permission for one action, written down when this returns. `log_position`: which record, if one; whose it is stands in
-    /// bytes that may be unreadable.
-    async fn permit(&self, extensions: &tonic::Extensions, action: Action, log_position: &str) -> Result<(), Status> {
+    /// Permission for one action, written down when this returns. `log_position`: which record, if one.
+    async fn permit(
+        &self,
+        extensions: &tonic::Extensions,
+        action: Action,
+        about: Option<PatientId>,
+        log_position: &str,
+    ) -> Result<(), Status> {
         let caller = guard::principal(extensions)?;
-        self.decisions.on_system(caller, action, None).recorded(log_position).await
+        self.decisions.on_system(caller, action, about).recorded(log_position).await
+    }
+
+    /// A record, once it is written down that somebody gets it, and of which patient it is where its bytes still say that.
+    async fn permitted(
+        &self,
+        extensions: &tonic::Extensions,
+        action: Action,
+        log_position: &str,
+    ) -> Result<Quarantined, Status> {
+        let found = self.find(log_position).await;
+        let about = found.as_ref().ok().and_then(|record| Record::decode(&record.payload).ok());
+        self.permit(extensions, action, about.map(|record| record.patient), log_position).await?;
+        found
     }
 
     async fn find(&self, log_position: &str) -> Result<Quarantined, Status> {
@@ -57,7 +75,7 @@ impl QuarantineService for QuarantineRpcs {
         &self,
         request: Request<ListQuarantinedRequest>,
     ) -> Result<Response<ListQuarantinedResponse>, Status> {
-        self.permit(request.extensions(), Action::ListQuarantined, "").await?;
+        self.permit(request.extensions(), Action::ListQuarantined, None, "").await?;
         let all = self.store.quarantined().await.map_err(errors::store)?;
         Ok(Response::new(ListQuarantinedResponse { records: all.iter().map(outline).collect() }))
     }
@@ -66,8 +84,8 @@ impl QuarantineService for QuarantineRpcs {
         &self,
         request: Request<GetQuarantinedRequest>,
     ) -> Result<Response<GetQuarantinedResponse>, Status> {
-        self.permit(request.extensions(), Action::GetQuarantined, &request.get_ref().log_position).await?;
-        let record = self.find(&request.get_ref().log_position).await?;
+        let position = &request.get_ref().log_position;
+        let record = self.permitted(request.extensions(), Action::GetQuarantined, position).await?;
         Ok(Response::new(GetQuarantinedResponse { record: Some(outline(&record)), payload: record.payload }))
     }
 
@@ -75,8 +93,8 @@ impl QuarantineService for QuarantineRpcs {
         &self,
         request: Request<ReplayQuarantinedRequest>,
     ) -> Result<Response<ReplayQuarantinedResponse>, Status> {
-        self.permit(request.extensions(), Action::ReplayQuarantined, &request.get_ref().log_position).await?;
-        let mut quarantined = self.find(&request.get_ref().log_position).await?;
+        let position = &request.get_ref().log_position;
+        let mut quarantined = self.permitted(request.extensions(), Action::ReplayQuarantined, position).await?;
         if quarantined.reason.starts_with(SEQUENCE_REUSED) {
             let text = "another batch has its device, stream and sequence, and stays; the device has to send these readings \
                         under a number of their own";

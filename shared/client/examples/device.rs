@@ -26,7 +26,7 @@ pub async fn run(arguments: &[String], pause: Duration) -> Result<Progress, Box<
     for n in 0..10 {
         let (value, at) = (v1::reading::Value::Number(70.0 + f64::from(n)), SystemTime::now().into());
         let (metric, unit) = ("8867-4".into(), "/min".into());
-        let reading = v1::Reading { metric, unit, value: Some(value), measured_at: Some(at), questionable: false };
+        let reading = v1::Reading { metric, unit, value: Some(value), measured_at: Some(at), ..Default::default() };
         let stored = session.send(vec![reading]).await?; // on the disk now: no power failure loses it
         if stored.dropped_batches > 0 {
             eprintln!("the server was away for too long: {} old batches made room", stored.dropped_batches);

@@ -258,7 +258,10 @@ mod tests {
 
     fn window(n: u64) -> Window {
         let mut window = Window::new(0);
-        window.opened(0, Some(&Limits { max_in_flight: 100, max_readings: 10, max_message_bytes: 1_000 }));
+        window.opened(
+            0,
+            Some(&Limits { max_in_flight: 100, max_readings: 10, max_message_bytes: 1_000, ..Default::default() }),
+        );
         for sequence in 1..=n {
             window.push(sequence, Bytes::from(vec![sequence as u8]), 10);
         }

@@ -2,7 +2,8 @@
 
 use super::{Connection, Error, Repeat, Stream, Tokens, call};
 use proto::telemetry::v1::{
-    Reading, WriteReadingsRequest, WriteReadingsResponse, ingest_service_client::IngestServiceClient,
+    GetLastStreamRequest, GetLastStreamResponse, Reading, WriteReadingsRequest, WriteReadingsResponse,
+    ingest_service_client::IngestServiceClient,
 };
 use std::time::Duration;
 use tonic::Request;
@@ -10,7 +11,7 @@ use tonic::Request;
 /// How long one attempt may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Writes single batches, and again while that can help.
+/// Writes single batches, and again while that can help; asks where the device stood.
 pub struct Writer {
     client: IngestServiceClient<Connection>,
     stream: Stream,
@@ -43,6 +44,22 @@ impl Writer {
             let (mut client, mut request) = (self.client.clone(), Request::new(message.clone()));
             request.set_timeout(ATTEMPT_TIMEOUT);
             async move { client.write_readings(request).await }
+        })
+        .await
+    }
+
+    /// Where the device's last stream stood, whichever that was: for a device that has lost its state. Tries again for up to
+    /// `patience`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when trying again would not help: with `NOT_FOUND` where no stream of the device is known;
+    /// [`Error::Unreachable`] after `patience`.
+    pub async fn last_stream(&self, patience: Duration) -> Result<GetLastStreamResponse, Error> {
+        let message = GetLastStreamRequest { device_id: self.stream.device.to_string() };
+        call(Repeat::Always, patience, || {
+            let (mut client, mut request) = (self.client.clone(), Request::new(message.clone()));
+            request.set_timeout(ATTEMPT_TIMEOUT);
+            async move { client.get_last_stream(request).await }
         })
         .await
     }

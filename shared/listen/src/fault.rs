@@ -20,6 +20,8 @@ pub enum Fault {
     BareLineFeed,
     /// A body with two lengths, or with a length and in chunks.
     TwoLengths,
+    /// The connection has so many streams open, as many as it may.
+    TooManyStreams(u32),
 }
 
 impl Fault {
@@ -32,6 +34,7 @@ impl Fault {
             Self::OtherHost => "HOST_MISMATCH",
             Self::BareLineFeed => "BARE_LINE_FEED",
             Self::TwoLengths => "AMBIGUOUS_LENGTH",
+            Self::TooManyStreams(_) => "STREAMS_OF_CONNECTION",
         }
     }
 
@@ -47,6 +50,9 @@ impl Fault {
             Self::BareLineFeed => "a line ends with a line feed alone; end lines with CR LF".to_owned(),
             Self::TwoLengths => {
                 "content-length: came twice, or with transfer-encoding; send one of them once".to_owned()
+            }
+            Self::TooManyStreams(n) => {
+                format!("this connection has {n} streams open, as many as it may; end one, or open another connection")
             }
         }
     }

@@ -11,13 +11,14 @@ mod fault;
 mod head;
 mod lines;
 pub mod metrics;
+mod seats;
 mod serving;
 pub mod tls;
 
 pub use connection::Connection;
 pub use farewell::AT_ONCE as FAREWELLS_AT_ONCE;
 pub use fault::Fault;
-pub use serving::{Answers, Terms, serve};
+pub use serving::{Answers, KEEPALIVE, Terms, serve};
 
 use connection::{Ending, Watch};
 use farewell::Farewells;

@@ -1,7 +1,7 @@
 //! Connections of all ports are served here: HTTP/2, and HTTP/1.1 where the port speaks it, with the same limits, and drained
 //! on a stop.
 //!
-//! What is bounded: streams and resets of a connection, what is read of a request's head, what waits to be sent on a stream
+//! What is bounded: streams (one more is told so, `seats.rs`) and resets of a connection, what is read of a request's head, what waits to be sent on a stream
 //! ([`SEND_BYTES`]), a connection's age, how long it says nothing at first, and how long the rest has after a stop. A request with
 //! a head that will not do is refused before anything reads it (`head.rs`).
 
@@ -9,6 +9,7 @@ use crate::{
     Connection, Listener,
     fault::Fault,
     head::{self, MAX_READ_BYTES, MAX_READ_FIELDS},
+    seats::{self, Seats},
     tls::Speaks,
 };
 use bytes::Bytes;
@@ -47,7 +48,7 @@ const SEND_BYTES: usize = 64 << 10;
 /// What is held of a head of HTTP/1.1 that is not whole yet.
 const HTTP1_BYTES: usize = MAX_READ_BYTES / 2;
 /// How often a quiet connection is asked whether its peer is there, and how long the answer may take.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
+pub const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
 /// How long a request's head may take, and until the next one.
 const HEAD: Duration = Duration::from_secs(30);
 
@@ -86,7 +87,6 @@ impl Terms {
 
 /// Serves until `stop`; then what is under way has its grace to end, and the rest is cut.
 pub async fn serve(mut listener: Listener, terms: Terms, answers: impl Answers, stop: CancellationToken) {
-    let builder = builder(listener.speaks(), terms);
     let speaks = listener.speaks();
     let mut open = JoinSet::new();
     let mut n_cut = 0;
@@ -98,7 +98,7 @@ pub async fn serve(mut listener: Listener, terms: Terms, answers: impl Answers, 
                 was_cut(ended);
             }
             connection = listener.next() => {
-                open.spawn(one(connection, builder.clone(), speaks, terms, answers.clone(), stop.clone()));
+                open.spawn(one(connection, speaks, terms, answers.clone(), stop.clone()));
             }
         }
     }
@@ -136,7 +136,7 @@ fn builder(speaks: Speaks, terms: Terms) -> Builder<Streams> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(terms.max_streams)
+        .max_concurrent_streams(seats::announced(terms.max_streams))
         .max_header_list_size(MAX_READ_BYTES as u32)
         .max_pending_accept_reset_streams(Some(MAX_RESETS.0))
         .max_local_error_reset_streams(Some(MAX_RESETS.1))
@@ -151,13 +151,13 @@ fn builder(speaks: Speaks, terms: Terms) -> Builder<Streams> {
 /// Serves one connection; whether work under way was cut.
 async fn one(
     connection: Connection,
-    builder: Builder<Streams>,
     speaks: Speaks,
     terms: Terms,
     answers: impl Answers,
     stop: CancellationToken,
 ) -> bool {
     let (caller, found) = (connection.caller(), connection.found());
+    let (builder, seats) = (builder(speaks, terms), Seats::new(terms.max_streams));
     let begun = Arc::new(AtomicBool::new(false));
     let service = service_fn(|mut request: Request<Incoming>| {
         begun.store(true, Ordering::Release);
@@ -168,9 +168,14 @@ async fn one(
             version < Version::HTTP_2 && (fault.is_some() || request.headers().contains_key(TRANSFER_ENCODING));
         // who is at the other end, for the auth layer and for what is counted
         request.extensions_mut().insert(caller.clone());
-        let (answers, id) = (answers.clone(), RequestId::of(request.headers()));
+        let (answers, seats, id) = (answers.clone(), seats.clone(), RequestId::of(request.headers()));
         request.extensions_mut().insert(id);
         let answered = async move {
+            let fault = match fault {
+                // one request at a time has no streams
+                None if version == Version::HTTP_2 => seats.take().await.err(),
+                fault => fault,
+            };
             let mut response = match fault {
                 Some(fault) => answers.refuse(fault, id),
                 None => answers.answer(request).await,
@@ -222,7 +227,7 @@ where
     F::Output: Send,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(streams::run(stream));
+        tokio::spawn(streams::run(seats::run(stream)));
     }
 }
 

@@ -14,6 +14,7 @@ mod relations;
 mod roles;
 mod table;
 mod terms;
+mod usual;
 mod why;
 
 pub use relations::RelationKind;

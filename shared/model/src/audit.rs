@@ -23,10 +23,12 @@
 
 mod checkpoint;
 mod event;
+mod interaction;
 mod verify;
 
 pub use checkpoint::Checkpoint;
 pub use event::{Detail, Event, MAX_DETAIL, MAX_NAME, Name, Outcome, Text, Who};
+pub use interaction::Interaction;
 pub use verify::{Fault, Finding, Verifier};
 
 use crate::{

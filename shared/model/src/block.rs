@@ -1,36 +1,45 @@
 //! A block: some readings of one hour, column by column, in few bytes.
 //!
-//! Layout (little-endian; `v` = LEB128 varint, `z` = zigzag varint), version 1:
+//! Layout (little-endian; `v` = LEB128 varint, `z` = zigzag varint), version 2. Version 1, which is written where it can say all,
+//! has no `lasting` and no values of kinds 19 to 21:
 //!
 //! ```text
-//! block  = 1:u8, v n_columns, column*
-//! column = v metric, text unit ("" = canonical), factor, v n, ints index, ints time, quality, values
+//! block  = 2:u8, v n_columns, column*
+//! column = v metric, text unit ("" = canonical), factor, v n, ints index, ints time, quality, lasting, values
 //! factor = 0 (value is canonical) | 1, f64 scale, f64 offset
 //! ints   = 0, v exponent, z first, z step          every item is first + i * step, times 10^exponent
 //!        | 1, v exponent, z first, z delta * (n-1)
 //! quality= 0, u8 (all the same) | 1, u8 * n
+//! lasting= 0 (each is of an instant) | 1, ints     nanoseconds from time to end
 //! values = 0..=4, ints                             decimal: integer / 10^kind
-//!        | 16, f64 * n | 17, text * n | 18, waveform * n
+//!        | 16, f64 * n | 17, text * n | 18, waveform * n | 19, (comparator u8, f64) * n | 20, absence u8 * n
+//!        | 21, (waveform, v n, (v place - the last one's) * n) * n      with places of missing samples
 //! waveform = f64 origin, v period_ns, f64 scale, v n, z delta * n
 //! ```
 //!
 //! Times are kept relative to the hour's start, so a block means nothing without its hour. Original values are
 //! kept bit for bit: a decimal form is used only where it gives the same `f64` back.
 
+mod values;
+
+pub use values::Values;
+pub(crate) use values::permute;
+
 use crate::{
-    bytes::{Malformed, Reader, put_ints, put_signed, put_text, put_varint, read_ints},
+    bytes::{Malformed, Reader, put_ints, put_text, put_varint, read_ints},
     catalog::{Factor, MetricId},
-    reading::{Quality, Waveform},
+    reach::Reach,
+    reading::Quality,
     time::{Hour, Nanos},
 };
+use values::{decode_values, encode_values};
 
-const VERSION: u8 = 1;
+/// What most blocks are written in.
+const PLAIN: u8 = 1;
+/// With readings that last, bounds, or readings without a value.
+const VERSION: u8 = 2;
 /// More readings than any hour of one device holds; bounds what a hostile block can make a reader allocate.
 pub(crate) const MAX_READINGS: usize = 1 << 20;
-const RAW: u8 = 16;
-const CODED: u8 = 17;
-const WAVEFORM: u8 = 18;
-const POWERS: [f64; 5] = [1.0, 10.0, 100.0, 1_000.0, 10_000.0];
 /// Times come in whole seconds, milliseconds or microseconds more often than not.
 const TIME_EXPONENTS: [u32; 4] = [9, 6, 3, 0];
 
@@ -56,19 +65,10 @@ pub struct Column {
     pub measured_at: Vec<Nanos>,
     /// Flags of each reading: what is doubtful about it.
     pub quality: Vec<Quality>,
+    /// Nanoseconds from the beginning of each to its end, 0 where it is of an instant; empty: all are.
+    pub lasting: Vec<i64>,
     /// Values in the unit that the device sent.
     pub values: Values,
-}
-
-/// The values of one column, in the device's unit.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Values {
-    /// One finite number a reading.
-    Number(Vec<f64>),
-    /// Codes from the metric's value set.
-    Coded(Vec<Box<str>>),
-    /// One block of samples a reading.
-    Waveform(Vec<Waveform>),
 }
 
 impl Column {
@@ -92,15 +92,44 @@ impl Column {
         self.index.clear();
         self.measured_at.clear();
         self.quality.clear();
-        match &mut self.values {
-            Values::Number(values) => values.clear(),
-            Values::Coded(values) => values.clear(),
-            Values::Waveform(values) => values.clear(),
-        }
+        self.lasting.clear();
+        self.values.clear();
     }
 
-    /// Adds what every kind of value has; the value itself goes into `values`.
-    pub fn note(&mut self, index: u32, at: Nanos, quality: Quality) {
+    /// When the reading on a line was over: after the last sample of a waveform, at the end of what lasts; its time where it is
+    /// of an instant.
+    pub fn end(&self, line: usize) -> Nanos {
+        let lasting = match &self.values {
+            Values::Waveform(waves) => waves[line].lasting(),
+            _ => self.lasting.get(line).copied().unwrap_or_default(),
+        };
+        self.measured_at[line].plus(lasting)
+    }
+
+    /// Whether a line may end after the time that it is ordered by.
+    pub(crate) fn lasts(&self) -> bool {
+        !self.lasting.is_empty() || matches!(self.values, Values::Waveform(_))
+    }
+
+    /// How far its readings reach beyond their hour.
+    fn reach(&self, hour: Hour) -> Reach {
+        if !self.lasts() {
+            return Reach::Within;
+        }
+        Reach::of((0..self.len()).map(|line| self.end(line)).max().unwrap_or(Nanos::MIN), hour)
+    }
+
+    /// Whether it can be written in the first version.
+    fn is_plain(&self) -> bool {
+        self.lasting.is_empty() && self.values.are_plain()
+    }
+
+    /// Adds what every kind of value has; the value itself goes into `values`. `lasting` as in [`Self::lasting`].
+    pub fn note(&mut self, index: u32, at: Nanos, lasting: i64, quality: Quality) {
+        if lasting != 0 || !self.lasting.is_empty() {
+            self.lasting.resize(self.index.len(), 0);
+            self.lasting.push(lasting);
+        }
         self.index.push(index);
         self.measured_at.push(at);
         self.quality.push(quality);
@@ -120,33 +149,45 @@ impl Block {
 
     /// Appends the block's bytes; times are written relative to `hour`.
     pub fn encode(&self, hour: Hour, out: &mut Vec<u8>) {
-        out.push(VERSION);
+        let version = version_of(&self.columns);
+        out.push(version);
         put_varint(out, self.columns.len() as u64);
         for column in &self.columns {
-            encode_column(column, hour, out);
+            encode_column(column, hour, version, out);
         }
     }
 
     /// Reads a block of `hour` back.
     pub fn decode(hour: Hour, bytes: &[u8]) -> Result<Self, Malformed> {
-        let (mut input, n) = open(bytes)?;
-        let columns = (0..n).map(|_| decode_column(&mut input, hour)).collect::<Result<_, _>>()?;
+        let (mut input, version, n) = open(bytes)?;
+        let columns = (0..n).map(|_| decode_column(&mut input, version, hour)).collect::<Result<_, _>>()?;
         input.end()?;
         Ok(Self { columns })
     }
 }
 
-/// The first bytes of a block: a reader that stands before its columns, and their number.
-pub(crate) fn open(bytes: &[u8]) -> Result<(Reader<'_>, usize), Malformed> {
-    let mut input = Reader::new(bytes);
-    if input.byte()? != VERSION {
-        return Err(input.malformed("block version 1"));
-    }
-    let n = input.count(8)?;
-    Ok((input, n))
+/// The version that can say all of these columns.
+pub(crate) fn version_of<'c>(columns: impl IntoIterator<Item = &'c Column>) -> u8 {
+    if columns.into_iter().all(Column::is_plain) { PLAIN } else { VERSION }
 }
 
-pub(crate) fn encode_column(column: &Column, hour: Hour, out: &mut Vec<u8>) {
+/// Reads a version.
+pub(crate) fn version(input: &mut Reader<'_>) -> Result<u8, Malformed> {
+    match input.byte()? {
+        version @ (PLAIN | VERSION) => Ok(version),
+        _ => Err(input.malformed("version 1 or 2")),
+    }
+}
+
+/// The first bytes of a block: a reader that stands before its columns, its version, and their number.
+pub(crate) fn open(bytes: &[u8]) -> Result<(Reader<'_>, u8, usize), Malformed> {
+    let mut input = Reader::new(bytes);
+    let version = version(&mut input)?;
+    let n = input.count(8)?;
+    Ok((input, version, n))
+}
+
+pub(crate) fn encode_column(column: &Column, hour: Hour, version: u8, out: &mut Vec<u8>) {
     put_varint(out, u64::from(column.metric.0));
     put_text(out, &column.unit);
     if column.factor == Factor::IDENTITY {
@@ -167,52 +208,13 @@ pub(crate) fn encode_column(column: &Column, hour: Hour, out: &mut Vec<u8>) {
             out.extend(column.quality.iter().map(|q| q.0));
         }
     }
-    match &column.values {
-        Values::Number(values) => encode_numbers(values, out),
-        Values::Coded(values) => {
-            out.push(CODED);
-            values.iter().for_each(|code| put_text(out, code));
-        }
-        Values::Waveform(values) => {
-            out.push(WAVEFORM);
-            values.iter().for_each(|wave| encode_waveform(wave, out));
+    if version != PLAIN {
+        out.push(u8::from(!column.lasting.is_empty()));
+        if !column.lasting.is_empty() {
+            put_ints(out, column.lasting.iter().copied(), &TIME_EXPONENTS);
         }
     }
-}
-
-fn encode_numbers(values: &[f64], out: &mut Vec<u8>) {
-    for (kind, &power) in POWERS.iter().enumerate() {
-        if values.iter().all(|&v| decimal(v, power).is_some()) {
-            out.push(kind as u8);
-            // decimal() just gave a number for each
-            put_ints(out, values.iter().map(|&v| decimal(v, power).unwrap_or_default()), &[0]);
-            return;
-        }
-    }
-    out.push(RAW);
-    values.iter().for_each(|v| out.extend_from_slice(&v.to_le_bytes()));
-}
-
-/// The integer that gives `value` back bit for bit when divided by `power`.
-#[inline]
-fn decimal(value: f64, power: f64) -> Option<i64> {
-    let scaled = (value * power).round();
-    // through the integer, so that -0.0 is seen to lose its sign
-    let integer = scaled as i64;
-    let exact = scaled.abs() < 9e15 && (integer as f64 / power).to_bits() == value.to_bits();
-    exact.then_some(integer)
-}
-
-fn encode_waveform(wave: &Waveform, out: &mut Vec<u8>) {
-    out.extend_from_slice(&wave.origin.to_le_bytes());
-    put_varint(out, wave.period_ns as u64);
-    out.extend_from_slice(&wave.scale.to_le_bytes());
-    put_varint(out, wave.samples.len() as u64);
-    let mut last = 0i64;
-    for &sample in &wave.samples {
-        put_signed(out, i64::from(sample) - last);
-        last = i64::from(sample);
-    }
+    encode_values(&column.values, out);
 }
 
 /// What a column's bytes begin with.
@@ -251,20 +253,22 @@ impl<'a> Head<'a> {
             index: Vec::new(),
             measured_at: Vec::new(),
             quality: Vec::new(),
+            lasting: Vec::new(),
             values: Values::Number(Vec::new()),
         }
     }
 }
 
-/// Which metrics a block holds, ascending; all of it is read, into `scratch`, to know that it can be.
+/// Which metrics a block holds, ascending, and how far it reaches ([`Reach`]); all of it is read, into `scratch`, to know that it can be.
 pub(crate) fn metrics(hour: Hour, bytes: &[u8], scratch: &mut Column) -> Result<Vec<MetricId>, Malformed> {
-    let (mut input, n) = open(bytes)?;
+    let (mut input, version, n) = open(bytes)?;
     let mut metrics = Vec::with_capacity(n);
     for _ in 0..n {
         let head = Head::read(&mut input)?;
         scratch.clear();
-        decode_lines(&mut input, hour, &head, scratch)?;
+        decode_lines(&mut input, (hour, version), &head, scratch)?;
         metrics.push(head.metric);
+        metrics.extend(scratch.reach(hour).mark());
     }
     input.end()?;
     metrics.sort_unstable();
@@ -272,13 +276,21 @@ pub(crate) fn metrics(hour: Hour, bytes: &[u8], scratch: &mut Column) -> Result<
     Ok(metrics)
 }
 
-fn decode_column(input: &mut Reader<'_>, hour: Hour) -> Result<Column, Malformed> {
+fn decode_column(input: &mut Reader<'_>, version: u8, hour: Hour) -> Result<Column, Malformed> {
     let head = Head::read(input)?;
     let mut column = head.column();
-    match decode_lines(input, hour, &head, &mut column)? {
+    match decode_lines(input, (hour, version), &head, &mut column)? {
         true => Ok(column),
         // an empty column takes any kind
         false => Err(input.malformed("values of one kind")),
+    }
+}
+
+fn flag(input: &mut Reader<'_>) -> Result<bool, Malformed> {
+    match input.byte()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(input.malformed("0 or 1")),
     }
 }
 
@@ -286,7 +298,7 @@ fn decode_column(input: &mut Reader<'_>, hour: Hour) -> Result<Column, Malformed
 /// values are of another kind; `input` then stands before the values.
 pub(crate) fn decode_lines(
     input: &mut Reader<'_>,
-    hour: Hour,
+    (hour, version): (Hour, u8),
     head: &Head<'_>,
     column: &mut Column,
 ) -> Result<bool, Malformed> {
@@ -309,70 +321,22 @@ pub(crate) fn decode_lines(
         1 => column.quality.extend(input.take(n)?.iter().map(|&q| Quality(q))),
         _ => return Err(input.malformed("quality 0 or 1")),
     }
+    let lasts = version != PLAIN && flag(input)?;
+    if lasts || !column.lasting.is_empty() {
+        column.lasting.resize(before, 0);
+        match lasts {
+            true => read_ints(input, n, |v| column.lasting.push(v))?,
+            false => column.lasting.resize(before + n, 0),
+        }
+    }
     let taken = decode_values(input, n, &mut column.values, before == 0)?;
     if !taken {
+        column.lasting.truncate(before);
         column.index.truncate(before);
         column.measured_at.truncate(before);
         column.quality.truncate(before);
     }
     Ok(taken)
-}
-
-/// Adds `n` values; `false`, with nothing added, when they are of another kind and `any` does not allow that.
-fn decode_values(input: &mut Reader<'_>, n: usize, values: &mut Values, any: bool) -> Result<bool, Malformed> {
-    let kind = input.byte()?;
-    if any {
-        // what is of the right kind keeps its room
-        match (kind, &*values) {
-            (CODED, Values::Coded(_)) | (WAVEFORM, Values::Waveform(_)) => {}
-            (CODED, _) => *values = Values::Coded(Vec::new()),
-            (WAVEFORM, _) => *values = Values::Waveform(Vec::new()),
-            (_, Values::Number(_)) => {}
-            _ => *values = Values::Number(Vec::new()),
-        }
-    }
-    match (kind, values) {
-        (CODED, Values::Coded(codes)) => {
-            codes.reserve(n.min(input.remaining()));
-            for _ in 0..n {
-                codes.push(input.text()?.into());
-            }
-        }
-        (WAVEFORM, Values::Waveform(waves)) => {
-            waves.reserve(n.min(input.remaining()));
-            for _ in 0..n {
-                waves.push(decode_waveform(input)?);
-            }
-        }
-        (RAW, Values::Number(numbers)) => {
-            // chunks_exact(8) gives eight bytes
-            let floats = input.take(n.saturating_mul(8))?.chunks_exact(8);
-            numbers.extend(floats.map(|c| f64::from_le_bytes(c.try_into().unwrap_or_default())));
-        }
-        (kind, Values::Number(numbers)) if usize::from(kind) < POWERS.len() => {
-            let power = POWERS[usize::from(kind)];
-            numbers.reserve(n);
-            read_ints(input, n, |v| numbers.push(v as f64 / power))?;
-        }
-        (CODED | WAVEFORM | RAW, _) => return Ok(false),
-        (kind, _) if usize::from(kind) < POWERS.len() => return Ok(false),
-        _ => return Err(input.malformed("a known kind of values")),
-    }
-    Ok(true)
-}
-
-fn decode_waveform(input: &mut Reader<'_>) -> Result<Waveform, Malformed> {
-    let origin = input.float()?;
-    let period_ns = input.varint()? as i64;
-    let scale = input.float()?;
-    let n = input.count(1)?;
-    let mut samples = Vec::with_capacity(n);
-    let mut last = 0i64;
-    for _ in 0..n {
-        last = last.wrapping_add(input.signed()?);
-        samples.push(i32::try_from(last).map_err(|_| input.malformed("samples of 32 bits"))?);
-    }
-    Ok(Waveform { origin, period_ns, scale, samples })
 }
 
 #[cfg(test)]

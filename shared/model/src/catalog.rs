@@ -25,6 +25,16 @@ pub struct Metric {
     pub unit: &'static str,
     /// Lowest and highest value that can be true, in the canonical unit. Data quality, not an alarm limit.
     pub plausible: Option<(f64, f64)>,
+    /// Where most true values lie, in the canonical unit and within `plausible`; of a waveform: its highest sample. `None`:
+    /// no value is asked whether its unit is the right one.
+    pub typical: Option<(f64, f64)>,
+    /// A typical value of an adult at rest, in the canonical unit.
+    pub usual: Option<f64>,
+    /// Other units, as UCUM codes, in which the field writes the same thing: a number that would be typical in one of them,
+    /// and is not as it is labelled, is suspect.
+    pub other_units: &'static [&'static str],
+    /// Other units of the field that no number tells from the canonical one.
+    pub indistinct: &'static [&'static str],
     /// Other keys that mean this metric (`2708-6`, `mdc:147842` ...).
     pub synonyms: &'static [&'static str],
     /// Codes of ISO/IEEE 11073-10101 that mean this metric.
@@ -33,8 +43,17 @@ pub struct Metric {
     pub factors: &'static [(&'static str, Factor)],
     /// FHIR observation category, such as `vital-signs`.
     pub category: &'static str,
+    /// Whether values of several spans of time add up to that of all: steps do, heart rates do not.
+    pub adds_up: bool,
     /// Whether the code was found in a primary source.
     pub confirmed: bool,
+}
+
+impl Metric {
+    /// Whether a value in the canonical unit is one of the typical ones; never, where none are known.
+    pub fn is_typical(&self, value: f64) -> bool {
+        self.typical.is_some_and(|(low, high)| low <= value && value <= high)
+    }
 }
 
 /// The system a code belongs to.

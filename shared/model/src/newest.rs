@@ -1,8 +1,8 @@
 //! Newest, decided in one place: which readings may stand for a patient's present, which of them is the last, how old it is.
 //!
 //! The promise: a reading that was measured further ahead of its receipt than two clocks may differ never stands for the
-//! present, neither now nor when its time has come: receipt decides, not the time of asking. Rows that were stored before
-//! this rule are judged by it when they are read. Of two readings of one instant the one received later is newer. An age
+//! present, neither now nor when its time has come: receipt decides, not the time of asking. Nor does one whose time is that of a
+//! clock that was never set. Rows that were stored before these rules are judged by them when they are read. Of two readings of one instant the one received later is newer. An age
 //! is never negative.
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     record::BatchId,
     sheet::{Sheet, SheetColumn},
     time::Nanos,
+    unset::is_unset,
 };
 use std::time::Duration;
 
@@ -52,21 +53,33 @@ impl ClockTolerance {
         measured_at > received_at.plus(self.max_ahead_ns)
     }
 
-    /// Marks what only a whole sheet shows: readings ahead of their receipt ([`Quality::FUTURE`], as the way in has marked
-    /// them since this rule), and corrections ([`Quality::CORRECTION`]).
+    /// What is to be said against the time of a reading: [`Quality::ANCIENT`], [`Quality::UNSET_CLOCK`], [`Quality::FUTURE`], or
+    /// nothing.
+    pub fn doubts(self, measured_at: Nanos, received_at: Nanos) -> Quality {
+        if self.is_ahead(measured_at, received_at) {
+            Quality::FUTURE
+        } else if !is_unset(measured_at, received_at) {
+            Quality::GOOD
+        } else if measured_at < Nanos::YEAR_1900 {
+            Quality::ANCIENT
+        } else {
+            Quality::UNSET_CLOCK
+        }
+    }
+
+    /// Marks what the way in may not have marked yet, because the rule is younger than the row ([`Self::doubts`]), and what only
+    /// a whole sheet shows: corrections ([`Quality::CORRECTION`]) and repeats ([`Quality::REPEAT`]).
     pub fn mark(self, sheet: &mut Sheet) {
         let Sheet { batches, columns, .. } = sheet;
         for SheetColumn { lines, batch } in columns {
             let times = lines.measured_at.iter().zip(batch.iter());
             for (quality, (at, batch)) in lines.quality.iter_mut().zip(times) {
-                if self.is_ahead(*at, batches[*batch as usize].received_at) {
-                    *quality = quality.with(Quality::FUTURE);
-                }
+                *quality = quality.with(self.doubts(*at, batches[*batch as usize].received_at));
             }
         }
-        for (column, line) in corrections(sheet) {
+        for (column, line, mark) in said_again(sheet) {
             let quality = &mut sheet.columns[column].lines.quality[line];
-            *quality = quality.with(Quality::CORRECTION);
+            *quality = quality.with(mark);
         }
     }
 }
@@ -89,7 +102,7 @@ pub struct Recency {
 pub fn counts_from(quality: Quality, clock: ClockQuality, measured_at: Nanos, received_at: Nanos) -> Option<Nanos> {
     match clock {
         ClockQuality::Unset => Some(received_at),
-        _ if quality.has_any(Quality::FUTURE.with(Quality::ANCIENT)) => None,
+        _ if quality.has_any(Quality::FUTURE.with(Quality::ANCIENT).with(Quality::UNSET_CLOCK)) => None,
         _ => Some(measured_at),
     }
 }
@@ -99,8 +112,9 @@ pub fn age(at: Nanos, now: Nanos) -> i64 {
     now.0.saturating_sub(at.0).max(0)
 }
 
-/// Columns and lines that correct an earlier value: same device, metric and instant, received before in another batch.
-fn corrections(sheet: &Sheet) -> Vec<(usize, usize)> {
+/// Lines of the metric and instant of one that the same device had sent before in another batch, with what they are: the same
+/// in another stream is a repeat, another value a correction.
+pub(crate) fn said_again(sheet: &Sheet) -> Vec<(usize, usize, Quality)> {
     let columns = &sheet.columns;
     let mut found = Vec::new();
     for (first, one) in columns.iter().enumerate() {
@@ -109,7 +123,7 @@ fn corrections(sheet: &Sheet) -> Vec<(usize, usize)> {
         if columns[..first].iter().any(|column| of_metric(&column)) {
             continue;
         }
-        // one column and no two lines of one instant: nothing can be corrected
+        // one column and no two lines of one instant: nothing was said again
         let is_alone = !columns[first + 1..].iter().any(|column| of_metric(&column));
         if is_alone && one.is_strictly_ascending() {
             continue;
@@ -126,13 +140,22 @@ fn corrections(sheet: &Sheet) -> Vec<(usize, usize)> {
         };
         lines.sort_unstable_by_key(key);
         for same in lines.chunk_by(|a, b| (key(a).0, key(a).1) == (key(b).0, key(b).1)) {
-            let corrects = |at: usize| {
-                let differs = |earlier: &(usize, usize)| {
-                    key(earlier).3 != key(&same[at]).3 && !same_value(columns, *earlier, same[at])
+            let stream = |batch: u32| sheet.batches[batch as usize].identity.stream;
+            let mark = |at: usize| {
+                let (line, batch) = (same[at], key(&same[at]).3);
+                let before = same[..at].iter().filter(|earlier| key(earlier).3 != batch);
+                let is_repeat = |earlier: &(usize, usize)| {
+                    // in one unit: the same column
+                    earlier.0 == line.0
+                        && stream(key(earlier).3) != stream(batch)
+                        && same_value(columns, *earlier, line)
                 };
-                same[..at].iter().any(differs)
+                if before.clone().any(is_repeat) {
+                    return Some(Quality::REPEAT);
+                }
+                before.clone().any(|earlier| !same_value(columns, *earlier, line)).then_some(Quality::CORRECTION)
             };
-            found.extend((1..same.len()).filter(|&at| corrects(at)).map(|at| same[at]));
+            found.extend((1..same.len()).filter_map(|at| Some((same[at].0, same[at].1, mark(at)?))));
         }
     }
     found
@@ -142,10 +165,18 @@ fn corrections(sheet: &Sheet) -> Vec<(usize, usize)> {
 fn same_value(columns: &[SheetColumn], a: (usize, usize), b: (usize, usize)) -> bool {
     let lines = |(column, _): (usize, usize)| -> &Column { &columns[column].lines };
     let (one, other) = (lines(a), lines(b));
+    if one.end(a.1) != other.end(b.1) {
+        return false;
+    }
     match (&one.values, &other.values) {
         (Values::Number(x), Values::Number(y)) => one.factor.apply(x[a.1]) == other.factor.apply(y[b.1]),
         (Values::Coded(x), Values::Coded(y)) => x[a.1] == y[b.1],
         (Values::Waveform(x), Values::Waveform(y)) => one.factor == other.factor && x[a.1] == y[b.1],
+        (Values::Bounded(x), Values::Bounded(y)) => {
+            let (x, y) = (x[a.1], y[b.1]);
+            x.comparator == y.comparator && one.factor.apply(x.number) == other.factor.apply(y.number)
+        }
+        (Values::Absent(x), Values::Absent(y)) => x[a.1] == y[b.1],
         _ => false,
     }
 }

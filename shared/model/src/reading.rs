@@ -12,13 +12,22 @@ impl Quality {
     /// Measured further ahead of its receipt than clocks may differ ([`crate::ClockTolerance`]): never newest, whatever time
     /// it is by now, and in no trend and no score.
     pub const FUTURE: Self = Self(2);
-    /// Measured before 1900: a clock that was never set; kept out of "latest" and of scores.
+    /// Measured before 1900: no clock shows that; kept out of "latest" and of scores.
     pub const ANCIENT: Self = Self(4);
     /// The device itself doubts it (IEEE 11073 measurement status "questionable").
     pub const QUESTIONABLE: Self = Self(8);
     /// Another value of the same device, metric and instant was received before it. Found when a sheet is read, never
     /// stored; nothing against the reading.
     pub const CORRECTION: Self = Self(16);
+
+    /// A number that is not typical in the unit it is labelled with, and would be in another one of the field
+    /// ([`crate::Metric::other_units`]): the label may be wrong. Out of trends and scores.
+    pub const SUSPECT_UNIT: Self = Self(32);
+    /// Measured when a clock shows that was never set ([`crate::is_unset`]): never newest, in no trend and no score.
+    pub const UNSET_CLOCK: Self = Self(64);
+    /// What the same device had sent before, word for word, in another stream: the device has lost its place and sends all it
+    /// has again. Found when a sheet is read, never stored, and not shown: what was sent first stands.
+    pub const REPEAT: Self = Self(128);
 
     /// The union of two sets of flags.
     pub fn with(self, other: Self) -> Self {
@@ -90,4 +99,125 @@ pub struct Waveform {
     pub scale: f64,
     /// Raw samples, 16 or 32 bit.
     pub samples: Vec<i32>,
+    /// Places of samples that are missing, ascending: what stands there says nothing.
+    pub missing: Vec<u32>,
+}
+
+impl Waveform {
+    /// The samples that are there.
+    pub fn measured(&self) -> impl Iterator<Item = i32> {
+        let mut missing = self.missing.iter().copied().peekable();
+        let is_there = move |place: &(u32, &i32)| missing.next_if_eq(&place.0).is_none();
+        (0..).zip(&self.samples).filter(is_there).map(|(_, sample)| *sample)
+    }
+
+    /// Nanoseconds from the first sample to after the last one.
+    pub fn lasting(&self) -> i64 {
+        let n = i64::try_from(self.samples.len()).unwrap_or(i64::MAX);
+        self.period_ns.saturating_mul(n)
+    }
+}
+
+/// A number beyond which a value lies: a glucose meter's `LO` is less than 20 mg/dL.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bound {
+    /// On which side.
+    pub comparator: Comparator,
+    /// Of what, in the column's unit.
+    pub number: f64,
+}
+
+/// On which side of a number a value lies (FHIR `Quantity.comparator`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Comparator {
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>=`
+    GreaterOrEqual,
+    /// `>`
+    Greater,
+}
+
+impl Comparator {
+    const ALL: [Self; 4] = [Self::Less, Self::LessOrEqual, Self::GreaterOrEqual, Self::Greater];
+
+    /// Its number in a block, 1 to 4: the wire's, too.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Less => 1,
+            Self::LessOrEqual => 2,
+            Self::GreaterOrEqual => 3,
+            Self::Greater => 4,
+        }
+    }
+
+    /// The comparator with a number from a block; `None` for any other.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|comparator| comparator.code() == code)
+    }
+
+    /// As FHIR writes it.
+    pub fn sign(self) -> &'static str {
+        match self {
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::GreaterOrEqual => ">=",
+            Self::Greater => ">",
+        }
+    }
+}
+
+/// Why a reading has no value: the codes of FHIR's `data-absent-reason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Absence(u8);
+
+/// The code of each, by number from 1: the wire's, too.
+const ABSENCES: [&str; 15] = [
+    "unknown",
+    "asked-unknown",
+    "temp-unknown",
+    "not-asked",
+    "asked-declined",
+    "masked",
+    "not-applicable",
+    "unsupported",
+    "as-text",
+    "error",
+    "not-a-number",
+    "negative-infinity",
+    "positive-infinity",
+    "not-performed",
+    "not-permitted",
+];
+
+impl Absence {
+    /// The value is not known, and nobody says why.
+    pub const UNKNOWN: Self = Self(1);
+    /// The device failed to measure it.
+    pub const ERROR: Self = Self(10);
+    /// It was not measured.
+    pub const NOT_PERFORMED: Self = Self(14);
+
+    /// Its number in a block, 1 to 15.
+    pub fn code(self) -> u8 {
+        self.0
+    }
+
+    /// The reason with a number from a block; `None` for any other.
+    pub fn from_code(code: u8) -> Option<Self> {
+        (1..=ABSENCES.len()).contains(&usize::from(code)).then_some(Self(code))
+    }
+
+    /// As FHIR writes it.
+    pub fn name(self) -> &'static str {
+        ABSENCES[usize::from(self.0) - 1]
+    }
+
+    /// The reason that FHIR writes so; `None`: there is none.
+    pub fn named(name: &str) -> Option<Self> {
+        let at = ABSENCES.iter().position(|one| *one == name)?;
+        Self::from_code(u8::try_from(at + 1).ok()?)
+    }
 }

@@ -73,7 +73,7 @@ pub struct Row {
     pub received_at: Nanos,
     /// What the device says of its clock.
     pub clock: ClockQuality,
-    /// Catalogue numbers of the metrics in the block, ascending.
+    /// Catalogue numbers of the metrics in the block, ascending, and how far it reaches ([`crate::Reach`]).
     pub metrics: Vec<MetricId>,
     /// A [`crate::Block`] of the hour.
     pub block: Bytes,

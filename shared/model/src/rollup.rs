@@ -1,27 +1,30 @@
 //! A rollup: what the numbers of one metric came to in one hour, for trends over days to years.
 //!
 //! Derived from a [`Sheet`], never counted up: late and repeated data make it right, not double. What was measured ahead of
-//! its receipt is doubtful; how far ahead that is stands in the bytes, so that they are used under the same rule only.
-//! Layout (notation as in [`crate::Block`]), version 2 (version 1 knew no such rule):
+//! its receipt, or by a clock that was never set, is doubtful; how far ahead that is stands in the bytes, so that they are used
+//! under the same rule only. Layout (notation as in [`crate::Block`]), version 3 (version 1 knew none of these rules, version 2
+//! nothing of clocks that were never set, nor of repeats, bounds and what is absent):
 //!
 //! ```text
-//! rollups = 2:u8, v max_ahead_ns, v n, (v metric, v n_doubtful, v n_good, (f64 min, f64 max, f64 sum) unless n_good is 0)*
+//! rollups = 3:u8, v max_ahead_ns, v n, (v metric, v n_doubtful, v n_repeats, v n_bounded, v n_absent, v n_good,
+//!           (f64 min, f64 max, f64 sum) unless n_good is 0)*
 //! ```
 
 use crate::{
     block::Values,
     bytes::{Malformed, Reader, put_varint},
     catalog::MetricId,
-    newest::ClockTolerance,
+    newest::{ClockTolerance, said_again},
+    reading::Quality,
     sheet::{Batch, Sheet, SheetColumn},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-const VERSION: u8 = 2;
-/// Written before readings ahead of their receipt were left out.
-const WITHOUT_RULE: u8 = 1;
+const VERSION: u8 = 3;
+/// Written before repeats, or readings of a clock that was never set, were left out.
+const OF_OTHER_RULES: std::ops::RangeInclusive<u8> = 1..=2;
 /// The fewest bytes that a rollup takes.
-const MIN_BYTES: usize = 3;
+const MIN_BYTES: usize = 6;
 
 /// The numbers of one metric in one hour. Codes and waveforms have none.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +33,12 @@ pub struct Rollup {
     pub metric: MetricId,
     /// Readings left out because something is known against them ([`crate::Quality`]).
     pub n_doubtful: u64,
+    /// Readings left out because their device had sent the same before ([`crate::Quality::REPEAT`]).
+    pub n_repeats: u64,
+    /// Readings of which only a bound is known ([`crate::Bound`]): they have no part in `good`.
+    pub n_bounded: u64,
+    /// Readings without a value.
+    pub n_absent: u64,
     /// The others, if there are any.
     pub good: Option<Summary>,
 }
@@ -71,23 +80,51 @@ impl Summary {
 }
 
 impl Rollup {
+    fn empty(metric: MetricId) -> Self {
+        Self { metric, n_doubtful: 0, n_repeats: 0, n_bounded: 0, n_absent: 0, good: None }
+    }
+
     /// The rollups of an hour, ascending by metric. The same rows always give the same ones, bit for bit.
     pub fn of(sheet: &Sheet, tolerance: ClockTolerance) -> Vec<Self> {
         let mut rollups: BTreeMap<MetricId, Self> = BTreeMap::new();
-        for column in &sheet.columns {
-            let Values::Number(values) = &column.lines.values else { continue };
+        let again = said_again(sheet).into_iter().filter(|(.., mark)| *mark == Quality::REPEAT);
+        let repeats: BTreeSet<_> = again.map(|(column, line, _)| (column, line)).collect();
+        for (place, column) in sheet.columns.iter().enumerate() {
             let metric = column.lines.metric;
-            let rollup = rollups.entry(metric).or_insert(Self { metric, n_doubtful: 0, good: None });
-            rollup.add(column, values, &sheet.batches, tolerance);
+            let rollup = rollups.entry(metric).or_insert_with(|| Self::empty(metric));
+            let is_repeat = |line| repeats.contains(&(place, line));
+            let n_new = || (0..column.lines.len()).filter(|line| !is_repeat(*line)).count() as u64;
+            let values = match &column.lines.values {
+                Values::Number(values) => values,
+                Values::Bounded(_) => {
+                    rollup.n_bounded += n_new();
+                    continue;
+                }
+                Values::Absent(_) => {
+                    rollup.n_absent += n_new();
+                    continue;
+                }
+                Values::Coded(_) | Values::Waveform(_) => continue,
+            };
+            rollup.add(column, values, &sheet.batches, tolerance, is_repeat);
         }
-        rollups.into_values().collect()
+        rollups.into_values().filter(|rollup| *rollup != Self::empty(rollup.metric)).collect()
     }
 
-    fn add(&mut self, column: &SheetColumn, values: &[f64], batches: &[Batch], tolerance: ClockTolerance) {
+    fn add(
+        &mut self,
+        column: &SheetColumn,
+        values: &[f64],
+        batches: &[Batch],
+        tolerance: ClockTolerance,
+        is_repeat: impl Fn(usize) -> bool,
+    ) {
         let SheetColumn { lines, batch } = column;
         for (line, value) in values.iter().enumerate() {
             let received_at = batches[batch[line] as usize].received_at;
-            if lines.quality[line].is_good() && !tolerance.is_ahead(lines.measured_at[line], received_at) {
+            if is_repeat(line) {
+                self.n_repeats += 1;
+            } else if lines.quality[line].with(tolerance.doubts(lines.measured_at[line], received_at)).is_good() {
                 let one = Summary::one(lines.factor.apply(*value));
                 self.good = Some(self.good.map_or(one, |good| good.and(one)));
             } else {
@@ -104,6 +141,9 @@ impl Rollup {
         for rollup in rollups {
             put_varint(&mut out, u64::from(rollup.metric.0));
             put_varint(&mut out, rollup.n_doubtful);
+            put_varint(&mut out, rollup.n_repeats);
+            put_varint(&mut out, rollup.n_bounded);
+            put_varint(&mut out, rollup.n_absent);
             put_varint(&mut out, rollup.good.map_or(0, |good| good.n));
             if let Some(good) = rollup.good {
                 for value in [good.min, good.max, good.sum] {
@@ -119,8 +159,9 @@ impl Rollup {
         let mut input = Reader::new(bytes);
         match input.byte()? {
             VERSION if input.varint()? == tolerance.max_ahead_ns() => {}
-            VERSION | WITHOUT_RULE => return Ok(None),
-            _ => return Err(input.malformed("rollup version 1 or 2")),
+            VERSION => return Ok(None),
+            version if OF_OTHER_RULES.contains(&version) => return Ok(None),
+            _ => return Err(input.malformed("rollup version 1 to 3")),
         }
         let n = input.count(MIN_BYTES)?;
         let mut rollups: Vec<Self> = Vec::with_capacity(n);
@@ -129,7 +170,8 @@ impl Rollup {
             if rollups.last().is_some_and(|last| last.metric.0 >= metric) {
                 return Err(input.malformed("metrics in ascending order"));
             }
-            let n_doubtful = input.varint()?;
+            let (n_doubtful, n_repeats) = (input.varint()?, input.varint()?);
+            let (n_bounded, n_absent) = (input.varint()?, input.varint()?);
             let good = match input.varint()? {
                 0 => None,
                 n => {
@@ -140,7 +182,7 @@ impl Rollup {
                     Some(good)
                 }
             };
-            rollups.push(Self { metric: MetricId(metric), n_doubtful, good });
+            rollups.push(Self { metric: MetricId(metric), n_doubtful, n_repeats, n_bounded, n_absent, good });
         }
         input.end()?;
         Ok(Some(rollups))

@@ -1,26 +1,25 @@
 //! A sheet: all readings of one patient's hour, from all batches, column by column in the order of time.
 //!
 //! Timelines are read from sheets: put together from rows, or read back from a sealed hour. Layout (notation and columns as in
-//! [`crate::Block`]), version 1:
+//! [`crate::Block`]), version 1 or 2 as blocks are:
 //!
 //! ```text
-//! sheet   = 1:u8, v n_sources, source*, v n_batches, batch*, v n_columns, (v length, column, runs)*
+//! sheet   = version:u8, v n_sources, source*, v n_batches, batch*, v n_columns, (v length, column, runs)*
 //! source  = device (16), stream (16)
 //! batch   = v source, z sequence - the last one's, digest (8), z received_at - the last one's, clock (1)
 //! runs    = v n_runs, (z batch - the last one's, v n_lines)*
 //! ```
 
 use crate::{
-    block::{Column, Head, MAX_READINGS, Values, decode_lines, encode_column},
+    block::{Column, Head, MAX_READINGS, decode_lines, encode_column, permute, version, version_of},
     bytes::{Malformed, Reader, put_signed, put_varint},
     catalog::MetricId,
     id::{DeviceId, StreamId},
     reading::{ClockQuality, Quality},
     record::BatchId,
-    time::{Hour, Nanos},
+    time::{Hour, Nanos, Range},
 };
 
-const VERSION: u8 = 1;
 /// The fewest bytes that a batch takes: what a claim of many can at most make a reader allocate.
 const MIN_BATCH_BYTES: usize = 12;
 
@@ -63,6 +62,11 @@ impl SheetColumn {
         (self.lines.measured_at[line], batches[batch as usize].received_at, batch, self.lines.index[line])
     }
 
+    /// Whether a line may end after the time that it is ordered by.
+    pub fn lasts(&self) -> bool {
+        self.lines.lasts()
+    }
+
     /// Whether each line has a time of its own, as one device's readings mostly have.
     pub(crate) fn is_strictly_ascending(&self) -> bool {
         self.lines.measured_at.is_sorted_by(|a, b| a < b)
@@ -86,16 +90,11 @@ impl SheetColumn {
         permute(&mut self.lines.index, order);
         permute(&mut self.lines.measured_at, order);
         permute(&mut self.lines.quality, order);
-        match &mut self.lines.values {
-            Values::Number(values) => permute(values, order),
-            Values::Coded(values) => permute(values, order),
-            Values::Waveform(values) => permute(values, order),
+        if !self.lines.lasting.is_empty() {
+            permute(&mut self.lines.lasting, order);
         }
+        self.lines.values.pick(order);
     }
-}
-
-fn permute<T: Clone>(items: &mut Vec<T>, order: &[usize]) {
-    *items = order.iter().map(|&at| items[at].clone()).collect();
 }
 
 impl Sheet {
@@ -139,18 +138,35 @@ impl Sheet {
         }
     }
 
+    /// Leaves out what lasts and has no part in a range: of what lasts, those who read by `measured_at` would see too much, and
+    /// miss what has begun before.
+    pub fn keep_overlapping(&mut self, range: Range) {
+        for column in self.columns.iter_mut().filter(|column| column.lasts()) {
+            let lines = &column.lines;
+            let overlaps = |line: &usize| {
+                let (begin, end) = (lines.measured_at[*line], lines.end(*line));
+                begin < range.to() && (end > range.from() || begin >= range.from())
+            };
+            let kept: Vec<usize> = (0..lines.len()).filter(overlaps).collect();
+            if kept.len() < lines.len() {
+                column.pick(&kept);
+            }
+        }
+    }
+
     /// The sheet's bytes; `None` when a column has more than 1,048,576 readings, which no reader would take.
     pub fn encode(&self) -> Option<Vec<u8>> {
         if self.columns.iter().any(|column| column.batch.len() > MAX_READINGS) {
             return None;
         }
-        let mut out = vec![VERSION];
+        let version = version_of(self.columns.iter().map(|column| &column.lines));
+        let mut out = vec![version];
         encode_batches(&self.batches, &mut out);
         put_varint(&mut out, self.columns.len() as u64);
         let mut bytes = Vec::new();
         for column in &self.columns {
             bytes.clear();
-            encode_column(&column.lines, self.hour, &mut bytes);
+            encode_column(&column.lines, self.hour, version, &mut bytes);
             let runs = column.batch.chunk_by(|a, b| a == b);
             put_varint(&mut bytes, runs.clone().count() as u64);
             let mut last = 0;
@@ -168,9 +184,7 @@ impl Sheet {
     /// Reads the sheet of `hour` back; of metrics only those `wanted` (ascending; empty: all).
     pub fn decode(hour: Hour, bytes: &[u8], wanted: &[MetricId]) -> Result<Self, Malformed> {
         let mut input = Reader::new(bytes);
-        if input.byte()? != VERSION {
-            return Err(input.malformed("sheet version 1"));
-        }
+        let version = version(&mut input)?;
         let batches = decode_batches(&mut input)?;
         let mut columns = Vec::new();
         for _ in 0..input.count(8)? {
@@ -178,7 +192,7 @@ impl Sheet {
             let mut column = Reader::new(input.take(length)?);
             let head = Head::read(&mut column)?;
             if wanted.is_empty() || wanted.binary_search(&head.metric).is_ok() {
-                columns.push(decode_column(&mut column, hour, &head, &batches)?);
+                columns.push(decode_column(&mut column, (hour, version), &head, &batches)?);
                 column.end()?;
             }
         }
@@ -195,13 +209,14 @@ fn add_block(
     block: &[u8],
     wanted: &[MetricId],
 ) -> Result<(), Malformed> {
-    let (mut input, n_columns) = crate::block::open(block)?;
+    let (mut input, version, n_columns) = crate::block::open(block)?;
+    let form = (hour, version);
     for ordinal in 0..n_columns {
         let head = Head::read(&mut input)?;
         let lines = input.clone();
         if !wanted.is_empty() && wanted.binary_search(&head.metric).is_err() {
             // read over
-            decode_lines(&mut input, hour, &head, &mut head.column())?;
+            decode_lines(&mut input, form, &head, &mut head.column())?;
             continue;
         }
         // one device's blocks mostly have the same columns at the same places
@@ -215,7 +230,7 @@ fn add_block(
             });
             let column = &mut columns[at];
             input = lines.clone();
-            if decode_lines(&mut input, hour, &head, &mut column.lines)? {
+            if decode_lines(&mut input, form, &head, &mut column.lines)? {
                 column.batch.resize(column.lines.len(), number);
                 break;
             }
@@ -228,12 +243,12 @@ fn add_block(
 
 fn decode_column(
     input: &mut Reader<'_>,
-    hour: Hour,
+    form: (Hour, u8),
     head: &Head<'_>,
     batches: &[Batch],
 ) -> Result<SheetColumn, Malformed> {
     let mut lines = head.column();
-    decode_lines(input, hour, head, &mut lines)?;
+    decode_lines(input, form, head, &mut lines)?;
     let mut batch = Vec::with_capacity(lines.len());
     let mut last = 0i64;
     for _ in 0..input.count(2)? {

@@ -15,7 +15,7 @@ impl Nanos {
     pub const MIN: Self = Self(i64::MIN);
     /// The latest representable instant.
     pub const MAX: Self = Self(i64::MAX);
-    /// 1900-01-01T00:00:00Z: what claims to be older comes from a clock that was never set.
+    /// 1900-01-01T00:00:00Z: what claims to be older is of no clock that ever was.
     pub const YEAR_1900: Self = Self(-2_208_988_800 * NANOS_PER_SECOND);
     /// Nanoseconds of a day of 24 hours.
     pub const DAY: i64 = 24 * NANOS_PER_HOUR;

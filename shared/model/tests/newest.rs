@@ -20,6 +20,7 @@ fn row(stream: u8, sequence: u64, received_s: i64, unit: &str, readings: &[(i64,
         index: (0..readings.len() as u32).collect(),
         measured_at: readings.iter().map(|(second, _)| HOUR.start().plus(second * SECOND)).collect(),
         quality: vec![Quality::GOOD; readings.len()],
+        lasting: vec![],
         values: Values::Number(readings.iter().map(|(_, number)| *number).collect()),
     };
     let mut bytes = Vec::new();
@@ -53,7 +54,7 @@ fn what_was_measured_ahead_of_its_receipt_is_found_in_rows_that_do_not_say_so() 
     assert_eq!(marked(sheet.clone()), [(60.0, 0), (61.0, 0), (62.0, future), (63.0, future)]);
     let rollups = Rollup::of(&sheet, ClockTolerance::default());
     let good = Some(Summary { n: 2, min: 60.0, max: 61.0, sum: 121.0 });
-    assert_eq!(rollups, [Rollup { metric: MetricId(3), n_doubtful: 2, good }]);
+    assert_eq!(rollups, [Rollup { metric: MetricId(3), n_doubtful: 2, n_repeats: 0, n_bounded: 0, n_absent: 0, good }]);
     let mut present = sheet;
     ClockTolerance::default().mark(&mut present);
     present.leave_out(Quality::FUTURE);
@@ -67,7 +68,10 @@ fn rollups_made_under_another_rule_are_made_again() {
     assert_eq!(Rollup::decode(&bytes, two), Ok(Some(Vec::new())));
     assert_eq!(Rollup::decode(&bytes, ten), Ok(None));
     assert_eq!(Rollup::decode(&[1, 0], two), Ok(None), "as they were before there was a rule");
-    assert!(Rollup::decode(&[3, 0], two).is_err());
+    let mut before = bytes.clone();
+    before[0] = 2;
+    assert_eq!(Rollup::decode(&before, two), Ok(None), "as they were before clocks that were never set were known");
+    assert!(Rollup::decode(&[4, 0], two).is_err());
 }
 
 #[test]
@@ -75,7 +79,7 @@ fn of_two_values_of_one_instant_the_one_received_later_comes_last_and_is_the_cor
     let correction = Quality::CORRECTION.0;
     // by identity the correction comes first: its stream is the smaller
     let rows = [row(9, 1, 10, "", &[(5, 80.0), (6, 81.0)]), row(1, 1, 20, "", &[(5, 90.0), (6, 81.0)])];
-    let expected = [(80.0, 0), (90.0, correction), (81.0, 0), (81.0, 0)];
+    let expected = [(80.0, 0), (90.0, correction), (81.0, 0), (81.0, Quality::REPEAT.0)];
     assert_eq!(marked(sheet(&rows)), expected, "the same value again corrects nothing");
     let read = Sheet::decode(HOUR, &sheet(&rows).encode().unwrap(), &[]).unwrap();
     assert_eq!(marked(read), expected);
@@ -90,16 +94,132 @@ fn of_two_values_of_one_instant_the_one_received_later_comes_last_and_is_the_cor
 }
 
 #[test]
+fn what_a_device_sends_again_in_another_stream_is_marked_as_repeated() {
+    let (correction, repeat) = (Quality::CORRECTION.0, Quality::REPEAT.0);
+    let first = [row(1, 1, 10, "", &[(5, 80.0), (6, 81.0)]), row(1, 2, 11, "", &[(5, 90.0)])];
+    // all again after the device lost its state, its correction too, and something new
+    let again = [row(2, 1, 20, "", &[(5, 80.0), (5, 90.0), (6, 81.0), (7, 82.0)])];
+    let sheet_of_all = sheet(&[&first[..], &again[..]].concat());
+    let expected =
+        [(80.0, 0), (90.0, correction), (80.0, repeat), (90.0, repeat), (81.0, 0), (81.0, repeat), (82.0, 0)];
+    assert_eq!(marked(sheet_of_all.clone()), expected);
+    let rollups = Rollup::of(&sheet_of_all, ClockTolerance::default());
+    let good = Some(Summary { n: 4, min: 80.0, max: 90.0, sum: 333.0 });
+    assert_eq!(rollups, [Rollup { metric: MetricId(3), n_doubtful: 0, n_repeats: 3, n_bounded: 0, n_absent: 0, good }]);
+    let bytes = Rollup::encode(&rollups, ClockTolerance::default());
+    assert_eq!(Rollup::decode(&bytes, ClockTolerance::default()), Ok(Some(rollups)));
+    // back to the first value in the same stream is a correction like any other
+    let back = [row(1, 1, 10, "", &[(5, 80.0)]), row(1, 2, 11, "", &[(5, 90.0)]), row(1, 3, 12, "", &[(5, 80.0)])];
+    assert_eq!(marked(sheet(&back)), [(80.0, 0), (90.0, correction), (80.0, correction)]);
+    // said in another unit it is not the same word for word
+    let in_half = marked(sheet(&[row(1, 1, 10, "", &[(5, 80.0)]), row(2, 1, 20, "half", &[(5, 40.0)])]));
+    assert_eq!(in_half, [(80.0, 0), (40.0, 0)]);
+}
+
+#[test]
 fn a_clock_that_was_never_set_counts_by_receipt_and_no_age_is_negative() {
     let (measured, received) = (Nanos(5), Nanos(9 * SECOND));
     let at = |quality, clock| counts_from(quality, clock, measured, received);
     assert_eq!(at(Quality::IMPLAUSIBLE, ClockQuality::Unknown), Some(measured));
     assert_eq!(at(Quality::FUTURE, ClockQuality::Synchronized), None);
     assert_eq!(at(Quality::ANCIENT.with(Quality::QUESTIONABLE), ClockQuality::Free), None);
-    for quality in [Quality::GOOD, Quality::FUTURE, Quality::ANCIENT] {
+    assert_eq!(at(Quality::UNSET_CLOCK, ClockQuality::Free), None);
+    assert_eq!(at(Quality::SUSPECT_UNIT, ClockQuality::Free), Some(measured), "shown, and flagged");
+    for quality in [Quality::GOOD, Quality::FUTURE, Quality::ANCIENT, Quality::UNSET_CLOCK] {
         assert_eq!(at(quality, ClockQuality::Unset), Some(received));
     }
     assert_eq!([age(Nanos(7), Nanos(10)), age(Nanos(10), Nanos(7)), age(Nanos::MIN, Nanos::MAX)], [3, 0, i64::MAX]);
+}
+
+/// Seconds since 1970.
+fn at(text: &str) -> Nanos {
+    let parts: Vec<i64> = text.split(['-', 'T', ':', 'Z']).filter_map(|part| part.parse().ok()).collect();
+    let [year, month, day, hour, minute, second] = parts[..] else { panic!("{text}") };
+    // days from civil, after Howard Hinnant
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, month) = (year.div_euclid(400), (month + 9) % 12);
+    let of_era = year.rem_euclid(400);
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + (153 * month + 2) / 5 + day - 1 - 719_468;
+    Nanos((days * 86_400 + hour * 3_600 + minute * 60 + second) * SECOND)
+}
+
+#[test]
+fn a_time_that_a_clock_shows_which_was_never_set_is_found() {
+    let now = at("2026-11-29T10:00:00Z");
+    let doubts = |text: &str| ClockTolerance::default().doubts(at(text), now);
+    for unset in [
+        "1900-01-01T00:00:00Z", // NTP
+        "1904-01-01T00:00:07Z", // Macintosh
+        "1969-12-31T23:00:07Z", // Unix, by a clock of Berlin
+        "1970-01-01T00:00:00Z",
+        "1970-01-01T05:12:09Z",
+        "1970-03-04T05:12:09Z", // on for two months
+        "1980-01-01T00:00:01Z", // FAT
+        "1980-01-06T00:00:00Z", // GPS
+        "1980-01-06T07:00:00Z",
+        "1999-08-22T00:03:00Z", // GPS, after its first rollover
+        "1999-12-31T15:00:00Z", // 2000-01-01 by a clock of Tokyo
+        "2000-01-01T00:00:05Z",
+        "2000-01-01T11:00:00Z",
+        "2000-01-20T11:00:00Z",
+        "2001-01-01T00:00:02Z",
+        "2010-01-01T00:00:02Z", // defaults of firmware
+        "2014-12-31T16:00:30Z", // the same by a clock of Shanghai
+        "2015-01-01T03:00:00Z",
+        "2015-01-01T09:00:00Z", // by a clock of Los Angeles
+        "2019-04-07T00:00:09Z", // GPS, after its second rollover
+    ] {
+        assert_eq!(doubts(unset), Quality::UNSET_CLOCK, "{unset}");
+    }
+    for true_time in [
+        "1990-06-01T00:00:00Z",
+        "1999-08-21T00:00:00Z",
+        "2000-03-01T00:00:00Z",
+        "2004-02-29T12:00:00Z",
+        "2015-01-03T00:00:00Z",
+        "2015-12-30T00:00:00Z",
+        "2019-04-11T00:00:00Z",
+        "2020-01-01T00:00:00Z", // kept for years, and sent now
+        "2025-01-01T00:01:00Z",
+        "2025-07-01T00:00:00Z",
+        "2026-01-01T00:00:05Z", // people are measured on New Year's night, too
+        "2026-11-29T09:59:59Z",
+    ] {
+        assert_eq!(doubts(true_time), Quality::GOOD, "{true_time}");
+    }
+    assert_eq!(doubts("1899-12-31T23:59:59Z"), Quality::ANCIENT);
+    assert_eq!(doubts("2026-11-29T10:02:01Z"), Quality::FUTURE);
+    for end in [Nanos::MIN, Nanos::MAX] {
+        for other in [Nanos::MIN, Nanos(0), Nanos::MAX] {
+            ClockTolerance::default().doubts(end, other);
+        }
+    }
+}
+
+#[test]
+fn rows_that_do_not_say_so_of_a_clock_that_was_never_set_are_marked_when_they_are_read() {
+    let hour = at("2000-01-01T00:00:00Z").hour();
+    let (mut batch, _) = row(1, 1, 0, "", &[]);
+    batch.received_at = HOUR.start();
+    let column = Column {
+        metric: MetricId(3),
+        unit: "".into(),
+        factor: Factor::IDENTITY,
+        index: vec![0],
+        measured_at: vec![hour.start().plus(9 * SECOND)],
+        quality: vec![Quality::GOOD],
+        lasting: vec![],
+        values: Values::Number(vec![70.0]),
+    };
+    let mut block = Vec::new();
+    Block { columns: vec![column] }.encode(hour, &mut block);
+    let sheet = Sheet::collect(hour, [(batch, &block[..])], &[]).unwrap();
+    let rollups = Rollup::of(&sheet, ClockTolerance::default());
+    assert_eq!(
+        rollups,
+        [Rollup { metric: MetricId(3), n_doubtful: 1, n_repeats: 0, n_bounded: 0, n_absent: 0, good: None }]
+    );
+    assert_eq!(marked(sheet), [(70.0, Quality::UNSET_CLOCK.0)]);
 }
 
 #[test]

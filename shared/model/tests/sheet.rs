@@ -1,8 +1,8 @@
 //! A sheet holds exactly the readings of its rows, in order, and damage to its bytes is noticed.
 
 use model::{
-    Batch, BatchId, Block, ClockQuality, ClockTolerance, Column, DeviceId, Factor, Hour, MetricId, Nanos, Quality,
-    Rollup, Sheet, StreamId, Values,
+    Absence, Batch, BatchId, Block, Bound, ClockQuality, ClockTolerance, Column, Comparator, DeviceId, Factor, Hour,
+    MetricId, Nanos, Quality, Rollup, Sheet, StreamId, Values,
 };
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -17,13 +17,15 @@ fn plain_value(values: &Values, line: usize) -> String {
         Values::Number(values) => format!("{:?}", values[line]),
         Values::Coded(values) => format!("code {}", values[line]),
         Values::Waveform(values) => format!("{:?}", values[line]),
+        Values::Bounded(values) => format!("{:?}", values[line]),
+        Values::Absent(values) => values[line].name().to_owned(),
     }
 }
 
 fn of_column(identity: impl Fn(usize) -> BatchId, column: &Column) -> Vec<Plain> {
     let plain = |line: usize| {
         let (at, index, quality) = (column.measured_at[line], column.index[line], column.quality[line].0);
-        let value = plain_value(&column.values, line);
+        let value = format!("{} to {:?}", plain_value(&column.values, line), column.end(line));
         (identity(line), column.metric, column.unit.to_string(), at, index, quality, value)
     };
     (0..column.len()).map(plain).collect()
@@ -79,19 +81,27 @@ fn numbers(rows: &[(Batch, Block)], metric: MetricId) -> (Vec<f64>, u64) {
 fn column() -> impl Strategy<Value = Column> {
     let line = (0..3_600_000i64, 0..40u32, 0..3u8, 0..500i64);
     let factor = prop_oneof![Just(Factor::IDENTITY), Just(Factor { scale: 0.5, offset: -17.0 })];
-    let shape = (0..4u16, prop_oneof![Just(""), Just("bpm")], factor, any::<bool>());
-    (shape, prop::collection::vec(line, 1..12)).prop_map(|((metric, unit, factor, coded), lines)| Column {
+    let shape = (0..4u16, prop_oneof![Just(""), Just("bpm")], factor, 0..4u8, any::<bool>());
+    (shape, prop::collection::vec(line, 1..12)).prop_map(|((metric, unit, factor, kind, lasts), lines)| Column {
         metric: MetricId(metric),
         unit: unit.into(),
         factor,
         index: lines.iter().map(|l| l.1).collect(),
         measured_at: lines.iter().map(|l| HOUR.start().plus(l.0 * 1_000_000)).collect(),
         quality: lines.iter().map(|l| Quality(l.2)).collect(),
-        values: match coded {
-            true => Values::Coded(lines.iter().map(|l| format!("c{}", l.3).into()).collect()),
-            false => Values::Number(lines.iter().map(|l| l.3 as f64 / 10.0).collect()),
+        lasting: if lasts { lines.iter().map(|l| l.3 * Nanos::SECOND).collect() } else { Vec::new() },
+        values: match kind {
+            0 => Values::Coded(lines.iter().map(|l| format!("c{}", l.3).into()).collect()),
+            1 => Values::Bounded(lines.iter().map(|l| bound(l.3)).collect()),
+            2 => Values::Absent(lines.iter().filter_map(|l| Absence::from_code((l.3 % 15) as u8 + 1)).collect()),
+            _ => Values::Number(lines.iter().map(|l| l.3 as f64 / 10.0).collect()),
         },
     })
+}
+
+fn bound(n: i64) -> Bound {
+    let comparator = if n % 2 == 0 { Comparator::Less } else { Comparator::GreaterOrEqual };
+    Bound { comparator, number: n as f64 }
 }
 
 /// Rows of two devices in any order, as no two have the same identity.
@@ -142,11 +152,17 @@ proptest! {
         let rollups = Rollup::of(&sheet, RULE);
         prop_assert!(rollups.is_sorted_by(|a, b| a.metric < b.metric));
         let metrics = rows.iter().flat_map(|(_, block)| &block.columns);
-        let metrics: BTreeSet<_> = metrics.filter(|c| matches!(c.values, Values::Number(_))).map(|c| c.metric).collect();
+        let metrics: BTreeSet<_> = metrics.filter(|c| !matches!(c.values, Values::Coded(_))).map(|c| c.metric).collect();
         prop_assert!(metrics.iter().eq(rollups.iter().map(|rollup| &rollup.metric)));
         for rollup in &rollups {
             let (good, n_doubtful) = numbers(&rows, rollup.metric);
+            let of_kind = |is: fn(&Values) -> bool| {
+                let columns = rows.iter().flat_map(|(_, block)| &block.columns);
+                columns.filter(|c| c.metric == rollup.metric && is(&c.values)).map(|c| c.len() as u64).sum::<u64>()
+            };
             prop_assert_eq!(rollup.n_doubtful, n_doubtful);
+            prop_assert_eq!(rollup.n_bounded, of_kind(|values| matches!(values, Values::Bounded(_))));
+            prop_assert_eq!(rollup.n_absent, of_kind(|values| matches!(values, Values::Absent(_))));
             let Some(found) = rollup.good else {
                 prop_assert!(good.is_empty());
                 continue;
@@ -195,6 +211,7 @@ fn an_hour_at_one_hertz_takes_three_bytes_a_reading() {
             index: (0..10).map(|i| i * 5 + u32::from(metric)).collect(),
             measured_at: seconds.iter().map(|&s| HOUR.start().plus(s)).collect(),
             quality: vec![Quality::GOOD; 10],
+            lasting: vec![],
             values: Values::Number((0..10).map(|i| 70.0 + f64::from((i * 7 + n as i32) % 5)).collect()),
         };
         let (device, stream) = (DeviceId::from_bytes([1; 16]), StreamId::from_bytes([2; 16]));

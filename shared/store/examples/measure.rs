@@ -131,6 +131,7 @@ fn row(patient: u64, n: u64, first: Hour, readings: u32, random: &mut StdRng) ->
         index: (0..readings).collect(),
         measured_at: (0..readings).map(|n| start.plus(i64::from(n) * Nanos::SECOND / 2)).collect(),
         quality: vec![Quality::GOOD; readings as usize],
+        lasting: vec![],
         values: Values::Number((0..readings).map(|_| f64::from(random.random_range(300..1_200)) / 10.0).collect()),
     });
     let mut block = Vec::new();

@@ -195,7 +195,7 @@ impl Inner {
             self.db.snapshot().range(&self.hours, keys::hour(patient, range.first)..keys::hour(patient, range.end));
         let entry = |guard: fjall::Guard| {
             let (key, value) = guard.into_inner().map_err(failed)?;
-            Ok(HourEntry { hour: keys::parse_hour(&key)?, metrics: keys::parse_metrics(&value)?, version: 0 })
+            Ok(HourEntry::stored(keys::parse_hour(&key)?, keys::parse_metrics(&value)?))
         };
         match order {
             Order::Ascending => range.take(limit).map(entry).collect(),

@@ -23,6 +23,7 @@ pub mod embedded;
 mod histories;
 mod known;
 pub mod metrics;
+mod pages;
 mod payload;
 mod refusals;
 mod sheet;
@@ -31,12 +32,13 @@ mod stretches;
 pub use auditor::{Auditor, Checkpoints, Sign, Work};
 pub use checkpoints::FolderCheckpoints;
 pub use histories::{Histories, STEP_BYTES, Thing, ThingKind};
+pub use pages::{AuditPlace, audit_page};
 pub use refusals::Refusals;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use model::{
-    ClockQuality, DeviceId, Hour, HourRange, Malformed, MetricId, Nanos, PatientId, Permit, Rollup, Row, Sheet,
+    ClockQuality, DeviceId, Hour, HourRange, Malformed, MetricId, Nanos, PatientId, Permit, Reach, Rollup, Row, Sheet,
     StreamId, UserId, WriterId, audit::Entry,
 };
 use std::time::Duration;
@@ -106,8 +108,11 @@ pub trait Positions: Send + Sync {
     /// When the last batch of each device was received, in the order asked; `None` when nothing is known.
     async fn last_seen(&self, devices: &[DeviceId]) -> Result<Vec<Option<Nanos>>, Error>;
 
+    /// The stream of the device's last batch, and when that was received; `None` when nothing is known.
+    async fn last_stream(&self, device: DeviceId) -> Result<Option<(StreamId, Nanos)>, Error>;
+
     /// Notes when devices were heard; an earlier time than the one known changes nothing.
-    async fn note_seen(&self, devices: &[(DeviceId, Nanos)]) -> Result<(), Error>;
+    async fn note_seen(&self, sightings: &[Sighting]) -> Result<(), Error>;
 }
 
 /// What identities were used for, as the rows' own keys say; belongs to `writer`, which decides by it, and to `ingest`.
@@ -193,6 +198,17 @@ pub trait Profiles: Send + Sync {
     async fn profile(&self, user: UserId, revision: Revision) -> Result<Option<Bytes>, Error>;
 }
 
+/// A device was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sighting {
+    /// Which device.
+    pub device: DeviceId,
+    /// When its batch was received.
+    pub at: Nanos,
+    /// The batch's stream.
+    pub stream: StreamId,
+}
+
 /// A batch to be found by device, stream and sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sought {
@@ -247,8 +263,18 @@ pub struct HourEntry {
     pub hour: Hour,
     /// Metrics with readings in the hour, ascending by number.
     pub metrics: Vec<MetricId>,
+    /// How far its readings reach beyond its end.
+    pub reach: Reach,
     /// Which late changes the entry has seen; a seal of another version is not used.
     pub version: u64,
+}
+
+impl HourEntry {
+    /// Of an hour's metrics as they are stored, ascending, before any late change.
+    fn stored(hour: Hour, mut metrics: Vec<MetricId>) -> Self {
+        let reach = Reach::take(&mut metrics);
+        Self { hour, metrics, reach, version: 0 }
+    }
 }
 
 /// What there is of an hour.

@@ -150,6 +150,7 @@ async fn unread(
         max_in_flight: place.config.ingest.max_in_flight,
         max_readings: place.config.ingest.max_readings,
         max_message_bytes: place.config.ingest.max_message_kib * 1_024,
+        ..Limits::default()
     };
     let server = Unread::start(limits, &place.config).await?;
     fleet.open(&server.endpoint).await?.send(templates.clone(), batch, amount).await

@@ -66,7 +66,7 @@ impl Iterator for Batches {
                 columns.push(column(metric));
                 columns.len() - 1
             });
-            columns[known].note(index, at, Quality::GOOD);
+            columns[known].note(index, at, 0, Quality::GOOD);
             if let Values::Number(values) = &mut columns[known].values {
                 values.push(value);
             }
@@ -103,6 +103,7 @@ fn column(metric: MetricId) -> Column {
         index: Vec::new(),
         measured_at: Vec::new(),
         quality: Vec::new(),
+        lasting: vec![],
         values: Values::Number(Vec::new()),
     }
 }

@@ -9,9 +9,10 @@ use proto::{
         Received,
         ingest_service_server::{IngestService, IngestServiceServer},
     },
+    salvage::ReceivedWrite,
     telemetry::v1::{
-        Ack, Limits, Opened, StreamReadingsResponse, WriteReadingsRequest, WriteReadingsResponse,
-        stream_readings_response::Message as Out,
+        Ack, GetLastStreamRequest, GetLastStreamResponse, Limits, Opened, StreamReadingsResponse,
+        WriteReadingsResponse, stream_readings_response::Message as Out,
     },
 };
 use std::{
@@ -183,10 +184,14 @@ impl IngestService for Answering {
         Ok(Response::new(Box::pin(answers)))
     }
 
-    async fn write_readings(
+    async fn write_readings(&self, _: Request<ReceivedWrite>) -> Result<Response<WriteReadingsResponse>, Status> {
+        Err(Status::unimplemented("streams only"))
+    }
+
+    async fn get_last_stream(
         &self,
-        _: Request<WriteReadingsRequest>,
-    ) -> Result<Response<WriteReadingsResponse>, Status> {
+        _: Request<GetLastStreamRequest>,
+    ) -> Result<Response<GetLastStreamResponse>, Status> {
         Err(Status::unimplemented("streams only"))
     }
 }

@@ -354,7 +354,7 @@ impl Run {
         let purpose_is_right = match (asker.purpose, rule) {
             (Some(asked), _) => purpose == asked,
             (None, Rule::Open(purposes)) => purposes.contains(&purpose),
-            (None, _) => purpose == "TREAT",
+            (None, _) => purpose == oracle::usual(&self.world, asker, question),
         };
         // a subject that nobody is of whom the caller may know
         let names_nobody = question.kind == Kind::Subject && event.patient.is_none() && !matches!(rule, Rule::Open(_));

@@ -39,6 +39,44 @@ fn granted_by(role: &str, world: &World) -> Vec<&'static str> {
     }
 }
 
+/// For what somebody asks whom no tie opens the answer, and who does not say for what.
+pub fn usual(world: &World, asker: &Asker, question: &Question) -> &'static str {
+    if question.kind == Kind::Subject {
+        return "HRESCH";
+    }
+    let number = match asker.who {
+        Who::Person(number) => number,
+        Who::Device(_) => return "TREAT",
+        Who::Stranger(_) => return "HOPERAT",
+    };
+    let mut held: Vec<&str> = Vec::new();
+    for (role, _) in &world.people[number].held {
+        held.extend(granted_by(role, world));
+        let is_redefined = world.roles.iter().any(|(name, _)| name == role);
+        if ["nurse", "doctor"].contains(role) && !is_redefined {
+            held.push("medical.write");
+        }
+        if *role == "patient" {
+            held.push("consents.manage");
+        }
+    }
+    if let Some(leaves) = &asker.leaves {
+        held.retain(|name| leaves.contains(name));
+    }
+    let holds = |name: &str| held.contains(&name);
+    if holds("medical.write") {
+        "TREAT"
+    } else if holds("accesses.read") || holds("consents.manage") {
+        "PATRQT"
+    } else if holds("deidentified.read") {
+        "HRESCH"
+    } else if holds("readings.read") {
+        "TREAT"
+    } else {
+        "HOPERAT"
+    }
+}
+
 fn serves(kind: &str) -> &'static [&'static str] {
     match kind {
         "self" | "proxy" => &["PATRQT"],

@@ -205,7 +205,9 @@ impl Question {
 
     pub fn accesses(&self) -> ListAccessesRequest {
         let (from, to) = self.bounds();
-        ListAccessesRequest { patient_id: self.patient.to_string(), start_time: from, end_time: to, limit: self.size }
+        let patient_id = self.patient.to_string();
+        let (limit, page_token) = (self.size, String::new());
+        ListAccessesRequest { patient_id, start_time: from, end_time: to, limit, page_token }
     }
 }
 

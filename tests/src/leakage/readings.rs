@@ -94,6 +94,7 @@ fn row(patient: PatientId, hour: Hour, batch: &[Reading]) -> Row {
             index: vec![],
             measured_at: vec![],
             quality: vec![],
+            lasting: vec![],
             values: Values::Number(vec![]),
         });
         column.index.push(reading.index);

@@ -66,9 +66,9 @@ async fn every_look_and_every_refusal_is_written_down() -> anyhow::Result<()> {
         .take(5)
         .collect();
     let expected = [
-        ("patient", "TREAT", "NO_RELATION"),
-        ("ml-scientist", "TREAT", "PERMISSION"),
-        ("administrator", "TREAT", "PERMISSION"),
+        ("patient", "PATRQT", "NO_RELATION"),
+        ("ml-scientist", "HRESCH", "PERMISSION"),
+        ("administrator", "HOPERAT", "PERMISSION"),
         ("nurse", "ETREAT", ""),
         ("doctor", "TREAT", ""),
     ];
@@ -86,6 +86,11 @@ async fn every_look_and_every_refusal_is_written_down() -> anyhow::Result<()> {
     let (text, _) = command(&sandbox, &["export", "--patient", &patient]).await?;
     let first: serde_json::Value = serde_json::from_str(text.lines().next().unwrap_or_default())?;
     assert_eq!((&first["resourceType"], &first["outcome"]), (&"AuditEvent".into(), &"0".into()));
+    for line in text.lines() {
+        let event: serde_json::Value = serde_json::from_str(line)?;
+        assert_eq!(event["action"], "R", "{event}");
+        assert_eq!(event["entity"][0]["what"]["reference"], format!("Patient/{patient}"), "{event}");
+    }
     Ok(())
 }
 
@@ -158,17 +163,19 @@ async fn an_entry_that_was_altered_in_the_stores_files_is_found() -> anyhow::Res
     Ok(())
 }
 
+/// Says that the demo's patient is the one of a bed.
+fn own(sandbox: &Sandbox, bed: &Bed) -> anyhow::Result<()> {
+    let (user, patient) = (subject("patient"), bed.patient.uuid());
+    let id = user.trim_start_matches("user:");
+    let text = format!("[[user]]\nid = \"{id}\"\nname = \"p\"\nroles = []\npatient = \"{patient}\"\n");
+    sandbox.write_directory("own", &text)
+}
+
 #[tokio::test]
 async fn a_patient_sees_who_read_and_only_an_auditor_sees_all() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(2).await?;
     let (bed, other) = (Bed::numbered(0), Bed::numbered(1));
-    let own = subject("patient");
-    let text = format!(
-        "[[user]]\nid = \"{}\"\nname = \"p\"\nroles = []\npatient = \"{}\"\n",
-        own.trim_start_matches("user:"),
-        bed.patient.uuid()
-    );
-    sandbox.write_directory("own", &text)?;
+    own(&sandbox, &bed)?;
     let mut client = sandbox.timeline().await?;
     client.read_timeline(sandbox.as_person("doctor", builders::everything(&bed))?).await?;
     client.read_timeline(sandbox.as_person("doctor", builders::everything(&other))?).await?;
@@ -229,6 +236,14 @@ async fn who_comes_in_and_who_is_refused_is_written_down() -> anyhow::Result<()>
     let refused: Vec<_> =
         logins().await?.into_iter().filter(|line| line.0.is_empty()).map(|line| line.1).take(3).collect();
     assert_eq!(refused, ["NO_TOKEN", "TOKEN_EXPIRED", "INVALID_TOKEN"], "newest first");
+    let (text, _) = command(&sandbox, &["export"]).await?;
+    let events: Vec<serde_json::Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let unknown: Vec<_> = events.iter().filter(|event| event["outcomeDesc"] == "NO_TOKEN").collect();
+    assert!(!unknown.is_empty() && !text.contains(&uuid::Uuid::nil().to_string()), "{text}");
+    for event in unknown {
+        let who = &event["agent"][0]["who"];
+        assert_eq!((&event["action"], &who["display"]), (&"E".into(), &"not known".into()), "{event}");
+    }
 
     // of a flood there is a number
     for _ in 0..150 {
@@ -237,5 +252,58 @@ async fn who_comes_in_and_who_is_refused_is_written_down() -> anyhow::Result<()>
     let flood = async || Ok(logins().await?.into_iter().find(|line| line.1 == "FLOOD"));
     let flood = tests::wait::until("the flood is counted", flood, Option::is_some).await?.context("a record")?;
     assert!(flood.2.ends_with(" more were refused"), "{flood:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_search_and_a_patients_accesses_page_to_the_end() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let bed = Bed::numbered(0);
+    let patient_id = bed.patient.uuid().to_string();
+    let mut client = AuditServiceClient::new(sandbox.channel().await?);
+    own(&sandbox, &bed)?;
+    let known = async || Ok(accesses(&sandbox, "patient", &bed).await?.is_ok());
+    tests::wait::until("the patient is known", known, |known| *known).await?;
+    for _ in 0..7 {
+        accesses(&sandbox, "patient", &bed).await??;
+    }
+    let all = search(&sandbox, "auditor", &patient_id).await??;
+    // what the search itself leaves in the log is newer than its end
+    let end_time = all.first().and_then(|record| record.at);
+    let all: Vec<_> = all.iter().skip(1).map(|record| (record.writer_id.clone(), record.sequence)).collect();
+    anyhow::ensure!(all.len() >= 7, "{} records", all.len());
+    for limit in [1, 2, 3, 1_000] {
+        let (mut paged, mut own, mut page_token) = (Vec::new(), Vec::new(), String::new());
+        loop {
+            let (patient_id, end_time, limit) = (patient_id.clone(), end_time, limit);
+            let request = SearchAuditLogRequest { patient_id, end_time, limit, page_token, ..Default::default() };
+            let page = client.search_audit_log(sandbox.as_person("auditor", request)?).await?.into_inner();
+            assert!(page.records.len() <= limit as usize);
+            paged.extend(page.records.into_iter().map(|record| (record.writer_id, record.sequence)));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(paged, all, "{limit} a page");
+        loop {
+            let (patient_id, end_time, limit) = (patient_id.clone(), end_time, limit);
+            let request = ListAccessesRequest { patient_id, end_time, limit, page_token, ..Default::default() };
+            let page = client.list_accesses(sandbox.as_person("patient", request)?).await?.into_inner();
+            own.extend(page.records.into_iter().map(|record| (record.writer_id, record.sequence)));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(own, all, "{limit} a page");
+    }
+    let request = SearchAuditLogRequest { page_token: "x".into(), ..Default::default() };
+    let refused = client.search_audit_log(sandbox.as_person("auditor", request)?).await.err().context("a refusal")?;
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let (few, _) = command(&sandbox, &["search", "--limit", "3"]).await?;
+    assert_eq!(few.lines().count(), 3);
+    let (exported, _) = command(&sandbox, &["export", "--patient", &patient_id]).await?;
+    assert!(exported.lines().count() > all.len());
     Ok(())
 }

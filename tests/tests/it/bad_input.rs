@@ -25,7 +25,8 @@ fn valued(metric: &str, unit: &str, value: Option<Value>, at: Nanos) -> Reading 
 
 fn wave(at: Nanos, change: impl FnOnce(&mut Waveform)) -> Reading {
     let width = SampleWidth::Int16 as i32;
-    let mut wave = Waveform { origin: 0.0, period_ns: 4_000_000, scale: 0.005, width, samples: vec![0, 20, -7] };
+    let mut wave =
+        Waveform { origin: 0.0, period_ns: 4_000_000, scale: 0.005, width, samples: vec![0, 20, -7], missing: vec![] };
     change(&mut wave);
     valued(ECG, "mV", Some(Value::Waveform(wave)), at)
 }
@@ -132,12 +133,12 @@ async fn doubtful_readings_are_kept_and_marked_and_those_of_impossible_times_are
     ];
     let written = sandbox.write(&bed, 1, readings).await?;
     assert_eq!((written.accepted_readings, written.refused.len()), (8, 0));
-    use ReadingFlag::{Ancient, Future, Implausible, Questionable};
+    use ReadingFlag::{Ancient, Future, Implausible, Questionable, UnsetClock};
     let stored = sandbox.readable(&bed, 8).await?;
     let expected: [(f64, &[ReadingFlag]); 8] = [
         (62.0, &[Ancient]),
         (900.0, &[Implausible, Ancient, Questionable]),
-        (63.0, &[]),
+        (63.0, &[UnsetClock]),
         (-1.0, &[Implausible]),
         (65.0, &[]),
         (61.0, &[Questionable]),

@@ -160,7 +160,7 @@ async fn only_a_known_device_with_a_token_of_its_own_may_write() -> anyhow::Resu
         ("no token", bed, None, Code::Unauthenticated, "NO_TOKEN"),
         ("garbage", bed, Some("garbage".into()), Code::Unauthenticated, "INVALID_TOKEN"),
         ("tampered", bed, Some(tampered), Code::Unauthenticated, "INVALID_TOKEN"),
-        ("oversized", bed, Some("a".repeat(5_000)), Code::Unauthenticated, "INVALID_TOKEN"),
+        ("oversized", bed, Some("a".repeat(5_000)), Code::Unauthenticated, "TOKEN_TOO_LARGE"),
         ("expired", bed, Some(itself(-120)?), Code::Unauthenticated, "TOKEN_EXPIRED"),
         // within the leeway of the signature check
         ("just expired", bed, Some(itself(-5)?), Code::Unauthenticated, "TOKEN_EXPIRED"),

@@ -48,7 +48,8 @@ async fn devices(sandbox: &Sandbox) -> anyhow::Result<Vec<Device>> {
 }
 
 async fn assignments(sandbox: &Sandbox, device_id: &str) -> anyhow::Result<Vec<Assignment>> {
-    let request = ListAssignmentsRequest { device_id: device_id.to_owned(), patient_id: String::new() };
+    let request =
+        ListAssignmentsRequest { device_id: device_id.to_owned(), patient_id: String::new(), ..Default::default() };
     let request = sandbox.as_person("device-integrator", request)?;
     Ok(RegistryServiceClient::new(sandbox.channel().await?).list_assignments(request).await?.into_inner().assignments)
 }

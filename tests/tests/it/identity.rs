@@ -143,6 +143,7 @@ fn record(partition: i32, offset: i64, patient: u32, sequence: u64, number: f64)
         index: vec![0],
         measured_at: vec![hour.start().plus(sequence as i64)],
         quality: vec![Quality::GOOD],
+        lasting: vec![],
         values: Values::Number(vec![number]),
     };
     let mut block = Vec::new();

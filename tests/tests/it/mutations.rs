@@ -11,6 +11,7 @@ use model::{
 use prost::Message as _;
 use proto::{
     in_place::ingest_service_server::IngestService,
+    salvage::ReceivedWrite,
     telemetry::v1::{
         Batch, Reading, SampleWidth, Waveform, WriteReadingsRequest, WriteReadingsResponse, reading::Value,
     },
@@ -42,17 +43,28 @@ const UNARY: &str = "/wardline.telemetry.v1.IngestService/WriteReadings";
 const STREAM: &str = "/wardline.telemetry.v1.IngestService/StreamReadings";
 const AT: Nanos = Nanos(1_700_000_000 * Nanos::SECOND);
 
-fn readings() -> Vec<Reading> {
+/// Those of a round, each at a time of its own: what a device says again in another stream is shown once.
+fn readings(round: u64) -> Vec<Reading> {
+    // a damaged message may say another time, and must not say the same as another one: each has values of its own, too
+    let (step, own) = ((round % 100_000) as i64, (round % 100_000) as f64 / 1e4);
+    let at = AT.plus(step * Nanos::SECOND);
     let samples = (0..40).map(|i| i * i - 300).collect();
-    let wave = Waveform { origin: 0.1, period_ns: 4_000_000, scale: 0.005, width: SampleWidth::Int16 as i32, samples };
-    let valued = |metric: &str, unit: &str, value| Reading { value: Some(value), ..reading(metric, unit, 0.0, AT) };
+    let wave = Waveform {
+        origin: 0.1 + own,
+        period_ns: 4_000_000,
+        scale: 0.005,
+        width: SampleWidth::Int16 as i32,
+        samples,
+        missing: vec![],
+    };
+    let valued = |metric: &str, unit: &str, value| Reading { value: Some(value), ..reading(metric, unit, 0.0, at) };
     vec![
-        pulse(72.0, AT),
-        reading("8310-5", "[degF]", 98.6, AT.plus(1)),
-        reading("8480-6", "mmHg", 121.0, AT.plus(2)),
-        valued("67775-7", "", Value::Code("A".into())),
+        pulse(72.0 + own, at),
+        reading("8310-5", "[degF]", 98.6 + own, at.plus(1)),
+        reading("8480-6", "mmHg", 121.0 + own, at.plus(2)),
+        Reading { value: Some(Value::Code("A".into())), ..reading("67775-7", "", 0.0, at.plus(step * 1_000)) },
         valued("11524-6", "mV", Value::Waveform(wave)),
-        Reading { questionable: true, ..pulse(0.0, AT.plus(3)) },
+        Reading { questionable: true, ..pulse(own, at.plus(3)) },
     ]
 }
 
@@ -100,7 +112,7 @@ async fn bombard(sandbox: &Sandbox, bed: Bed, seed: u64, n: usize) -> anyhow::Re
     let mut tally = Tally::default();
     for round in 0..n as u64 {
         // each its own sequence, so that a damaged batch does not meet an earlier one
-        let whole = write(&bed, round + 1, readings());
+        let whole = write(&bed, round + 1, readings(round));
         let (path, body, sent) = match round % 3 {
             0 => {
                 let single = damage(&mut dice, &whole.encode_to_vec());
@@ -111,7 +123,7 @@ async fn bombard(sandbox: &Sandbox, bed: Bed, seed: u64, n: usize) -> anyhow::Re
             _ => {
                 let stream = Bed { stream: Bed::numbered(round as u32 + 1_000).stream, ..bed };
                 let opening = frame(0, &open(&stream, 0).encode_to_vec());
-                let batch = frame(0, &damage(&mut dice, &batch(1, readings()).encode_to_vec()));
+                let batch = frame(0, &damage(&mut dice, &batch(1, readings(round)).encode_to_vec()));
                 (STREAM, [opening, batch].concat(), None)
             }
         };
@@ -166,7 +178,7 @@ async fn damaged_requests_never_break_the_server_nor_lose_what_it_acknowledged()
         let bed = Bed::numbered(n as u32);
         let last = 1 << 40;
         // the last batch of the patient's partition: all before it are written when it is read
-        assert_eq!(sandbox.write(&bed, last, readings()).await?.accepted_readings, 6);
+        assert_eq!(sandbox.write(&bed, last, readings(last)).await?.accepted_readings, 6);
         let all = async || stored(&sandbox, &bed).await;
         let found = until("the last batch", all, |found| found.iter().any(|(key, n)| key.1 == last && *n == 6)).await?;
         for (key, accepted) in tally.accepted.iter().filter(|(_, accepted)| **accepted > 0) {
@@ -214,7 +226,7 @@ async fn what_can_be_decoded_is_judged_and_what_is_accepted_can_be_read_back() -
     let ingest = tests::fakes::ingest(log.clone(), dir.path(), Default::default(), Default::default())?;
     let principal = Principal::everywhere(Subject::Device(bed.device), &[Permission::WriteReadings], Nanos::MAX);
     let mut dice = StdRng::seed_from_u64(SEED);
-    let good = Batch { sequence: 1, readings: readings() }.encode_to_vec();
+    let good = Batch { sequence: 1, readings: readings(0) }.encode_to_vec();
     let (mut decoded, mut accepted, mut refused) = (0, 0, 0);
     for round in 0..DECODED as u64 {
         let Ok(batch) = Batch::decode(&damage(&mut dice, &good)[..]) else { continue };
@@ -222,7 +234,7 @@ async fn what_can_be_decoded_is_judged_and_what_is_accepted_can_be_read_back() -
         assert!(Batch::decode(&again[..]).is_ok_and(|batch| batch.encode_to_vec() == again), "round {round}");
         decoded += 1;
         let n_readings = batch.readings.len() as u64;
-        let mut request = Request::new(write(&bed, round + 1, batch.readings));
+        let mut request = Request::new(ReceivedWrite::from(write(&bed, round + 1, batch.readings)));
         request.extensions_mut().insert(principal.clone());
         match ingest.write_readings(request).await {
             Ok(answer) => {

@@ -6,7 +6,7 @@ use model::{Block, Nanos, Quality, Record};
 use proto::telemetry::v1::{
     LatestReadingsRequest, LatestReadingsResponse, ListSubjectsRequest, ReadSubjectRequest, ReadTimelineRequest,
     ReadTimelineResponse, ReadTrendRequest,
-    ReadingFlag::{Correction, Future},
+    ReadingFlag::{Correction, Future, UnsetClock},
     TimelineLayout,
     study_service_client::StudyServiceClient,
 };
@@ -118,7 +118,7 @@ async fn where_the_clock_was_never_set_receipt_counts() -> anyhow::Result<()> {
     }
     sandbox.readable(&bed, 2).await?;
     sandbox.readable(&Bed::numbered(1), 1).await?;
-    assert_eq!(shown(&latest(&sandbox, &bed).await?), [(88.0, vec![], 0)]);
+    assert_eq!(shown(&latest(&sandbox, &bed).await?), [(88.0, vec![UnsetClock as i32], 0)]);
     assert_eq!(shown(&latest(&sandbox, &Bed::numbered(1)).await?), [(88.0, vec![Future as i32], 0)]);
     Ok(())
 }
@@ -244,6 +244,7 @@ async fn rows_of_an_older_program_come_to_what_the_settings_say() -> anyhow::Res
         index: vec![0],
         measured_at: vec![at],
         quality: vec![Quality::GOOD],
+        lasting: vec![],
         values: model::Values::Number(vec![190.0]),
     };
     let mut block = Vec::new();

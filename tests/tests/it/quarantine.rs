@@ -23,6 +23,7 @@ fn record(bed: &Bed, sequence: u64, number: f64) -> Bytes {
         index: vec![0],
         measured_at: vec![AT.plus(sequence as i64)],
         quality: vec![Quality::GOOD],
+        lasting: vec![],
         values: Values::Number(vec![number]),
     };
     let mut block = Vec::new();

@@ -120,7 +120,14 @@ async fn a_store_that_failed_for_good_ends_the_node() -> anyhow::Result<()> {
     // its tables cannot be written any more: noticed when what is in memory goes there
     std::fs::remove_dir_all(sandbox.dir.path().join("store/keyspaces"))?;
     let samples: Vec<_> = (0..60_000).map(|n: i32| n.wrapping_mul(1_103_515_245)).collect();
-    let wave = Waveform { origin: 0.0, period_ns: 1_000_000, scale: 0.001, width: SampleWidth::Int32 as i32, samples };
+    let wave = Waveform {
+        origin: 0.0,
+        period_ns: 1_000_000,
+        scale: 0.001,
+        width: SampleWidth::Int32 as i32,
+        samples,
+        missing: vec![],
+    };
     let ended = async || {
         for sequence in 1..=200 {
             let at = at.plus(-(sequence as i64) * 60 * 1_000_000_000);

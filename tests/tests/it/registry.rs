@@ -10,6 +10,7 @@ mod recorded;
 mod recovery;
 mod roles;
 mod sections;
+mod shown;
 mod single;
 mod updates;
 

@@ -4,6 +4,7 @@ use anyhow::Context;
 use auth::demo_person;
 use guard::convert;
 use model::Nanos;
+use proto::operations::v1::{SearchAuditLogRequest, audit_service_client::AuditServiceClient};
 use proto::telemetry::v1::{
     ListSubjectsRequest, ReadSubjectRequest, ReadSubjectResponse, study_service_client::StudyServiceClient,
 };
@@ -42,6 +43,15 @@ async fn read(
     let mut client = StudyServiceClient::new(sandbox.channel().await?);
     let answer = client.read_subject(sandbox.as_person(role, request.clone())?).await;
     Ok(answer.map(tonic::Response::into_inner))
+}
+
+/// For what a scientist was shown lists with the patient, by the audit log.
+async fn listings(sandbox: &Sandbox, bed: &Bed) -> anyhow::Result<Vec<String>> {
+    let mut client = AuditServiceClient::new(sandbox.channel().await?);
+    let request = SearchAuditLogRequest { patient_id: bed.patient.uuid().to_string(), ..Default::default() };
+    let records = client.search_audit_log(sandbox.as_person("auditor", request)?).await?.into_inner().records;
+    let listed = records.into_iter().filter(|record| record.action == "deidentified.read" && record.detail == "list");
+    Ok(listed.map(|record| record.purpose).collect())
 }
 
 fn everything(study: &str, subject_id: &str) -> ReadSubjectRequest {
@@ -105,6 +115,11 @@ async fn a_study_shows_numbers_under_other_names_and_times() -> anyhow::Result<(
     assert_eq!(other_study.len(), 1);
     assert!(!names.contains(&other_study[0]), "another name in each study");
     assert_eq!(subjects(&sandbox, "ml-scientist", "no such").await??, Vec::<String>::new());
+    for number in [0, 1] {
+        let listed = listings(&sandbox, &Bed::numbered(number)).await?;
+        assert!(!listed.is_empty() && listed.iter().all(|purpose| purpose == "HRESCH"), "{number}: {listed:?}");
+    }
+    assert!(listings(&sandbox, &Bed::numbered(2)).await?.is_empty(), "who takes no part was not shown");
 
     let mut seen = Vec::new();
     for name in &names {

@@ -121,7 +121,7 @@ async fn every_kind_of_value_comes_back_with_what_the_device_sent() -> anyhow::R
     let bed = Bed::numbered(0);
     let width = SampleWidth::Int16 as i32;
     let samples = vec![0, 1, -1, 32_767, -32_768];
-    let wave = Waveform { origin: 0.5, period_ns: 4_000_000, scale: 0.25, width, samples };
+    let wave = Waveform { origin: 0.5, period_ns: 4_000_000, scale: 0.25, width, samples, missing: vec![] };
     let valued = |metric: &str, unit: &str, value: reading::Value, n: i64| Reading {
         value: Some(value),
         ..number(metric, unit, 0.0, START.plus(n))
@@ -183,10 +183,12 @@ async fn every_kind_of_value_comes_back_with_what_the_device_sent() -> anyhow::R
 async fn events_at_one_instant_all_survive() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
     let bed = Bed::numbered(0);
-    // in one batch, in two batches, and of two streams: same metric, same instant, same value
+    // in one batch and in two batches: same metric, same instant, same value; in another stream it is what was sent before
     sandbox.write(&bed, 1, vec![pulse(60.0, START), pulse(60.0, START)]).await?;
     sandbox.write(&bed, 2, vec![pulse(60.0, START), pulse(61.0, START)]).await?;
-    sandbox.write(&Bed { stream: Bed::numbered(1).stream, ..bed }, 1, vec![pulse(60.0, START)]).await?;
+    sandbox
+        .write(&Bed { stream: Bed::numbered(1).stream, ..bed }, 1, vec![pulse(60.0, START), pulse(62.0, START)])
+        .await?;
     sandbox.readable(&bed, 5).await?;
     Ok(())
 }

@@ -266,7 +266,9 @@ async fn refused_tokens_are_counted_by_reason() -> anyhow::Result<()> {
         ("wrong_audience", changed("aud", json!("elsewhere"))),
         ("expired", changed("exp", json!(1_000_000_000))),
         ("not_yet_valid", changed("nbf", json!(4_000_000_000_u32))),
-        ("bad_claims", changed("scope", json!(7))),
+        ("bad_claims", changed("iat", json!("soon"))),
+        ("unknown_restriction", changed("scope", json!(7))),
+        ("too_large", changed("pad", json!("x".repeat(auth::MAX_TOKEN_BYTES)))),
         ("bad_subject", changed("sub", json!("somebody"))),
     ] {
         let line = format!("wardline_auth_refused_total{{reason=\"{reason}\"}}");

@@ -120,7 +120,11 @@ impl Positions for Play {
         Ok(vec![None; devices.len()])
     }
 
-    async fn note_seen(&self, _: &[(DeviceId, Nanos)]) -> Result<(), store::Error> {
+    async fn last_stream(&self, _: DeviceId) -> Result<Option<(StreamId, Nanos)>, store::Error> {
+        Ok(None)
+    }
+
+    async fn note_seen(&self, _: &[store::Sighting]) -> Result<(), store::Error> {
         Ok(())
     }
 }

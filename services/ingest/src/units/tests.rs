@@ -99,6 +99,27 @@ fn values_of_known_size_convert() {
 }
 
 #[test]
+fn the_micro_sign_is_u_in_any_unit_whichever_of_the_two_it_is() {
+    for (key, unit) in [
+        ("2339-0", "umol/L"),
+        ("2339-0", "ug/dL"),
+        ("2339-0", "ug/mL"),
+        ("11524-6", "uV"),
+        ("76222-9", "uL"),
+        ("29463-7", "ug"),
+        ("8636-3", "us"),
+        ("8302-2", "um"),
+    ] {
+        let plain = factor(key, unit).unwrap_or_else(|error| panic!("{key}: {error}"));
+        for micro in ["\u{b5}", "\u{3bc}"] {
+            assert_eq!(factor(key, &unit.replace('u', micro)), Ok(plain), "{key} {micro}");
+        }
+    }
+    let error = factor("8867-4", "\u{3bc}mol").unwrap_err().to_string();
+    assert!(error.starts_with(r#"unit "\u{3bc}mol" "#), "as it was written: {error}");
+}
+
+#[test]
 fn what_changes_nothing_is_the_identity_exactly() {
     for (key, unit) in [
         ("8867-4", ""),

@@ -4,7 +4,7 @@ use super::Config;
 use guard::bounds::Settings as Memory;
 
 /// Name, value, least and most of each setting.
-pub(super) fn of(config: &Config) -> [(&'static str, u64, u64, u64); 21] {
+pub(super) fn of(config: &Config) -> [(&'static str, u64, u64, u64); 22] {
     [
         ("server.max_streams", config.server.max_streams.into(), 1, 65_536),
         ("server.max_connections", config.server.max_connections as u64, 1, 1_000_000),
@@ -14,6 +14,7 @@ pub(super) fn of(config: &Config) -> [(&'static str, u64, u64, u64); 21] {
         ("ingest.max_in_flight", config.ingest.max_in_flight.into(), 1, 65_536),
         ("ingest.max_readings", config.ingest.max_readings.into(), 1, 65_536),
         ("ingest.max_clock_ahead_seconds", config.ingest.max_clock_ahead_seconds, 0, 86_400),
+        ("ingest.idle_seconds", config.ingest.idle_seconds, 1, 86_400),
         ("ingest.max_message_kib", config.ingest.max_message_kib.into(), 1, 1_024),
         ("ingest.max_streams_per_device", config.ingest.max_streams_per_device.into(), 1, 65_536),
         ("writer.seal_every_seconds", config.writer.seal_every_seconds, 1, 86_400),

@@ -28,6 +28,8 @@ fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
         tolerance: config.tolerance(),
         max_streams: config.ingest.max_streams_per_device,
         stall: Duration::from_secs(config.memory.stall_seconds),
+        max_streams_of_connection: config.server.max_streams,
+        keepalive: listen::KEEPALIVE.0,
     };
     let positions = Arc::new(KnownPositions(store.positions.clone(), store.identities.clone()));
     let ingest = Ingest::new(publisher, auth.directory().clone(), positions, limits, clock::now, wiring.stop.clone());

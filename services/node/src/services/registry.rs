@@ -17,7 +17,7 @@ fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let (store, (auth, decisions)) = (&wiring.backends.store, wiring.audited()?);
     let registry = Registry::new(
         store.registry.clone(),
-        store.positions.clone(),
+        (store.positions.clone(), store.timeline.clone()),
         decisions,
         wiring.config.credentials()?,
         wiring.backends.notices.clone().context("the registry tells of emergencies, and has no log")?,

@@ -1,7 +1,7 @@
 //! The table of `mapping.toml`: from a recording's item to metric, unit and source, and whether a value is one.
 
 use anyhow::{Context, Result, bail};
-use model::{Kind as MetricKind, Metric, by_code};
+use model::{Comparator, Kind as MetricKind, Metric, by_code};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 
@@ -64,6 +64,8 @@ pub struct Sent {
     pub unit: String,
     /// The code, for a coded metric.
     pub code: Option<String>,
+    /// On which side of its number the value lies, for what is a bound.
+    pub comparator: Option<Comparator>,
 }
 
 /// What one item of a recording means.
@@ -76,6 +78,8 @@ pub struct Item {
     empty: Option<u16>,
     percent: Option<u16>,
     codes: HashMap<String, u16>,
+    /// What the device shows as `LO` and `HI` beyond: in the unit of values without one.
+    limits: Option<[f64; 2]>,
     missing: Vec<f64>,
     not_testable: Vec<String>,
 }
@@ -92,7 +96,8 @@ pub struct Written<'a> {
 }
 
 impl Item {
-    /// The place in [`Mapping::sent`] and the value (0 for a code).
+    /// The place in [`Mapping::sent`] and the value: 0 for a code, the number of a bound (`<40`; `LO` and `HI` where the item's
+    /// limits are known).
     pub fn judge(&self, written: Written<'_>) -> Result<(u16, f64), Skip> {
         let (text, unit) = (written.text.trim(), written.unit.trim());
         let number = written.number.trim();
@@ -102,6 +107,11 @@ impl Item {
                 None if text.is_empty() => Err(Skip::NoValue),
                 None => Err(Skip::UnknownText),
             };
+        }
+        if let Some((comparator, number)) = self.bound(text) {
+            let sent = if unit.is_empty() { self.empty } else { self.units.get(unit).copied() };
+            // those with a comparator stand right after the one without
+            return Ok((sent.ok_or(Skip::UnknownUnit)? + u16::from(comparator.code()), number));
         }
         if self.not_testable.iter().any(|words| words == text) {
             return Err(Skip::NotTestable);
@@ -123,6 +133,29 @@ impl Item {
             (false, unit) => self.units.get(unit).copied(),
         };
         Ok((sent.ok_or(Skip::UnknownUnit)?, value))
+    }
+}
+
+impl Item {
+    /// A text that says on which side of a number the value lies.
+    fn bound(&self, text: &str) -> Option<(Comparator, f64)> {
+        let signs = [
+            ("<=", Comparator::LessOrEqual),
+            ("\u{2264}", Comparator::LessOrEqual),
+            (">=", Comparator::GreaterOrEqual),
+            ("\u{2265}", Comparator::GreaterOrEqual),
+            ("<", Comparator::Less),
+            (">", Comparator::Greater),
+        ];
+        if let Some(bound) = signs.iter().find_map(|(sign, is)| Some((*is, parse(text.strip_prefix(sign)?)?))) {
+            return Some(bound);
+        }
+        let [low, high] = self.limits?;
+        match text.to_ascii_lowercase().as_str() {
+            "lo" | "low" => Some((Comparator::Less, low)),
+            "hi" | "high" => Some((Comparator::Greater, high)),
+            _ => None,
+        }
     }
 }
 
@@ -163,6 +196,7 @@ struct Entry {
     #[serde(default)]
     relabel: BTreeMap<String, String>,
     empty: Option<String>,
+    limits: Option<[f64; 2]>,
     #[serde(default)]
     missing: Vec<f64>,
     #[serde(default)]
@@ -225,6 +259,7 @@ impl Mapping {
                 empty: None,
                 percent: None,
                 codes: HashMap::new(),
+                limits: entry.limits,
                 missing: entry.missing.clone(),
                 not_testable: entry.not_testable.clone(),
             };
@@ -245,12 +280,18 @@ impl Mapping {
     }
 
     fn put(&mut self, item: &str, metric: &'static Metric, unit: &str, code: Option<&String>) -> Result<u16> {
-        let sent = Sent { item: item.to_owned(), metric: metric.key, unit: unit.to_owned(), code: code.cloned() };
-        let index = match self.sent.iter().position(|known| *known == sent) {
+        let sent = |comparator| {
+            let (item, unit, code) = (item.to_owned(), unit.to_owned(), code.cloned());
+            Sent { item, metric: metric.key, unit, code, comparator }
+        };
+        let index = match self.sent.iter().position(|known| *known == sent(None)) {
             Some(index) => index,
             None => {
-                self.sent.push(sent);
-                self.sent.len() - 1
+                let at = self.sent.len();
+                self.sent.push(sent(None));
+                // in the order of their codes, which `judge` counts on
+                self.sent.extend((1..).map_while(Comparator::from_code).map(|comparator| sent(Some(comparator))));
+                at
             }
         };
         Ok(u16::try_from(index)?)
@@ -276,7 +317,8 @@ mod tests {
         let item = &mapping.section(section).unwrap()[item];
         item.judge(Written { text, number, unit }).map(|(sent, value)| {
             let sent = mapping.sent(sent);
-            (format!("{} {}{}", sent.metric, sent.unit, sent.code.as_deref().unwrap_or("")), value)
+            let sign = sent.comparator.map_or("", Comparator::sign);
+            (format!("{} {}{}{sign}", sent.metric, sent.unit, sent.code.as_deref().unwrap_or("")), value)
         })
     }
 
@@ -297,6 +339,26 @@ mod tests {
         assert_eq!(judge("mimic", "223835", "0.4", "0.4", ""), Ok(("3150-0 %".to_owned(), 0.4)));
         assert_eq!(judge("mimic", "211", "33%", "", "BPM"), Err(Skip::UnknownUnit));
         assert_eq!(judge("eicu_respiratory", "FiO2", "60%", "", ""), Ok(("3150-0 %".to_owned(), 60.0)));
+    }
+
+    #[test]
+    fn what_a_meter_cannot_measure_is_a_bound_and_no_number() {
+        for (text, sign, number) in [
+            ("LO", "<", 40.0),
+            ("Low", "<", 40.0),
+            ("HI", ">", 400.0),
+            ("high", ">", 400.0),
+            ("<40", "<", 40.0),
+            ("> 400", ">", 400.0),
+            ("<=39", "<=", 39.0),
+            ("\u{2265}401", ">=", 401.0),
+        ] {
+            assert_eq!(judge("cgm", "gl", text, "", ""), Ok((format!("99504-3 mg/dL{sign}"), number)), "{text}");
+        }
+        assert_eq!(judge("cgm", "gl", "40", "", ""), Ok(("99504-3 mg/dL".to_owned(), 40.0)));
+        assert_eq!(judge("mimic", "211", "<30", "30", "BPM"), Ok(("8867-4 BPM<".to_owned(), 30.0)));
+        // what such a device shows as low is not known
+        assert_eq!(judge("mimic", "211", "LO", "", "BPM"), Err(Skip::NotANumber));
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub struct Options {
     #[arg(long, default_value = "max")]
     pub speed: Speed,
     /// Where each patient's last reading lies (RFC 3339) [default: the minute of the first run].
-    #[arg(long, conflicts_with = "keep_time")]
+    #[arg(long, conflicts_with = "keep_time", value_parser = exact_time)]
     pub anchor: Option<Timestamp>,
     /// Leave times as they were recorded (mimic, cgm).
     #[arg(long)]
@@ -270,6 +270,13 @@ fn fingerprint(options: &Options, plan: &Plan) -> Result<Uuid> {
         (false, None) => "first run".to_owned(),
     };
     Ok(Uuid::new_v5(&plan.fingerprint, time.as_bytes()))
+}
+
+/// A time that is what its text says.
+fn exact_time(text: &str) -> Result<Timestamp, String> {
+    let exact =
+        model::exact_time(text).ok_or("a leap second that never was, or more than nine digits after a second")?;
+    exact.parse().map_err(|error: jiff::Error| error.to_string())
 }
 
 fn nanos(at: Timestamp) -> Result<Nanos> {

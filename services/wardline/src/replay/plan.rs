@@ -8,7 +8,7 @@ use super::{
 use crate::demo_ward::Bed;
 use anyhow::{Result, bail};
 use model::{DeviceId, Nanos, PatientId, StreamId};
-use proto::telemetry::v1::{Reading, reading::Value};
+use proto::telemetry::v1::{Bound, Reading, reading::Value};
 use std::sync::Arc;
 use uuid::{Uuid, uuid};
 
@@ -210,9 +210,10 @@ impl DevicePlan {
 
     fn reading(&self, row: &Row) -> Reading {
         let sent = self.mapping.sent(row.sent);
-        let value = match &sent.code {
-            Some(code) => Value::Code(code.clone()),
-            None => Value::Number(row.value),
+        let value = match (&sent.code, sent.comparator) {
+            (Some(code), _) => Value::Code(code.clone()),
+            (None, Some(sign)) => Value::Bound(Bound { comparator: sign.code().into(), number: row.value }),
+            (None, None) => Value::Number(row.value),
         };
         Reading {
             metric: sent.metric.to_owned(),
@@ -220,6 +221,7 @@ impl DevicePlan {
             unit: sent.unit.clone(),
             value: Some(value),
             questionable: row.questionable,
+            measured_until: None,
         }
     }
 }
@@ -275,6 +277,7 @@ fn content(device: DeviceId, rows: &[Row], mapping: &Mapping) -> Uuid {
             bytes.push(0);
         }
         bytes.push(u8::from(row.questionable));
+        bytes.extend(sent.comparator.map(|comparator| comparator.code()));
     }
     Uuid::new_v5(&device.uuid(), &bytes)
 }

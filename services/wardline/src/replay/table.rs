@@ -68,6 +68,7 @@ pub fn optional(row: &ByteRecord, place: Option<usize>) -> &str {
 
 /// Nanoseconds since 1970 of a time without zone (read as UTC) or with an offset.
 pub fn instant(text: &str) -> Result<i64, Skip> {
+    let text = &*model::exact_time(text).ok_or(Skip::BadTime)?;
     // a date alone has ten characters; whatever sign comes after it belongs to an offset
     let has_offset = text.get(10..).is_some_and(|time| time.contains(['Z', 'z', '+', '-']));
     let instant = if has_offset {
@@ -101,6 +102,11 @@ mod tests {
         assert_eq!(instant("1970-01-01T01:00:01+01:00"), Ok(1_000_000_000));
         assert_eq!(instant("1970-01-02"), Ok(86_400_000_000_000));
         assert_eq!(instant("1970-01-01 00:00:01.5Z"), Ok(1_500_000_000));
+        assert_eq!(instant("2016-12-31 23:59:60"), Ok(1_483_228_800_000_000_000));
+        assert_eq!(instant("2016-12-31T18:59:60.5-05:00"), Ok(1_483_228_800_500_000_000));
+        for cut in ["2026-01-31 08:00:60", "2026-01-31T08:00:60Z", "2026-01-31 08:00:00.1234567891"] {
+            assert_eq!(instant(cut), Err(Skip::BadTime), "{cut}");
+        }
         assert_eq!(instant("yesterday"), Err(Skip::BadTime));
         assert_eq!(instant("9999-01-01 00:00:00"), Err(Skip::BadTime));
         assert_eq!(minutes("-2.5"), Ok(-150_000_000_000));

@@ -141,6 +141,7 @@ impl Patient {
             metric: metric.to_owned(),
             measured_at: Some(timestamp(measured_at)),
             unit: unit.to_owned(),
+            measured_until: None,
             questionable: is_off || (is_artefact && chance < 0.01),
             value: Some(Value::Number(value)),
         })
@@ -212,12 +213,14 @@ impl Patient {
             measured_at: Some(timestamp(measured_at)),
             unit: "mV".to_owned(),
             questionable: false,
+            measured_until: None,
             value: Some(Value::Waveform(Waveform {
                 origin: 0.0,
                 period_ns: (1e9 / ECG_HERTZ) as i64,
                 scale: ECG_STEP_MV,
                 width: SampleWidth::Int16.into(),
                 samples: (0..n_samples).map(sample).collect(),
+                missing: Vec::new(),
             })),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::when;
 use guard::convert::nanos;
-use proto::telemetry::v1::{LatestReading, ReadingFlag, StoredReading, Waveform, stored_reading::Value};
+use proto::telemetry::v1::{Bound, LatestReading, ReadingFlag, StoredReading, Waveform, stored_reading::Value};
 use serde_json::json;
 use std::{
     fmt::Write as _,
@@ -10,8 +10,19 @@ use std::{
 };
 
 /// The columns of CSV, and the names in JSON. A waveform's value is its samples, in `unit`.
-const COLUMNS: [&str; 9] =
-    ["time", "metric", "name", "value", "unit", "original_value", "original_unit", "flags", "device"];
+const COLUMNS: [&str; 11] = [
+    "time",
+    "metric",
+    "name",
+    "value",
+    "unit",
+    "original_value",
+    "original_unit",
+    "flags",
+    "device",
+    "until",
+    "absent_reason",
+];
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +79,7 @@ fn plain(error: csv::Error) -> io::Error {
     }
 }
 
-fn record(reading: &StoredReading) -> [String; 9] {
+fn record(reading: &StoredReading) -> [String; 11] {
     let original = reading.original.as_ref();
     [
         time(reading),
@@ -77,14 +88,23 @@ fn record(reading: &StoredReading) -> [String; 9] {
         match &reading.value {
             Some(Value::Number(number)) => number.to_string(),
             Some(Value::Code(code)) => code.clone(),
-            Some(Value::Waveform(wave)) => samples(wave).map(|sample| sample.to_string()).collect::<Vec<_>>().join(" "),
-            None => String::new(),
+            Some(Value::Waveform(wave)) => {
+                let sample = |sample: Option<f64>| sample.map_or_else(|| "-".to_owned(), |sample| sample.to_string());
+                samples(wave).map(sample).collect::<Vec<_>>().join(" ")
+            }
+            Some(Value::Bound(bound)) => format!("{}{}", sign(bound), bound.number),
+            Some(Value::AbsentReason(_)) | None => String::new(),
         },
         unit(reading).to_owned(),
-        original.filter(|_| !is_waveform(reading)).map_or_else(String::new, |original| original.number.to_string()),
+        original.filter(|_| !is_waveform(reading)).map_or_else(String::new, |original| {
+            let sign = if let Some(Value::Bound(bound)) = &reading.value { sign(bound) } else { "" };
+            format!("{sign}{}", original.number)
+        }),
         original.map_or_else(String::new, |original| original.unit.clone()),
         flags(reading).join(" "),
         reading.device_id.clone(),
+        until(reading).unwrap_or_default(),
+        absent_reason(reading).unwrap_or_default().to_owned(),
     ]
 }
 
@@ -98,7 +118,9 @@ fn object(reading: &StoredReading) -> serde_json::Value {
             Some(Value::Number(number)) => json!(number),
             Some(Value::Code(code)) => json!(code),
             Some(Value::Waveform(wave)) => json!(samples(wave).collect::<Vec<_>>()),
-            None => json!(null),
+            // what reads numbers must not take it for one
+            Some(Value::Bound(bound)) => json!(format!("{}{}", sign(bound), bound.number)),
+            Some(Value::AbsentReason(_)) | None => json!(null),
         },
         "unit": unit(reading),
         "original_value": original.filter(|_| !is_waveform(reading)).map(|original| original.number),
@@ -109,17 +131,42 @@ fn object(reading: &StoredReading) -> serde_json::Value {
     if let Some(Value::Waveform(wave)) = &reading.value {
         object["period_ns"] = json!(wave.period_ns);
     }
+    if let Some(until) = until(reading) {
+        object["until"] = json!(until);
+    }
+    if let Some(reason) = absent_reason(reading) {
+        object["absent_reason"] = json!(reason);
+    }
     object
 }
 
-/// Values of a waveform's samples, in the reading's unit; rounded, so that 7 times 0.005 is 0.035.
-fn samples(wave: &Waveform) -> impl Iterator<Item = f64> {
+/// `<`, `<=`, `>=` or `>`.
+fn sign(bound: &Bound) -> &'static str {
+    u8::try_from(bound.comparator).ok().and_then(model::Comparator::from_code).map_or("?", model::Comparator::sign)
+}
+
+/// Why there is no value, as FHIR says it.
+fn absent_reason(reading: &StoredReading) -> Option<&'static str> {
+    let Some(Value::AbsentReason(reason)) = &reading.value else { return None };
+    let known = u8::try_from(*reason).ok().and_then(model::Absence::from_code);
+    Some(known.unwrap_or(model::Absence::UNKNOWN).name())
+}
+
+fn until(reading: &StoredReading) -> Option<String> {
+    reading.measured_until.as_ref().and_then(nanos).map(when::show)
+}
+
+/// Values of a waveform's samples, in the reading's unit; rounded, so that 7 times 0.005 is 0.035. `None`: it is missing.
+fn samples(wave: &Waveform) -> impl Iterator<Item = Option<f64>> {
     let (origin, scale) = (wave.origin, wave.scale);
-    wave.samples.iter().map(move |sample| {
+    (0..).zip(&wave.samples).map(move |(place, sample)| {
+        if wave.missing.binary_search(&place).is_ok() {
+            return None;
+        }
         let value = origin + f64::from(*sample) * scale;
         let rounded = (value * 1e9).round() / 1e9;
         // tiny or huge: nine places would change it
-        if (rounded - value).abs() <= value.abs() * 1e-12 { rounded } else { value }
+        Some(if (rounded - value).abs() <= value.abs() * 1e-12 { rounded } else { value })
     })
 }
 
@@ -150,6 +197,8 @@ fn flags(reading: &StoredReading) -> Vec<&'static str> {
         ReadingFlag::Ancient => "ancient",
         ReadingFlag::Questionable => "questionable",
         ReadingFlag::Correction => "correction",
+        ReadingFlag::SuspectUnit => "suspect-unit",
+        ReadingFlag::UnsetClock => "unset-clock",
         ReadingFlag::Unspecified => "unknown",
     };
     reading.flags().map(name).collect()
@@ -199,6 +248,8 @@ fn short(reading: &StoredReading) -> String {
         Some(Value::Number(number)) => ((number * 1e3).round() / 1e3).to_string(),
         Some(Value::Code(code)) => code.clone(),
         Some(Value::Waveform(wave)) => format!("{} samples", wave.samples.len()),
+        Some(Value::Bound(bound)) => format!("{}{}", sign(bound), (bound.number * 1e3).round() / 1e3),
+        Some(Value::AbsentReason(_)) => absent_reason(reading).unwrap_or_default().to_owned(),
         None => String::new(),
     }
 }

@@ -23,7 +23,8 @@ pub(crate) fn parse(text: &str, now: Nanos) -> anyhow::Result<Nanos> {
         };
         return span().map(|span| now.plus(span)).with_context(|| unreadable(text));
     }
-    let at: Timestamp = text.parse().with_context(|| unreadable(text))?;
+    let at = model::exact_time(text).with_context(|| inexact(text))?;
+    let at: Timestamp = at.parse().with_context(|| unreadable(text))?;
     match i64::try_from(at.as_nanosecond()) {
         Ok(at) => Ok(Nanos(at)),
         Err(_) => bail!("{text} lies outside of 1678 to 2261"),
@@ -32,6 +33,10 @@ pub(crate) fn parse(text: &str, now: Nanos) -> anyhow::Result<Nanos> {
 
 fn unreadable(text: &str) -> String {
     format!("{text:?} is no time: give 2026-01-31T08:00:00Z, now, -24h, -30m, -90s or -7d")
+}
+
+fn inexact(text: &str) -> String {
+    format!("{text:?} has a leap second that never was, or more than nine digits after a second")
 }
 
 /// RFC 3339 in UTC, as exact as it is.
@@ -69,6 +74,10 @@ mod tests {
         assert_eq!(parse("-24h", now).unwrap(), Nanos((1_000_000 - 86_400) * Nanos::SECOND));
         assert_eq!(parse("+90s", now).unwrap(), Nanos(1_000_090 * Nanos::SECOND));
         assert_eq!(parse("1970-01-01T01:00:00+01:00", now).unwrap(), Nanos(0));
+        assert_eq!(parse("2016-12-31T23:59:60Z", now).unwrap(), Nanos(1_483_228_800 * Nanos::SECOND));
+        for cut in ["2026-01-31T08:00:60Z", "2026-01-31T08:00:00.1234567891Z"] {
+            assert!(parse(cut, now).unwrap_err().to_string().contains("never was"), "{cut}");
+        }
         for wrong in ["", "-", "-h", "-5", "-5y", "-5€", "-99999999999999d", "yesterday", "9000-01-01T00:00:00Z"] {
             assert!(parse(wrong, now).is_err(), "{wrong}");
         }

@@ -2,8 +2,8 @@
 
 use futures::Stream;
 use proto::telemetry::v1::{
-    Ack, Draining, Limits, Opened, Reading, Refusal, StreamReadingsRequest, StreamReadingsResponse, Throttle,
-    WriteReadingsRequest, WriteReadingsResponse,
+    Ack, Draining, GetLastStreamRequest, GetLastStreamResponse, Limits, Opened, Reading, Refusal,
+    StreamReadingsRequest, StreamReadingsResponse, Throttle, WriteReadingsRequest, WriteReadingsResponse,
     ingest_service_server::{IngestService, IngestServiceServer},
     stream_readings_request::Message as Received,
     stream_readings_response::Message,
@@ -249,6 +249,14 @@ impl IngestService for Fake {
             accepted_readings: message.readings.len() as u64,
             ..Default::default()
         }))
+    }
+
+    async fn get_last_stream(
+        &self,
+        request: Request<GetLastStreamRequest>,
+    ) -> Result<Response<GetLastStreamResponse>, Status> {
+        self.enter(&request)?;
+        Err(Status::not_found("no stream of the device is known"))
     }
 }
 

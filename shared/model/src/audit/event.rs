@@ -1,7 +1,7 @@
 //! What happened: who wanted to do what, to whose data, what for, and what came of it.
 
 use crate::{
-    access::{About, Action, Denied, Principal, Purpose, Subject},
+    access::{Action, Denied, Principal, Purpose, Subject},
     bytes::{Malformed, Reader, put_signed, put_text},
     id::{DeviceId, PatientId, UserId},
     time::Nanos,
@@ -82,7 +82,7 @@ pub struct Event {
     pub patient: Option<PatientId>,
     /// Name of the action, such as `readings.timeline`.
     pub action: Name,
-    /// The purpose of use that the caller named, or else the default of the relation.
+    /// What the relation serves that opened it; without one, what the caller named or is there for.
     pub purpose: Purpose,
     /// Whether the action was permitted, or why not.
     pub outcome: Outcome,
@@ -111,17 +111,12 @@ impl Event {
         at: Nanos,
         request: [u8; 16],
     ) -> Self {
-        // of a request that named none
-        let usual = match action.about() {
-            About::System => Purpose::Operations,
-            About::Patient | About::Device => Purpose::Treatment,
-        };
         Self {
             at,
             subject: Some(Who::Proven(principal.subject)),
             patient,
             action: action.name().into(),
-            purpose: principal.purpose.unwrap_or(usual),
+            purpose: principal.purpose_of(action),
             outcome: decided.map_or_else(|denied| Outcome::Denied(denied.code().into()), |()| Outcome::Allowed),
             detail: Detail::default(),
             request,

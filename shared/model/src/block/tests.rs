@@ -1,6 +1,7 @@
 //! What goes into a block comes out, and damage is noticed.
 
 use super::*;
+use crate::reading::{Absence, Bound, Comparator, Waveform};
 use proptest::prelude::*;
 
 const HOUR: Hour = Hour(446_000);
@@ -14,6 +15,7 @@ fn column(times: Vec<i64>, values: Vec<f64>) -> Column {
         index: (0..n as u32).collect(),
         measured_at: times.into_iter().map(|t| HOUR.start().plus(t)).collect(),
         quality: vec![Quality::GOOD; n],
+        lasting: Vec::new(),
         values: Values::Number(values),
     }
 }
@@ -43,7 +45,13 @@ fn odd_values_survive() {
     let odd = vec![36.7, -0.0, 1e300, f64::MIN_POSITIVE, 0.1 + 0.2, 11_647.0];
     check(&Block { columns: vec![column((0..6).collect(), odd)] });
     check(&Block::default());
-    let wave = Waveform { origin: 0.5, period_ns: 2_000_000, scale: 0.005, samples: vec![0, i32::MAX, i32::MIN] };
+    let wave = Waveform {
+        origin: 0.5,
+        period_ns: 2_000_000,
+        scale: 0.005,
+        samples: vec![0, i32::MAX, i32::MIN],
+        missing: vec![],
+    };
     let mut waves = column(vec![3], vec![]);
     waves.values = Values::Waveform(vec![wave]);
     let mut coded = column(vec![5, 4], vec![]);
@@ -86,4 +94,70 @@ proptest! {
         }
         let _ = Block::decode(HOUR, &bytes);
     }
+}
+
+#[test]
+fn what_is_plain_is_written_as_it_always_was() {
+    let plain = check(&Block { columns: vec![column(vec![1, 2], vec![70.0, 71.0])] });
+    assert_eq!(plain[0], PLAIN);
+    // version 1, as it stands in logs and stores: metric 1 in bpm, two readings at 1 and 2 ns, values 70 and 71
+    let kept = [1, 1, 1, 3, b'b', b'p', b'm', 0, 2, 0, 0, 0, 2, 0, 0, 2, 2, 0, 0, 0, 0, 0, 140, 1, 2];
+    assert_eq!(plain, kept);
+}
+
+#[test]
+fn what_lasts_bounds_reasons_and_gaps_survive() {
+    let second = Nanos::SECOND;
+    let lasting = Column { lasting: vec![600 * second, 0], ..column(vec![1, 2], vec![512.0, 3.0]) };
+    let bound = |comparator, number| Bound { comparator, number };
+    let all = [Comparator::Less, Comparator::LessOrEqual, Comparator::GreaterOrEqual, Comparator::Greater];
+    let bounds = all.into_iter().zip([20.0, 39.0, 400.0, f64::MAX]).map(|(sign, number)| bound(sign, number)).collect();
+    let bounded = Column { values: Values::Bounded(bounds), ..column(vec![5, 6, 7, 8], vec![]) };
+    let reasons: Vec<_> = (1..=15).filter_map(Absence::from_code).collect();
+    assert!(reasons.len() == 15 && reasons.iter().all(|reason| Absence::named(reason.name()) == Some(*reason)));
+    let absent = Column { values: Values::Absent(reasons), ..column((0..15).collect(), vec![]) };
+    let wave = |missing| Waveform { origin: 0.0, period_ns: 2_000_000, scale: 0.5, samples: vec![1, 2, 3, 4], missing };
+    let waves = vec![wave(vec![]), wave(vec![0, 3])];
+    assert_eq!(waves[1].measured().collect::<Vec<_>>(), [2, 3]);
+    let gaps = Column { values: Values::Waveform(waves), ..column(vec![9, 10], vec![]) };
+    for one in [&lasting, &bounded, &absent, &gaps] {
+        assert_eq!(check(&Block { columns: vec![one.clone()] })[0], VERSION);
+    }
+    assert_eq!((lasting.end(0), lasting.end(1)), (HOUR.start().plus(1 + 600 * second), HOUR.start().plus(2)));
+    let bytes = check(&Block { columns: vec![lasting, bounded, absent, gaps, column(vec![3], vec![1.0])] });
+    // every damage is noticed or changes nothing but values: no reader panics
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x55;
+        let _ = Block::decode(HOUR, &damaged);
+        let _ = Block::decode(HOUR, &bytes[..at]).expect_err("a part of a block");
+    }
+}
+
+#[test]
+fn how_far_an_hour_reaches_stands_among_its_metrics() {
+    let reach = |lasting: i64| {
+        let mut bytes = Vec::new();
+        let one = Column { lasting: vec![lasting], ..column(vec![0], vec![5.0]) };
+        Block { columns: vec![one] }.encode(HOUR, &mut bytes);
+        let mut found = metrics(HOUR, &bytes, &mut Column::scratch()).unwrap();
+        let reach = Reach::take(&mut found);
+        (found, reach)
+    };
+    let hour = Nanos::DAY / 24;
+    for (lasting, expected) in [
+        (0, Reach::Within),
+        (hour, Reach::Within),
+        (hour + 1, Reach::NextHour),
+        (2 * hour, Reach::NextHour),
+        (2 * hour + 1, Reach::Longer),
+        (Reach::LONGEST, Reach::Longer),
+    ] {
+        assert_eq!(reach(lasting), (vec![MetricId(1)], expected), "{lasting}");
+    }
+    assert!(Reach::NextHour.reaches(Hour(1), Hour(2)) && !Reach::NextHour.reaches(Hour(1), Hour(3)));
+    assert!(Reach::Longer.reaches(Hour(1), Hour(160)) && Reach::before(Hour(200)).contains(Hour(32)));
+    // the ECG of an hour that was stored before there were marks
+    let mut old = vec![MetricId(1), MetricId(73)];
+    assert_eq!((Reach::take(&mut old), old), (Reach::NextHour, vec![MetricId(1), MetricId(73)]));
 }

@@ -151,7 +151,7 @@ impl Inner {
             let mut metrics: Vec<_> = metrics.unwrap_or_default().into_iter().map(|m| MetricId(m as u16)).collect();
             // the set is sorted as signed numbers
             metrics.sort_unstable();
-            entries.push(HourEntry { hour: Hour(hour), metrics, version: 0 });
+            entries.push(HourEntry::stored(Hour(hour), metrics));
             Ok(())
         })
         .await?;

@@ -1,11 +1,12 @@
 //! Positions of streams, and records put aside.
 
 use super::{Inner, Store, append::write_timestamp, connect::again};
-use crate::{Error, LogPosition, Positions, Quarantine, Quarantined};
+use crate::{Error, LogPosition, Positions, Quarantine, Quarantined, Sighting};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use model::{DeviceId, Nanos, StreamId};
+use uuid::Uuid;
 
 /// Sequences above this share one write timestamp, and the larger value stands. ScyllaDB refuses timestamps that lie
 /// in the future; this one, in microseconds, lies in 2005.
@@ -43,9 +44,20 @@ impl Positions for Store {
         stream::iter(devices.to_vec()).map(one).buffered(READ_CONCURRENCY).try_collect().await
     }
 
-    async fn note_seen(&self, devices: &[(DeviceId, Nanos)]) -> Result<(), Error> {
+    async fn last_stream(&self, device: DeviceId) -> Result<Option<(StreamId, Nanos)>, Error> {
+        let mut found = None;
+        let select = &self.inner.statements.select_last_stream;
+        let take = |(stream, at): (Uuid, i64)| {
+            found = Some((StreamId::new(stream), Nanos(at)));
+            Ok(())
+        };
+        self.inner.pages(select, (device.uuid(),), take).await?;
+        Ok(found)
+    }
+
+    async fn note_seen(&self, sightings: &[Sighting]) -> Result<(), Error> {
         let inner = &*self.inner;
-        stream::iter(devices.to_vec())
+        stream::iter(sightings.to_vec())
             .map(|sighting| inner.note_seen(sighting))
             .buffer_unordered(inner.write_concurrency)
             .try_collect()
@@ -126,9 +138,11 @@ impl Inner {
         Ok(found)
     }
 
-    async fn note_seen(&self, (device, at): (DeviceId, Nanos)) -> Result<(), Error> {
+    async fn note_seen(&self, Sighting { device, at, stream }: Sighting) -> Result<(), Error> {
         let values = (device.uuid(), at.0, write_timestamp(at));
         again(|| self.session.execute_unpaged(&self.statements.insert_sighting, values)).await?;
+        let values = (device.uuid(), stream.uuid(), at.0, write_timestamp(at));
+        again(|| self.session.execute_unpaged(&self.statements.insert_last_stream, values)).await?;
         Ok(())
     }
 

@@ -40,6 +40,9 @@ const SELECT_ROLLUPS: &str =
 const INSERT_POSITION: &str = "INSERT INTO KS.positions (device, stream, sequence) VALUES (?, ?, ?) USING TIMESTAMP ?";
 const SELECT_POSITION: &str = "SELECT sequence FROM KS.positions WHERE device = ? AND stream = ?";
 const INSERT_SIGHTING: &str = "INSERT INTO KS.sightings (device, seen_at) VALUES (?, ?) USING TIMESTAMP ?";
+const INSERT_LAST_STREAM: &str =
+    "INSERT INTO KS.last_streams (device, stream, seen_at) VALUES (?, ?, ?) USING TIMESTAMP ?";
+const SELECT_LAST_STREAM: &str = "SELECT stream, seen_at FROM KS.last_streams WHERE device = ?";
 const SELECT_SIGHTING: &str = "SELECT seen_at FROM KS.sightings WHERE device = ?";
 const INSERT_SEQUENCES: &str =
     "INSERT INTO KS.sequences (device, stream, stretch, patient, hour) VALUES (?, ?, ?, ?, ?)";
@@ -106,6 +109,8 @@ pub(super) struct Statements {
     pub(super) select_position: PreparedStatement,
     pub(super) insert_sighting: PreparedStatement,
     pub(super) select_sighting: PreparedStatement,
+    pub(super) insert_last_stream: PreparedStatement,
+    pub(super) select_last_stream: PreparedStatement,
     pub(super) insert_sequences: PreparedStatement,
     pub(super) select_sequences: PreparedStatement,
     pub(super) select_last_stretch: PreparedStatement,
@@ -168,6 +173,8 @@ impl Statements {
             select_position: prepare(SELECT_POSITION, read).await?,
             insert_sighting: prepare(INSERT_SIGHTING, write).await?,
             select_sighting: prepare(SELECT_SIGHTING, read).await?,
+            insert_last_stream: prepare(INSERT_LAST_STREAM, write).await?,
+            select_last_stream: prepare(SELECT_LAST_STREAM, read).await?,
             insert_sequences: prepare(INSERT_SEQUENCES, write).await?,
             select_sequences: prepare(SELECT_SEQUENCES, read).await?,
             select_last_stretch: prepare(SELECT_LAST_STRETCH, read).await?,

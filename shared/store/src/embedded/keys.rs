@@ -162,10 +162,23 @@ pub(super) fn sighting(device: DeviceId) -> [u8; 16] {
     *device.as_bytes()
 }
 
-/// Reads a time noted in `positions`.
-pub(super) fn parse_sighting(bytes: &[u8]) -> Result<Nanos, Error> {
-    let bytes = bytes.try_into().map_err(|_| Error::Corrupt(format!("a device's time of {} bytes", bytes.len())))?;
-    Ok(Nanos(i64::from_be_bytes(bytes)))
+/// Its value: a time (8), and the stream that was used then (16).
+pub(super) fn sighting_value(at: Nanos, stream: StreamId) -> [u8; 24] {
+    let mut value = [0; 24];
+    value[..8].copy_from_slice(&at.0.to_be_bytes());
+    value[8..].copy_from_slice(stream.as_bytes());
+    value
+}
+
+/// Reads a time noted in `positions`, and the stream; what was noted before streams were has none.
+pub(super) fn parse_sighting(bytes: &[u8]) -> Result<(Nanos, Option<StreamId>), Error> {
+    let wrong = || Error::Corrupt(format!("a device's time of {} bytes", bytes.len()));
+    let (at, stream) = bytes.split_first_chunk::<8>().ok_or_else(wrong)?;
+    let stream = match stream {
+        [] => None,
+        stream => Some(StreamId::from_bytes(stream.try_into().map_err(|_| wrong())?)),
+    };
+    Ok((Nanos(i64::from_be_bytes(*at)), stream))
 }
 
 /// `quarantine`: topic, a zero (no topic's name has one), partition (4, sign flipped), offset (8, sign flipped).

@@ -1,7 +1,7 @@
 //! How far streams have come, and when devices were heard: hints, not synced.
 
 use super::{Inner, Store, failed, keys};
-use crate::{Error, Positions};
+use crate::{Error, Positions, Sighting};
 use async_trait::async_trait;
 use model::{DeviceId, Nanos, StreamId};
 
@@ -43,19 +43,31 @@ impl Positions for Store {
 
     async fn last_seen(&self, devices: &[DeviceId]) -> Result<Vec<Option<Nanos>>, Error> {
         let devices = devices.to_vec();
-        self.blocking(move |inner| devices.iter().map(|device| inner.last_seen(*device)).collect()).await
+        self.blocking(move |inner| {
+            let seen = |device: &DeviceId| Ok(inner.sighting(*device)?.map(|(at, _)| at));
+            devices.iter().map(seen).collect()
+        })
+        .await
     }
 
-    async fn note_seen(&self, devices: &[(DeviceId, Nanos)]) -> Result<(), Error> {
-        let mut devices = devices.to_vec();
+    async fn last_stream(&self, device: DeviceId) -> Result<Option<(StreamId, Nanos)>, Error> {
+        self.blocking(move |inner| {
+            let sighting = inner.sighting(device)?;
+            Ok(sighting.and_then(|(at, stream)| Some((stream?, at))))
+        })
+        .await
+    }
+
+    async fn note_seen(&self, sightings: &[Sighting]) -> Result<(), Error> {
+        let mut sightings = sightings.to_vec();
         // of several times of one device the latest comes last
-        devices.sort_unstable();
+        sightings.sort_unstable();
         self.blocking(move |inner| {
             let mut batch = inner.db.batch();
             let writing = inner.writing();
-            for (device, at) in devices {
-                if inner.last_seen(device)?.is_none_or(|have| have < at) {
-                    batch.insert(&inner.positions, keys::sighting(device), at.0.to_be_bytes());
+            for Sighting { device, at, stream } in sightings {
+                if inner.sighting(device)?.is_none_or(|(have, _)| have < at) {
+                    batch.insert(&inner.positions, keys::sighting(device), keys::sighting_value(at, stream));
                 }
             }
             inner.commit(batch)?;
@@ -67,7 +79,7 @@ impl Positions for Store {
 }
 
 impl Inner {
-    fn last_seen(&self, device: DeviceId) -> Result<Option<Nanos>, Error> {
+    fn sighting(&self, device: DeviceId) -> Result<Option<(Nanos, Option<StreamId>)>, Error> {
         let stored = self.positions.get(keys::sighting(device)).map_err(failed)?;
         stored.map(|bytes| keys::parse_sighting(&bytes)).transpose()
     }

@@ -294,6 +294,7 @@ mod tests {
             index: vec![0],
             measured_at: vec![hour.start()],
             quality: vec![Quality::GOOD],
+            lasting: vec![],
             values: Values::Number(vec![value]),
         };
         let mut block = Vec::new();
@@ -321,7 +322,17 @@ mod tests {
             store.rollups(&permit, &entries).await.unwrap()
         };
         let of = |good| {
-            vec![HourRollups { hour, rollups: vec![Rollup { metric: MetricId(3), n_doubtful: 0, good: Some(good) }] }]
+            vec![HourRollups {
+                hour,
+                rollups: vec![Rollup {
+                    metric: MetricId(3),
+                    n_doubtful: 0,
+                    n_repeats: 0,
+                    n_bounded: 0,
+                    n_absent: 0,
+                    good: Some(good),
+                }],
+            }]
         };
         let key = keys::hour(patient, hour);
         store.append(&[row(patient, hour, 4.0)]).await.unwrap();

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use model::{ClockQuality, DeviceId, HourRange, MetricId, Nanos, PatientId, Row, StreamId};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use std::collections::BTreeMap;
-use store::{LogPosition, Order, Quarantined};
+use store::{LogPosition, Order, Quarantined, Sighting};
 
 /// The hours that are named near 1970, each with its metrics.
 async fn named(store: &impl Store, patient: PatientId, order: Order, limit: usize) -> Vec<(i32, Vec<u16>)> {
@@ -316,8 +316,13 @@ pub async fn positions_never_go_back(store: &impl Store) {
 pub async fn a_device_was_seen_at_its_latest_time(store: &impl Store) {
     let [one, two, never] = [(); 3].map(|()| DeviceId::from_bytes(*patient().as_bytes()));
     let micros = |n: i64| Nanos(1_740_000_000_000_000_000 + n * 1_000);
-    store.note_seen(&[(one, micros(5)), (two, micros(1)), (one, micros(9)), (one, micros(7))]).await.unwrap();
-    store.note_seen(&[(two, micros(2)), (one, micros(8))]).await.unwrap();
+    let seen = |device, n: i64| Sighting { device, at: micros(n), stream: StreamId::from_bytes([n as u8; 16]) };
+    store.note_seen(&[seen(one, 5), seen(two, 1), seen(one, 9), seen(one, 7)]).await.unwrap();
+    store.note_seen(&[seen(two, 2), seen(one, 8)]).await.unwrap();
+    for (device, last) in [(one, Some(9)), (two, Some(2)), (never, None)] {
+        let expected = last.map(|n| (StreamId::from_bytes([n as u8; 16]), micros(n)));
+        assert_eq!(store.last_stream(device).await.unwrap(), expected);
+    }
     assert_eq!(store.last_seen(&[two, never, one]).await.unwrap(), [Some(micros(2)), None, Some(micros(9))]);
     assert_eq!(store.last_seen(&[]).await.unwrap(), []);
 }

@@ -36,6 +36,7 @@ pub fn readings(random: &mut StdRng, patient: PatientId, hour: i32, n: u64, line
                 index: (0..lines).collect(),
                 measured_at,
                 quality: vec![Quality::GOOD; lines as usize],
+                lasting: vec![],
                 values: Values::Number((0..lines).map(|_| random.random_range(0.0..200.0)).collect()),
             }
         })

@@ -115,7 +115,7 @@ async fn a_device_is_registered_claimed_assigned_and_revoked() -> anyhow::Result
     let now = guard::clock::now().0 / model::Nanos::SECOND;
     assert_eq!(write(&sandbox, &claimed.token, &bed, 1).await??.refused[0].reason, "NOT_ASSIGNED");
     // the bed's monitor changed patients an hour ago
-    assign(&mut nursing, &device.device_id, first.patient_id(), (now - 7_200, now - 3_600)).await?;
+    let earlier = assign(&mut nursing, &device.device_id, first.patient_id(), (now - 7_200, now - 3_600)).await?;
     let current = assign(&mut nursing, &device.device_id, second.patient_id(), (now - 3_600, 0)).await?;
     let overlapping = assign(&mut nursing, &device.device_id, first.patient_id(), (now - 60, 0)).await;
     refused!(overlapping.map(Response::new), AlreadyExists, "ASSIGNMENT_OVERLAPS");
@@ -141,6 +141,17 @@ async fn a_device_is_registered_claimed_assigned_and_revoked() -> anyhow::Result
         };
         let seen = until("the patient's own reading", read, |seen| !seen.is_empty()).await?;
         assert_eq!(seen, [format!("{:?}", Some(number))], "each reading goes to the patient of its own time");
+    }
+
+    // what is kept as the first patient's stays so: it was taken an hour and a half ago
+    for (ago, may) in [(6_000, false), (5_400, false), (5_000, true)] {
+        let at = Some(convert::timestamp(model::Nanos((now - ago) * model::Nanos::SECOND)));
+        let request = nursing.request(EndAssignmentRequest { assignment_id: earlier.assignment_id.clone(), at });
+        let ended = nursing.client.end_assignment(request).await;
+        match may {
+            true => drop(ended?),
+            false => drop(refused!(ended, FailedPrecondition, "READINGS_IN_THE_WAY")),
+        }
     }
 
     let mut itself = Asking::with(&sandbox, claimed.token.clone()).await?;
@@ -264,7 +275,8 @@ async fn only_its_integrator_changes_a_device_and_not_a_stale_one() -> anyhow::R
         refused!(second.client.rotate_device(request).await, NotFound, "NOT_FOUND");
         let request = second.request(RevokeDeviceRequest { device_id: device_id.clone(), retire: true });
         refused!(second.client.revoke_device(request).await, NotFound, "NOT_FOUND");
-        let request = second.request(ListAssignmentsRequest { device_id, patient_id: String::new() });
+        let request =
+            second.request(ListAssignmentsRequest { device_id, patient_id: String::new(), ..Default::default() });
         refused!(second.client.list_assignments(request).await, NotFound, "NOT_FOUND");
     }
     // with another address the first one is free; a stale tag changes nothing
@@ -345,7 +357,7 @@ async fn an_assignment_is_ended_by_who_cares_for_the_patient_and_never_made_long
     end(&mut nurses[0], &ids[0], 1_500).await?;
     for (nurse, patient, own) in [(0, &patient, &ids[0]), (1, &other, &ids[1])] {
         let (device_id, patient_id) = (String::new(), patient.patient_id().to_owned());
-        let request = nurses[nurse].request(ListAssignmentsRequest { device_id, patient_id });
+        let request = nurses[nurse].request(ListAssignmentsRequest { device_id, patient_id, ..Default::default() });
         let listed = nurses[nurse].client.list_assignments(request).await?.into_inner().assignments;
         assert_eq!(listed.iter().map(|one| &one.assignment_id).collect::<Vec<_>>(), [own]);
     }

@@ -1,9 +1,16 @@
 //! Many rows at once: a bad one is refused by itself.
 
 use super::{Asking, grant, person, refusal, refused};
+use anyhow::Context;
+use auth::demo_person;
+use clap::Parser;
 use proto::registry::v1::{CreateRoleRequest, ImportDevicesRequest, ImportUsersRequest, ListUsersRequest, Role};
 use tests::Sandbox;
 use tonic::Code;
+use wardline::{
+    cli::{Cli, Command},
+    people::RegistryCli,
+};
 
 #[tokio::test]
 async fn of_a_thousand_people_the_bad_ones_are_named_and_the_rest_is_there() -> anyhow::Result<()> {
@@ -14,7 +21,7 @@ async fn of_a_thousand_people_the_bad_ones_are_named_and_the_rest_is_there() -> 
         let (name, birth_date, role, patient, ward) = match row {
             500 => ("Row 500".to_owned(), "2999-01-01", "", String::new(), ""),
             600 => ("Row 600".to_owned(), "", "pilot", String::new(), ""),
-            700 => (String::new(), "", "", String::new(), ""),
+            700 => (String::new(), "1970-01-01", "", String::new(), ""),
             800 | 801 => {
                 (format!("Row {row}"), "", "patient", "0191c3c8-7a00-7000-8000-00000000abcd".to_owned(), "icu")
             }
@@ -32,10 +39,78 @@ async fn of_a_thousand_people_the_bad_ones_are_named_and_the_rest_is_there() -> 
         admin.request(ListUsersRequest { page_size: 1_000, filter: "role=\"nurse\"".into(), ..Default::default() });
     assert_eq!(admin.client.list_users(request).await?.into_inner().users.len(), 995);
 
-    for csv in ["birth_date\n1970-01-01\n", "name,name\na,b\n", "name,shoe_size\na,7\n"] {
+    for csv in [
+        "birth_date\n1970-01-01\n",
+        "name,name\na,b\n",
+        "name,shoe_size\na,7\n",
+        "name;ward\na;b\n",
+        "name\n\"a\" b\n",
+        "name\n\"a\n",
+    ] {
         let request = admin.request(ImportUsersRequest { csv: csv.into() });
         assert_eq!(refused!(admin.client.import_users(request).await, InvalidArgument, "INVALID_CSV"), "csv");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_row_is_named_by_its_line_and_what_is_not_there_is_no_row() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let mut admin = Asking::demo(&sandbox, "administrator").await?;
+    // as a list prints it, with an empty line, an empty row, a cell too few, one too many, and one that nobody is called
+    let csv = "user,name,birth_date,patient,ward,suspended,updated,by\n\
+        ,Ada,1969,,,yes,2024-01-01T00:00:00Z,user:x\n\n,,,,,,,\n,Bob,,\n,Carl,1969-12,,,no,,,\n,\"'=1+1\",1969-12,,,no,,\n\
+        ,\u{202e}eve,,,,,,\n,Dan,,,,maybe,,\n";
+    let request = admin.request(ImportUsersRequest { csv: csv.into() });
+    let report = admin.client.import_users(request).await?.into_inner();
+    let refused: Vec<_> = report.refused.iter().map(|row| (row.row, row.line, row.field.as_str())).collect();
+    assert_eq!(refused, [(2, 5, ""), (3, 6, ""), (5, 8, "name"), (6, 9, "suspended")]);
+    let request = admin.request(ListUsersRequest::default());
+    let users = admin.client.list_users(request).await?.into_inner().users;
+    let mut found: Vec<_> = users.into_iter().map(|user| (user.person.unwrap_or_default(), user.suspended)).collect();
+    found.sort_by_key(|(person, _)| person.name.clone());
+    let found: Vec<_> = found.iter().map(|(one, suspended)| (one.name(), one.birth_date(), *suspended)).collect();
+    assert_eq!(found, [("=1+1", "1969-12", Some(false)), ("Ada", "1969", Some(true))]);
+    Ok(())
+}
+
+/// Runs `wardline ...` as the administrator; what it printed, and how it ended.
+async fn command(sandbox: &Sandbox, arguments: &[&str]) -> anyhow::Result<(String, anyhow::Result<()>)> {
+    let Some(Command::Registry(command)) = Cli::try_parse_from([&["wardline"], arguments].concat())?.command else {
+        anyhow::bail!("not a command of the registry");
+    };
+    let token = sandbox.issuer()?.user_token(demo_person("administrator").context("nobody")?)?;
+    let mut out = Vec::new();
+    let mut cli = RegistryCli::connect(&sandbox.endpoint(), &token, command.caller()).await?;
+    let ended = cli.act(&command, &mut out).await;
+    Ok((String::from_utf8(out)?, ended))
+}
+
+#[tokio::test]
+async fn what_one_node_prints_another_takes_and_a_large_file_is_sent_in_parts() -> anyhow::Result<()> {
+    let (one, other) = (Sandbox::start(0).await?, Sandbox::start(0).await?);
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("people.csv");
+    let path = file.to_str().context("a path")?;
+    let rows: String = (1..=1_500).map(|row| format!("\"=SUM({row})\"\n")).collect();
+    std::fs::write(&file, format!("name\n{rows}\u{202e}\n"))?;
+    let (printed, ended) = command(&one, &["users", "import", path, "--output", "csv"]).await?;
+    assert_eq!(printed.lines().count(), 1_501);
+    let said = ended.err().context("a row is refused")?.to_string();
+    assert!(said.contains("1 rows were refused") && said.contains("line 1502: name:"), "{said}");
+
+    let (listed, ended) = command(&one, &["users", "list", "--output", "csv"]).await?;
+    ended?;
+    assert!(listed.contains("'=SUM(7)"), "no formula");
+    std::fs::write(&file, &listed)?;
+    let (_, ended) = command(&other, &["users", "import", path]).await?;
+    ended?;
+    let (again, _) = command(&other, &["users", "list", "--output", "csv"]).await?;
+    let known = |text: &str| {
+        let rows = text.lines().map(|line| line.split(',').take(6).collect::<Vec<_>>().join(","));
+        rows.collect::<Vec<_>>()
+    };
+    assert_eq!(known(&again), known(&listed));
     Ok(())
 }
 

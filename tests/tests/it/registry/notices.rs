@@ -12,7 +12,8 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 async fn notices(asking: &mut Asking, patient_id: &str) -> Result<Vec<BreakGlass>, Status> {
-    let request = asking.request(ListNoticesRequest { patient_id: patient_id.into(), start_time: None });
+    let request =
+        asking.request(ListNoticesRequest { patient_id: patient_id.into(), start_time: None, ..Default::default() });
     Ok(asking.client.list_notices(request).await?.into_inner().notices)
 }
 

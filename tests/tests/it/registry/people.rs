@@ -100,7 +100,7 @@ async fn each_sees_and_changes_the_sections_that_are_theirs() -> anyhow::Result<
     let theirs = update(&mut own, history, &["medical"]).await;
     assert_eq!(theirs.err().map(|status| status.code()), Some(Code::PermissionDenied));
 
-    let request = own.request(ListUserVersionsRequest { user_id: patient.user_id.clone() });
+    let request = own.request(ListUserVersionsRequest { user_id: patient.user_id.clone(), ..Default::default() });
     let versions = own.client.list_user_versions(request).await?.into_inner().versions;
     let by: Vec<_> = versions.iter().map(|version| version.updated_by.clone()).collect();
     let admin_id = demo_person("administrator").context("nobody")?.uuid();
@@ -238,7 +238,7 @@ async fn consent_and_emergencies_count_at_once_and_can_be_explained() -> anyhow:
     assert!(!reads(&sandbox, who, whom, Some("TREAT")).await?);
     assert!(explain("ETREAT").await?.until.is_some(), "it ends");
     let mut auditor = Asking::demo(&sandbox, "auditor").await?;
-    let request = auditor.request(ListBreakGlassRequest { unreviewed: true });
+    let request = auditor.request(ListBreakGlassRequest { unreviewed: true, ..Default::default() });
     let waiting = auditor.client.list_break_glass(request).await?.into_inner().break_glass;
     assert_eq!(waiting.iter().map(|one| &one.break_glass_id).collect::<Vec<_>>(), [&emergency.break_glass_id]);
     let (break_glass_id, text) = (emergency.break_glass_id, "seen on the ward".to_owned());
@@ -256,7 +256,7 @@ async fn consent_and_emergencies_count_at_once_and_can_be_explained() -> anyhow:
     let request = own.request(RevokeConsentRequest { patient_id, consent_id });
     own.client.revoke_consent(request).await?;
     assert!(reads(&sandbox, who, whom, Some("TREAT")).await?);
-    let request = own.request(ListConsentsRequest { patient_id: whom.into() });
+    let request = own.request(ListConsentsRequest { patient_id: whom.into(), ..Default::default() });
     assert_eq!(own.client.list_consents(request).await?.into_inner().consents.len(), 1, "what was said stays known");
     for (bars, field) in [("self", "consent.bars"), ("the neighbours", "consent.bars")] {
         let consent = Consent { bars: bars.into(), ..consent.clone() };
@@ -282,8 +282,20 @@ async fn a_consent_is_its_patients_and_counts_until_its_end() -> anyhow::Result<
     let now = guard::clock::now();
     let second = |seconds: i64| Some(guard::convert::timestamp(now.plus(seconds * model::Nanos::SECOND)));
     let mut ids = Vec::new();
-    // one that is over, one that is not yet, one that is over soon
-    for (from, to) in [(-20, -10), (3_600, 7_200), (-20, 3)] {
+    let over = Consent {
+        patient_id: patients[0].1.patient_id().to_owned(),
+        bars: "anyone".into(),
+        start_time: second(-20),
+        end_time: second(-10),
+        ..Consent::default()
+    };
+    let request = patients[0].0.request(CreateConsentRequest { consent: Some(over) });
+    assert_eq!(
+        refused!(patients[0].0.client.create_consent(request).await, InvalidArgument, "ALREADY_OVER"),
+        "end_time"
+    );
+    // one that is not yet, one that is over soon
+    for (from, to) in [(3_600, 7_200), (-20, 3)] {
         let (asking, patient) = &mut patients[0];
         let (patient_id, bars) = (patient.patient_id().to_owned(), "anyone".into());
         let consent =
@@ -299,9 +311,10 @@ async fn a_consent_is_its_patients_and_counts_until_its_end() -> anyhow::Result<
 
     // another patient neither sees them nor takes them back
     let (other, patient) = &mut patients[1];
-    let request = other.request(ListConsentsRequest { patient_id: patient.patient_id().to_owned() });
+    let request =
+        other.request(ListConsentsRequest { patient_id: patient.patient_id().to_owned(), ..Default::default() });
     assert!(other.client.list_consents(request).await?.into_inner().consents.is_empty());
-    for id in [&ids[1], &Uuid::new_v4().to_string()] {
+    for id in [&ids[0], &Uuid::new_v4().to_string()] {
         let (patient_id, consent_id) = (patient.patient_id().to_owned(), id.clone());
         let request = other.request(RevokeConsentRequest { patient_id, consent_id });
         refused!(other.client.revoke_consent(request).await, NotFound, "NOT_FOUND");
@@ -337,9 +350,9 @@ async fn an_emergency_ends_and_is_reviewed_by_another_who_may() -> anyhow::Resul
         let request = admin.request(review);
         admin.client.review_break_glass(request).await?;
     }
-    let request = admin.request(ListBreakGlassRequest { unreviewed: true });
+    let request = admin.request(ListBreakGlassRequest { unreviewed: true, ..Default::default() });
     assert!(admin.client.list_break_glass(request).await?.into_inner().break_glass.is_empty());
-    let request = admin.request(ListBreakGlassRequest { unreviewed: false });
+    let request = admin.request(ListBreakGlassRequest { unreviewed: false, ..Default::default() });
     assert_eq!(admin.client.list_break_glass(request).await?.into_inner().break_glass.len(), 3);
     Ok(())
 }

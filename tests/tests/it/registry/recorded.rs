@@ -102,7 +102,13 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
     assert!(nurse.0.client.update_user(request).await.is_err());
     let record = log.last().await?;
     assert_eq!((record.action.as_str(), record.denied.as_str()), ("contact.write", "PERMISSION"));
-    recorded!(log, nurse, stranger, list_user_versions(ListUserVersionsRequest { user_id: pat() }), "profile.read");
+    recorded!(
+        log,
+        nurse,
+        stranger,
+        list_user_versions(ListUserVersionsRequest { user_id: pat(), ..Default::default() }),
+        "profile.read"
+    );
     recorded!(log, admin, stranger, list_users(ListUsersRequest::default()), "users.manage");
     recorded!(log, admin, stranger, create_user(CreateUserRequest { user: Some(User::default()) }), "users.manage");
     let delete = || DeleteUserRequest { user_id: some(), etag: String::new() };
@@ -134,7 +140,13 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
 
     let get = || GetConsentRequest { patient_id: whom(), consent_id: some() };
     recorded!(log, patient, stranger, get_consent(get()), "consents.manage");
-    recorded!(log, patient, stranger, list_consents(ListConsentsRequest { patient_id: whom() }), "consents.manage");
+    recorded!(
+        log,
+        patient,
+        stranger,
+        list_consents(ListConsentsRequest { patient_id: whom(), ..Default::default() }),
+        "consents.manage"
+    );
     let consent =
         || Some(Consent { patient_id: whom(), bars: "anyone".into(), purpose: "HRESCH".into(), ..Consent::default() });
     recorded!(log, patient, stranger, create_consent(CreateConsentRequest { consent: consent() }), "consents.manage");
@@ -168,7 +180,7 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
     let revoke = || RevokeDeviceRequest { device_id: some(), retire: false };
     recorded!(log, integrator, stranger, revoke_device(revoke()), "devices.register");
 
-    let list = || ListAssignmentsRequest { patient_id: whom(), device_id: String::new() };
+    let list = || ListAssignmentsRequest { patient_id: whom(), device_id: String::new(), ..Default::default() };
     recorded!(log, nurse, stranger, list_assignments(list()), "device.assign");
     let assign = || {
         let assignment = Assignment { device_id: some(), patient_id: whom(), ..Assignment::default() };

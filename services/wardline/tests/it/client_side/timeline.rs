@@ -37,13 +37,14 @@ fn stored(metric: &str, seconds: i64, value: Value) -> StoredReading {
 fn temperature() -> StoredReading {
     StoredReading {
         original: Some(Original { number: 98.6, unit: "[degF]".into() }),
-        flags: vec![ReadingFlag::Questionable.into()],
+        flags: [ReadingFlag::Questionable, ReadingFlag::SuspectUnit, ReadingFlag::UnsetClock].map(i32::from).to_vec(),
         ..stored("8310-5", NOON, Value::Number(37.0))
     }
 }
 
 fn wave() -> StoredReading {
-    let wave = Waveform { origin: 0.0, period_ns: 4_000_000, scale: 0.005, width: 1, samples: vec![7, -1] };
+    let wave =
+        Waveform { origin: 0.0, period_ns: 4_000_000, scale: 0.005, width: 1, samples: vec![7, -1], missing: vec![] };
     stored("11524-6", NOON + 1, Value::Waveform(wave))
 }
 
@@ -134,9 +135,9 @@ async fn output(arguments: &[&str], view: View) -> (String, Vec<ReadTimelineRequ
 #[tokio::test]
 async fn csv_has_all_pages() {
     let (text, requests) = output(&[PATIENT, "--metric", "8310-5", "--metric", "11524-6"], View::Csv).await;
-    let expected = "time,metric,name,value,unit,original_value,original_unit,flags,device\n\
-        2026-01-01T12:00:00Z,8310-5,Body temperature,37,Cel,98.6,[degF],questionable,d\n\
-        2026-01-01T12:00:01Z,11524-6,ECG,0.035 -0.005,mV,,,,d\n";
+    let expected = "time,metric,name,value,unit,original_value,original_unit,flags,device,until,absent_reason\n\
+        2026-01-01T12:00:00Z,8310-5,Body temperature,37,Cel,98.6,[degF],questionable suspect-unit unset-clock,d,,\n\
+        2026-01-01T12:00:01Z,11524-6,ECG,0.035 -0.005,mV,,,,d,,\n";
     assert_eq!(text, expected);
     assert_eq!(requests.iter().map(|r| r.page_token.as_str()).collect::<Vec<_>>(), ["", "2", "3"]);
     assert!(requests.iter().all(|r| r.metrics == ["8310-5", "11524-6"]));
@@ -150,7 +151,7 @@ async fn json_is_one_array() {
     let (text, requests) = output(&arguments, View::Json).await;
     let rows: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!((rows[0]["value"].as_f64(), rows[0]["original_value"].as_f64()), (Some(37.0), Some(98.6)));
-    assert_eq!(rows[0]["flags"][0], "questionable");
+    assert_eq!(rows[0]["flags"], serde_json::json!(["questionable", "suspect-unit", "unset-clock"]));
     assert_eq!((rows[1]["value"][0].as_f64(), rows[1]["period_ns"].as_i64()), (Some(0.035), Some(4_000_000)));
     assert_eq!(rows[2]["flags"][0], "future", "up to a time that was given, it is shown");
     assert_eq!(requests[2].start_time.as_ref().unwrap().seconds, NOON - 43_200);

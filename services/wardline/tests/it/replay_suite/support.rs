@@ -171,7 +171,11 @@ fn plain(reading: &Reading) -> Plain {
     let value = match reading.value.as_ref().unwrap() {
         Value::Number(number) => number.to_string(),
         Value::Code(code) => code.clone(),
-        Value::Waveform(_) => unreachable!("no recording has waveforms"),
+        Value::Bound(bound) => {
+            let comparator = u8::try_from(bound.comparator).ok().and_then(model::Comparator::from_code);
+            format!("{}{}", comparator.map_or("", model::Comparator::sign), bound.number)
+        }
+        Value::Waveform(_) | Value::AbsentReason(_) => unreachable!("no recording has such"),
     };
     (reading.metric.clone(), at, reading.unit.clone(), value, reading.questionable)
 }

@@ -1,0 +1,221 @@
+//! What is marked: for every metric of the catalogue, which wrong labels are found, and that no right one is.
+
+use super::*;
+use model::{by_code, metrics};
+use proto::in_place::ValueView;
+use proto::telemetry::v1 as wire;
+use std::borrow::Cow;
+
+const NOW: Nanos = Nanos(1_764_000_000 * Nanos::SECOND);
+
+/// The marks that a reading of one number gets, or of a waveform with this highest sample.
+fn quality(metric: &Metric, unit: &str, number: f64) -> Quality {
+    let value = match metric.kind {
+        Kind::Waveform => {
+            let wave = wire::Waveform {
+                scale: number / 100.0,
+                period_ns: 4_000_000,
+                samples: vec![0, 100, -3],
+                ..Default::default()
+            };
+            ValueView::Waveform(Cow::Owned(wave))
+        }
+        _ => ValueView::Number(number),
+    };
+    let measured_at = Some(guard::convert::timestamp(NOW));
+    let reading = ReadingView { metric: metric.key, unit, measured_at, value: Some(value), ..Default::default() };
+    marks(&reading).unwrap_or_else(|fault| panic!("{}: {fault}", metric.name))
+}
+
+/// The marks of one reading, or why it is refused.
+fn marks(reading: &ReadingView<'_>) -> Result<Quality, String> {
+    let patient = PatientId::from_bytes([1; 16]);
+    let held = directory::Assignment { patient, from: Nanos::MIN, to: Nanos::MAX };
+    let judge = Judge::new(10, ClockTolerance::default());
+    let judged = judge.judge(std::slice::from_ref(reading), &mut Assigned::new(vec![held]), NOW);
+    if let Some(refusal) = judged.refused.named.first() {
+        return Err(format!("{} {}: {}", refusal.field, refusal.reason, refusal.description));
+    }
+    let slice = &judged.parts[0].1[0];
+    Ok(Block::decode(slice.hour, &slice.block).unwrap().columns[0].quality[0])
+}
+
+/// The number in another unit that stands for a value in the canonical one.
+fn in_unit(metric: &Metric, unit: &str, canonical: f64) -> f64 {
+    let factor = Units::new().factor(metric, unit).unwrap_or_else(|error| panic!("{}: {error}", metric.name));
+    (canonical - factor.offset) / factor.scale
+}
+
+fn with_other_units() -> impl Iterator<Item = &'static Metric> {
+    metrics().iter().filter(|metric| metric.typical.is_some())
+}
+
+fn is_suspect(metric: &Metric, unit: &str, number: f64) -> bool {
+    quality(metric, unit, number).has(Quality::SUSPECT_UNIT)
+}
+
+#[test]
+fn every_number_of_the_catalogue_says_what_is_typical_and_which_other_units_there_are() {
+    for metric in metrics().iter().filter(|metric| metric.kind == Kind::Number) {
+        assert!(metric.typical.is_some() && metric.usual.is_some(), "{}", metric.name);
+    }
+    assert!(with_other_units().filter(|metric| !metric.other_units.is_empty()).count() > 55);
+}
+
+#[test]
+fn a_usual_value_in_each_other_unit_labelled_with_the_canonical_one_is_suspect() {
+    for metric in with_other_units() {
+        for unit in metric.other_units {
+            let number = in_unit(metric, unit, metric.usual.unwrap());
+            for label in ["", metric.unit] {
+                assert!(is_suspect(metric, label, number), "{}: {number} {unit} labelled {label:?}", metric.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_typical_value_labelled_with_another_unit_of_the_field_is_suspect() {
+    let mut not_found = Vec::new();
+    for metric in with_other_units() {
+        for unit in metric.other_units {
+            if !is_suspect(metric, unit, metric.usual.unwrap()) {
+                not_found.push((metric.name, *unit));
+            }
+        }
+    }
+    // 75 lb are a weight, too
+    assert_eq!(not_found, [("Body weight", "[lb_av]")]);
+}
+
+#[test]
+fn typical_values_in_the_right_unit_are_good_whatever_the_unit() {
+    for metric in with_other_units() {
+        let ((low, high), usual) = (metric.typical.unwrap(), metric.usual.unwrap());
+        for part in 0..=100 {
+            let value = (low + (high - low) * f64::from(part) / 100.0).clamp(low, high);
+            assert_eq!(quality(metric, metric.unit, value), Quality::GOOD, "{}: {value}", metric.name);
+        }
+        for unit in metric.other_units.iter().chain(metric.indistinct) {
+            let number = in_unit(metric, unit, usual);
+            assert_eq!(quality(metric, unit, number), Quality::GOOD, "{}: {number} {unit}", metric.name);
+        }
+    }
+}
+
+#[test]
+fn a_unit_that_is_said_to_be_indistinct_is() {
+    for metric in with_other_units() {
+        let (low, high) = metric.typical.unwrap();
+        for unit in metric.indistinct {
+            let number = in_unit(metric, unit, metric.usual.unwrap());
+            assert!(low <= number && number <= high, "{}: {number} {unit} could be told", metric.name);
+        }
+    }
+}
+
+#[test]
+fn what_the_reference_names_is_found() {
+    for (key, unit, number) in [
+        ("59408-5", "%", 0.97),
+        ("3150-0", "%", 0.4),
+        ("8310-5", "Cel", 98.6),
+        ("8310-5", "degF", 37.0),
+        ("41653-7", "mg/dL", 5.5),
+        ("2339-0", "mg/dL", 5.5),
+        ("99504-3", "mg/dL", 5.5),
+        ("41653-7", "mmol/L", 100.0),
+        ("8480-6", "mm[Hg]", 16.0),
+        ("8462-4", "mmHg", 10.0),
+        ("19891-1", "", 5.1),
+        ("29463-7", "kg", 165.0),
+        ("8302-2", "cm", 1.7),
+        ("8302-2", "cm", 67.0),
+        ("11524-6", "mV", 900.0),
+    ] {
+        assert!(is_suspect(by_code(key).unwrap(), unit, number), "{key}: {number} {unit}");
+    }
+    // true, if not typical: a low sugar, a weak pulse, a cold patient, a small child, a heavy man
+    for (key, number) in [
+        ("41653-7", 21.0),
+        ("99504-3", 400.0),
+        ("8480-6", 45.0),
+        ("8310-5", 28.0),
+        ("29463-7", 0.9),
+        ("29463-7", 149.0),
+    ] {
+        assert_eq!(quality(by_code(key).unwrap(), "", number), Quality::GOOD, "{key}: {number}");
+    }
+}
+
+/// Why a reading of this time is refused for a device that has had a patient for an hour.
+fn not_assigned_at(at: Nanos) -> String {
+    let held = directory::Assignment {
+        patient: PatientId::from_bytes([1; 16]),
+        from: NOW.plus(-3_600 * Nanos::SECOND),
+        to: NOW.plus(3_600 * Nanos::SECOND),
+    };
+    let measured_at = Some(guard::convert::timestamp(at));
+    let reading =
+        ReadingView { metric: "8867-4", measured_at, value: Some(ValueView::Number(60.0)), ..Default::default() };
+    let judged = Judge::new(10, ClockTolerance::default()).judge(&[reading], &mut Assigned::new(vec![held]), NOW);
+    let refusal = &judged.refused.named[0];
+    assert_eq!((refusal.reason.as_str(), refusal.field.as_str()), ("NOT_ASSIGNED", "readings[0].measured_at"));
+    refusal.description.clone()
+}
+
+#[test]
+fn where_the_clock_is_the_likelier_cause_no_patient_is_said_to_be_missing() {
+    let never_set = [0, 315_964_800, 946_684_805, 1_420_070_400, -2_300_000_000];
+    for seconds in never_set {
+        let text = not_assigned_at(Nanos(seconds * Nanos::SECOND));
+        assert!(text.contains("clock that was never set; set the device's clock"), "{seconds}: {text}");
+    }
+    assert!(not_assigned_at(NOW.plus(9 * Nanos::DAY)).contains("has not come yet; set the device's clock"));
+    let text = not_assigned_at(NOW.plus(-Nanos::DAY));
+    assert!(text.contains("assign one") && !text.contains("clock"), "{text}");
+}
+
+#[test]
+fn a_time_in_another_unit_than_seconds_is_named() {
+    for (seconds, unit) in [(1_764_000_000_000, "milliseconds"), (1_764_000_000_000_000, "microseconds")] {
+        let measured_at = Some(proto::prost_types::Timestamp { seconds, nanos: 0 });
+        let refused = marks(&ReadingView { metric: "8867-4", measured_at, ..Default::default() }).unwrap_err();
+        assert!(refused.contains("TIME_OUT_OF_RANGE") && refused.contains(unit), "{refused}");
+    }
+}
+
+#[test]
+fn what_a_device_wrote_is_shown_escaped() {
+    let measured_at = Some(guard::convert::timestamp(NOW));
+    let text = |metric: &str, unit: &str, value: ValueView<'_>| {
+        marks(&ReadingView { metric, unit, measured_at, value: Some(value), ..Default::default() }).unwrap_err()
+    };
+    for refused in [
+        text("8867\u{2011}4", "", ValueView::Number(60.0)),
+        text("8867-4", "\u{202e}mpb", ValueView::Number(60.0)),
+        text("8867-4", "µmol", ValueView::Number(60.0)),
+        text("67775-7", "", ValueView::Code("А")),
+    ] {
+        assert!(refused.is_ascii() && refused.contains("\\u{"), "{refused}");
+    }
+}
+
+#[test]
+fn a_reading_that_cannot_be_read_is_refused_by_its_index() {
+    let unreadable = |field| proto::salvage::Unreadable { bytes: Default::default(), field, fault: "is no text" };
+    let (unit, whole) = (unreadable("unit"), unreadable(""));
+    let good = ReadingView {
+        metric: "8867-4",
+        measured_at: Some(guard::convert::timestamp(NOW)),
+        value: Some(ValueView::Number(60.0)),
+        ..Default::default()
+    };
+    let bad = |unreadable| ReadingView { unreadable: Some(unreadable), ..Default::default() };
+    let readings = [good.clone(), bad(&unit), good, bad(&whole)];
+    let held = directory::Assignment { patient: PatientId::from_bytes([1; 16]), from: Nanos::MIN, to: Nanos::MAX };
+    let judged = Judge::new(10, ClockTolerance::default()).judge(&readings, &mut Assigned::new(vec![held]), NOW);
+    assert_eq!((judged.accepted, judged.settled), (2, true));
+    let named: Vec<_> = judged.refused.named.iter().map(|r| (r.index, r.field.as_str(), r.reason.as_str())).collect();
+    assert_eq!(named, [(Some(1), "readings[1].unit", "UNREADABLE"), (Some(3), "readings[3]", "UNREADABLE")]);
+}

@@ -1,0 +1,101 @@
+//! How much of a range has data.
+
+use crate::{INDEX_AT_ONCE, Query, failed, latest, named};
+use guard::{convert, errors};
+use model::{Hour, HourRange, MetricId, Nanos, Permit, Range, Reach, age};
+use proto::telemetry::v1::Coverage;
+use std::collections::{BTreeMap, BTreeSet};
+use store::{HourEntry, Order};
+use tonic::Status;
+
+/// Hours of a range that are read for what lasts into others; a device that sends such readings does so a few times a day.
+const LASTING_MAX: usize = 1_000;
+
+/// For each metric: in how many hours of the range it has data, and the newest reading that was measured there.
+pub(crate) async fn coverage(
+    query: &Query,
+    permit: &Permit,
+    range: Range,
+    wanted: &[MetricId],
+    now: Nanos,
+) -> Result<Vec<Coverage>, Status> {
+    let mut hours = range.hours();
+    let until = hours.end.min(Hour(now.hour().0 + 1));
+    let hours_in_range = u32::try_from(i64::from(until.0) - i64::from(hours.first.0)).unwrap_or(0);
+    let mut counts: BTreeMap<MetricId, u32> = BTreeMap::new();
+    let before = Reach::before(hours.first);
+    let before = query.store.hours(permit, before, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
+    let reaching = |entry: &HourEntry| entry.reach == Reach::Longer;
+    let mut lasting: Vec<HourEntry> = before.into_iter().filter(reaching).collect();
+    let all = hours;
+    loop {
+        let entries = query.store.hours(permit, hours, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
+        for metric in entries.iter().flat_map(|entry| &entry.metrics) {
+            if wanted.is_empty() || wanted.binary_search(metric).is_ok() {
+                *counts.entry(*metric).or_default() += 1;
+            }
+        }
+        lasting.extend(entries.iter().filter(|entry| reaching(entry)).cloned());
+        let Some(last) = entries.last().filter(|_| entries.len() == INDEX_AT_ONCE) else { break };
+        hours.first = Hour(last.hour.0 + 1);
+    }
+    lasting.truncate(LASTING_MAX);
+    for (metric, n) in reached(query, permit, &lasting, wanted, HourRange { end: until.max(all.first), ..all }).await? {
+        *counts.entry(metric).or_default() += n;
+    }
+    let found: Vec<_> = counts.keys().copied().collect();
+    let newest = latest::newest(query, permit, range, &found).await?;
+    let entry = |(metric, hours_with_data): (MetricId, u32)| {
+        let found = newest.get(&metric);
+        Coverage {
+            metric: named(metric).0.to_owned(),
+            hours_with_data,
+            hours_in_range,
+            newest_measured_at: found.map(|found| convert::timestamp(found.measured_at)),
+            newest_age: found.map(|found| convert::duration(age(found.recency.at, now))),
+        }
+    };
+    Ok(counts.into_iter().map(entry).collect())
+}
+
+/// For each metric: in how many hours that have no data of their own a reading lasts that began before.
+async fn reached(
+    query: &Query,
+    permit: &Permit,
+    lasting: &[HourEntry],
+    wanted: &[MetricId],
+    hours: HourRange,
+) -> Result<BTreeMap<MetricId, u32>, Status> {
+    let mut reached: BTreeMap<Hour, BTreeSet<MetricId>> = BTreeMap::new();
+    for entry in lasting {
+        for data in query.store.read(permit, std::slice::from_ref(entry)).await.map_err(failed)? {
+            let sheet = data.sheet(wanted).map_err(|error| errors::unreadable(&error))?;
+            for column in sheet.columns.iter().filter(|column| column.lasts()) {
+                let ends = (0..column.lines.len()).map(|line| column.lines.end(line)).max();
+                let last = ends.map_or(entry.hour, |end| end.plus(-1).hour());
+                for hour in (entry.hour.0 + 1).max(hours.first.0)..=last.0.min(hours.end.0 - 1) {
+                    reached.entry(Hour(hour)).or_default().insert(column.lines.metric);
+                }
+            }
+        }
+    }
+    let (Some(first), Some(last)) = (reached.keys().next().copied(), reached.keys().last().copied()) else {
+        return Ok(BTreeMap::new());
+    };
+    let mut own = HourRange { first, end: Hour(last.0 + 1) };
+    loop {
+        let entries = query.store.hours(permit, own, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
+        for entry in &entries {
+            if let Some(metrics) = reached.get_mut(&entry.hour) {
+                metrics.retain(|metric| entry.metrics.binary_search(metric).is_err());
+            }
+        }
+        let Some(last) = entries.last().filter(|_| entries.len() == INDEX_AT_ONCE) else { break };
+        own.first = Hour(last.hour.0 + 1);
+    }
+    let mut counts = BTreeMap::new();
+    for metric in reached.into_values().flatten() {
+        *counts.entry(metric).or_default() += 1;
+    }
+    Ok(counts)
+}

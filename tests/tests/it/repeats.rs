@@ -1,0 +1,101 @@
+//! A device that has lost its state: it is told where its last stream stood, and what it sends again is shown once.
+
+use guard::convert;
+use model::{Nanos, StreamId};
+use proto::telemetry::v1::{
+    GetLastStreamRequest, LatestReadingsRequest, ReadTimelineRequest, ReadTrendRequest, TimelineLayout,
+};
+use tests::{
+    Bed, Sandbox,
+    builders::{everything, pulse},
+};
+use tonic::Code;
+use uuid::Uuid;
+
+const MINUTE: i64 = 60 * Nanos::SECOND;
+
+#[tokio::test]
+async fn what_is_sent_again_in_a_new_stream_is_shown_once_and_counted() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
+    // of one hour, so that one hour has all
+    let at = |minutes: i64| now.hour().start().plus(-60 * MINUTE + minutes * MINUTE);
+    sandbox.write(&bed, 1, vec![pulse(70.0, at(1)), pulse(71.0, at(2))]).await?;
+    // its state is lost: all again, and what came since; one value is another now
+    let again = Bed { stream: StreamId::new(Uuid::new_v4()), ..bed };
+    sandbox.write(&again, 1, vec![pulse(70.0, at(1)), pulse(75.0, at(2)), pulse(72.0, at(3))]).await?;
+    sandbox.readable(&bed, 4).await?;
+
+    let read = |layout: TimelineLayout| ReadTimelineRequest { layout: layout as i32, ..everything(&bed) };
+    let mut timeline = sandbox.timeline().await?;
+    let page = timeline.read_timeline(sandbox.as_person("doctor", read(TimelineLayout::Readings))?).await?.into_inner();
+    let shown: Vec<_> = page.readings.iter().filter_map(|reading| reading.measured_at).collect();
+    let expected = [1, 2, 2, 3].map(|minutes| convert::timestamp(at(minutes)));
+    assert_eq!((shown, page.n_repeats), (expected.to_vec(), 1));
+    assert_eq!(page.readings[0].stream_id, bed.stream.uuid().to_string(), "what was sent first stands");
+    let page = timeline.read_timeline(sandbox.as_person("doctor", read(TimelineLayout::Columns))?).await?.into_inner();
+    assert_eq!((&page.series[0].numbers[..], page.n_repeats), (&[70.0, 71.0, 75.0, 72.0][..], 1));
+
+    let patient_id = bed.patient.uuid().to_string();
+    let trend = ReadTrendRequest { patient_id: patient_id.clone(), ..Default::default() };
+    let trend = timeline.read_trend(sandbox.as_person("doctor", trend)?).await?.into_inner();
+    let hours: Vec<_> = trend.trends[0].hours.iter().map(|hour| (hour.n_readings, hour.n_repeats, hour.mean)).collect();
+    assert_eq!(hours, [(4, 1, Some(72.0))]);
+    let latest = LatestReadingsRequest { patient_id, metrics: Vec::new() };
+    let latest = timeline.latest_readings(sandbox.as_person("doctor", latest)?).await?.into_inner();
+    let newest = latest.readings[0].reading.as_ref().and_then(|reading| reading.measured_at);
+    assert_eq!(newest, Some(convert::timestamp(at(3))));
+    Ok(())
+}
+
+/// Page by page each repeat is counted once.
+#[tokio::test]
+async fn repeats_are_counted_once_over_all_pages() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
+    let at = |n: i64| now.hour().start().plus(-60 * MINUTE + n * Nanos::SECOND);
+    let readings: Vec<_> = (0..10).map(|n| pulse(60.0 + n as f64, at(n))).collect();
+    sandbox.write(&bed, 1, readings.clone()).await?;
+    let again = Bed { stream: StreamId::new(Uuid::new_v4()), ..bed };
+    sandbox.write(&again, 1, [readings, vec![pulse(99.0, at(20))]].concat()).await?;
+    sandbox.readable(&bed, 11).await?;
+    let (mut request, mut n_shown, mut n_repeats) = (ReadTimelineRequest { page_size: 4, ..everything(&bed) }, 0, 0);
+    loop {
+        let asked = sandbox.as_person("doctor", request.clone())?;
+        let page = sandbox.timeline().await?.read_timeline(asked).await?.into_inner();
+        (n_shown, n_repeats) = (n_shown + page.readings.len(), n_repeats + page.n_repeats);
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    assert_eq!((n_shown, n_repeats), (11, 10));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_device_is_told_where_its_last_stream_stood() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(2).await?;
+    let (bed, other, now) = (Bed::numbered(0), Bed::numbered(1), guard::clock::now());
+    let asked = |of: &Bed| GetLastStreamRequest { device_id: of.device.uuid().to_string() };
+    let mut ingest = sandbox.ingest().await?;
+    let none = ingest.get_last_stream(sandbox.as_device(bed.device, asked(&bed))?).await.err().unwrap();
+    assert_eq!(none.code(), Code::NotFound);
+    let not_itself = ingest.get_last_stream(sandbox.as_device(other.device, asked(&bed))?).await.err().unwrap();
+    assert_eq!(not_itself.code(), Code::PermissionDenied);
+    sandbox.write(&bed, 1, vec![pulse(70.0, now.plus(-2 * MINUTE))]).await?;
+    let second = Bed { stream: StreamId::new(Uuid::new_v4()), ..bed };
+    for sequence in 1..=3 {
+        sandbox.write(&second, sequence, vec![pulse(70.0 + sequence as f64, now.plus(-MINUTE))]).await?;
+    }
+    let stands = || async {
+        let answer = sandbox.ingest().await?.get_last_stream(sandbox.as_device(bed.device, asked(&bed))?).await;
+        let last = answer.map(tonic::Response::into_inner).ok();
+        Ok(last.map(|last| (last.stream_id, last.highest_sequence, last.received_at)))
+    };
+    let expected = second.stream.uuid().to_string();
+    let is_known = |last: &Option<_>| matches!(last, Some((stream, 3, _)) if *stream == expected);
+    let last = tests::wait::until("where the stream stood", stands, is_known).await?.unwrap();
+    assert!(last.2.as_ref().and_then(convert::nanos).is_some_and(|at| at >= now));
+    Ok(())
+}
