@@ -2,7 +2,7 @@
 
 use crate::Bed;
 use guard::convert;
-use model::Nanos;
+use model::{Block, Column, Factor, MetricId, Nanos, Quality, Values};
 use proto::telemetry::v1::{
     Batch, Open, ReadTimelineRequest, Reading, StreamReadingsRequest, WriteReadingsRequest, reading::Value,
     stream_readings_request::Message,
@@ -23,6 +23,24 @@ pub fn reading(metric: &str, unit: &str, number: f64, at: Nanos) -> Reading {
 /// A reading of the heart rate, in beats a minute.
 pub fn pulse(number: f64, at: Nanos) -> Reading {
     reading("8867-4", "bpm", number, at)
+}
+
+/// A block of one number, as a program wrote it that saw nothing against it, and the number of its metric.
+pub fn block_of(metric: &str, number: f64, at: Nanos) -> (MetricId, Vec<u8>) {
+    let metric = model::by_code(metric).expect("in the catalogue").id;
+    let column = Column {
+        metric,
+        unit: "".into(),
+        factor: Factor::IDENTITY,
+        index: vec![0],
+        measured_at: vec![at],
+        quality: vec![Quality::GOOD],
+        lasting: vec![],
+        values: Values::Number(vec![number]),
+    };
+    let mut block = Vec::new();
+    Block { columns: vec![column] }.encode(at.hour(), &mut block);
+    (metric, block)
 }
 
 /// The first message of a stream.

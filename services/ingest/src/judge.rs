@@ -209,18 +209,15 @@ impl<'a> Builder<'a> {
         (at, lasting): (Nanos, i64),
         mut quality: Quality,
     ) -> Result<(), Fault> {
-        let is_of = |&(_, _, key, unit): &(_, _, &str, &str)| key == reading.metric && unit == reading.unit;
+        let is_of = |(_, column, key, unit): &(_, Column, &str, &str)| {
+            *key == reading.metric && *unit == reading.unit && is_kind(&column.values, &reading.value)
+        };
         // a device sends its metrics in turn: most often it is the column after the last one
         let next = if self.last + 1 < self.columns.len() { self.last + 1 } else { 0 };
         let known = match self.columns.get(next).is_some_and(is_of) {
             true => Some(next),
             false => self.columns.iter().position(is_of),
         };
-        // bounds and what is absent have columns of their own
-        let known = known.filter(|place| is_kind(&self.columns[*place].1.values, &reading.value)).or_else(|| {
-            let mut columns = self.columns.iter();
-            columns.position(|column| is_of(column) && is_kind(&column.1.values, &reading.value))
-        });
         let (metric, factor) = match known {
             Some(place) => (self.columns[place].0, self.columns[place].1.factor),
             None => resolve(&judge.units, reading)?,

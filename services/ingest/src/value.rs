@@ -74,8 +74,8 @@ pub(crate) fn accept<'a>(
         }
         (Kind::Number, Some(ValueView::Bound(bound))) => accept_bound(bound, factor).map(One::Bound),
         (Kind::Number | Kind::Coded(_) | Kind::Waveform, Some(ValueView::Absent(reason))) => {
-            let known = u8::try_from(*reason).ok().and_then(Absence::from_code);
             let text = "say why there is no value, by one of the reasons of FHIR's data-absent-reason";
+            let known = Absence::from_code(*reason);
             known.map(One::Absent).ok_or_else(|| Fault::new("absent_reason", "UNKNOWN_ABSENT_REASON", text))
         }
         (Kind::Number, Some(ValueView::Code(code))) => {
@@ -90,8 +90,7 @@ pub(crate) fn accept<'a>(
 
 /// A bound that says something, also in the canonical unit.
 fn accept_bound(bound: &wire::Bound, factor: Factor) -> Result<Bound, Fault> {
-    let comparator = u8::try_from(bound.comparator).ok().and_then(Comparator::from_code);
-    let comparator = comparator.ok_or_else(|| {
+    let comparator = Comparator::from_code(bound.comparator).ok_or_else(|| {
         let text = "say on which side of the number the value lies: LESS, LESS_OR_EQUAL, GREATER_OR_EQUAL or GREATER";
         Fault::new("bound.comparator", "COMPARATOR_MISSING", text)
     })?;

@@ -19,28 +19,26 @@ pub(crate) async fn coverage(
     wanted: &[MetricId],
     now: Nanos,
 ) -> Result<Vec<Coverage>, Status> {
-    let mut hours = range.hours();
+    let hours = range.hours();
     let until = hours.end.min(Hour(now.hour().0 + 1));
     let hours_in_range = u32::try_from(i64::from(until.0) - i64::from(hours.first.0)).unwrap_or(0);
     let mut counts: BTreeMap<MetricId, u32> = BTreeMap::new();
-    let before = Reach::before(hours.first);
-    let before = query.store.hours(permit, before, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
     let reaching = |entry: &HourEntry| entry.reach == Reach::Longer;
-    let mut lasting: Vec<HourEntry> = before.into_iter().filter(reaching).collect();
-    let all = hours;
-    loop {
-        let entries = query.store.hours(permit, hours, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
-        for metric in entries.iter().flat_map(|entry| &entry.metrics) {
+    let mut lasting = Vec::new();
+    index(query, permit, Reach::before(hours.first), |entry| lasting.extend(Some(entry).filter(reaching))).await?;
+    index(query, permit, hours, |entry| {
+        for metric in &entry.metrics {
             if wanted.is_empty() || wanted.binary_search(metric).is_ok() {
                 *counts.entry(*metric).or_default() += 1;
             }
         }
-        lasting.extend(entries.iter().filter(|entry| reaching(entry)).cloned());
-        let Some(last) = entries.last().filter(|_| entries.len() == INDEX_AT_ONCE) else { break };
-        hours.first = Hour(last.hour.0 + 1);
-    }
+        lasting.extend(Some(entry).filter(reaching));
+    })
+    .await?;
     lasting.truncate(LASTING_MAX);
-    for (metric, n) in reached(query, permit, &lasting, wanted, HourRange { end: until.max(all.first), ..all }).await? {
+    for (metric, n) in
+        reached(query, permit, &lasting, wanted, HourRange { end: until.max(hours.first), ..hours }).await?
+    {
         *counts.entry(metric).or_default() += n;
     }
     let found: Vec<_> = counts.keys().copied().collect();
@@ -56,6 +54,22 @@ pub(crate) async fn coverage(
         }
     };
     Ok(counts.into_iter().map(entry).collect())
+}
+
+/// Goes through the index of some hours, however many they are.
+async fn index(
+    query: &Query,
+    permit: &Permit,
+    mut hours: HourRange,
+    mut see: impl FnMut(HourEntry),
+) -> Result<(), Status> {
+    loop {
+        let entries = query.store.hours(permit, hours, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
+        let last = entries.last().filter(|_| entries.len() == INDEX_AT_ONCE).map(|entry| entry.hour);
+        entries.into_iter().for_each(&mut see);
+        let Some(last) = last else { return Ok(()) };
+        hours.first = Hour(last.0 + 1);
+    }
 }
 
 /// For each metric: in how many hours that have no data of their own a reading lasts that began before.
@@ -82,17 +96,12 @@ async fn reached(
     let (Some(first), Some(last)) = (reached.keys().next().copied(), reached.keys().last().copied()) else {
         return Ok(BTreeMap::new());
     };
-    let mut own = HourRange { first, end: Hour(last.0 + 1) };
-    loop {
-        let entries = query.store.hours(permit, own, Order::Ascending, INDEX_AT_ONCE).await.map_err(failed)?;
-        for entry in &entries {
-            if let Some(metrics) = reached.get_mut(&entry.hour) {
-                metrics.retain(|metric| entry.metrics.binary_search(metric).is_err());
-            }
+    index(query, permit, HourRange { first, end: Hour(last.0 + 1) }, |entry| {
+        if let Some(metrics) = reached.get_mut(&entry.hour) {
+            metrics.retain(|metric| entry.metrics.binary_search(metric).is_err());
         }
-        let Some(last) = entries.last().filter(|_| entries.len() == INDEX_AT_ONCE) else { break };
-        own.first = Hour(last.hour.0 + 1);
-    }
+    })
+    .await?;
     let mut counts = BTreeMap::new();
     for metric in reached.into_values().flatten() {
         *counts.entry(metric).or_default() += 1;

@@ -1,7 +1,7 @@
 //! Readings that an assignment cannot be corrected around: they are kept as its patient's, and stay so.
 
 use crate::Registry;
-use guard::errors;
+use guard::{convert, errors};
 use model::{DeviceId, HourRange, Nanos, Permit, Range, SheetColumn};
 use proto::problem;
 use store::{HourEntry, Order};
@@ -30,7 +30,7 @@ impl Registry {
                 let text = format!(
                     "readings of the device are kept as the patient's up to {}: end it after that, or, if they are of somebody \
                      else, leave it and tell who keeps the records",
-                    audit_time(last)
+                    convert::timestamp(last)
                 );
                 return Err(problem::status(Code::FailedPrecondition, "READINGS_IN_THE_WAY", format!("at: {text}")));
             }
@@ -67,10 +67,4 @@ impl Registry {
         }
         Ok(last)
     }
-}
-
-/// As RFC 3339 writes it.
-fn audit_time(at: Nanos) -> String {
-    let (seconds, nanos) = at.parts();
-    proto::prost_types::Timestamp { seconds, nanos }.to_string()
 }

@@ -258,16 +258,20 @@ async fn a_refused_row_of_an_import_leaves_nothing_of_the_person_behind() {
     }
 }
 
-#[tokio::test]
-async fn a_refused_change_leaves_nothing_of_the_person_behind() {
-    let store = Arc::new(Memory::default());
-    let registry = running(&store);
-    let user = |id: u128, patient: u128| User {
+/// A person who is a patient.
+fn user(id: u128, patient: u128) -> User {
+    User {
         user_id: Uuid::from_u128(id).to_string(),
         patient_id: Some(Uuid::from_u128(patient).to_string()),
         person: Some(Person { name: Some("A".into()), ..Person::default() }),
         ..User::default()
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_refused_change_leaves_nothing_of_the_person_behind() {
+    let store = Arc::new(Memory::default());
+    let registry = running(&store);
     let create = async |user| registry.create_user(&caller(), CreateUserRequest { user: Some(user) }).await;
     let update = async |user| {
         let update_mask = Some(proto::prost_types::FieldMask { paths: vec!["patient_id".into(), "person".into()] });

@@ -44,6 +44,24 @@ pub struct Settings {
     pub stall_seconds: u64,
 }
 
+#[cfg(test)]
+impl Settings {
+    /// The same for everything.
+    pub(crate) fn even(mib: u32) -> Self {
+        Self {
+            requests_mib: mib,
+            requests_mib_per_address: mib,
+            requests_mib_per_caller: mib,
+            calls_mib: mib,
+            calls_mib_per_caller: mib,
+            answers_mib: mib,
+            answers_mib_per_caller: mib,
+            wait_seconds: 5,
+            stall_seconds: 30,
+        }
+    }
+}
+
 /// The budgets of a node. Clones are the same.
 #[derive(Clone)]
 pub struct Bounds(Arc<Inner>);
@@ -130,18 +148,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_nobody_takes_is_let_go_of_without_being_asked() {
-        let mib = 8;
-        let bounds = Bounds::new(&Settings {
-            requests_mib: mib,
-            requests_mib_per_address: mib,
-            requests_mib_per_caller: mib,
-            calls_mib: mib,
-            calls_mib_per_caller: mib,
-            answers_mib: mib,
-            answers_mib_per_caller: mib,
-            wait_seconds: 5,
-            stall_seconds: 30,
-        });
+        let bounds = Bounds::new(&Settings::even(8));
         let permit = bounds.answers.account(None, None).take_now(MIB).unwrap();
         let answer = answer::Answer::new(vec![vec![7; MIB as usize].into()], None, permit, &bounds.untaken);
         let stop = CancellationToken::new();

@@ -153,9 +153,9 @@ impl Comparator {
         }
     }
 
-    /// The comparator with a number from a block; `None` for any other.
-    pub fn from_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|comparator| comparator.code() == code)
+    /// The comparator with a number from a block or from the wire; `None` for any other.
+    pub fn from_code(code: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|comparator| i32::from(comparator.code()) == code)
     }
 
     /// As FHIR writes it.
@@ -195,18 +195,15 @@ const ABSENCES: [&str; 15] = [
 impl Absence {
     /// The value is not known, and nobody says why.
     pub const UNKNOWN: Self = Self(1);
-    /// The device failed to measure it.
-    pub const ERROR: Self = Self(10);
-    /// It was not measured.
-    pub const NOT_PERFORMED: Self = Self(14);
 
     /// Its number in a block, 1 to 15.
     pub fn code(self) -> u8 {
         self.0
     }
 
-    /// The reason with a number from a block; `None` for any other.
-    pub fn from_code(code: u8) -> Option<Self> {
+    /// The reason with a number from a block or from the wire; `None` for any other.
+    pub fn from_code(code: i32) -> Option<Self> {
+        let code = u8::try_from(code).ok()?;
         (1..=ABSENCES.len()).contains(&usize::from(code)).then_some(Self(code))
     }
 
@@ -218,6 +215,6 @@ impl Absence {
     /// The reason that FHIR writes so; `None`: there is none.
     pub fn named(name: &str) -> Option<Self> {
         let at = ABSENCES.iter().position(|one| *one == name)?;
-        Self::from_code(u8::try_from(at + 1).ok()?)
+        Self::from_code(i32::try_from(at + 1).ok()?)
     }
 }

@@ -93,7 +93,7 @@ fn column() -> impl Strategy<Value = Column> {
         values: match kind {
             0 => Values::Coded(lines.iter().map(|l| format!("c{}", l.3).into()).collect()),
             1 => Values::Bounded(lines.iter().map(|l| bound(l.3)).collect()),
-            2 => Values::Absent(lines.iter().filter_map(|l| Absence::from_code((l.3 % 15) as u8 + 1)).collect()),
+            2 => Values::Absent(lines.iter().filter_map(|l| Absence::from_code((l.3 % 15) as i32 + 1)).collect()),
             _ => Values::Number(lines.iter().map(|l| l.3 as f64 / 10.0).collect()),
         },
     })

@@ -2,7 +2,7 @@
 
 use crate::bad_batches::tags;
 use guard::convert;
-use model::{Block, Nanos, Quality};
+use model::Nanos;
 use proto::telemetry::v1::{
     LatestReadingsRequest, ReadTimelineRequest, ReadTrendRequest, ReadTrendResponse,
     ReadingFlag::{SuspectUnit, UnsetClock},
@@ -10,7 +10,7 @@ use proto::telemetry::v1::{
 };
 use tests::{
     Bed, Sandbox,
-    builders::{everything, reading},
+    builders::{block_of, everything, reading},
 };
 
 const SPO2: &str = "59408-5";
@@ -115,20 +115,8 @@ async fn rows_of_an_older_program_are_judged_by_the_rule_of_clocks_too() -> anyh
     let mut sandbox = Sandbox::start(1).await?;
     sandbox.stop().await?;
     let bed = Bed::numbered(0);
-    let metric = model::by_code("8310-5").expect("in the catalogue").id;
-    let column = model::Column {
-        metric,
-        unit: "".into(),
-        factor: model::Factor::IDENTITY,
-        index: vec![0],
-        measured_at: vec![BUILT],
-        // as it was stored before there was such a flag
-        quality: vec![Quality::GOOD],
-        lasting: vec![],
-        values: model::Values::Number(vec![37.0]),
-    };
-    let mut block = Vec::new();
-    Block { columns: vec![column] }.encode(BUILT.hour(), &mut block);
+    // as it was stored before there was such a flag
+    let (metric, block) = block_of("8310-5", 37.0, BUILT);
     let row = model::Row {
         patient: bed.patient,
         hour: BUILT.hour(),

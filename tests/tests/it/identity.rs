@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use bus::{Commits, Delivery, Partition, Subscribe};
 use model::{
-    BatchId, Block, ClockQuality, Column, DeviceId, Factor, Hour, Nanos, PatientId, Permit, Quality, Range, Record,
-    Row, Slice, StreamId, UserId, Values, access,
+    BatchId, ClockQuality, DeviceId, Hour, Nanos, PatientId, Permit, Range, Record, Row, Slice, StreamId, UserId,
+    access,
 };
 use std::{
     collections::VecDeque,
@@ -14,7 +14,7 @@ use std::{
 use store::{Append, Data, Identities, Order, Sought, Timeline, embedded::Store};
 use tests::{
     Bed, Sandbox,
-    builders::{pulse, write},
+    builders::{block_of, pulse, write},
     line::{Line, Problem, outlines},
     wait::until,
 };
@@ -136,18 +136,7 @@ impl Subscribe for Log {
 fn record(partition: i32, offset: i64, patient: u32, sequence: u64, number: f64) -> Delivery {
     let bed = Bed::numbered(0);
     let hour = Hour(470_000 + sequence as i32 / 100);
-    let column = Column {
-        metric: model::by_code("8867-4").expect("in the catalogue").id,
-        unit: "".into(),
-        factor: Factor::IDENTITY,
-        index: vec![0],
-        measured_at: vec![hour.start().plus(sequence as i64)],
-        quality: vec![Quality::GOOD],
-        lasting: vec![],
-        values: Values::Number(vec![number]),
-    };
-    let mut block = Vec::new();
-    Block { columns: vec![column] }.encode(hour, &mut block);
+    let (_, block) = block_of("8867-4", number, hour.start().plus(sequence as i64));
     let record = Record {
         patient: Bed::numbered(patient).patient,
         identity: BatchId { device: bed.device, stream: bed.stream, sequence, digest: number.to_bits() },

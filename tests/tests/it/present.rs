@@ -13,7 +13,7 @@ use proto::telemetry::v1::{
 use std::sync::Arc;
 use tests::{
     Bed, Sandbox,
-    builders::{everything, pulse, reading, write},
+    builders::{block_of, everything, pulse, reading, write},
     fakes::{Front, HeldLog},
 };
 
@@ -236,19 +236,7 @@ async fn rows_of_an_older_program_come_to_what_the_settings_say() -> anyhow::Res
     let (bed, now) = (Bed::numbered(0), guard::clock::now());
     // ahead by a minute, and nothing says so
     let at = now.plus(-2 * Nanos::SECOND);
-    let metric = model::by_code("8867-4").expect("in the catalogue").id;
-    let column = model::Column {
-        metric,
-        unit: "".into(),
-        factor: model::Factor::IDENTITY,
-        index: vec![0],
-        measured_at: vec![at],
-        quality: vec![Quality::GOOD],
-        lasting: vec![],
-        values: model::Values::Number(vec![190.0]),
-    };
-    let mut block = Vec::new();
-    Block { columns: vec![column] }.encode(at.hour(), &mut block);
+    let (metric, block) = block_of("8867-4", 190.0, at);
     let row = model::Row {
         patient: bed.patient,
         hour: at.hour(),

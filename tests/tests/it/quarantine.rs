@@ -2,32 +2,20 @@
 
 use bus::{Outgoing, Publish, embedded};
 use bytes::Bytes;
-use model::{BatchId, Block, ClockQuality, Factor, Hour, Nanos, Quality, Record, Slice, Values};
+use model::{BatchId, ClockQuality, Hour, Nanos, Record, Slice};
 use node::services;
 use proto::operations::v1::{
     ListQuarantinedRequest, ReplayQuarantinedRequest, quarantine_service_client::QuarantineServiceClient,
 };
 use store::{LogPosition, Quarantine as _, Quarantined, embedded::Store};
-use tests::{Bed, Sandbox, line::Problem, wait::until};
+use tests::{Bed, Sandbox, builders::block_of, line::Problem, wait::until};
 use tonic::{Code, Request};
 use wardline::{cli::Quarantine, quarantine::QuarantineClient};
 
 const AT: Nanos = Nanos(1_700_000_000 * Nanos::SECOND);
 
 fn record(bed: &Bed, sequence: u64, number: f64) -> Bytes {
-    let metric = model::by_code("8867-4").map(|metric| metric.id).unwrap_or(model::MetricId(1));
-    let column = model::Column {
-        metric,
-        unit: "".into(),
-        factor: Factor::IDENTITY,
-        index: vec![0],
-        measured_at: vec![AT.plus(sequence as i64)],
-        quality: vec![Quality::GOOD],
-        lasting: vec![],
-        values: Values::Number(vec![number]),
-    };
-    let mut block = Vec::new();
-    Block { columns: vec![column] }.encode(AT.hour(), &mut block);
+    let (_, block) = block_of("8867-4", number, AT.plus(sequence as i64));
     let slices = vec![Slice { hour: AT.hour(), block: block.into() }];
     let identity = BatchId { device: bed.device, stream: bed.stream, sequence, digest: sequence };
     let clock = ClockQuality::Synchronized;

@@ -172,15 +172,17 @@ impl<'k> Iterator for Reader<'k> {
         if self.rows.is_none() {
             let input = self.inputs.next()?;
             let name = input.name.clone();
-            let opened = self.open(input).map(|(rows, form)| {
-                self.rows = Some(rows);
-                form
-            });
-            let (form, error) = match opened {
-                Ok(form) => (Some(form), None),
-                Err(error) => (None, Some(Err(error))),
+            let form = match self.open(input) {
+                Ok((rows, form)) => {
+                    self.rows = Some(rows);
+                    Some(form)
+                }
+                Err(error) => {
+                    chunk.ended = Some(Err(error));
+                    None
+                }
             };
-            (chunk.begins, chunk.ended) = (Some(Begun { name, form }), error);
+            chunk.begins = Some(Begun { name, form });
         }
         if let Err(error) = self.fill(&mut chunk) {
             chunk.ended = Some(Err(error));

@@ -105,12 +105,6 @@ async fn a_ward_a_study_and_a_person_must_be_there() {
 #[tokio::test]
 async fn a_deleted_persons_id_is_nobody_elses() {
     let registry = running(&Arc::new(Memory::default()));
-    let user = |id: u128, patient: u128| User {
-        user_id: Uuid::from_u128(id).to_string(),
-        patient_id: Some(Uuid::from_u128(patient).to_string()),
-        person: Some(Person { name: Some("A".into()), ..Person::default() }),
-        ..User::default()
-    };
     let create = async |user| registry.create_user(&caller(), CreateUserRequest { user: Some(user) }).await;
     create(user(7, 1)).await.unwrap();
     let user_id = Uuid::from_u128(7).to_string();

@@ -142,14 +142,13 @@ fn object(reading: &StoredReading) -> serde_json::Value {
 
 /// `<`, `<=`, `>=` or `>`.
 fn sign(bound: &Bound) -> &'static str {
-    u8::try_from(bound.comparator).ok().and_then(model::Comparator::from_code).map_or("?", model::Comparator::sign)
+    model::Comparator::from_code(bound.comparator).map_or("?", model::Comparator::sign)
 }
 
 /// Why there is no value, as FHIR says it.
 fn absent_reason(reading: &StoredReading) -> Option<&'static str> {
     let Some(Value::AbsentReason(reason)) = &reading.value else { return None };
-    let known = u8::try_from(*reason).ok().and_then(model::Absence::from_code);
-    Some(known.unwrap_or(model::Absence::UNKNOWN).name())
+    Some(model::Absence::from_code(*reason).unwrap_or(model::Absence::UNKNOWN).name())
 }
 
 fn until(reading: &StoredReading) -> Option<String> {

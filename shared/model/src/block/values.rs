@@ -199,7 +199,7 @@ pub(super) fn decode_values(
             let bound = |pair: &[u8]| {
                 let (comparator, number) = pair.split_first()?;
                 let number = f64::from_le_bytes(number.try_into().ok()?);
-                Some(Bound { comparator: Comparator::from_code(*comparator)?, number })
+                Some(Bound { comparator: Comparator::from_code((*comparator).into())?, number })
             };
             for pair in pairs {
                 bounds.push(bound(pair).ok_or_else(|| input.malformed("a comparator"))?);
@@ -207,7 +207,8 @@ pub(super) fn decode_values(
         }
         (ABSENT, Values::Absent(reasons)) => {
             for code in input.take(n)? {
-                reasons.push(Absence::from_code(*code).ok_or_else(|| input.malformed("a reason for no value"))?);
+                reasons
+                    .push(Absence::from_code((*code).into()).ok_or_else(|| input.malformed("a reason for no value"))?);
             }
         }
         (CODED | WAVEFORM | WAVEFORM_WITH_GAPS | RAW | BOUNDED | ABSENT, _) => return Ok(false),

@@ -172,7 +172,7 @@ fn plain(reading: &Reading) -> Plain {
         Value::Number(number) => number.to_string(),
         Value::Code(code) => code.clone(),
         Value::Bound(bound) => {
-            let comparator = u8::try_from(bound.comparator).ok().and_then(model::Comparator::from_code);
+            let comparator = model::Comparator::from_code(bound.comparator);
             format!("{}{}", comparator.map_or("", model::Comparator::sign), bound.number)
         }
         Value::Waveform(_) | Value::AbsentReason(_) => unreachable!("no recording has such"),

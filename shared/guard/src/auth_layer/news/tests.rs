@@ -129,18 +129,8 @@ impl Process {
         let directory = LiveDirectory::open(&keys.path().join("none")).unwrap();
         let registry =
             Elsewhere { changes: Held::default(), mood: Held::new(Mood::Good), n_reads: AtomicUsize::new(0) };
-        let (registry, mib) = (Arc::new(registry), 64);
-        let bounds = Bounds::new(&Settings {
-            requests_mib: mib,
-            requests_mib_per_address: mib,
-            requests_mib_per_caller: mib,
-            calls_mib: mib,
-            calls_mib_per_caller: mib,
-            answers_mib: mib,
-            answers_mib_per_caller: mib,
-            wait_seconds: 5,
-            stall_seconds: 30,
-        });
+        let registry = Arc::new(registry);
+        let bounds = Bounds::new(&Settings::even(64));
         let auth = AuthLayer::new(Arc::new(Verifier::new([issuer.issuer()])), directory.clone(), bounds);
         let way_in = auth.following(Arc::clone(&registry) as _).before(Within(directory.clone()));
         Self { issuer, directory, registry, way_in, _keys: keys }
