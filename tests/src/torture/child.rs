@@ -4,12 +4,14 @@ use crate::http;
 use anyhow::Context;
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::{ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 use tokio::{
+    net::TcpSocket,
     process::{Child as Process, Command},
     time::{Instant, sleep, timeout},
 };
@@ -197,11 +199,16 @@ fn spawn(spec: &Spec) -> anyhow::Result<Process> {
     process.with_context(|| format!("{} cannot be started", spec.binary.display()))
 }
 
-/// An address on loopback that nobody listens at.
+/// An address on loopback where nobody listens, and that is given to nobody else while this process lives: not by this
+/// function, and not by the system to a connection.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
+    static RESERVED: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
     for _ in 0..1_000 {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(PORTS)));
-        if TcpListener::bind(address).is_ok() {
+        let (address, socket) =
+            (SocketAddr::from((Ipv4Addr::LOCALHOST, rand::random_range(PORTS))), TcpSocket::new_v4()?);
+        if socket.bind(address).is_ok() {
+            socket.set_reuseaddr(true)?; // after the bind: who is started with the address may listen, no other may reserve
+            RESERVED.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
             return Ok(address);
         }
     }
