@@ -297,16 +297,19 @@ fn last_used(file: &File, from: u64) -> io::Result<u64> {
     let mut file = file;
     file.seek(SeekFrom::Start(from))?;
     let mut reader = BufReader::with_capacity(READ_BYTES, file);
-    let (mut at, mut used) = (from, from);
+    let (mut at, mut used, zeros) = (from, from, vec![0; READ_BYTES]);
     loop {
         let buffer = reader.fill_buf()?;
         if buffer.is_empty() {
             return Ok(used);
         }
-        if let Some(last) = buffer.iter().rposition(|byte| *byte != 0) {
+        let n = buffer.len();
+        // most of a journal is not written yet: what is all zeros is passed over as a whole
+        if *buffer != zeros[..n]
+            && let Some(last) = buffer.iter().rposition(|byte| *byte != 0)
+        {
             used = at + last as u64 + 1;
         }
-        let n = buffer.len();
         at += n as u64;
         reader.consume(n);
     }
