@@ -81,7 +81,7 @@ impl Writer {
         // beside it, so that the lag grows while the store does not answer
         let told = telling::tell(self.waiting.clone(), Arc::clone(&self.quarantine), self.clock);
         tokio::select! {
-            ended = consume(log, &mut self, PACE, stop) => ended,
+            ended = consume(log, &mut self, PACE, metrics::lag_records, stop) => ended,
             never = told => match never {},
         }
     }
@@ -172,9 +172,8 @@ impl Handle for Writer {
         true
     }
 
-    /// Notes how far streams had come, when devices were heard, and how far this writer is behind. Hints: a failure is
-    /// only said.
-    async fn note(&mut self, lag_records: Option<u64>) {
+    /// Notes how far streams had come, and when devices were heard. Hints: a failure is only said.
+    async fn note(&mut self) {
         if !self.streams.is_empty() {
             let streams: Vec<_> =
                 self.streams.drain().map(|((device, stream), acked)| (device, stream, acked)).collect();
@@ -187,9 +186,6 @@ impl Handle for Writer {
             && let Err(error) = self.positions.note_seen(&seen).await
         {
             tracing::warn!(%error, "when devices were heard was not noted");
-        }
-        if let Some(lag) = lag_records {
-            metrics::lag_records(lag);
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The loop that every consumer of the log runs: poll, hand over, commit what is dealt with, and again.
 //!
 //! The promise: a position is committed only when its handler has dealt with every record before it. While a handler works on
-//! one poll, the log commits those before and gives the next: two polls are held at most.
+//! one poll, the log commits those before and gives the next: two polls are held at most. How far the consumer is behind is told
+//! whatever the handler waits for.
 
 use crate::{Commits, Delivery, Error, Subscribe, metrics};
 use async_trait::async_trait;
-use std::time::Duration;
-use tokio::time::Instant;
+use std::{convert::Infallible, pin::pin, time::Duration};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// First and longest wait before something is tried again.
@@ -21,22 +22,23 @@ pub trait Handle: Send {
     /// stopped before that: they are read again.
     async fn handle(&mut self, deliveries: &[Delivery], stop: &CancellationToken) -> bool;
 
-    /// Told how many records there are behind what is committed, now and then and at the end; `None` when that is not known.
-    async fn note(&mut self, lag_records: Option<u64>);
+    /// Called now and then and at the end, for what need not be done with each poll.
+    async fn note(&mut self);
 }
 
-/// How much is read at once, and how often the handler is told of the lag.
+/// How much is read at once, and how often something is noted.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Most records of one poll.
     pub records: usize,
     /// Most bytes of one poll, approximately: see [`Subscribe::poll`].
     pub bytes: usize,
-    /// Time between two calls of [`Handle::note`].
+    /// Time between two calls of [`Handle::note`], and between two times that the lag is told.
     pub note_every: Duration,
 }
 
-/// Runs until `stop`; what is dealt with by then is committed.
+/// Runs until `stop`; what is dealt with by then is committed. `tell` gets the number of records behind what is committed, now
+/// and then and at the end.
 ///
 /// # Errors
 /// The log's client can never read again.
@@ -44,14 +46,35 @@ pub async fn consume(
     mut log: Box<dyn Subscribe>,
     handler: &mut impl Handle,
     pace: Pace,
+    tell: impl Fn(u64) + Send + Sync,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let (mut wait, mut noted) = (RETRY.0, Instant::now());
     // read and not yet dealt with; dealt with and not yet committed
     let (mut held, mut done) = (Vec::new(), Commits::default());
     while !stop.is_cancelled() {
-        let ahead = ahead(log.as_mut(), std::mem::take(&mut done), pace, &stop);
-        let (handled, polled) = tokio::join!(handler.handle(&held, &stop), ahead);
+        let (handled, polled) = {
+            let mut handling = pin!(handler.handle(&held, &stop));
+            let mut handled = None;
+            let polled = {
+                let mut reading = pin!(ahead(log.as_mut(), std::mem::take(&mut done), pace, &stop));
+                loop {
+                    tokio::select! {
+                        biased; // what was read is under way before what came earlier is committed
+                        is_done = &mut handling, if handled.is_none() => handled = Some(is_done),
+                        polled = &mut reading => break polled,
+                    }
+                }
+            };
+            let handled = match handled {
+                Some(handled) => handled,
+                None => tokio::select! {
+                    handled = handling => handled,
+                    never = keep_telling(log.as_mut(), pace, &tell) => match never {},
+                },
+            };
+            (handled, polled)
+        };
         if !handled {
             break;
         }
@@ -74,11 +97,13 @@ pub async fn consume(
         }
         if noted.elapsed() >= pace.note_every {
             noted = Instant::now();
-            note(log.as_mut(), handler).await;
+            handler.note().await;
+            tell_lag(log.as_mut(), &tell).await;
         }
     }
     commit(log.as_mut(), &done).await;
-    note(log.as_mut(), handler).await;
+    handler.note().await;
+    tell_lag(log.as_mut(), &tell).await;
     Ok(())
 }
 
@@ -128,14 +153,24 @@ async fn commit(log: &mut dyn Subscribe, done: &Commits) {
     }
 }
 
-async fn note(log: &mut dyn Subscribe, handler: &mut impl Handle) {
-    let lag = log.lag().await.inspect_err(|error| tracing::warn!(%error, "the lag is not known"));
-    handler.note(lag.ok()).await;
+/// While a handler waits for something that does not answer: the log fills meanwhile.
+async fn keep_telling(log: &mut dyn Subscribe, pace: Pace, tell: &(impl Fn(u64) + Send + Sync)) -> Infallible {
+    loop {
+        sleep(pace.note_every).await;
+        tell_lag(log, tell).await;
+    }
+}
+
+async fn tell_lag(log: &mut dyn Subscribe, tell: &(impl Fn(u64) + Send + Sync)) {
+    match log.lag().await {
+        Ok(n_records) => tell(n_records),
+        Err(error) => tracing::warn!(%error, "the lag is not known"),
+    }
 }
 
 async fn pause(wait: &mut Duration, stop: &CancellationToken) {
     tokio::select! {
-        () = tokio::time::sleep(*wait) => {}
+        () = sleep(*wait) => {}
         () = stop.cancelled() => {}
     }
     *wait = (*wait * 2).min(RETRY.1);
@@ -159,6 +194,8 @@ mod tests {
     struct Log {
         committed: Arc<Mutex<Vec<i64>>>,
         given: Arc<Mutex<VecDeque<Polled>>>,
+        /// How often it was asked for the lag, which is as much.
+        asked: u64,
     }
 
     #[async_trait]
@@ -179,7 +216,8 @@ mod tests {
         }
 
         async fn lag(&mut self) -> Result<u64, Error> {
-            Ok(7)
+            self.asked += 1;
+            Ok(self.asked)
         }
     }
 
@@ -187,14 +225,16 @@ mod tests {
     struct Handler {
         stops_at: i64,
         deals_with_it: bool,
+        waits: Duration,
         seen: Vec<i64>,
-        lags: Vec<Option<u64>>,
+        n_notes: usize,
     }
 
     #[async_trait]
     impl Handle for Handler {
         async fn handle(&mut self, deliveries: &[Delivery], stop: &CancellationToken) -> bool {
             self.seen.extend(deliveries.iter().map(|delivery| delivery.offset));
+            sleep(self.waits).await;
             if self.seen.contains(&self.stops_at) {
                 stop.cancel();
                 return self.deals_with_it;
@@ -202,35 +242,48 @@ mod tests {
             true
         }
 
-        async fn note(&mut self, lag_records: Option<u64>) {
-            self.lags.push(lag_records);
+        async fn note(&mut self) {
+            self.n_notes += 1;
         }
     }
 
-    async fn run(given: Vec<Polled>, handler: &mut Handler) -> (Result<(), Error>, Vec<i64>) {
+    /// How it ended, what was committed, and the lags that were told.
+    async fn run(given: Vec<Polled>, handler: &mut Handler) -> (Result<(), Error>, Vec<i64>, Vec<u64>) {
         let log = Log { given: Arc::new(Mutex::new(given.into())), ..Log::default() };
         let pace = Pace { records: 10, bytes: 1_000, note_every: Duration::from_secs(3_600) };
-        let ended = consume(Box::new(log.clone()), handler, pace, CancellationToken::new()).await;
+        let lags = Mutex::new(Vec::new());
+        let tell = |n_records| lags.lock().unwrap().push(n_records);
+        let ended = consume(Box::new(log.clone()), handler, pace, tell, CancellationToken::new()).await;
         let committed = log.committed.lock().unwrap().clone();
-        (ended, committed)
+        (ended, committed, lags.into_inner().unwrap())
     }
 
     fn handler(stops_at: i64, deals_with_it: bool) -> Handler {
-        Handler { stops_at, deals_with_it, seen: Vec::new(), lags: Vec::new() }
+        Handler { stops_at, deals_with_it, waits: Duration::ZERO, seen: Vec::new(), n_notes: 0 }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_dealt_with_is_committed_and_nothing_else() {
         for (deals_with_it, last) in [(true, 5), (false, 3)] {
             let mut handler = handler(4, deals_with_it);
-            let (ended, committed) =
+            let (ended, committed, lags) =
                 run(vec![Ok(vec![0, 1]), Ok(vec![2]), Ok(vec![3, 4]), Ok(vec![5])], &mut handler).await;
             ended.unwrap();
             assert!(committed.is_sorted(), "{committed:?}");
             assert_eq!(committed.last(), Some(&last), "{committed:?}");
             assert_eq!(handler.seen, [0, 1, 2, 3, 4]);
-            assert_eq!(handler.lags, [Some(7)], "told at the end");
+            assert_eq!((handler.n_notes, lags), (1, vec![1]), "at the end");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_lag_is_told_while_a_handler_waits() {
+        let mut handler = Handler { waits: Duration::from_secs(4 * 3_600), ..handler(0, true) };
+        let (ended, committed, lags) = run(vec![Ok(vec![0]), Ok(vec![1])], &mut handler).await;
+        ended.unwrap();
+        assert_eq!(committed, [1]);
+        // hourly, while it waits with nothing and with the first record
+        assert!(lags.len() >= 6 && lags.is_sorted(), "{lags:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -238,7 +291,7 @@ mod tests {
         let away = || Err(Error::Unavailable("away".into()));
         let mut handler = handler(99, true);
         let given = vec![Ok(vec![0]), away(), away(), Ok(vec![1]), Ok(vec![]), Err(Error::Fatal("gone".into()))];
-        let (ended, committed) = run(given, &mut handler).await;
+        let (ended, committed, _) = run(given, &mut handler).await;
         assert!(matches!(ended, Err(Error::Fatal(_))));
         assert_eq!((handler.seen, committed.last()), (vec![0, 1], Some(&2)));
     }

@@ -123,8 +123,8 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Inner) -> Result<T, Error> + Send + 'static,
     {
-        let inner = Arc::clone(&self.inner);
-        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
+        let (inner, span) = (Arc::clone(&self.inner), tracing::Span::current());
+        let done = tokio::task::spawn_blocking(move || span.in_scope(|| work(&inner))).await;
         done.map_err(|cause| Error::Unavailable(Box::new(cause)))?
     }
 }

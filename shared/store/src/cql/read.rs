@@ -96,7 +96,9 @@ impl Rollups for Store {
             let data = self.read(permit, entries).await?;
             let tolerance = inner.tolerance;
             let roll_up = move |data: &HourData| sheet::roll_up(data, tolerance);
-            let rolled_up = tokio::task::spawn_blocking(move || data.iter().map(roll_up).collect());
+            let span = tracing::Span::current();
+            let work = move || span.in_scope(|| data.iter().map(roll_up).collect());
+            let rolled_up = tokio::task::spawn_blocking(work);
             let rolled_up: Result<Vec<_>, Error> =
                 rolled_up.await.map_err(|cause| Error::Unavailable(Box::new(cause)))?;
             found.extend(rolled_up?.into_iter().map(|one| (one.hour, one)));
