@@ -66,6 +66,8 @@ pub struct ReadingView<'a> {
     pub value: Option<ValueView<'a>>,
     /// Whether the device itself doubts it.
     pub questionable: bool,
+    /// Whether it must not count, nor what came before it of its metric and instant.
+    pub entered_in_error: bool,
     /// When it was over; `None` for what is of an instant.
     pub measured_until: Option<Timestamp>,
     /// Why it could not be read; then there is nothing else of it.
@@ -128,6 +130,7 @@ impl<'a> From<&'a Reading> for ReadingView<'a> {
             unit: &reading.unit,
             value,
             questionable: reading.questionable,
+            entered_in_error: reading.entered_in_error,
             measured_until: reading.measured_until,
             unreadable: None,
         }
@@ -188,6 +191,7 @@ fn reading(mut bytes: &[u8]) -> Option<ReadingView<'_>> {
                 view.value = Some(ValueView::Waveform(Cow::Owned(wave)));
             }
             0x38 => view.questionable = varint(&mut bytes)? != 0,
+            0x58 => view.entered_in_error = varint(&mut bytes)? != 0,
             0x42 if view.value.is_none() => {
                 view.value = Some(ValueView::Bound(Bound::decode(piece(&mut bytes)?).ok()?));
             }

@@ -36,6 +36,7 @@ resources! {
     Consent: "consent";
     Device: "device";
     Assignment: "assignment";
+    Retraction: "retraction";
 }
 
 /// Values of `google.api.FieldBehavior`.

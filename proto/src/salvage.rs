@@ -110,6 +110,7 @@ fn fault(mut rest: &[u8]) -> (&'static str, &'static str) {
             8 => ("bound", WireType::LengthDelimited),
             9 => ("absent_reason", WireType::Varint),
             10 => ("measured_until", WireType::LengthDelimited),
+            11 => ("entered_in_error", WireType::Varint),
             _ => continue,
         };
         if wire_type != expected {

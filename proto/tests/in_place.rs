@@ -52,6 +52,7 @@ fn reading(random: &mut Random) -> Reading {
         unit: text(random),
         value,
         questionable: random.below(4) == 0,
+        entered_in_error: random.below(4) == 0,
         measured_until: (random.below(5) == 0).then_some(stamp),
     }
 }
@@ -68,7 +69,8 @@ fn shown(view: &ReadingView<'_>) -> String {
         Some(ValueView::Absent(reason)) => format!("absent {reason}"),
     };
     let until = view.measured_until.map(|until| (until.seconds, until.nanos));
-    format!("{} {at:?} {until:?} {} {value} {}", view.metric, view.unit, view.questionable)
+    let marks = (view.questionable, view.entered_in_error);
+    format!("{} {at:?} {until:?} {} {value} {marks:?}", view.metric, view.unit)
 }
 
 /// Whether it was read in place; fails when prost takes it for anything else.
@@ -171,6 +173,7 @@ fn one_reading_that_cannot_be_read_is_told_by_itself_and_the_others_are_read() {
         ("waveform", piece(6, 2, &[0x0a, 9, 1])),
         ("number", piece(4, 2, b"72")),
         ("questionable", piece(7, 2, b"yes")),
+        ("entered_in_error", piece(11, 2, b"yes")),
         ("", vec![0x0b]),
         ("", vec![0x1a, 200, 1]),
         ("", vec![0]),

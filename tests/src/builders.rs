@@ -16,6 +16,7 @@ pub fn reading(metric: &str, unit: &str, number: f64, at: Nanos) -> Reading {
         unit: unit.into(),
         value: Some(Value::Number(number)),
         questionable: false,
+        entered_in_error: false,
         measured_until: None,
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn digest(readings: &[ReadingView<'_>]) -> u64 {
             text.extend_from_slice(&at.seconds.to_le_bytes());
             text.extend_from_slice(&at.nanos.to_le_bytes());
         }
-        text.push(u8::from(reading.questionable));
+        text.push(u8::from(reading.questionable) | u8::from(reading.entered_in_error) << 1);
         match &reading.value {
             None => text.push(0),
             Some(ValueView::Number(number)) => {

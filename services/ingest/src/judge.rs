@@ -155,7 +155,9 @@ fn when(reading: &ReadingView<'_>, tolerance: ClockTolerance, now: Nanos) -> Res
     };
     let at = convert::nanos(stamp)
         .ok_or_else(|| Fault::new("measured_at", "TIME_OUT_OF_RANGE", convert::out_of_range(stamp)))?;
-    let quality = if reading.questionable { Quality::QUESTIONABLE } else { Quality::GOOD };
+    let if_so = |is_so: bool, mark: Quality| if is_so { mark } else { Quality::GOOD };
+    let quality = if_so(reading.questionable, Quality::QUESTIONABLE)
+        .with(if_so(reading.entered_in_error, Quality::ENTERED_IN_ERROR));
     let lasting = match &reading.measured_until {
         None => 0,
         Some(until) => lasting(at, convert::nanos(until), &reading.value)?,

@@ -154,7 +154,9 @@ async fn add(
         return Ok(());
     }
     let data = query.store.read(permit, std::slice::from_ref(entry)).await.map_err(failed)?;
-    let selection = Selection { range, after: None, metrics, is_present: false };
+    let directory = query.decisions.directory();
+    let retractions = directory.retractions(permit.patient());
+    let selection = Selection { range, after: None, metrics, retractions, is_present: false };
     for hour in &data {
         let readings = Readings::new(hour, selection, query.tolerance).map_err(|error| errors::unreadable(&error))?;
         for (metric, newer) in readings.newest().filter(|(_, newer)| clocks(newer.clock)) {

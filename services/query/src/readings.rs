@@ -4,7 +4,7 @@ use crate::named;
 use guard::convert;
 use model::{
     Batch, BatchId, ClockQuality, ClockTolerance, Column, DeviceId, Hour, Malformed, MetricId, Nanos, Quality, Range,
-    Recency, Sheet, SheetColumn, StreamId, Values, counts_from,
+    Recency, Retraction, Sheet, SheetColumn, StreamId, Values, counts_from,
 };
 use proto::telemetry::v1::{self as wire, ReadingFlag, StoredReading, stored_reading::Value};
 use store::HourData;
@@ -47,6 +47,8 @@ pub(crate) struct Selection<'a> {
     pub after: Option<Key>,
     /// Those of these metrics, ascending; empty: of all.
     pub metrics: &'a [MetricId],
+    /// What was taken back of the patient's readings: it is marked.
+    pub retractions: &'a [Retraction],
     /// Whether the range is the present, which is without what was measured ahead of its receipt.
     pub is_present: bool,
 }
@@ -62,9 +64,10 @@ pub(crate) struct NewestReading {
 impl Readings {
     /// Decodes an hour, marks in it what only the whole hour shows, and keeps what was selected.
     pub(crate) fn new(data: &HourData, selection: Selection<'_>, tolerance: ClockTolerance) -> Result<Self, Malformed> {
-        let Selection { range, after, metrics, is_present } = selection;
+        let Selection { range, after, metrics, retractions, is_present } = selection;
         let mut sheet = data.sheet(metrics)?;
         tolerance.mark(&mut sheet);
+        retractions.iter().for_each(|retraction| retraction.mark(&mut sheet));
         // a page that goes on in an hour has told of its repeats
         let n_repeats =
             if after.is_none_or(|after| after.at.hour() != sheet.hour) { repeats(&sheet, range) } else { 0 };
@@ -256,6 +259,7 @@ fn flags(quality: Quality) -> Vec<i32> {
         (Quality::CORRECTION, ReadingFlag::Correction),
         (Quality::SUSPECT_UNIT, ReadingFlag::SuspectUnit),
         (Quality::UNSET_CLOCK, ReadingFlag::UnsetClock),
+        (Quality::ENTERED_IN_ERROR, ReadingFlag::EnteredInError),
     ];
     all.iter().filter(|(mark, _)| quality.has(*mark)).map(|(_, flag)| *flag as i32).collect()
 }

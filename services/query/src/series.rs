@@ -75,7 +75,7 @@ fn add(packing: &mut Packing, column: &Column, run: Range<usize>) {
     let quality = &column.quality[run.clone()];
     if !series.flags.is_empty() || quality.iter().any(|&quality| quality != Quality::GOOD) {
         series.flags.resize(before, 0);
-        series.flags.extend(quality.iter().map(|quality| quality.0));
+        series.flags.extend(quality.iter().map(|quality| quality.bits()));
     }
     if !column.lasting.is_empty() || !series.lasting_ns.is_empty() {
         series.lasting_ns.resize(before, 0);

@@ -99,7 +99,10 @@ impl StudyRpcs {
             (cursor.range, Some(cursor.after))
         };
         let mut page = Page::new(size);
-        let selection = Selection { range, after, metrics: &metrics, is_present: request.end_time.is_none() };
+        let directory = query.decisions.directory();
+        let retractions = directory.retractions(permit.patient());
+        let is_present = request.end_time.is_none();
+        let selection = Selection { range, after, metrics: &metrics, retractions, is_present };
         let full = page.fill(query, permit, selection).await?;
         let mut response = ReadSubjectResponse { series: pack(&page.held), ..Default::default() };
         for series in &mut response.series {

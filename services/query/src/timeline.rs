@@ -51,8 +51,10 @@ pub(crate) async fn read(
         response.coverage = coverage(query, permit, range, &metrics, now).await?;
     }
     let mut page = Page::new(size);
+    let directory = query.decisions.directory();
+    let retractions = directory.retractions(permit.patient());
     // who asks up to now asks for the present
-    let selection = Selection { range, after, metrics: &metrics, is_present: request.end_time.is_none() };
+    let selection = Selection { range, after, metrics: &metrics, retractions, is_present: request.end_time.is_none() };
     let full = page.fill(query, permit, selection).await?;
     match columns {
         true => response.series = pack(&page.held),
@@ -200,12 +202,12 @@ mod tests {
             measured_at_delta_ticks: vec![i64::MIN; n],
             numbers: vec![0.1; n],
             original_numbers: vec![0.1; n],
-            flags: vec![127; n],
+            flags: vec![u8::MAX; n],
             ..Default::default()
         };
         let of_waves = |n_samples: usize| {
             let n = n / (1 + n_samples / 8);
-            let (times, flags) = (vec![i64::MIN; n], vec![127; n]);
+            let (times, flags) = (vec![i64::MIN; n], vec![u8::MAX; n]);
             Series { measured_at_delta_ticks: times, flags, waveforms: vec![wave(n_samples); n], ..Default::default() }
         };
         for series in SAMPLES.map(of_waves).into_iter().chain([numbers]) {
@@ -224,7 +226,7 @@ mod tests {
             value: Some(value),
             // the longest unit that is taken
             original: Some(Original { number: 0.1, unit: "x".repeat(64) }),
-            flags: (1..=7).collect(),
+            flags: (1..=8).collect(),
             device_id: "9fc9151b-a5c2-5138-abc7-db04232ac801".into(),
             stream_id: "9fc9151b-a5c2-5138-abc7-db04232ac801".into(),
             sequence: i64::MAX as u64,

@@ -7,11 +7,11 @@ use crate::{
     readings::Key,
     wants,
 };
-use guard::{convert, pages};
+use guard::{convert, errors, pages};
 use model::{Hour, HourRange, MetricId, Nanos, Permit, Rollup, access::Principal};
 use proto::telemetry::v1::{ReadTrendRequest, ReadTrendResponse, Trend, TrendHour};
 use std::collections::BTreeMap;
-use store::Order;
+use store::{HourEntry, HourRollups, Order};
 use tonic::Status;
 
 /// Default and largest page, in hours of metrics.
@@ -68,7 +68,7 @@ async fn fill(
         let Some(last) = entries.last().map(|entry| entry.hour) else { break };
         hours.first = Hour(last.0 + 1);
         entries.retain(|entry| wants(entry, metrics));
-        for one in query.store.rollups(permit, &entries).await.map_err(failed)? {
+        for one in rollups(query, permit, &entries).await? {
             for rollup in one.rollups {
                 if metrics.is_empty() || metrics.binary_search(&rollup.metric).is_ok() {
                     add(trends, one.hour, &rollup);
@@ -81,6 +81,25 @@ async fn fill(
         }
     }
     Ok(None)
+}
+
+/// The rollups of some hours, without what was taken back of the patient's readings: that is marked in the rows alone.
+async fn rollups(query: &Query, permit: &Permit, entries: &[HourEntry]) -> Result<Vec<HourRollups>, Status> {
+    let directory = query.decisions.directory();
+    let retractions = directory.retractions(permit.patient());
+    let is_concerned =
+        |entry: &HourEntry| retractions.iter().any(|retraction| retraction.concerns(entry.hour, &entry.metrics));
+    let (concerned, others): (Vec<_>, Vec<_>) = entries.iter().cloned().partition(is_concerned);
+    let mut all = query.store.rollups(permit, &others).await.map_err(failed)?;
+    for entry in &concerned {
+        for data in query.store.read(permit, std::slice::from_ref(entry)).await.map_err(failed)? {
+            let mut sheet = data.sheet(&[]).map_err(|error| errors::unreadable(&error))?;
+            retractions.iter().for_each(|retraction| retraction.mark(&mut sheet));
+            all.push(HourRollups { hour: data.hour, rollups: Rollup::of(&sheet, query.tolerance) });
+        }
+    }
+    all.sort_by_key(|one| one.hour);
+    Ok(all)
 }
 
 fn add(trends: &mut BTreeMap<MetricId, Trend>, hour: Hour, rollup: &Rollup) {

@@ -23,6 +23,7 @@ mod newest;
 mod notices;
 mod profiles;
 mod relations;
+mod retractions;
 mod roles;
 mod table;
 mod texts;
@@ -153,6 +154,10 @@ rpcs! {
     list_assignments: ListAssignmentsRequest => ListAssignmentsResponse;
     create_assignment: CreateAssignmentRequest => CreateAssignmentResponse;
     end_assignment: EndAssignmentRequest => EndAssignmentResponse;
+    get_retraction: GetRetractionRequest => GetRetractionResponse;
+    list_retractions: ListRetractionsRequest => ListRetractionsResponse;
+    create_retraction: CreateRetractionRequest => CreateRetractionResponse;
+    end_retraction: EndRetractionRequest => EndRetractionResponse;
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub mod cli;
 mod imports;
 mod parts;
 mod relations;
+mod retractions;
 mod rows;
 
 use crate::operator::{self, Id, MESSAGE_BYTES_MAX, Token, ask, ask_all, change, shown};
@@ -40,6 +41,7 @@ impl RegistryCli {
             Command::Grants { what, .. } => self.grants(what, out).await,
             Command::Relations { what, .. } => self.relations(what, out).await,
             Command::Consents { what, .. } => self.consents(what, out).await,
+            Command::Retractions { what, .. } => self.retractions(what, out).await,
             Command::Emergencies { what, .. } => self.emergencies(what, out).await,
             Command::Explain { why, .. } => self.explain(why, out).await,
         }

@@ -209,7 +209,8 @@ fn add(plot: &mut Plot, series: &Series, is_present: bool) {
         // of a node that says what cannot be, no time that it did not say
         let Some(next) = delta.checked_mul(series.tick_ns).and_then(|delta| at.checked_add(delta)) else { break };
         at = next;
-        if is_present && series.flags.get(i).is_some_and(|flags| Quality(*flags).has(Quality::FUTURE)) {
+        let quality = series.flags.get(i).map_or(Quality::GOOD, |flags| Quality::from_bits(*flags));
+        if quality.has(Quality::ENTERED_IN_ERROR) || is_present && quality.has(Quality::FUTURE) {
             continue;
         }
         if let Some(value) = series.numbers.get(i) {

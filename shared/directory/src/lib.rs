@@ -15,7 +15,7 @@ pub use live::LiveDirectory;
 
 use links::{Links, Span};
 use model::{
-    DeviceId, Nanos, PatientId, UserId,
+    DeviceId, Nanos, PatientId, Retraction, UserId,
     access::{Facts, Grant, Identity, Permission, Principal, Purpose, Relation, RelationKind, Scope, Subject},
 };
 use std::{
@@ -271,6 +271,18 @@ impl Directory {
             team.extend(staff.filter(|(_, held)| holds(held, RelationKind::WardStaff)).map(|((user, _), _)| *user));
         }
         team.into_iter().collect()
+    }
+
+    /// What was taken back of a patient's readings, and is in force.
+    pub fn retractions(&self, patient: PatientId) -> &[Retraction] {
+        // files say nothing of readings
+        self.registry.links().retractions.get(&patient).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a device is or was a patient's, by a file or by the registry.
+    pub fn was_assigned(&self, device: DeviceId, patient: PatientId) -> bool {
+        let assigned = self.sources().into_iter().flat_map(|links| links.assignments.get(&device)).flatten();
+        assigned.into_iter().any(|assignment| assignment.patient == patient)
     }
 
     /// A device's assignments, ascending by time and without overlap, for a token or a certificate issued then.

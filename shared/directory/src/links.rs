@@ -3,7 +3,7 @@
 use crate::Assignment;
 use imbl::{HashMap, HashSet, OrdMap, OrdSet};
 use model::{
-    DeviceId, Nanos, PatientId, UserId,
+    DeviceId, Nanos, PatientId, Retraction, UserId,
     access::{Consent, Enrolment, Permission, Relation, RelationKind, Scope},
 };
 use std::sync::Arc;
@@ -56,6 +56,7 @@ pub(crate) struct Links {
     pub(crate) studies: HashMap<(UserId, Arc<str>), Parts>,
     pub(crate) enrolments: HashMap<PatientId, Vec<Enrolment>>,
     pub(crate) consents: HashMap<PatientId, Vec<Consent>>,
+    pub(crate) retractions: HashMap<PatientId, Vec<Retraction>>,
     /// From when on its tokens and certificates must be; `None`: it may not send.
     pub(crate) devices: HashMap<DeviceId, Option<Nanos>>,
     /// Ascending by time, without overlap.

@@ -17,7 +17,8 @@ pub(crate) use floor::at_least_granted;
 pub use floor::is_built_in;
 pub use refresh::{Refresh, Unusable};
 pub use resources::{
-    Assignment, Barring, BreakGlass, Consent, Device, DeviceStatus, Grant, Hashed, Relation, Review, Role, User,
+    Assignment, Barring, BreakGlass, Consent, Device, DeviceStatus, Ended, Grant, Hashed, Relation, Retraction, Review,
+    Role, User,
 };
 pub use state::{Kept, State};
 
@@ -68,6 +69,8 @@ pub enum Change {
     Assignment(Assignment),
     /// An emergency, new or reviewed.
     BreakGlass(BreakGlass),
+    /// A retraction of readings, new or ended.
+    Retraction(Retraction),
 }
 
 impl Change {

@@ -202,10 +202,10 @@ pub(crate) fn encode_column(column: &Column, hour: Hour, version: u8, out: &mut 
     let start = hour.start().0;
     put_ints(out, column.measured_at.iter().map(|t| t.0.wrapping_sub(start)), &TIME_EXPONENTS);
     match column.quality.first() {
-        Some(first) if column.quality.iter().all(|q| q == first) => out.extend_from_slice(&[0, first.0]),
+        Some(first) if column.quality.iter().all(|q| q == first) => out.extend_from_slice(&[0, first.bits()]),
         _ => {
             out.push(1);
-            out.extend(column.quality.iter().map(|q| q.0));
+            out.extend(column.quality.iter().map(|q| q.bits()));
         }
     }
     if version != PLAIN {
@@ -317,8 +317,8 @@ pub(crate) fn decode_lines(
     column.measured_at.reserve(n);
     read_ints(input, n, |v| column.measured_at.push(Nanos(start.wrapping_add(v))))?;
     match input.byte()? {
-        0 => column.quality.resize(before + n, Quality(input.byte()?)),
-        1 => column.quality.extend(input.take(n)?.iter().map(|&q| Quality(q))),
+        0 => column.quality.resize(before + n, Quality::from_bits(input.byte()?)),
+        1 => column.quality.extend(input.take(n)?.iter().map(|&bits| Quality::from_bits(bits))),
         _ => return Err(input.malformed("quality 0 or 1")),
     }
     let lasts = version != PLAIN && flag(input)?;

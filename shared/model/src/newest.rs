@@ -68,7 +68,8 @@ impl ClockTolerance {
     }
 
     /// Marks what the way in may not have marked yet, because the rule is younger than the row ([`Self::doubts`]), and what only
-    /// a whole sheet shows: corrections ([`Quality::CORRECTION`]) and repeats ([`Quality::REPEAT`]).
+    /// a whole sheet shows: corrections ([`Quality::CORRECTION`]), repeats ([`Quality::REPEAT`]) and what was taken back
+    /// ([`Quality::ENTERED_IN_ERROR`]).
     pub fn mark(self, sheet: &mut Sheet) {
         let Sheet { batches, columns, .. } = sheet;
         for SheetColumn { lines, batch } in columns {
@@ -101,6 +102,7 @@ pub struct Recency {
 /// set says nothing: then receipt counts. `quality` is that of a marked sheet ([`ClockTolerance::mark`]).
 pub fn counts_from(quality: Quality, clock: ClockQuality, measured_at: Nanos, received_at: Nanos) -> Option<Nanos> {
     match clock {
+        _ if quality.has(Quality::ENTERED_IN_ERROR) => None,
         ClockQuality::Unset => Some(received_at),
         _ if quality.has_any(Quality::FUTURE.with(Quality::ANCIENT).with(Quality::UNSET_CLOCK)) => None,
         _ => Some(measured_at),
@@ -112,8 +114,9 @@ pub fn age(at: Nanos, now: Nanos) -> i64 {
     now.0.saturating_sub(at.0).max(0)
 }
 
-/// Lines of the metric and instant of one that the same device had sent before in another batch, with what they are: the same
-/// in another stream is a repeat, another value a correction.
+/// Lines of which the same device has sent others of that metric and instant, with what they are beside those: the same in another
+/// stream is a repeat, another value a correction. One that was entered in error takes back what came before it, and is shown once
+/// with what it takes back.
 pub(crate) fn said_again(sheet: &Sheet) -> Vec<(usize, usize, Quality)> {
     let columns = &sheet.columns;
     let mut found = Vec::new();
@@ -139,26 +142,67 @@ pub(crate) fn said_again(sheet: &Sheet) -> Vec<(usize, usize, Quality)> {
             (lines.measured_at[line], batch.identity.device, batch.received_at, number, lines.index[line])
         };
         lines.sort_unstable_by_key(key);
-        for same in lines.chunk_by(|a, b| (key(a).0, key(a).1) == (key(b).0, key(b).1)) {
-            let stream = |batch: u32| sheet.batches[batch as usize].identity.stream;
-            let mark = |at: usize| {
-                let (line, batch) = (same[at], key(&same[at]).3);
-                let before = same[..at].iter().filter(|earlier| key(earlier).3 != batch);
-                let is_repeat = |earlier: &(usize, usize)| {
-                    // in one unit: the same column
-                    earlier.0 == line.0
-                        && stream(key(earlier).3) != stream(batch)
-                        && same_value(columns, *earlier, line)
-                };
-                if before.clone().any(is_repeat) {
-                    return Some(Quality::REPEAT);
-                }
-                before.clone().any(|earlier| !same_value(columns, *earlier, line)).then_some(Quality::CORRECTION)
-            };
-            found.extend((1..same.len()).filter_map(|at| Some((same[at].0, same[at].1, mark(at)?))));
+        for lines in lines.chunk_by(|a, b| (key(a).0, key(a).1) == (key(b).0, key(b).1)) {
+            found.extend(SameInstant { sheet, lines }.marks());
         }
     }
     found
+}
+
+/// Lines of one metric, instant and device, in the order in which they came.
+struct SameInstant<'a> {
+    sheet: &'a Sheet,
+    lines: &'a [(usize, usize)],
+}
+
+impl SameInstant<'_> {
+    fn marks(&self) -> impl Iterator<Item = (usize, usize, Quality)> {
+        let n_taken_back = (1..self.lines.len()).rfind(|&at| self.takes_back(at)).unwrap_or_default();
+        (0..self.lines.len()).filter_map(move |at| {
+            let mut mark = Quality::GOOD;
+            if self.is_repeat(at) || self.takes_back(at) && (0..at).any(|before| self.is_same(before, at)) {
+                mark = Quality::REPEAT;
+            } else if (0..at).any(|before| self.batch(before) != self.batch(at) && !self.says_same(before, at)) {
+                mark = Quality::CORRECTION;
+            }
+            if at < n_taken_back {
+                mark = mark.with(Quality::ENTERED_IN_ERROR);
+            }
+            (mark != Quality::GOOD).then_some((self.lines[at].0, self.lines[at].1, mark))
+        })
+    }
+
+    fn batch(&self, at: usize) -> u32 {
+        let (column, line) = self.lines[at];
+        self.sheet.columns[column].batch[line]
+    }
+
+    fn is_in_error(&self, at: usize) -> bool {
+        let (column, line) = self.lines[at];
+        self.sheet.columns[column].lines.quality[line].has(Quality::ENTERED_IN_ERROR)
+    }
+
+    fn says_same(&self, a: usize, b: usize) -> bool {
+        same_value(&self.sheet.columns, self.lines[a], self.lines[b])
+    }
+
+    /// Whether they say the same in one unit: in one column.
+    fn is_same(&self, a: usize, b: usize) -> bool {
+        self.lines[a].0 == self.lines[b].0 && self.says_same(a, b)
+    }
+
+    /// Whether it came before, in another stream. What takes something back repeats only another that does.
+    fn is_repeat(&self, at: usize) -> bool {
+        let stream = |at| self.sheet.batches[self.batch(at) as usize].identity.stream;
+        (0..at).any(|before| {
+            let may_be = self.is_in_error(before) || !self.is_in_error(at);
+            may_be && stream(before) != stream(at) && self.is_same(before, at)
+        })
+    }
+
+    fn takes_back(&self, at: usize) -> bool {
+        self.is_in_error(at) && !self.is_repeat(at)
+    }
 }
 
 /// Whether two readings say the same, whatever their units.

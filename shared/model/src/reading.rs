@@ -2,7 +2,7 @@
 
 /// What is known to be doubtful about one reading. Doubtful readings are kept and shown as such.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub struct Quality(pub u8);
+pub struct Quality(u16);
 
 impl Quality {
     /// No flag: nothing is known against the reading.
@@ -25,9 +25,23 @@ impl Quality {
     pub const SUSPECT_UNIT: Self = Self(32);
     /// Measured when a clock shows that was never set ([`crate::is_unset`]): never newest, in no trend and no score.
     pub const UNSET_CLOCK: Self = Self(64);
+    /// Sent or measured by mistake (FHIR `entered-in-error`): never newest, in no trend and no score. The device says so
+    /// itself, or later takes it back; or somebody who treats the patient did ([`crate::Retraction`]).
+    pub const ENTERED_IN_ERROR: Self = Self(128);
     /// What the same device had sent before, word for word, in another stream: the device has lost its place and sends all it
     /// has again. Found when a sheet is read, never stored, and not shown: what was sent first stands.
-    pub const REPEAT: Self = Self(128);
+    pub const REPEAT: Self = Self(256);
+
+    /// Those with these bits, as they are stored and sent.
+    pub fn from_bits(bits: u8) -> Self {
+        Self(u16::from(bits))
+    }
+
+    /// The flags as they are stored and sent: bit 0 is [`Self::IMPLAUSIBLE`], bit 7 [`Self::ENTERED_IN_ERROR`]. A repeat is
+    /// neither stored nor sent.
+    pub fn bits(self) -> u8 {
+        self.0.to_le_bytes()[0]
+    }
 
     /// The union of two sets of flags.
     pub fn with(self, other: Self) -> Self {

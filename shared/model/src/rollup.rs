@@ -11,14 +11,14 @@
 //! ```
 
 use crate::{
-    block::Values,
+    block::{Column, Values},
     bytes::{Malformed, Reader, put_varint},
     catalog::MetricId,
     newest::{ClockTolerance, said_again},
     reading::Quality,
     sheet::{Batch, Sheet, SheetColumn},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 const VERSION: u8 = 3;
 /// Written before repeats, or readings of a clock that was never set, were left out.
@@ -31,7 +31,8 @@ const MIN_BYTES: usize = 6;
 pub struct Rollup {
     /// Catalogue number of the metric.
     pub metric: MetricId,
-    /// Readings left out because something is known against them ([`crate::Quality`]).
+    /// Readings left out because something is known against them ([`crate::Quality`]): whatever has no value or only a bound
+    /// counts here only where it was entered in error.
     pub n_doubtful: u64,
     /// Readings left out because their device had sent the same before ([`crate::Quality::REPEAT`]).
     pub n_repeats: u64,
@@ -84,29 +85,25 @@ impl Rollup {
         Self { metric, n_doubtful: 0, n_repeats: 0, n_bounded: 0, n_absent: 0, good: None }
     }
 
-    /// The rollups of an hour, ascending by metric. The same rows always give the same ones, bit for bit.
+    /// The rollups of an hour, ascending by metric. The same rows always give the same ones, bit for bit. Of a marked sheet the
+    /// marks count.
     pub fn of(sheet: &Sheet, tolerance: ClockTolerance) -> Vec<Self> {
         let mut rollups: BTreeMap<MetricId, Self> = BTreeMap::new();
-        let again = said_again(sheet).into_iter().filter(|(.., mark)| *mark == Quality::REPEAT);
-        let repeats: BTreeSet<_> = again.map(|(column, line, _)| (column, line)).collect();
+        let again: BTreeMap<_, _> =
+            said_again(sheet).into_iter().map(|(column, line, mark)| ((column, line), mark)).collect();
         for (place, column) in sheet.columns.iter().enumerate() {
             let metric = column.lines.metric;
             let rollup = rollups.entry(metric).or_insert_with(|| Self::empty(metric));
-            let is_repeat = |line| repeats.contains(&(place, line));
-            let n_new = || (0..column.lines.len()).filter(|line| !is_repeat(*line)).count() as u64;
+            let again = |line| again.get(&(place, line)).copied().unwrap_or_default();
             let values = match &column.lines.values {
                 Values::Number(values) => values,
-                Values::Bounded(_) => {
-                    rollup.n_bounded += n_new();
-                    continue;
-                }
-                Values::Absent(_) => {
-                    rollup.n_absent += n_new();
+                Values::Bounded(_) | Values::Absent(_) => {
+                    rollup.add_without_number(&column.lines, again);
                     continue;
                 }
                 Values::Coded(_) | Values::Waveform(_) => continue,
             };
-            rollup.add(column, values, &sheet.batches, tolerance, is_repeat);
+            rollup.add(column, values, &sheet.batches, tolerance, again);
         }
         rollups.into_values().filter(|rollup| *rollup != Self::empty(rollup.metric)).collect()
     }
@@ -117,19 +114,34 @@ impl Rollup {
         values: &[f64],
         batches: &[Batch],
         tolerance: ClockTolerance,
-        is_repeat: impl Fn(usize) -> bool,
+        again: impl Fn(usize) -> Quality,
     ) {
         let SheetColumn { lines, batch } = column;
         for (line, value) in values.iter().enumerate() {
             let received_at = batches[batch[line] as usize].received_at;
-            if is_repeat(line) {
+            let quality = lines.quality[line].with(again(line));
+            if quality.has(Quality::REPEAT) {
                 self.n_repeats += 1;
-            } else if lines.quality[line].with(tolerance.doubts(lines.measured_at[line], received_at)).is_good() {
+            } else if quality.with(tolerance.doubts(lines.measured_at[line], received_at)).is_good() {
                 let one = Summary::one(lines.factor.apply(*value));
                 self.good = Some(self.good.map_or(one, |good| good.and(one)));
             } else {
                 self.n_doubtful += 1;
             }
+        }
+    }
+
+    fn add_without_number(&mut self, lines: &Column, again: impl Fn(usize) -> Quality) {
+        let is_bounded = matches!(lines.values, Values::Bounded(_));
+        for (line, quality) in lines.quality.iter().enumerate() {
+            let quality = quality.with(again(line));
+            let n = match is_bounded {
+                _ if quality.has(Quality::REPEAT) => continue,
+                _ if quality.has(Quality::ENTERED_IN_ERROR) => &mut self.n_doubtful,
+                true => &mut self.n_bounded,
+                false => &mut self.n_absent,
+            };
+            *n += 1;
         }
     }
 

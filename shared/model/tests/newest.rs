@@ -3,14 +3,29 @@
 
 use model::{
     Batch, BatchId, Block, ClockQuality, ClockTolerance, Column, DeviceId, Factor, Hour, MetricId, Nanos, Quality,
-    Rollup, Sheet, StreamId, Summary, Values, age, counts_from,
+    Range, Retraction, Rollup, Sheet, StreamId, Summary, Values, age, counts_from,
 };
 
 const HOUR: Hour = Hour(470_000);
 const SECOND: i64 = Nanos::SECOND;
+const GOOD: Quality = Quality::GOOD;
 
 /// A batch of one column: stream, sequence, when it was received after the hour's start, and (second, number) of each reading.
 fn row(stream: u8, sequence: u64, received_s: i64, unit: &str, readings: &[(i64, f64)]) -> (Batch, Vec<u8>) {
+    row_of(GOOD, (stream, sequence, received_s), unit, readings)
+}
+
+/// The same, of readings that the device took back.
+fn taken_back(stream: u8, sequence: u64, received_s: i64, readings: &[(i64, f64)]) -> (Batch, Vec<u8>) {
+    row_of(Quality::ENTERED_IN_ERROR, (stream, sequence, received_s), "", readings)
+}
+
+fn row_of(
+    quality: Quality,
+    (stream, sequence, received_s): (u8, u64, i64),
+    unit: &str,
+    readings: &[(i64, f64)],
+) -> (Batch, Vec<u8>) {
     let (device, stream) = (DeviceId::from_bytes([1; 16]), StreamId::from_bytes([stream; 16]));
     let factor = if unit.is_empty() { Factor::IDENTITY } else { Factor { scale: 2.0, offset: 0.0 } };
     let column = Column {
@@ -19,7 +34,7 @@ fn row(stream: u8, sequence: u64, received_s: i64, unit: &str, readings: &[(i64,
         factor,
         index: (0..readings.len() as u32).collect(),
         measured_at: readings.iter().map(|(second, _)| HOUR.start().plus(second * SECOND)).collect(),
-        quality: vec![Quality::GOOD; readings.len()],
+        quality: vec![quality; readings.len()],
         lasting: vec![],
         values: Values::Number(readings.iter().map(|(_, number)| *number).collect()),
     };
@@ -35,11 +50,11 @@ fn sheet(rows: &[(Batch, Vec<u8>)]) -> Sheet {
 }
 
 /// Number and marks of each reading, as they stand.
-fn marked(mut sheet: Sheet) -> Vec<(f64, u8)> {
+fn marked(mut sheet: Sheet) -> Vec<(f64, Quality)> {
     ClockTolerance::default().mark(&mut sheet);
     let column = |column: &model::SheetColumn| match &column.lines.values {
         Values::Number(numbers) => {
-            numbers.iter().copied().zip(column.lines.quality.iter().map(|quality| quality.0)).collect::<Vec<_>>()
+            numbers.iter().copied().zip(column.lines.quality.iter().copied()).collect::<Vec<_>>()
         }
         _ => Vec::new(),
     };
@@ -50,15 +65,15 @@ fn marked(mut sheet: Sheet) -> Vec<(f64, u8)> {
 fn what_was_measured_ahead_of_its_receipt_is_found_in_rows_that_do_not_say_so() {
     let readings = [(0, 60.0), (120, 61.0), (121, 62.0), (3_000, 63.0)];
     let sheet = sheet(&[row(1, 1, 0, "", &readings)]);
-    let future = Quality::FUTURE.0;
-    assert_eq!(marked(sheet.clone()), [(60.0, 0), (61.0, 0), (62.0, future), (63.0, future)]);
+    let future = Quality::FUTURE;
+    assert_eq!(marked(sheet.clone()), [(60.0, GOOD), (61.0, GOOD), (62.0, future), (63.0, future)]);
     let rollups = Rollup::of(&sheet, ClockTolerance::default());
     let good = Some(Summary { n: 2, min: 60.0, max: 61.0, sum: 121.0 });
     assert_eq!(rollups, [Rollup { metric: MetricId(3), n_doubtful: 2, n_repeats: 0, n_bounded: 0, n_absent: 0, good }]);
     let mut present = sheet;
     ClockTolerance::default().mark(&mut present);
     present.leave_out(Quality::FUTURE);
-    assert_eq!(marked(present), [(60.0, 0), (61.0, 0)]);
+    assert_eq!(marked(present), [(60.0, GOOD), (61.0, GOOD)]);
 }
 
 #[test]
@@ -76,10 +91,10 @@ fn rollups_made_under_another_rule_are_made_again() {
 
 #[test]
 fn of_two_values_of_one_instant_the_one_received_later_comes_last_and_is_the_correction() {
-    let correction = Quality::CORRECTION.0;
+    let correction = Quality::CORRECTION;
     // by identity the correction comes first: its stream is the smaller
     let rows = [row(9, 1, 10, "", &[(5, 80.0), (6, 81.0)]), row(1, 1, 20, "", &[(5, 90.0), (6, 81.0)])];
-    let expected = [(80.0, 0), (90.0, correction), (81.0, 0), (81.0, Quality::REPEAT.0)];
+    let expected = [(80.0, GOOD), (90.0, correction), (81.0, GOOD), (81.0, Quality::REPEAT)];
     assert_eq!(marked(sheet(&rows)), expected, "the same value again corrects nothing");
     let read = Sheet::decode(HOUR, &sheet(&rows).encode().unwrap(), &[]).unwrap();
     assert_eq!(marked(read), expected);
@@ -88,20 +103,20 @@ fn of_two_values_of_one_instant_the_one_received_later_comes_last_and_is_the_cor
         [row(9, 1, 10, "", &[(5, 80.0)]), row(1, 1, 20, "half", &[(5, 45.0)]), row(2, 1, 15, "half", &[(5, 40.0)])];
     let mut found = marked(sheet(&rows));
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
-    assert_eq!(found, [(40.0, 0), (45.0, correction), (80.0, 0)]);
+    assert_eq!(found, [(40.0, GOOD), (45.0, correction), (80.0, GOOD)]);
     // two values in one batch: neither was received later
-    assert_eq!(marked(sheet(&[row(1, 1, 10, "", &[(5, 80.0), (5, 90.0)])])), [(80.0, 0), (90.0, 0)]);
+    assert_eq!(marked(sheet(&[row(1, 1, 10, "", &[(5, 80.0), (5, 90.0)])])), [(80.0, GOOD), (90.0, GOOD)]);
 }
 
 #[test]
 fn what_a_device_sends_again_in_another_stream_is_marked_as_repeated() {
-    let (correction, repeat) = (Quality::CORRECTION.0, Quality::REPEAT.0);
+    let (correction, repeat) = (Quality::CORRECTION, Quality::REPEAT);
     let first = [row(1, 1, 10, "", &[(5, 80.0), (6, 81.0)]), row(1, 2, 11, "", &[(5, 90.0)])];
     // all again after the device lost its state, its correction too, and something new
     let again = [row(2, 1, 20, "", &[(5, 80.0), (5, 90.0), (6, 81.0), (7, 82.0)])];
     let sheet_of_all = sheet(&[&first[..], &again[..]].concat());
     let expected =
-        [(80.0, 0), (90.0, correction), (80.0, repeat), (90.0, repeat), (81.0, 0), (81.0, repeat), (82.0, 0)];
+        [(80.0, GOOD), (90.0, correction), (80.0, repeat), (90.0, repeat), (81.0, GOOD), (81.0, repeat), (82.0, GOOD)];
     assert_eq!(marked(sheet_of_all.clone()), expected);
     let rollups = Rollup::of(&sheet_of_all, ClockTolerance::default());
     let good = Some(Summary { n: 4, min: 80.0, max: 90.0, sum: 333.0 });
@@ -110,10 +125,76 @@ fn what_a_device_sends_again_in_another_stream_is_marked_as_repeated() {
     assert_eq!(Rollup::decode(&bytes, ClockTolerance::default()), Ok(Some(rollups)));
     // back to the first value in the same stream is a correction like any other
     let back = [row(1, 1, 10, "", &[(5, 80.0)]), row(1, 2, 11, "", &[(5, 90.0)]), row(1, 3, 12, "", &[(5, 80.0)])];
-    assert_eq!(marked(sheet(&back)), [(80.0, 0), (90.0, correction), (80.0, correction)]);
+    assert_eq!(marked(sheet(&back)), [(80.0, GOOD), (90.0, correction), (80.0, correction)]);
     // said in another unit it is not the same word for word
     let in_half = marked(sheet(&[row(1, 1, 10, "", &[(5, 80.0)]), row(2, 1, 20, "half", &[(5, 40.0)])]));
-    assert_eq!(in_half, [(80.0, 0), (40.0, 0)]);
+    assert_eq!(in_half, [(80.0, GOOD), (40.0, GOOD)]);
+}
+
+#[test]
+fn what_a_device_takes_back_is_shown_once_and_never_counts() {
+    let (in_error, repeat) = (Quality::ENTERED_IN_ERROR, Quality::REPEAT);
+    let also = |mark: Quality| mark.with(in_error);
+    let first = row(1, 1, 10, "", &[(5, 80.0), (6, 81.0)]);
+    let back = taken_back(1, 2, 20, &[(5, 80.0)]);
+    let rows = [first.clone(), back.clone()];
+    assert_eq!(marked(sheet(&rows)), [(80.0, in_error), (80.0, also(repeat)), (81.0, GOOD)]);
+    let rollups = Rollup::of(&sheet(&rows), ClockTolerance::default());
+    let good = Some(Summary { n: 1, min: 81.0, max: 81.0, sum: 81.0 });
+    assert_eq!(rollups, [Rollup { metric: MetricId(3), n_doubtful: 1, n_repeats: 1, n_bounded: 0, n_absent: 0, good }]);
+    // what is sent in its place counts, also when a device that lost its place sends all of it again
+    let rows = [
+        row(1, 1, 10, "", &[(5, 80.0)]),
+        back,
+        row(1, 3, 30, "", &[(5, 90.0)]),
+        row(2, 1, 40, "", &[(5, 80.0)]),
+        taken_back(2, 2, 41, &[(5, 80.0)]),
+        row(2, 3, 42, "", &[(5, 90.0)]),
+    ];
+    let now: Vec<_> = marked(sheet(&rows)).into_iter().filter(|(_, mark)| !mark.has(repeat)).collect();
+    assert_eq!(now, [(80.0, in_error), (90.0, Quality::CORRECTION)]);
+    // with another value, or without anything before it, it is shown as it came
+    assert_eq!(marked(sheet(&[taken_back(1, 1, 10, &[(5, 80.0)])])), [(80.0, in_error)]);
+    let other = [first, taken_back(1, 2, 20, &[(5, 85.0)])];
+    assert_eq!(marked(sheet(&other)), [(80.0, in_error), (85.0, also(Quality::CORRECTION)), (81.0, GOOD)]);
+    for clock in [ClockQuality::Free, ClockQuality::Unset] {
+        assert_eq!(counts_from(in_error, clock, Nanos(1), Nanos(2)), None);
+    }
+}
+
+#[test]
+fn a_retraction_marks_what_was_received_by_then_of_its_device_metrics_and_time() {
+    let in_error = Quality::ENTERED_IN_ERROR;
+    let at = |second: i64| HOUR.start().plus(second * SECOND);
+    let all =
+        Retraction { device: None, metrics: None, range: Range::new(at(5), at(7)).unwrap(), received_until: at(20) };
+    let rows =
+        [row(1, 1, 10, "", &[(4, 79.0), (5, 80.0), (6, 81.0), (7, 82.0)]), row(1, 2, 21, "", &[(5, 90.0), (6, 91.0)])];
+    let after = |retraction: &Retraction| {
+        let mut sheet = sheet(&rows);
+        retraction.mark(&mut sheet);
+        let marks = marked(sheet);
+        marks.into_iter().filter(|(_, mark)| mark.has(in_error)).map(|(number, _)| number).collect::<Vec<_>>()
+    };
+    assert_eq!(after(&all), [80.0, 81.0]);
+    let none: [f64; 0] = [];
+    let (own, other) = (DeviceId::from_bytes([1; 16]), DeviceId::from_bytes([2; 16]));
+    assert_eq!(after(&Retraction { device: Some(own), ..all.clone() }), [80.0, 81.0]);
+    assert_eq!(after(&Retraction { device: Some(other), ..all.clone() }), none);
+    for (metrics, expected) in [(vec![3], &[80.0, 81.0][..]), (vec![2, 4], &none), (vec![], &none)] {
+        let metrics = Some(metrics.into_iter().map(MetricId).collect());
+        assert_eq!(after(&Retraction { metrics, ..all.clone() }), expected);
+    }
+    assert_eq!(after(&Retraction { received_until: at(21), ..all.clone() }), [80.0, 90.0, 81.0, 91.0]);
+    let mut sheet = sheet(&rows);
+    all.mark(&mut sheet);
+    let rollup = Rollup::of(&sheet, ClockTolerance::default())[0];
+    assert_eq!((rollup.n_doubtful, rollup.good.unwrap().n), (2, 4));
+    // whole hours are passed over where they cannot be meant
+    let concerns = |hour: i32, metrics: &[u16]| {
+        all.concerns(Hour(HOUR.0 + hour), &metrics.iter().copied().map(MetricId).collect::<Vec<_>>())
+    };
+    assert!(concerns(0, &[]) && concerns(0, &[9]) && !concerns(1, &[]) && !concerns(-1, &[]));
 }
 
 #[test]
@@ -219,7 +300,7 @@ fn rows_that_do_not_say_so_of_a_clock_that_was_never_set_are_marked_when_they_ar
         rollups,
         [Rollup { metric: MetricId(3), n_doubtful: 1, n_repeats: 0, n_bounded: 0, n_absent: 0, good: None }]
     );
-    assert_eq!(marked(sheet), [(70.0, Quality::UNSET_CLOCK.0)]);
+    assert_eq!(marked(sheet), [(70.0, Quality::UNSET_CLOCK)]);
 }
 
 #[test]
@@ -228,7 +309,7 @@ fn two_devices_do_not_correct_each_other() {
     other.0.identity.device = DeviceId::from_bytes([2; 16]);
     let mut found = marked(sheet(&[row(9, 1, 10, "", &[(5, 80.0)]), other]));
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
-    assert_eq!(found, [(80.0, 0), (90.0, 0)]);
+    assert_eq!(found, [(80.0, GOOD), (90.0, GOOD)]);
 }
 
 #[test]
@@ -243,5 +324,5 @@ fn hours_that_were_sealed_before_receipt_counted_are_put_in_order_when_they_are_
     numbers.reverse();
     assert_eq!(numbers, &[90.0, 80.0]);
     let read = Sheet::decode(HOUR, &old.encode().unwrap(), &[]).unwrap();
-    assert_eq!(marked(read), [(80.0, 0), (90.0, Quality::CORRECTION.0)]);
+    assert_eq!(marked(read), [(80.0, GOOD), (90.0, Quality::CORRECTION)]);
 }

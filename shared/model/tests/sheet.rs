@@ -24,7 +24,7 @@ fn plain_value(values: &Values, line: usize) -> String {
 
 fn of_column(identity: impl Fn(usize) -> BatchId, column: &Column) -> Vec<Plain> {
     let plain = |line: usize| {
-        let (at, index, quality) = (column.measured_at[line], column.index[line], column.quality[line].0);
+        let (at, index, quality) = (column.measured_at[line], column.index[line], column.quality[line].bits());
         let value = format!("{} to {:?}", plain_value(&column.values, line), column.end(line));
         (identity(line), column.metric, column.unit.to_string(), at, index, quality, value)
     };
@@ -69,8 +69,8 @@ fn numbers(rows: &[(Batch, Block)], metric: MetricId) -> (Vec<f64>, u64) {
     for column in rows.iter().flat_map(|(_, block)| &block.columns).filter(|column| column.metric == metric) {
         let Values::Number(values) = &column.values else { continue };
         for (value, quality) in values.iter().zip(&column.quality) {
-            match quality.0 {
-                0 => good.push(column.factor.apply(*value)),
+            match *quality {
+                Quality::GOOD => good.push(column.factor.apply(*value)),
                 _ => n_doubtful += 1,
             }
         }
@@ -88,7 +88,7 @@ fn column() -> impl Strategy<Value = Column> {
         factor,
         index: lines.iter().map(|l| l.1).collect(),
         measured_at: lines.iter().map(|l| HOUR.start().plus(l.0 * 1_000_000)).collect(),
-        quality: lines.iter().map(|l| Quality(l.2)).collect(),
+        quality: lines.iter().map(|l| Quality::from_bits(l.2)).collect(),
         lasting: if lasts { lines.iter().map(|l| l.3 * Nanos::SECOND).collect() } else { Vec::new() },
         values: match kind {
             0 => Values::Coded(lines.iter().map(|l| format!("c{}", l.3).into()).collect()),

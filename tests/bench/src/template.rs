@@ -93,6 +93,7 @@ fn content(k: usize, n_readings: usize, random: &mut StdRng) -> Content {
             unit: unit.to_owned(),
             value: Some(Value::Number(value)),
             questionable: false,
+            entered_in_error: false,
             measured_until: None,
         }
         .encode_to_vec();

@@ -19,7 +19,7 @@ const GLUCOSE: &str = "41653-7";
 /// 2015-01-01T00:00:09Z, as firmware's default was.
 const BUILT: Nanos = Nanos(1_420_070_409 * Nanos::SECOND);
 
-async fn trend(
+pub(crate) async fn trend(
     sandbox: &Sandbox,
     bed: &Bed,
     metric: &str,
@@ -37,20 +37,20 @@ async fn trend(
 }
 
 /// Good and doubtful readings of a trend.
-fn counts(trend: &ReadTrendResponse) -> (u64, u64) {
+pub(crate) fn counts(trend: &ReadTrendResponse) -> (u64, u64) {
     let hours = || trend.trends.iter().flat_map(|trend| &trend.hours);
     (hours().map(|hour| hour.n_readings).sum(), hours().map(|hour| hour.n_doubtful).sum())
 }
 
 /// Number and flags of the latest reading of each metric.
-async fn latest(sandbox: &Sandbox, bed: &Bed) -> anyhow::Result<Vec<(f64, Vec<i32>)>> {
+pub(crate) async fn latest(sandbox: &Sandbox, bed: &Bed) -> anyhow::Result<Vec<(f64, Vec<i32>)>> {
     let request = LatestReadingsRequest { patient_id: bed.patient.uuid().to_string(), metrics: vec![] };
     let latest = sandbox.timeline().await?.latest_readings(sandbox.as_person("doctor", request)?).await?.into_inner();
     Ok(latest.readings.iter().filter_map(|latest| latest.reading.as_ref()).map(tags).collect())
 }
 
 /// Values and flags of a metric as columns.
-async fn columns(sandbox: &Sandbox, bed: &Bed, metric: &str) -> anyhow::Result<Vec<(Vec<f64>, Vec<u8>)>> {
+pub(crate) async fn columns(sandbox: &Sandbox, bed: &Bed, metric: &str) -> anyhow::Result<Vec<(Vec<f64>, Vec<u8>)>> {
     let layout = TimelineLayout::Columns as i32;
     let request = ReadTimelineRequest { layout, metrics: vec![metric.into()], ..everything(bed) };
     let page = sandbox.timeline().await?.read_timeline(sandbox.as_person("doctor", request)?).await?.into_inner();

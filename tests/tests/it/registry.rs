@@ -8,6 +8,7 @@ mod notices;
 mod people;
 mod recorded;
 mod recovery;
+mod retractions;
 mod roles;
 mod sections;
 mod shown;

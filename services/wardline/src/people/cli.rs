@@ -1,5 +1,9 @@
 //! The arguments of the commands that ask the registry.
 
+use super::{
+    relations::{Consents, Emergencies, Relations, Why},
+    retractions::Retractions,
+};
 use crate::operator::{Id, TokenArgs};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -83,6 +87,15 @@ pub enum Command {
         #[command(flatten)]
         caller: CallerArgs,
     },
+    /// Retractions: readings that must not count.
+    Retractions {
+        /// What to do.
+        #[command(subcommand)]
+        what: Retractions,
+        /// Who asks, and how the answer is printed.
+        #[command(flatten)]
+        caller: CallerArgs,
+    },
     /// Emergencies: accesses without a relation, and their review.
     Emergencies {
         /// What to do.
@@ -113,6 +126,7 @@ impl Command {
             | Self::Grants { caller, .. }
             | Self::Relations { caller, .. }
             | Self::Consents { caller, .. }
+            | Self::Retractions { caller, .. }
             | Self::Emergencies { caller, .. }
             | Self::Explain { caller, .. } => caller,
         }
@@ -284,115 +298,4 @@ pub enum Grants {
         /// UUID of the grant.
         grant: Id,
     },
-}
-
-/// What to do with relations.
-#[derive(Debug, Subcommand)]
-pub enum Relations {
-    /// All, or one person's, or one patient's.
-    List {
-        /// UUID of a person.
-        #[arg(long)]
-        user: Option<Id>,
-        /// UUID of a patient.
-        #[arg(long)]
-        patient: Option<Id>,
-    },
-    /// Ties a person to a patient, or to a ward, from now on.
-    Create {
-        /// UUID of the person.
-        user: Id,
-        /// care-team, proxy, ward-staff or study.
-        kind: String,
-        /// UUID of the patient; not for ward-staff.
-        #[arg(long)]
-        patient: Option<Id>,
-        /// Which ward; for ward-staff.
-        #[arg(long, default_value = "")]
-        ward: String,
-        /// Which study; for study.
-        #[arg(long, default_value = "")]
-        study: String,
-    },
-    /// End a relation now.
-    End {
-        /// UUID of the relation.
-        relation: Id,
-    },
-}
-
-/// What to do with consents: as the patient, or who acts for the patient.
-#[derive(Debug, Subcommand)]
-pub enum Consents {
-    /// All of a patient's.
-    List {
-        /// UUID of the patient.
-        patient: Id,
-    },
-    /// Says what the patient does not want, from now on.
-    Create {
-        /// UUID of the patient.
-        patient: Id,
-        /// Who is barred: anyone, a person's UUID, or a kind of relation.
-        bars: String,
-        /// For what: a code of HL7 v3 PurposeOfUse; without it, for anything.
-        #[arg(long, default_value = "")]
-        purpose: String,
-    },
-    /// Take a consent back.
-    Revoke {
-        /// UUID of the patient.
-        patient: Id,
-        /// UUID of the consent.
-        consent: Id,
-    },
-}
-
-/// What to do with emergencies.
-#[derive(Debug, Subcommand)]
-pub enum Emergencies {
-    /// All, newest first: for reviewers.
-    List {
-        /// Only those that nobody has reviewed.
-        #[arg(long)]
-        unreviewed: bool,
-    },
-    /// Those of patients whom one treats, is, or acts for.
-    Notices,
-    /// Breaks the glass: one patient, for a reason, and somebody will review it.
-    Open {
-        /// UUID of the patient.
-        patient: Id,
-        /// unconscious, life-threat, no-staff or other.
-        reason: String,
-        /// Why, in words: 10 to 500 characters.
-        text: String,
-        /// For how long.
-        #[arg(long, default_value_t = 60)]
-        minutes: u8,
-    },
-    /// Records the outcome of its review.
-    Review {
-        /// UUID of the emergency.
-        emergency: Id,
-        /// justified, unjustified or unclear.
-        outcome: String,
-        /// Why, in words.
-        text: String,
-    },
-}
-
-/// Whose access to explain.
-#[derive(Debug, Args)]
-pub struct Why {
-    /// UUID of the person.
-    pub user: Id,
-    /// UUID of the patient.
-    pub patient: Id,
-    /// What the person wants to do.
-    #[arg(default_value = "timeline.read")]
-    pub action: String,
-    /// What for: a code of HL7 v3 PurposeOfUse.
-    #[arg(long, default_value = "")]
-    pub purpose: String,
 }

@@ -1,18 +1,126 @@
 //! `wardline relations`, `consents` and `emergencies`: what ties people to patients, and what patients do not want.
 
-use super::{
-    RegistryCli,
-    cli::{Consents, Emergencies, Relations, Why},
-    rows::Rows,
-};
+use super::{RegistryCli, rows::Rows};
 use crate::operator::{Id, ask, ask_all, change, shown};
 use anyhow::Context;
+use clap::{Args, Subcommand};
 use proto::registry::v1::{
     Consent, CreateConsentRequest, CreateRelationRequest, EndRelationRequest, ExplainAccessRequest,
     ListBreakGlassRequest, ListConsentsRequest, ListNoticesRequest, ListRelationsRequest, OpenBreakGlassRequest,
     Relation, ReviewBreakGlassRequest, RevokeConsentRequest,
 };
 use std::io::Write;
+
+/// What to do with relations.
+#[derive(Debug, Subcommand)]
+pub enum Relations {
+    /// All, or one person's, or one patient's.
+    List {
+        /// UUID of a person.
+        #[arg(long)]
+        user: Option<Id>,
+        /// UUID of a patient.
+        #[arg(long)]
+        patient: Option<Id>,
+    },
+    /// Ties a person to a patient, or to a ward, from now on.
+    Create {
+        /// UUID of the person.
+        user: Id,
+        /// care-team, proxy, ward-staff or study.
+        kind: String,
+        /// UUID of the patient; not for ward-staff.
+        #[arg(long)]
+        patient: Option<Id>,
+        /// Which ward; for ward-staff.
+        #[arg(long, default_value = "")]
+        ward: String,
+        /// Which study; for study.
+        #[arg(long, default_value = "")]
+        study: String,
+    },
+    /// End a relation now.
+    End {
+        /// UUID of the relation.
+        relation: Id,
+    },
+}
+
+/// What to do with consents: as the patient, or who acts for the patient.
+#[derive(Debug, Subcommand)]
+pub enum Consents {
+    /// All of a patient's.
+    List {
+        /// UUID of the patient.
+        patient: Id,
+    },
+    /// Says what the patient does not want, from now on.
+    Create {
+        /// UUID of the patient.
+        patient: Id,
+        /// Who is barred: anyone, a person's UUID, or a kind of relation.
+        bars: String,
+        /// For what: a code of HL7 v3 PurposeOfUse; without it, for anything.
+        #[arg(long, default_value = "")]
+        purpose: String,
+    },
+    /// Take a consent back.
+    Revoke {
+        /// UUID of the patient.
+        patient: Id,
+        /// UUID of the consent.
+        consent: Id,
+    },
+}
+
+/// What to do with emergencies.
+#[derive(Debug, Subcommand)]
+pub enum Emergencies {
+    /// All, newest first: for reviewers.
+    List {
+        /// Only those that nobody has reviewed.
+        #[arg(long)]
+        unreviewed: bool,
+    },
+    /// Those of patients whom one treats, is, or acts for.
+    Notices,
+    /// Breaks the glass: one patient, for a reason, and somebody will review it.
+    Open {
+        /// UUID of the patient.
+        patient: Id,
+        /// unconscious, life-threat, no-staff or other.
+        reason: String,
+        /// Why, in words: 10 to 500 characters.
+        text: String,
+        /// For how long.
+        #[arg(long, default_value_t = 60)]
+        minutes: u8,
+    },
+    /// Records the outcome of its review.
+    Review {
+        /// UUID of the emergency.
+        emergency: Id,
+        /// justified, unjustified or unclear.
+        outcome: String,
+        /// Why, in words.
+        text: String,
+    },
+}
+
+/// Whose access to explain.
+#[derive(Debug, Args)]
+pub struct Why {
+    /// UUID of the person.
+    pub user: Id,
+    /// UUID of the patient.
+    pub patient: Id,
+    /// What the person wants to do.
+    #[arg(default_value = "timeline.read")]
+    pub action: String,
+    /// What for: a code of HL7 v3 PurposeOfUse.
+    #[arg(long, default_value = "")]
+    pub purpose: String,
+}
 
 impl RegistryCli {
     /// Runs a command of `wardline relations` and prints the result.

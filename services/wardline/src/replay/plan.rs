@@ -221,6 +221,7 @@ impl DevicePlan {
             unit: sent.unit.clone(),
             value: Some(value),
             questionable: row.questionable,
+            entered_in_error: false,
             measured_until: None,
         }
     }

@@ -143,6 +143,7 @@ impl Patient {
             unit: unit.to_owned(),
             measured_until: None,
             questionable: is_off || (is_artefact && chance < 0.01),
+            entered_in_error: false,
             value: Some(Value::Number(value)),
         })
     }
@@ -213,6 +214,7 @@ impl Patient {
             measured_at: Some(timestamp(measured_at)),
             unit: "mV".to_owned(),
             questionable: false,
+            entered_in_error: false,
             measured_until: None,
             value: Some(Value::Waveform(Waveform {
                 origin: 0.0,

@@ -198,6 +198,7 @@ fn flags(reading: &StoredReading) -> Vec<&'static str> {
         ReadingFlag::Correction => "correction",
         ReadingFlag::SuspectUnit => "suspect-unit",
         ReadingFlag::UnsetClock => "unset-clock",
+        ReadingFlag::EnteredInError => "entered-in-error",
         ReadingFlag::Unspecified => "unknown",
     };
     reading.flags().map(name).collect()

@@ -3,7 +3,7 @@
 use super::Refresh;
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 use model::{
-    Nanos, UserId,
+    DeviceId, Nanos, Range, UserId,
     access::{Barred, Permission, Purpose, RelationKind, Scope},
 };
 use serde::{Deserialize, Serialize};
@@ -176,6 +176,42 @@ pub struct Assignment {
     pub by: Uuid,
 }
 
+/// Readings of a patient that must not count, because they were measured or sent by mistake.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retraction {
+    /// Id of the retraction.
+    pub id: Uuid,
+    /// The patient whose readings they are.
+    pub patient: Uuid,
+    /// Those of this device; none: of all.
+    pub device: Option<Uuid>,
+    /// Those of metrics with these keys of the catalogue; none: of all.
+    pub metrics: Option<Vec<String>>,
+    /// First instant at which they were measured, in nanoseconds since 1970.
+    pub from: i64,
+    /// First instant at which they were no more, in nanoseconds since 1970.
+    pub to: i64,
+    /// In words, of the person who made it.
+    pub reason: String,
+    /// The person who made it.
+    pub by: Uuid,
+    /// When it was made, in nanoseconds since 1970: what was received later counts.
+    pub at: i64,
+    /// Who took it back, and when; none while it is in force.
+    pub ended: Option<Ended>,
+}
+
+/// Who ended something.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ended {
+    /// The person who did.
+    pub by: Uuid,
+    /// When, in nanoseconds since 1970.
+    pub at: i64,
+}
+
 /// Access to one patient in an emergency.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -268,6 +304,24 @@ impl Consent {
             Some(code) => Some(Purpose::from_code(code)?),
         };
         Some(model::access::Consent { barred, purpose, from: Nanos(self.from), to: Nanos(self.to) })
+    }
+}
+
+impl Retraction {
+    /// As whoever reads the rows knows it; `None` when its range is none, or names of it are not in the catalogue.
+    pub fn mark(&self) -> Option<model::Retraction> {
+        let metrics = match &self.metrics {
+            None => None,
+            Some(keys) => {
+                let mut metrics: Vec<_> =
+                    keys.iter().map(|key| Some(model::by_code(key)?.id)).collect::<Option<_>>()?;
+                metrics.sort_unstable();
+                Some(metrics)
+            }
+        };
+        let (device, received_until) = (self.device.map(DeviceId::new), Nanos(self.at));
+        let range = Range::new(Nanos(self.from), Nanos(self.to)).filter(|_| self.from < self.to)?;
+        Some(model::Retraction { device, metrics, range, received_until })
     }
 }
 

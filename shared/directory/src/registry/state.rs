@@ -4,7 +4,9 @@ mod devices;
 mod people;
 mod same;
 
-use super::{Assignment, BreakGlass, Change, Consent, Device, Entry, Grant, Refused, Relation, Role, User, floor};
+use super::{
+    Assignment, BreakGlass, Change, Consent, Device, Entry, Grant, Refused, Relation, Retraction, Role, User, floor,
+};
 use crate::links::{Links, Span, note};
 use imbl::{HashMap, HashSet, OrdMap, Vector};
 use model::{
@@ -42,6 +44,7 @@ pub struct State {
     devices: OrdMap<Uuid, Kept<Device>>,
     assignments: OrdMap<Uuid, Kept<Assignment>>,
     break_glass: OrdMap<Uuid, Kept<BreakGlass>>,
+    retractions: OrdMap<Uuid, Kept<Retraction>>,
     macs: HashMap<String, Uuid>,
     /// People who were deleted.
     gone: HashSet<Uuid>,
@@ -81,6 +84,7 @@ impl Default for State {
             devices: OrdMap::new(),
             assignments: OrdMap::new(),
             break_glass: OrdMap::new(),
+            retractions: OrdMap::new(),
             macs: HashMap::new(),
             gone: HashSet::new(),
             patients: HashMap::new(),
@@ -124,6 +128,8 @@ impl State {
         assignment, assignments: Uuid => Assignment;
         /// An emergency.
         emergency, break_glass: Uuid => BreakGlass;
+        /// A retraction of readings.
+        retraction, retractions: Uuid => Retraction;
     }
 
     /// The number of the last change.
@@ -204,6 +210,7 @@ impl State {
             Change::Device(device) => self.apply_device(device, entry),
             Change::Assignment(assignment) => self.apply_assignment(assignment, entry),
             Change::BreakGlass(emergency) => self.apply_break_glass(emergency, entry),
+            Change::Retraction(retraction) => self.apply_retraction(retraction, entry),
         }
     }
 
@@ -297,6 +304,23 @@ impl State {
         }
         note(held, policy, true);
         self.consents.insert(consent.id, self.kept(self.consents.get(&consent.id), consent.clone(), entry));
+        Ok(())
+    }
+
+    fn apply_retraction(&mut self, retraction: &Retraction, entry: &Entry) -> Result<(), Refused> {
+        let bad = || Refused::new("BAD_RETRACTION", "metrics", "metrics of the catalogue, and `from` before `to`");
+        let mark = retraction.mark().ok_or_else(bad)?;
+        let before = self.retractions.get(&retraction.id).map(|kept| &kept.value);
+        let before = before.filter(|before| before.ended.is_none()).and_then(Retraction::mark);
+        let held = self.links.retractions.entry(PatientId::new(retraction.patient)).or_default();
+        if let Some(before) = before {
+            note(held, before, false);
+        }
+        if retraction.ended.is_none() {
+            note(held, mark, true);
+        }
+        let kept = self.kept(self.retractions.get(&retraction.id), retraction.clone(), entry);
+        self.retractions.insert(retraction.id, kept);
         Ok(())
     }
 

@@ -64,7 +64,9 @@ impl RelationKind {
             }
             Action::ReadNotices => !matches!(self, Self::Study | Self::Emergency),
             Action::ReadDeidentified => self == Self::Study,
-            Action::WriteMedical | Action::AssignDevice => matches!(self, Self::CareTeam | Self::WardStaff),
+            Action::WriteMedical | Action::AssignDevice | Action::RetractReadings => {
+                matches!(self, Self::CareTeam | Self::WardStaff)
+            }
             _ => false,
         }
     }

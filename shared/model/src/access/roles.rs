@@ -21,6 +21,7 @@ const CLINICIAN: &[Permission] = &[
     Permission::ReadMedical,
     Permission::WriteMedical,
     Permission::AssignDevices,
+    Permission::RetractReadings,
     Permission::OpenBreakGlass,
     Permission::ReadAnalytics,
 ];

@@ -35,6 +35,8 @@ pub enum Action {
     ManageConsents,
     /// Assign a device to a patient, and end that.
     AssignDevice,
+    /// Say that a patient's readings must not count, and take that back.
+    RetractReadings,
     /// Add, change and remove people.
     ManageUsers,
     /// Add and change roles, and say who holds them.
@@ -80,7 +82,7 @@ pub enum About {
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::ReadTimeline,
         Self::ReadTrend,
         Self::ReadLatest,
@@ -97,6 +99,7 @@ impl Action {
         Self::WriteMedical,
         Self::ManageConsents,
         Self::AssignDevice,
+        Self::RetractReadings,
         Self::ManageUsers,
         Self::ManageRoles,
         Self::ManageRelations,
@@ -133,6 +136,7 @@ impl Action {
             Self::WriteMedical => "medical.write",
             Self::ManageConsents => "consents.manage",
             Self::AssignDevice => "device.assign",
+            Self::RetractReadings => "readings.retract",
             Self::ManageUsers => "users.manage",
             Self::ManageRoles => "roles.manage",
             Self::ManageRelations => "relations.manage",
@@ -170,6 +174,7 @@ impl Action {
             | Self::WriteMedical
             | Self::ManageConsents
             | Self::AssignDevice
+            | Self::RetractReadings
             | Self::ReadDeidentified
             | Self::ReadNotices => About::Patient,
             Self::SendReadings => About::Device,
@@ -208,6 +213,7 @@ impl Action {
             Self::WriteMedical => Permission::WriteMedical,
             Self::ManageConsents => Permission::ManageConsents,
             Self::AssignDevice => Permission::AssignDevices,
+            Self::RetractReadings => Permission::RetractReadings,
             Self::ManageUsers => Permission::ManageUsers,
             Self::ManageRoles => Permission::ManageRoles,
             Self::ManageRelations => Permission::ManageRelations,
@@ -252,6 +258,8 @@ pub enum Permission {
     ManageConsents,
     /// Assign devices to patients whom one treats.
     AssignDevices,
+    /// Say that readings of patients whom one treats must not count.
+    RetractReadings,
     /// Add, change and remove people; see all of them but medical history.
     ManageUsers,
     /// Add and change roles, and say who holds them.
@@ -282,7 +290,7 @@ pub enum Permission {
 
 impl Permission {
     /// All permissions.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::ReadReadings,
         Self::WriteReadings,
         Self::ManageQuarantine,
@@ -295,6 +303,7 @@ impl Permission {
         Self::WriteMedical,
         Self::ManageConsents,
         Self::AssignDevices,
+        Self::RetractReadings,
         Self::ManageUsers,
         Self::ManageRoles,
         Self::ManageRelations,
@@ -325,6 +334,7 @@ impl Permission {
             Self::WriteMedical => "medical.write",
             Self::ManageConsents => "consents.manage",
             Self::AssignDevices => "devices.assign",
+            Self::RetractReadings => "readings.retract",
             Self::ManageUsers => "users.manage",
             Self::ManageRoles => "roles.manage",
             Self::ManageRelations => "relations.manage",

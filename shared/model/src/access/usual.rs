@@ -3,7 +3,8 @@
 use super::{About, Action, Permission, Principal, Purpose, Subject};
 
 /// Who holds one of these treats patients.
-const TREATS: &[Permission] = &[Permission::WriteMedical, Permission::AssignDevices, Permission::OpenBreakGlass];
+const TREATS: &[Permission] =
+    &[Permission::WriteMedical, Permission::AssignDevices, Permission::RetractReadings, Permission::OpenBreakGlass];
 /// Who holds one of these is a patient, or acts for one.
 const IS_PATIENT: &[Permission] =
     &[Permission::ReadAccesses, Permission::ReadBilling, Permission::WriteContact, Permission::ManageConsents];

@@ -78,7 +78,7 @@ proptest! {
     ) {
         let times = items.iter().map(|i| i64::from(i.0)).collect();
         let mut raw = column(times, items.iter().map(|i| i.1).collect());
-        raw.quality = items.iter().map(|i| Quality(i.2)).collect();
+        raw.quality = items.iter().map(|i| Quality::from_bits(i.2)).collect();
         let tenths = column((0..decimals.len() as i64).collect(), decimals.iter().map(|&d| d as f64 / 10.0).collect());
         check(&Block { columns: vec![raw, tenths] });
     }

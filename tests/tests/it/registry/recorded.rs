@@ -8,13 +8,14 @@ use proto::{
     operations::v1::{AuditRecord, SearchAuditLogRequest, audit_service_client::AuditServiceClient},
     registry::v1::{
         Assignment, ClaimDeviceRequest, Consent, Contact, CreateAssignmentRequest, CreateConsentRequest,
-        CreateDeviceRequest, CreateGrantRequest, CreateRelationRequest, CreateRoleRequest, CreateUserRequest,
-        DeleteGrantRequest, DeleteRoleRequest, DeleteUserRequest, Device, EndAssignmentRequest, EndRelationRequest,
-        ExplainAccessRequest, GetConsentRequest, GetDeviceRequest, GetGrantRequest, GetRelationRequest, GetRoleRequest,
-        GetUserRequest, Grant, ImportDevicesRequest, ImportUsersRequest, ListAssignmentsRequest, ListBreakGlassRequest,
-        ListConsentsRequest, ListDevicesRequest, ListGrantsRequest, ListRelationsRequest, ListRolesRequest,
+        CreateDeviceRequest, CreateGrantRequest, CreateRelationRequest, CreateRetractionRequest, CreateRoleRequest,
+        CreateUserRequest, DeleteGrantRequest, DeleteRoleRequest, DeleteUserRequest, Device, EndAssignmentRequest,
+        EndRelationRequest, EndRetractionRequest, ExplainAccessRequest, GetConsentRequest, GetDeviceRequest,
+        GetGrantRequest, GetRelationRequest, GetRetractionRequest, GetRoleRequest, GetUserRequest, Grant,
+        ImportDevicesRequest, ImportUsersRequest, ListAssignmentsRequest, ListBreakGlassRequest, ListConsentsRequest,
+        ListDevicesRequest, ListGrantsRequest, ListRelationsRequest, ListRetractionsRequest, ListRolesRequest,
         ListUserVersionsRequest, ListUsersRequest, Medical, OpenBreakGlassRequest, Relation, RenewDeviceTokenRequest,
-        ReportDeviceRequest, ReviewBreakGlassRequest, RevokeConsentRequest, RevokeDeviceRequest, Role,
+        ReportDeviceRequest, Retraction, ReviewBreakGlassRequest, RevokeConsentRequest, RevokeDeviceRequest, Role,
         RotateDeviceRequest, UpdateDeviceRequest, UpdateRoleRequest, UpdateUserRequest, User,
         enrolment_service_client::EnrolmentServiceClient,
     },
@@ -152,6 +153,16 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
     recorded!(log, patient, stranger, create_consent(CreateConsentRequest { consent: consent() }), "consents.manage");
     let revoke = || RevokeConsentRequest { patient_id: whom(), consent_id: some() };
     recorded!(log, patient, stranger, revoke_consent(revoke()), "consents.manage");
+
+    let get = || GetRetractionRequest { patient_id: whom(), retraction_id: some() };
+    recorded!(log, nurse, stranger, get_retraction(get()), "timeline.read");
+    let list = || ListRetractionsRequest { patient_id: whom(), ..Default::default() };
+    recorded!(log, nurse, stranger, list_retractions(list()), "timeline.read");
+    let retract =
+        || CreateRetractionRequest { retraction: Some(Retraction { patient_id: whom(), ..Retraction::default() }) };
+    recorded!(log, nurse, stranger, create_retraction(retract()), "readings.retract");
+    let end = || EndRetractionRequest { patient_id: whom(), retraction_id: some() };
+    recorded!(log, nurse, stranger, end_retraction(end()), "readings.retract");
 
     let open = || {
         let (reason, text) = ("life-threat".into(), "no pulse, alone on the ward".into());

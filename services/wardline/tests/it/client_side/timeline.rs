@@ -80,7 +80,7 @@ impl TimelineService for Fake {
                     tick_ns: SECOND,
                     // the last one is ahead
                     numbers: (0..61).map(|minute| 60.0 + f64::from(minute)).collect(),
-                    flags: [vec![0; 60], vec![model::Quality::FUTURE.0]].concat(),
+                    flags: [vec![0; 60], vec![model::Quality::FUTURE.bits()]].concat(),
                     ..Default::default()
                 });
                 ""

@@ -18,6 +18,7 @@ impl State {
             Change::Device(device) => has(&self.devices, &device.id, device),
             Change::Assignment(assignment) => has(&self.assignments, &assignment.id, assignment),
             Change::BreakGlass(emergency) => has(&self.break_glass, &emergency.id, emergency),
+            Change::Retraction(retraction) => has(&self.retractions, &retraction.id, retraction),
             Change::UserRemoved(_) | Change::RoleRemoved(_) | Change::GrantRemoved(_) => false,
         }
     }
