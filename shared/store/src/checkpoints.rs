@@ -76,7 +76,11 @@ impl Checkpoints for FolderCheckpoints {
             let path = this.dir.join("try");
             // as much as a line, really on the disk
             let tried = add(&this.dir, &path, &"0".repeat(MAX_LINE as usize));
-            let gone = fs::remove_file(&path);
+            let gone = match fs::remove_file(&path) {
+                // another process with the same folder tried it at once
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+                gone => gone,
+            };
             tried.and(gone).map_err(|cause| failed(&path, &cause))
         })
         .await
@@ -142,6 +146,21 @@ mod tests {
     fn checkpoint(writer: u8, sequence: u64) -> Checkpoint {
         let writer = WriterId::from_bytes([writer; 16]);
         Checkpoint { writer, sequence, hash: [0xab; 32], at: Nanos(-1), key_id: [1; 8], signature: [0xff; 64] }
+    }
+
+    #[tokio::test]
+    async fn two_may_try_at_once_and_a_folder_that_is_gone_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = FolderCheckpoints::open(dir.path()).unwrap();
+        let trying = || async {
+            for _ in 0..100 {
+                folder.try_keeping().await.unwrap();
+            }
+        };
+        tokio::join!(trying(), trying(), trying());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        dir.close().unwrap();
+        assert!(folder.try_keeping().await.is_err());
     }
 
     #[tokio::test]
