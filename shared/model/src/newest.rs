@@ -13,7 +13,7 @@ use crate::{
     time::Nanos,
     unset::is_unset,
 };
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 /// How far a device's clock may be ahead of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,10 +149,18 @@ pub(crate) fn said_again(sheet: &Sheet) -> Vec<(usize, usize, Quality)> {
     found
 }
 
+/// Of the lines of one metric, instant and device as many are compared with each that came later: no device has that many to say
+/// of an instant, and one that means harm is not to keep a reader busy.
+const COMPARED_MAX: usize = 256;
+
 /// Lines of one metric, instant and device, in the order in which they came.
 struct SameInstant<'a> {
     sheet: &'a Sheet,
     lines: &'a [(usize, usize)],
+}
+
+fn earlier(at: usize) -> Range<usize> {
+    0..at.min(COMPARED_MAX)
 }
 
 impl SameInstant<'_> {
@@ -160,9 +168,9 @@ impl SameInstant<'_> {
         let n_taken_back = (1..self.lines.len()).rfind(|&at| self.takes_back(at)).unwrap_or_default();
         (0..self.lines.len()).filter_map(move |at| {
             let mut mark = Quality::GOOD;
-            if self.is_repeat(at) || self.takes_back(at) && (0..at).any(|before| self.is_same(before, at)) {
+            if self.is_repeat(at) || self.takes_back(at) && earlier(at).any(|before| self.is_same(before, at)) {
                 mark = Quality::REPEAT;
-            } else if (0..at).any(|before| self.batch(before) != self.batch(at) && !self.says_same(before, at)) {
+            } else if earlier(at).any(|before| self.batch(before) != self.batch(at) && !self.says_same(before, at)) {
                 mark = Quality::CORRECTION;
             }
             if at < n_taken_back {
@@ -194,7 +202,7 @@ impl SameInstant<'_> {
     /// Whether it came before, in another stream. What takes something back repeats only another that does.
     fn is_repeat(&self, at: usize) -> bool {
         let stream = |at| self.sheet.batches[self.batch(at) as usize].identity.stream;
-        (0..at).any(|before| {
+        earlier(at).any(|before| {
             let may_be = self.is_in_error(before) || !self.is_in_error(at);
             may_be && stream(before) != stream(at) && self.is_same(before, at)
         })

@@ -132,6 +132,15 @@ fn what_a_device_sends_again_in_another_stream_is_marked_as_repeated() {
 }
 
 #[test]
+fn of_very_many_values_of_an_instant_each_is_a_correction_and_what_was_said_early_a_repeat() {
+    let mut rows: Vec<_> = (0..1_000u32).map(|n| row(1, n.into(), n.into(), "", &[(5, n.into())])).collect();
+    rows.push(row(2, 1, 2_000, "", &[(5, 7.0)]));
+    let marks: Vec<_> = marked(sheet(&rows)).into_iter().map(|(_, mark)| mark).collect();
+    assert_eq!((marks[0], marks[1_000]), (GOOD, Quality::REPEAT));
+    assert!(marks[1..1_000].iter().all(|mark| *mark == Quality::CORRECTION));
+}
+
+#[test]
 fn what_a_device_takes_back_is_shown_once_and_never_counts() {
     let (in_error, repeat) = (Quality::ENTERED_IN_ERROR, Quality::REPEAT);
     let also = |mark: Quality| mark.with(in_error);
