@@ -129,8 +129,7 @@ pub(crate) fn span(from: Option<&Timestamp>, to: Option<&Timestamp>) -> Result<(
 /// An instant, or what is meant without one.
 pub(crate) fn instant(field: &str, stamp: Option<&Timestamp>, without: Nanos) -> Result<Nanos, Status> {
     let Some(stamp) = stamp else { return Ok(without) };
-    let allowed = "between 1678 and 2261, nanoseconds 0 to 999,999,999";
-    convert::nanos(stamp).ok_or_else(|| problem::invalid("TIME_OUT_OF_RANGE", field, allowed))
+    convert::nanos(stamp).ok_or_else(|| problem::invalid("TIME_OUT_OF_RANGE", field, convert::out_of_range(stamp)))
 }
 
 /// On the wire: absent where it is open.
@@ -163,6 +162,13 @@ mod tests {
         for bad in bad {
             assert!(mac(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_time_in_another_unit_is_named_as_such() {
+        let sent = Timestamp { seconds: 1_700_000_000_000, nanos: 0 };
+        let refused = instant("start_time", Some(&sent), Nanos::MAX).unwrap_err();
+        assert!(refused.message().contains("milliseconds"), "{}", refused.message());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use directory::{
 };
 use guard::errors;
 use model::{
-    UserId,
+    PatientId, UserId,
     access::{Action, Principal, decide_system},
 };
 use prost::Message;
@@ -100,6 +100,11 @@ impl Registry {
                 Err(why) => refused.push(refusal(*at, &why)),
             }
         }
+        let patients = rows.iter().filter_map(|row| match row.changes.first() {
+            Some(Change::User(user)) => user.patient.map(PatientId::new),
+            _ => None,
+        });
+        self.decisions.shows(caller, (Action::ManageUsers, None), patients, "import").await?;
         let taken = self.take(caller, rows, &mut refused).await?;
         let user_ids: Vec<_> = taken.iter().map(|(id, _)| id.to_string()).collect();
         let refused_more = cut(&mut refused);

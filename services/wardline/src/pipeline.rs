@@ -140,7 +140,7 @@ impl PipelineClient {
 
     /// The id of a run that is named by its id, by its date, or not at all.
     async fn run_id(&mut self, name: &str, run: Option<String>) -> anyhow::Result<String> {
-        if let Some(id) = run.as_ref().filter(|text| text.parse::<uuid::Uuid>().is_ok()) {
+        if let Some(id) = run.as_ref().filter(|text| model::uuid(text).is_ok()) {
             return Ok(id.clone());
         }
         let mut runs = self.runs(name).await?.into_iter();

@@ -6,8 +6,8 @@ use proto::{
     operations::v1::{AuditRecord, SearchAuditLogRequest, audit_service_client::AuditServiceClient},
     registry::v1::{
         Assignment, CreateAssignmentRequest, CreateDeviceRequest, DeleteUserRequest, Device, EndAssignmentRequest,
-        GetAssignmentRequest, GetUserRequest, ListAssignmentsRequest, ListBreakGlassRequest, ListRelationsRequest,
-        ListUsersRequest, OpenBreakGlassRequest,
+        GetAssignmentRequest, GetUserRequest, ImportUsersRequest, ListAssignmentsRequest, ListBreakGlassRequest,
+        ListRelationsRequest, ListUsersRequest, OpenBreakGlassRequest,
     },
 };
 use tests::Sandbox;
@@ -79,6 +79,19 @@ async fn each_patient_whom_a_list_shows_is_in_the_log() -> anyhow::Result<()> {
     let _ = admin.client.delete_user(request).await;
     let detail = format!("delete {}", two.user_id);
     assert_eq!(newest(&sandbox, &patients[1..]).await?, all(1, "users.manage", &detail, "HOPERAT"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_patient_of_an_import_is_in_the_log() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let mut admin = Asking::demo(&sandbox, "administrator").await?;
+    let patients = [Uuid::new_v4().to_string(), Uuid::new_v4().to_string()];
+    let csv = format!("name,patient,ward\nOne,{},icu\nTwo,{},icu\nNobody,,\n", patients[0], patients[1]);
+    let request = admin.request(ImportUsersRequest { csv });
+    assert_eq!(admin.client.import_users(request).await?.into_inner().imported, 3);
+    let patients = patients.each_ref().map(String::as_str);
+    assert_eq!(newest(&sandbox, &patients).await?, all(2, "users.manage", "import", "HOPERAT"));
     Ok(())
 }
 

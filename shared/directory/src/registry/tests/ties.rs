@@ -156,6 +156,11 @@ fn an_id_is_never_given_to_another() {
     assert_eq!(fits(&gone, own(PATIENT, None)), Err("USER_GONE"));
     assert_eq!(fits(&gone, own(LATE, Some(PATIENT))), Err("PATIENT_TAKEN"));
     assert_eq!(fits(&gone, own(LATE, Some(LATE))), Ok(()));
+    let monitor = |id| Change::Device(device(id, None, DeviceStatus::Registered));
+    for (state, id) in [(&gone, PATIENT), (&there, PATIENT), (&there, DOCTOR)] {
+        assert_eq!(fits(state, monitor(id)), Err("ID_TAKEN"));
+    }
+    assert_eq!(fits(&gone, monitor(LATE)), Ok(()));
     // one who is a patient no more comes back as the same, and nobody else does
     let left = [&there[..], &[own(PATIENT, None)]].concat();
     assert_eq!(fits(&left, own(PATIENT, Some(PATIENT))), Ok(()));
