@@ -115,6 +115,10 @@ variables, and where files from Secrets are mounted.
 - {name: WARDLINE__DEVICES__CA_KEY_FILE, value: {{ printf "/etc/wardline/device-ca/%s" .ca.keyKey | quote }}}
 {{- end }}
 {{- end }}{{ end }}
+{{- /* Reports take memory and give it back all the while: in large pages that are kept for longer they are done in two thirds of the time. */}}
+{{- if eq .component "analytics" }}
+- {name: _RJEM_MALLOC_CONF, value: "thp:always,dirty_decay_ms:10000"}
+{{- end }}
 {{- range .root.Values.secretEnv }}
 {{ include "wardline.env.secret" (list .name .secretName .key) }}
 {{- end }}
