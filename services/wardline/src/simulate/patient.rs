@@ -4,7 +4,9 @@
 use clap::ValueEnum;
 use guard::convert::timestamp;
 use model::Nanos;
-use proto::telemetry::v1::{ClockQuality, Reading, SampleWidth, Waveform, reading::Value};
+use proto::telemetry::v1::{
+    AbsentReason, Bound, ClockQuality, Comparator, Reading, SampleWidth, Waveform, reading::Value,
+};
 use std::{f64::consts::TAU, time::Duration};
 
 /// Metrics that can be simulated.
@@ -44,6 +46,9 @@ pub enum Scenario {
     Late,
     /// Vital signs and an ECG of 250 samples a second.
     Waveform,
+    /// One reading in ten is no plain number: a bound, no value and why, one that lasts, one in another unit than its label says, one
+    /// that takes back the last of its metric.
+    Exceptions,
     /// Each device another one of these.
     Mixed,
 }
@@ -137,7 +142,7 @@ impl Patient {
         let chance = self.random(number, 77);
         let is_artefact = self.scenario == Scenario::Artefact && chance < 0.02;
         let (unit, value) = if is_artefact { artefact(metric) } else { self.vital(metric, seconds) };
-        Some(Reading {
+        let reading = Reading {
             metric: metric.to_owned(),
             measured_at: Some(timestamp(measured_at)),
             unit: unit.to_owned(),
@@ -145,7 +150,35 @@ impl Patient {
             questionable: is_off || (is_artefact && chance < 0.01),
             entered_in_error: false,
             value: Some(Value::Number(value)),
+        };
+        Some(if self.scenario == Scenario::Exceptions {
+            self.exception(number, measured_at, value, reading)
+        } else {
+            reading
         })
+    }
+
+    /// A reading of a number, or what it is said as instead.
+    fn exception(&self, number: u64, measured_at: Nanos, value: f64, reading: Reading) -> Reading {
+        let n_metrics = self.metrics.len() as u64;
+        match (self.random(number, 81) * 50.0) as u64 {
+            0 => {
+                let bound = Bound { comparator: Comparator::GreaterOrEqual.into(), number: value };
+                Reading { value: Some(Value::Bound(bound)), ..reading }
+            }
+            1 => Reading { value: Some(Value::AbsentReason(AbsentReason::Error.into())), ..reading },
+            2 => {
+                let until = measured_at.plus(self.period_ns.saturating_mul(self.metrics.len() as i64));
+                Reading { measured_until: Some(timestamp(until)), ..reading }
+            }
+            3 if reading.unit == "%" => Reading { value: Some(Value::Number(value / 100.0)), ..reading },
+            4 if number >= n_metrics => {
+                // its time is the same whichever batch it is in
+                let last = self.reading(number - n_metrics, 0, true);
+                last.map_or(reading, |last| Reading { entered_in_error: true, ..last })
+            }
+            _ => reading,
+        }
     }
 
     /// What the device's clock shows.
@@ -316,6 +349,12 @@ mod tests {
         assert_eq!(of(Scenario::LeadOff).with_metrics(&["8867-4"]).batch(500, 1).len(), 1, "no batch is empty");
         let waves = |reading: &&Reading| matches!(&reading.value, Some(Value::Waveform(w)) if w.samples.len() == 300);
         assert_eq!(of(Scenario::Waveform).batch(1, 12).iter().filter(waves).count(), 2);
+        let said = of(Scenario::Exceptions).batch(1, 5_000);
+        let has = |what: fn(&Reading) -> bool| said.iter().filter(|reading| what(reading)).count() > 10;
+        assert!(has(|reading| matches!(reading.value, Some(Value::Bound(_)))));
+        assert!(has(|reading| matches!(reading.value, Some(Value::AbsentReason(_)))));
+        assert!(has(|reading| reading.measured_until.is_some()) && has(|reading| reading.entered_in_error));
+        assert!(has(|reading| reading.unit == "%" && matches!(reading.value, Some(Value::Number(..1.1)))));
         let earlier = |readings: &[Reading]| readings[0].measured_at.as_ref().unwrap().seconds < START.parts().0 - 800;
         let n_late = (1..1_000).filter(|sequence| earlier(&of(Scenario::Late).batch(*sequence, 1))).count();
         assert!((400..600).contains(&n_late), "{n_late}");

@@ -56,8 +56,20 @@ impl Bench for Embedded {
 
     async fn reopen(mut self) -> Self {
         self.log = None;
-        self.log = Some(Log::open(&self.folder.path().join("log"), self.settings.clone()).unwrap());
-        self
+        let folder = self.folder.path().join("log");
+        // what was begun on another thread holds the folder until it is done
+        for _ in 0..500 {
+            match Log::open(&folder, self.settings.clone()) {
+                Err(Error::Config(text)) if text.contains("is open already") => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                opened => {
+                    self.log = Some(opened.unwrap());
+                    return self;
+                }
+            }
+        }
+        panic!("the log is open after five seconds");
     }
 }
 
