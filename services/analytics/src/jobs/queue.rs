@@ -44,7 +44,11 @@ impl Queue {
 
     /// The one to begin, if one is due.
     fn first(&self, ours: &HashSet<Uuid>) -> Option<Arc<Job>> {
-        let due = self.jobs.values().filter(|one| self.is_lost(one, ours) || self.is_due(&one.0));
+        let due = self.jobs.values().filter(|one| {
+            let is_lost = self.is_lost(one, ours);
+            // what became hopeless since those were ended is not begun
+            (is_lost || self.is_due(&one.0)) && self.why(&one.0, is_lost).is_none()
+        });
         due.map(|(job, _)| job).min_by_key(|job| self.rank(job)).cloned()
     }
 

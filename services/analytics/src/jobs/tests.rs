@@ -136,6 +136,20 @@ async fn the_job_of_a_lost_worker_is_taken_over_and_its_late_end_changes_nothing
     stop.cancel();
 }
 
+#[tokio::test]
+async fn a_job_is_not_begun_after_its_last_attempt_however_late_that_is_known_to_be_lost() {
+    let bench = Bench::new();
+    let board = bench.board();
+    for (max_attempts, is_taken) in [(1, false), (2, true)] {
+        let job = board.submit(Submission { max_attempts, ..submission("well", "a") }, None).await.unwrap();
+        board.put(&job, Step::Started { at: board.now(), worker: Uuid::new_v4() }).await.unwrap().unwrap();
+        tokio::time::sleep(2 * LEASE).await;
+        // as a worker that has just ended what was hopeless, before the lease was over
+        let taken = board.take(Uuid::new_v4(), &HashSet::new(), LEASE).await.unwrap();
+        assert_eq!(taken.map(|job| job.attempt), is_taken.then_some(2));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_job_ends_at_once_and_a_worker_that_stops_gives_back_what_it_has() {
     let bench = Bench::new();
