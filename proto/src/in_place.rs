@@ -37,16 +37,16 @@ pub struct Received(Bytes);
 pub enum Message<'a> {
     /// A batch of readings, still in the bytes that were received.
     Batch {
-        /// Its number.
+        /// Sequence number of the batch in its stream, as the device wrote it: 1 for the first.
         sequence: u64,
-        /// Its readings.
+        /// Readings of the batch, in the order in which the device sent them.
         readings: Vec<ReadingView<'a>>,
     },
     /// A batch in which not every reading can be read.
     Damaged {
-        /// Its number.
+        /// Sequence number of the batch in its stream, as the device wrote it: 1 for the first.
         sequence: u64,
-        /// Its readings.
+        /// Readings of the batch in their order; of one that cannot be read, its bytes and why.
         readings: Readings,
     },
     /// Anything else, or a batch in an unusual form.

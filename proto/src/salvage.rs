@@ -138,7 +138,7 @@ fn fault(mut rest: &[u8]) -> (&'static str, &'static str) {
 pub struct ReceivedWrite {
     /// All but its readings.
     pub request: WriteReadingsRequest,
-    /// Its readings.
+    /// Readings of the request in their order, each as far as it can be read.
     pub readings: Readings,
     /// Its bytes, after decompression.
     pub n_bytes: usize,

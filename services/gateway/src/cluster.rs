@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The service that answers what all of them could: the OpenAPI document, and whether it is there.
 const FOR_ALL: &str = "registry";
 
-/// `helm/wardline/files/routes.yaml`.
+/// Text of `helm/wardline/files/routes.yaml`: by service, the gRPC services and the patterns of paths that it serves.
 ///
 /// # Errors
 /// When a route has no descriptor, which a test holds.

@@ -143,7 +143,7 @@ pub trait Positions: Send + Sync {
 /// The stream that a device used last: all of it may lag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Last {
-    /// Which stream.
+    /// The run of sequence numbers in which its last batch came.
     pub stream: StreamId,
     /// When its last batch was received, by our clock.
     pub received_at: Nanos,

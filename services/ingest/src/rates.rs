@@ -45,7 +45,7 @@ pub struct Allowed {
 /// A limit of rate was exceeded, and for how long nothing more may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Over {
-    /// The setting.
+    /// Key of the setting that was exceeded, such as `quotas.device_readings_a_second`.
     limit: &'static str,
     a_second: u64,
     /// How long nothing more may be sent.

@@ -39,7 +39,7 @@ pub use sources::DataSource;
 pub const MANUAL: &str = include_str!("node.default.toml");
 /// Variables that set a key: `WARDLINE__LOG__KAFKA__BROKERS`.
 const PREFIX: &str = "WARDLINE__";
-/// Never printed.
+/// Keys, in any section, whose values are never printed.
 const SECRETS: [&str; 4] = ["password", "cursor_key", "secret_access_key", "session_token"];
 /// Whose `url` is never printed: receivers often know a sender by what follows the host.
 const SECRET_ADDRESS: &str = "webhook";

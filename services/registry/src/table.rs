@@ -33,8 +33,10 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// Reads a CSV file, without the rows in which nothing is.
+    ///
     /// # Errors
-    /// INVALID_CSV, when it cannot be taken apart into rows, or its heading is not known.
+    /// INVALID_CSV, when it cannot be taken apart into rows, its heading is not known, or it has more than [`ROWS_MAX`] rows.
     pub(crate) fn read(text: &str, known: &Columns) -> Result<Self, Status> {
         let wrong = |what: String| problem::invalid("INVALID_CSV", "csv", what);
         let mut reader = Reader { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 };

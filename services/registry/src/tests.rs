@@ -42,9 +42,9 @@ const NOW: fn() -> Nanos = || Nanos(1_700_000_000 * Nanos::SECOND);
 #[derive(Default)]
 struct Memory {
     changes: Mutex<Vec<Bytes>>,
-    /// Whose.
+    /// People whose profiles were put, in that order, an entry for each time.
     profiles: Mutex<Vec<UserId>>,
-    /// And what, by revision.
+    /// Contents of those profiles, by revision.
     kept: Mutex<HashMap<Revision, Bytes>>,
     /// Whether its disk is full.
     is_full: AtomicBool,

@@ -18,7 +18,7 @@ use std::io::Write;
 pub enum Command {
     /// Import a file or a folder as a new version of a data set.
     Import {
-        /// What.
+        /// What is imported, and whether its end is waited for.
         #[command(flatten)]
         import: ImportArgs,
         /// Whose token is used.
@@ -49,7 +49,7 @@ pub enum Command {
         /// Whose token is used.
         #[command(flatten)]
         access: TokenArgs,
-        /// How.
+        /// How the sentences are printed.
         #[command(flatten)]
         how: InsightsArgs,
     },

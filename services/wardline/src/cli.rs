@@ -211,7 +211,7 @@ pub enum Command {
     },
     /// Print completions for a shell.
     Completions {
-        /// Which.
+        /// Shell for which completions are printed.
         shell: clap_complete::Shell,
     },
 }
@@ -221,7 +221,7 @@ pub enum Command {
 pub enum Certificate {
     /// A device's: with it the device needs no token. For 24 hours.
     Device {
-        /// The device.
+        /// UUID of the device that the certificate names.
         #[arg(value_parser = model::uuid)]
         device: uuid::Uuid,
         /// Folder for cert.pem, key.pem and ca.pem.
@@ -258,7 +258,7 @@ pub enum Certificate {
 pub enum Audit {
     /// Search the log; entries are printed newest first.
     Search {
-        /// Which.
+        /// About whom, from when to when, and how many at most.
         #[command(flatten)]
         asked: AuditSearch,
         /// As one JSON array.
@@ -267,7 +267,7 @@ pub enum Audit {
     },
     /// Entries as FHIR R4 AuditEvents, one JSON object a line, newest first.
     Export {
-        /// Which.
+        /// About whom, from when to when, and how many at most.
         #[command(flatten)]
         asked: AuditSearch,
     },

@@ -17,7 +17,7 @@ pub struct InsightsArgs {
     pub numbers: bool,
 }
 
-/// Which correlations.
+/// Between which numbers, by which method, and how p-values are corrected.
 #[derive(Debug, Args)]
 pub struct CorrelationsArgs {
     /// Names of two or more numbers of the states' profiles, such as poverty_percent; none: all.
@@ -36,7 +36,7 @@ pub struct DashboardClient {
 }
 
 impl DashboardClient {
-    /// Connects.
+    /// A client of the first node of `remote` that answers; each call carries the token.
     pub async fn connect(remote: impl Into<Remote>, token: impl Into<Token>) -> anyhow::Result<Self> {
         Ok(Self { client: DashboardServiceClient::new(operator::connect(remote, token).await?) })
     }

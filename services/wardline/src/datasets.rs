@@ -62,7 +62,7 @@ pub enum DataSets {
     Use {
         /// Name of the kind.
         kind: String,
-        /// Which version.
+        /// UUID of the version, as `datasets show` prints it.
         version: String,
     },
     /// What is different between two versions.
@@ -78,7 +78,7 @@ pub enum DataSets {
     Delete {
         /// Name of the kind.
         kind: String,
-        /// Which version.
+        /// UUID of the version, as `datasets show` prints it.
         version: String,
     },
 }
@@ -90,7 +90,7 @@ pub struct DataClient {
 }
 
 impl DataClient {
-    /// Connects.
+    /// A client of the first node of `remote` that answers; each call carries the token.
     pub async fn connect(remote: impl Into<Remote>, token: impl Into<Token>) -> anyhow::Result<Self> {
         let connection = operator::connect(remote, token).await?;
         let jobs = JobsClient::on(connection.clone());

@@ -64,22 +64,22 @@ pub enum Jobs {
     },
     /// One, whole, as JSON.
     Get {
-        /// Its id.
+        /// UUID of the job, as `jobs submit` and `jobs list` print it.
         job: String,
     },
     /// Follow one to its end; exit 1 when it fails.
     Watch {
-        /// Its id.
+        /// UUID of the job, as `jobs submit` and `jobs list` print it.
         job: String,
     },
-    /// End one.
+    /// Cancel one that has not ended; nothing that its worker still writes counts.
     Cancel {
-        /// Its id.
+        /// UUID of the job, as `jobs submit` and `jobs list` print it.
         job: String,
     },
     /// Queue one again that failed or was cancelled.
     Retry {
-        /// Its id.
+        /// UUID of the job, as `jobs submit` and `jobs list` print it.
         job: String,
     },
     /// Forget those that have ended.
@@ -92,7 +92,7 @@ pub struct JobsClient {
 }
 
 impl JobsClient {
-    /// Connects.
+    /// A client of the first node of `remote` that answers; each call carries the token.
     pub async fn connect(remote: impl Into<Remote>, token: impl Into<Token>) -> anyhow::Result<Self> {
         Ok(Self { client: JobServiceClient::new(operator::connect(remote, token).await?) })
     }
@@ -238,7 +238,7 @@ fn there(job: Option<Job>) -> anyhow::Result<Job> {
     job.context("the answer holds no job")
 }
 
-/// NAME=VALUE.
+/// Name and value of a NAME=VALUE, parted at the first equals sign; an error when it has none.
 pub(crate) fn named(pair: &str) -> anyhow::Result<(String, String)> {
     let (name, value) = pair.split_once('=').with_context(|| format!("{pair}: must be NAME=VALUE"))?;
     Ok((name.to_owned(), value.to_owned()))

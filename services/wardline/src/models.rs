@@ -24,7 +24,7 @@ pub enum Models {
     List,
     /// One model: what it takes, how good it is, and its versions.
     Show {
-        /// Its name.
+        /// Name of the model, as `models list` prints it.
         model: String,
         /// The version whose card is shown [default: the one in use].
         #[arg(long, value_name = "VERSION")]
@@ -44,14 +44,14 @@ pub enum Models {
     Use {
         /// Name of the model.
         model: String,
-        /// Which version.
+        /// UUID of the version, as `models show` prints it.
         version: String,
     },
     /// Delete a version that is not in use.
     Delete {
         /// Name of the model.
         model: String,
-        /// Which version.
+        /// UUID of the version, as `models show` prints it.
         version: String,
     },
     /// Train a new version; prints the job's id.
@@ -74,7 +74,7 @@ pub struct ModelClient {
 }
 
 impl ModelClient {
-    /// Connects.
+    /// A client of the first node of `remote` that answers; each call carries the token.
     pub async fn connect(remote: impl Into<Remote>, token: impl Into<Token>) -> anyhow::Result<Self> {
         let connection = operator::connect(remote, token).await?;
         let jobs = JobsClient::on(connection.clone());

@@ -22,7 +22,7 @@ const WATCH_EVERY: Duration = Duration::from_millis(500);
 pub enum Pipelines {
     /// Run one for a date; there is one run for each date, which this completes when it is there.
     Run {
-        /// Which.
+        /// Name of the pipeline.
         #[arg(default_value = "daily")]
         name: String,
         /// For which date [default: today, where its schedule is].
@@ -79,7 +79,7 @@ pub struct PipelineClient {
 }
 
 impl PipelineClient {
-    /// Connects.
+    /// A client of the first node of `remote` that answers; each call carries the token.
     pub async fn connect(remote: impl Into<Remote>, token: impl Into<Token>) -> anyhow::Result<Self> {
         let client = ScheduleServiceClient::new(operator::connect(remote, token).await?);
         Ok(Self { client: client.max_decoding_message_size(operator::MESSAGE_BYTES_MAX) })

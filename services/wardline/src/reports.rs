@@ -31,7 +31,7 @@ pub struct ReportClient {
 }
 
 impl ReportClient {
-    /// Connects.
+    /// A client of the first node of `remote` that answers; each call carries the token.
     pub async fn connect(remote: impl Into<Remote>, token: impl Into<Token>) -> anyhow::Result<Self> {
         let client = ReportServiceClient::new(operator::connect(remote, token).await?);
         Ok(Self { client: client.max_decoding_message_size(operator::MESSAGE_BYTES_MAX) })

@@ -36,24 +36,24 @@ pub enum Error {
     /// A file cannot be read or written.
     #[error("{path}")]
     File {
-        /// Which file.
+        /// Path of the file that cannot be read or written.
         path: PathBuf,
-        /// Why.
+        /// What the operating system said.
         #[source]
         source: std::io::Error,
     },
     /// A key cannot be used.
     #[error("key {name} cannot be used: {what}")]
     Key {
-        /// Which key.
+        /// Path of the key's file, its `kid`, or what it is for.
         name: String,
-        /// Why.
+        /// What is wrong with the key.
         what: String,
     },
     /// A certificate, or a request for one, cannot be used.
     #[error("certificate: {what}")]
     Certificate {
-        /// Why.
+        /// What is wrong with it, or why none can be made.
         what: String,
     },
 }

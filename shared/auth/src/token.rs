@@ -59,7 +59,7 @@ pub enum Rejected {
 /// What is wrong with a token, for the operator's eyes: a label of `wardline_auth_refused_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// Its size.
+    /// It is longer than [`MAX_TOKEN_BYTES`].
     TooLarge,
     /// No signed token: its segments, its JSON, or a header that asks for what is not done here.
     Malformed,

@@ -100,7 +100,7 @@ pub enum Error {
     /// The record can never be published.
     #[error("the record of {bytes} bytes is larger than the log takes ({limit} bytes)")]
     TooLarge {
-        /// Its size.
+        /// Bytes of the record's payload.
         bytes: usize,
         /// The largest size.
         limit: usize,

@@ -19,14 +19,14 @@ pub enum Error {
     Address {
         /// As it was given.
         uri: String,
-        /// Why not.
+        /// What is wrong with the URI or with the certificates.
         #[source]
         cause: Arc<tonic::transport::Error>,
     },
     /// Nobody is at the address now.
     #[error("no node answers at {uri}")]
     NoAnswer {
-        /// Where.
+        /// URI that was tried.
         uri: String,
         /// What the attempt came to.
         #[source]
@@ -60,7 +60,7 @@ pub enum Error {
     TooLarge {
         /// Bytes of the message.
         bytes: usize,
-        /// `Limits.max_message_bytes`.
+        /// Most bytes that the server takes: its `Limits.max_message_bytes`.
         limit: usize,
     },
     /// The sender has been closed.

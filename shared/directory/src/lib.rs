@@ -34,16 +34,16 @@ pub enum Error {
     /// A file cannot be read.
     #[error("{path}")]
     File {
-        /// Which file.
+        /// Path of the file, or of the folder of files, that cannot be read.
         path: PathBuf,
-        /// Why.
+        /// What the operating system said.
         #[source]
         source: std::io::Error,
     },
     /// A file is wrong.
     #[error("{file}: {what}")]
     Contents {
-        /// Which file.
+        /// Path of the file that is wrong.
         file: String,
         /// What is wrong and what is allowed.
         what: String,
@@ -51,9 +51,9 @@ pub enum Error {
     /// A change of the registry cannot be followed.
     #[error("change {sequence} of the registry: {what}")]
     Registry {
-        /// Its number.
+        /// Number of the change in the registry, from 1.
         sequence: u64,
-        /// Why.
+        /// Why it cannot be read or applied, or that one is missing before it.
         what: String,
     },
 }

@@ -38,15 +38,15 @@ pub enum Error {
     /// It cannot be read or written.
     #[error("{}: {source}", .path.display())]
     Io {
-        /// Which file.
+        /// The file or folder that cannot be read or written.
         path: PathBuf,
-        /// Why.
+        /// What the operating system said.
         source: io::Error,
     },
     /// The disk has less than the reserve: nothing is written until there is more.
     #[error("no space: {free_bytes} bytes are free in {}, and {reserve_bytes} are kept in reserve; make room, or set data.reserve_mib", .dir.display())]
     NoSpace {
-        /// Where.
+        /// The folder whose disk is full.
         dir: PathBuf,
         /// How much there is.
         free_bytes: u64,

@@ -61,7 +61,7 @@ struct Methods(Arc<HashMap<&'static str, Arc<Method>>>, Arc<Method>);
 
 /// A method, with its handles: they are looked up once, not for each call.
 struct Method {
-    /// `package.Service/Method`.
+    /// `package.Service/Method`, a label of metrics; `unknown` for a path that nobody serves.
     name: &'static str,
     is_for_devices: bool,
     open: Gauge,
@@ -138,7 +138,7 @@ impl Drop for Call {
     }
 }
 
-/// One call.
+/// Counts and times one call, and names its request's id in the answer.
 async fn observed(State(methods): State<Methods>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
     let id = RequestId::claim(&mut head.extensions, &head.headers);

@@ -156,7 +156,7 @@ impl Listener {
     }
 }
 
-/// One handshake.
+/// Shakes hands on one connection, in [`Limits::handshake`] at most; `None`: it was refused, and is closed.
 async fn shake(tls: Arc<Tls>, socket: TcpStream, place: Slot, watch: Watch) -> Option<Connection> {
     let offer = tls.offer();
     let accepting = TlsAcceptor::from(offer.config(watch.speaks)).accept(socket);

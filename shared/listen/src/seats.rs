@@ -29,7 +29,7 @@ pub(crate) struct Seats {
 }
 
 impl Seats {
-    /// So many.
+    /// Seats for so many streams at once, all of them free.
     pub(crate) fn new(max_streams: u32) -> Self {
         Self { free: Arc::new(Semaphore::new(max_streams as usize)), max_streams }
     }

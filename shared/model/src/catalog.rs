@@ -59,7 +59,7 @@ impl Metric {
 /// The system a code belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodeSystem {
-    /// LOINC, <http://loinc.org>.
+    /// LOINC, codes of laboratory and clinical observations: <http://loinc.org>.
     Loinc,
     /// ISO/IEEE 11073-10101, the nomenclature of medical devices.
     Mdc,

@@ -144,13 +144,13 @@ pub struct Bound {
 /// On which side of a number a value lies (FHIR `Quantity.comparator`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Comparator {
-    /// `<`
+    /// The value is less than the number: `<`.
     Less,
-    /// `<=`
+    /// The value is the number or less: `<=`.
     LessOrEqual,
-    /// `>=`
+    /// The value is the number or more: `>=`.
     GreaterOrEqual,
-    /// `>`
+    /// The value is more than the number: `>`.
     Greater,
 }
 

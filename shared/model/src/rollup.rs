@@ -63,7 +63,7 @@ impl Summary {
         Self { n: 1, min: value, max: value, sum: value }
     }
 
-    /// Of both.
+    /// Of the numbers of both.
     fn and(self, other: Self) -> Self {
         Self {
             n: self.n + other.n,

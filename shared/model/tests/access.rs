@@ -20,7 +20,7 @@ const PATIENT: PatientId = PatientId::from_bytes([3; 16]);
 /// What the caller sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
-    /// Until then.
+    /// Permitted until that time, in nanoseconds; `i64::MAX`: without an end.
     Yes(i64),
     Expired,
     NotPermitted,

@@ -201,7 +201,7 @@ pub trait Profiles: Send + Sync {
 /// A device was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sighting {
-    /// Which device.
+    /// The device that sent the batch.
     pub device: DeviceId,
     /// When its batch was received.
     pub at: Nanos,

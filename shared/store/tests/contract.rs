@@ -27,7 +27,7 @@ mod sealing;
 #[path = "contract/space.rs"]
 mod space;
 
-/// All cases.
+/// Every case of the contract, for the macro to call by name.
 mod all {
     pub use crate::{audit::*, cases::*, histories::*, identities::*, registry::*, sealing::*};
 }

@@ -41,7 +41,7 @@ pub struct Options {
     /// A Python with duckdb and pyspark (PyPI); the peers are left out without.
     #[arg(long)]
     pub python: Option<PathBuf>,
-    /// Peers.
+    /// Engines that are measured beside ours: duckdb, spark.
     #[arg(long, value_delimiter = ',', default_value = "duckdb,spark")]
     pub peers: Vec<String>,
 }

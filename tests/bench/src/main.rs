@@ -53,7 +53,7 @@ pub struct Options {
     pub cql: String,
 }
 
-/// The benchmarks.
+/// Benchmarks, each a command with options of its own.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum What {
     /// Acknowledged readings a second through gRPC and the log, against the log's bare client.

@@ -8,7 +8,7 @@ use tests::damage::{Plan, run};
 /// Damages one file or folder of a node's data at a time, and judges what the node makes of it by a ledger.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Damaged folders.
+    /// How many folders are damaged, one after another.
     #[arg(long, default_value_t = 500)]
     cases: u32,
     /// Decides on everything random.

@@ -9,13 +9,13 @@ use tests::leakage::{Plan, run};
 /// Asks random questions in random worlds, and compares each answer with a second statement of the rules.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Questions.
+    /// How many questions are asked, those for comparison not counted.
     #[arg(long, default_value_t = 100_000)]
     cases: u64,
     /// Decides on everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Threads.
+    /// Threads, each with worlds of its own.
     #[arg(long, default_value_t = 2)]
     workers: u64,
     /// Keep the audit log in a store on disk, too: each access is synced.

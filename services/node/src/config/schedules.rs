@@ -46,7 +46,7 @@ choices! {
     SmtpTls { Tls = "tls", StartTls = "starttls", None = "none" }
 }
 
-/// `[analytics.notify]`.
+/// `[analytics.notify]`: who is told how jobs and runs of pipelines ended.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "node.default.toml is the manual")]
@@ -55,7 +55,7 @@ pub struct Notify {
     pub smtp: Smtp,
 }
 
-/// `[analytics.notify.webhook]`.
+/// `[analytics.notify.webhook]`: where a JSON object is posted, and what signs it; an empty `url`: nowhere.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "node.default.toml is the manual")]
@@ -64,7 +64,7 @@ pub struct Webhook {
     pub secret_file: PathBuf,
 }
 
-/// `[analytics.notify.smtp]`.
+/// `[analytics.notify.smtp]`: the mail server, from whom and to whom; an empty `host`: nobody gets mail.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "node.default.toml is the manual")]

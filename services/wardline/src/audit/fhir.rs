@@ -12,7 +12,7 @@ const DICOM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 const ENTITY_TYPES: &str = "http://terminology.hl7.org/CodeSystem/audit-entity-type";
 const ROLES: &str = "http://terminology.hl7.org/CodeSystem/object-role";
 
-/// One entry.
+/// An entry of the audit log as an AuditEvent, whose id is `WRITER-SEQUENCE`.
 pub(super) fn event(record: &AuditRecord) -> Value {
     let interaction = Interaction::of(&record.action, &record.detail);
     let (kind, subtype) = kind(record, interaction);

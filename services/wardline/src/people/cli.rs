@@ -154,7 +154,7 @@ pub enum Users {
     },
     /// Register a person.
     Create {
-        /// Name.
+        /// Name of the person, up to 200 characters.
         name: String,
         /// Date of birth, such as 1969-12-31.
         #[arg(long, default_value = "")]
@@ -184,7 +184,7 @@ pub enum Users {
     /// From CSV: user_id,patient_id,ward,name,birth_date,role,address,phone,email,suspended, or as `list` prints it; of any
     /// size. Exit 1 when a row was refused.
     Import {
-        /// The file.
+        /// CSV file in UTF-8 whose heading has `name` and any of the other columns.
         file: PathBuf,
     },
 }
@@ -207,10 +207,10 @@ pub enum Devices {
     Create {
         /// What people call it.
         name: String,
-        /// MAC address.
+        /// MAC address, such as 00:00:5e:00:53:af; no two devices have the same.
         #[arg(long, default_value = "")]
         mac: String,
-        /// Manufacturer's model.
+        /// Manufacturer's model, up to 128 characters.
         #[arg(long, default_value = "")]
         model: String,
         /// Code of MDC.
@@ -240,7 +240,7 @@ pub enum Devices {
     /// From CSV: device_id,name,mac,model,mdc_type, or as `list` prints it; of any size. Prints the claim codes. Exit 1 when a
     /// row was refused.
     Import {
-        /// The file.
+        /// CSV file in UTF-8 whose heading has `name` and any of the other columns.
         file: PathBuf,
     },
 }
@@ -266,7 +266,7 @@ pub enum Roles {
     },
     /// One that nobody holds.
     Delete {
-        /// Its id.
+        /// Id of the role, as `roles list` prints it.
         role: String,
     },
 }
@@ -284,7 +284,7 @@ pub enum Grants {
     Create {
         /// UUID of the person.
         user: Id,
-        /// Which role.
+        /// Id of the role to give, as `roles list` prints it.
         role: String,
         /// In this ward only.
         #[arg(long, default_value = "")]

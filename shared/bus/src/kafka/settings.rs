@@ -36,7 +36,7 @@ pub enum Compression {
     Zstd,
     /// LZ4: the least CPU time.
     Lz4,
-    /// No compression.
+    /// Batches are sent as they are.
     None,
 }
 

@@ -25,9 +25,9 @@ pub enum Error {
     /// A file is not what was written. Set the folder aside and open a new one: that begins a stream of its own.
     #[error("{} is damaged at byte {byte}: {what}", .path.display())]
     Damaged {
-        /// The file.
+        /// The file of the queue that is damaged.
         path: PathBuf,
-        /// Where.
+        /// Offset in that file, in bytes from 0, at which the damage begins.
         byte: u64,
         /// What is wrong.
         what: String,
@@ -37,7 +37,7 @@ pub enum Error {
     Full {
         /// Bytes of its files.
         bytes: u64,
-        /// [`Options::max_bytes`].
+        /// Most bytes that the files may have: [`Options::max_bytes`].
         max_bytes: u64,
     },
     /// The batch alone is larger than the queue may be, and was not stored.
@@ -45,7 +45,7 @@ pub enum Error {
     TooLarge {
         /// Bytes of the batch, with what surrounds it on the disk.
         bytes: u64,
-        /// [`Options::max_bytes`].
+        /// Most bytes that the files may have: [`Options::max_bytes`].
         max_bytes: u64,
     },
     /// [`Options::max_bytes`] is less than [`MAX_BYTES_LEAST`].
@@ -57,13 +57,13 @@ pub enum Error {
     /// It is open already, here or in another process.
     #[error("{} is in use", .path.display())]
     InUse {
-        /// The folder.
+        /// Folder of the queue that is open already.
         path: PathBuf,
     },
     /// The queue's folder belongs to another device.
     #[error("{} holds the batches of device {device}", .path.display())]
     OtherDevice {
-        /// The folder.
+        /// Folder of the queue that was to be opened.
         path: PathBuf,
         /// Whose it is.
         device: Uuid,

@@ -112,23 +112,23 @@ macro_rules! reads {
 
 impl State {
     reads! {
-        /// A person.
+        /// The person with this id; `None`: there is none.
         user, users: Uuid => User;
-        /// A role.
+        /// The role with this id; `None`: there is none.
         role, roles: String => Role;
-        /// A role that somebody holds.
+        /// The grant of a role with this id; `None`: there is none.
         grant, grants: Uuid => Grant;
-        /// A relation.
+        /// The relation with this id; `None`: there is none.
         relation, relations: Uuid => Relation;
-        /// A consent.
+        /// The consent with this id; `None`: there is none.
         consent, consents: Uuid => Consent;
-        /// A device.
+        /// The device with this id; `None`: there is none.
         device, devices: Uuid => Device;
-        /// An assignment.
+        /// The assignment of a device with this id; `None`: there is none.
         assignment, assignments: Uuid => Assignment;
-        /// An emergency.
+        /// The emergency access with this id; `None`: there is none.
         emergency, break_glass: Uuid => BreakGlass;
-        /// A retraction of readings.
+        /// The retraction of readings with this id; `None`: there is none.
         retraction, retractions: Uuid => Retraction;
     }
 

@@ -81,7 +81,7 @@ pub enum About {
 }
 
 impl Action {
-    /// All actions.
+    /// Every action, each once.
     pub const ALL: [Self; 32] = [
         Self::ReadTimeline,
         Self::ReadTrend,
@@ -289,7 +289,7 @@ pub enum Permission {
 }
 
 impl Permission {
-    /// All permissions.
+    /// Every permission, each once.
     pub const ALL: [Self; 26] = [
         Self::ReadReadings,
         Self::WriteReadings,
@@ -375,7 +375,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// All purposes.
+    /// Every purpose, each once; its place here is what entries of the audit log hold.
     pub const ALL: [Self; 6] =
         [Self::Treatment, Self::Emergency, Self::PatientRequest, Self::Payment, Self::Operations, Self::Research];
 

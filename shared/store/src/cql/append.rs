@@ -21,7 +21,7 @@ const ROW_OVERHEAD_BYTES: usize = 150;
 /// A row as the statement takes it: bucket, day, patient, hour, device, stream, sequence, digest, payload, timestamp.
 type Values = (i16, i32, Uuid, i32, Uuid, Uuid, i64, i64, Vec<u8>, i64);
 
-/// One request.
+/// What one request to the servers writes.
 enum Work {
     /// Rows of one partition.
     Blocks(Vec<Values>),

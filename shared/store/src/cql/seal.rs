@@ -51,7 +51,7 @@ struct Entry {
     hour: Hour,
     patient: Uuid,
     writer: Uuid,
-    /// Microseconds.
+    /// When that writer touched it last: microseconds since 1970 by its clock, more with each touch.
     touched: i64,
 }
 

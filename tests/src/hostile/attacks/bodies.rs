@@ -39,7 +39,7 @@ pub(super) const NEEDED: &[&str] = &[NO_TOKEN];
 /// Bodies that are made once.
 #[derive(Clone)]
 struct Bodies {
-    /// `{"readings":[0,0,...]}`.
+    /// JSON: `{"readings":[0,0,...]}`, nearly as large as the API takes, with numbers where readings belong.
     numbers: Bytes,
     /// `{"readings":[{},{},...]}`, and no more than a batch may have.
     empty: Bytes,
@@ -95,7 +95,7 @@ pub(super) async fn run(target: &Target) {
     join(json, grpc).await;
 }
 
-/// Who sends.
+/// Whose token goes with a body: nobody's, that of a person without the permission, or a device's.
 #[derive(Debug, Clone, Copy)]
 enum Sender {
     Nobody,

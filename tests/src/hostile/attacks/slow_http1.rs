@@ -17,7 +17,7 @@ const QUERY: &str = "timeline?page_size=500000&layout=TIMELINE_LAYOUT_COLUMNS";
 /// What the system keeps of what was not read.
 const RECEIVE_BYTES: u32 = 4 << 10;
 const EVERY: Duration = Duration::from_secs(1);
-/// `HTTP/1.1 200`.
+/// Bytes of `HTTP/1.1 200`, with which an answer begins.
 const STATUS_BYTES: usize = 12;
 const ASKED: &str = "reads asked for";
 /// Without these it says nothing. What it did to memory and to others is judged for all attacks alike.

@@ -16,7 +16,7 @@ use wardline::timeline::{Options, View, read};
 
 const PATIENT: &str = "0191c3c8-7a00-7000-8000-00000000abcd";
 const SECOND: i64 = 1_000_000_000;
-/// 2026-01-01T12:00:00Z
+/// 2026-01-01T12:00:00Z, in seconds since 1970.
 const NOON: i64 = 1_767_268_800;
 
 /// Three pages: one reading, none, one more.

@@ -54,7 +54,7 @@ impl Signer {
         }
     }
 
-    /// SubjectPublicKeyInfo.
+    /// The public key as a SubjectPublicKeyInfo (RFC 5280), in DER.
     pub fn der(&self) -> Vec<u8> {
         let der: PublicKeyX509Der<'_> = match self {
             Self::Ed(pair) => pair.public_key().as_der().unwrap(),
