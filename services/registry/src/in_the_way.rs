@@ -12,7 +12,7 @@ const HOURS_MAX: usize = 1_000;
 
 impl Registry {
     /// Refuses to end an assignment before readings that are kept as its patient's: those would still be shown as the patient's,
-    /// although they were of somebody else, or of nobody.
+    /// although they were of somebody else, or of nobody. Those of the last seconds, acknowledged and not yet written, are not seen.
     ///
     /// # Errors
     /// FAILED_PRECONDITION: readings of the device are kept for the patient in that range; the last of them is named. UNAVAILABLE:
@@ -28,8 +28,8 @@ impl Registry {
         for entry in &found {
             if let Some(last) = self.last_of(permit, device, range, entry).await? {
                 let text = format!(
-                    "readings of the device are kept as the patient's up to {}: end it after that, or, if they are of somebody \
-                     else, leave it and tell who keeps the records",
+                    "readings of the device are kept as the patient's up to {}: end it after that, and retract what is of \
+                     somebody else (CreateRetraction)",
                     convert::timestamp(last)
                 );
                 return Err(problem::status(Code::FailedPrecondition, "READINGS_IN_THE_WAY", format!("at: {text}")));

@@ -14,6 +14,8 @@
 //! [[device]]      # id, model
 //! [[assignment]]  # device, patient, from, to
 //! ```
+//!
+//! The same tie twice in any of its time is refused, as an assignment is that meets another of its device.
 
 use crate::{
     Error,
@@ -83,31 +85,7 @@ pub(super) fn add(links: &mut Links, file: &str, text: &str) -> Result<(), Error
     for patient in tables.patient {
         links.set_ward(PatientId::new(patient.id.0), Some(&patient.ward));
     }
-    for team in tables.care_team {
-        let span = span(&team.from, &team.to).map_err(&wrong)?;
-        let kind = match (&team.ward, team.patient) {
-            (Some(_), None) => RelationKind::WardStaff,
-            (None, Some(_)) => RelationKind::CareTeam,
-            _ => return Err(wrong("care_team: give either ward or patient".to_owned())),
-        };
-        links.tie(
-            UserId::new(team.user.0),
-            team.patient.map(|patient| patient.0),
-            team.ward.as_deref(),
-            span.relation(kind),
-            true,
-        );
-    }
-    for tie in tables.proxy {
-        let span = span(&tie.from, &tie.to).map_err(&wrong)?;
-        links.tie(UserId::new(tie.user.0), Some(tie.patient.0), None, span.relation(RelationKind::Proxy), true);
-    }
-    for part in tables.study {
-        let span = span(&part.from, &part.to).map_err(&wrong)?;
-        let user = UserId::new(part.user.0);
-        links.tie(user, Some(part.patient.0), None, span.relation(RelationKind::Study), true);
-        links.enrol(user, PatientId::new(part.patient.0), &part.study, span, true);
-    }
+    add_ties(links, tables.care_team, tables.proxy, tables.study).map_err(&wrong)?;
     for consent in tables.consent {
         let patient = PatientId::new(consent.patient.0);
         links.consents.entry(patient).or_default().push(consent.read().map_err(&wrong)?);
@@ -120,6 +98,45 @@ pub(super) fn add(links: &mut Links, file: &str, text: &str) -> Result<(), Error
         if !links.assign(DeviceId::new(row.device.0), PatientId::new(row.patient.0), span) {
             return Err(wrong(format!("assignment: device {} has another patient in that time", row.device.0)));
         }
+    }
+    Ok(())
+}
+
+/// Adds who is tied to whom. A tie that is there already is refused: to end one of two would leave the other in force.
+fn add_ties(links: &mut Links, teams: Vec<CareTeam>, proxies: Vec<Tie>, parts: Vec<Part>) -> Result<(), String> {
+    let twice = |table: &str, user: Id, whom: &str| {
+        format!("{table}: user {} has {whom} in that time already; give it once, or ranges that do not meet", user.0)
+    };
+    for team in teams {
+        let (kind, whom) = match (&team.ward, team.patient) {
+            (Some(ward), None) => (RelationKind::WardStaff, format!("ward {ward:?}")),
+            (None, Some(patient)) => (RelationKind::CareTeam, format!("patient {}", patient.0)),
+            _ => return Err("care_team: give either ward or patient".to_owned()),
+        };
+        let relation = span(&team.from, &team.to)?.relation(kind);
+        let (user, patient, ward) = (UserId::new(team.user.0), team.patient.map(|one| one.0), team.ward.as_deref());
+        if links.is_tied(user, patient, ward, relation) {
+            return Err(twice("care_team", team.user, &whom));
+        }
+        links.tie(user, patient, ward, relation, true);
+    }
+    for tie in proxies {
+        let relation = span(&tie.from, &tie.to)?.relation(RelationKind::Proxy);
+        let (user, patient) = (UserId::new(tie.user.0), Some(tie.patient.0));
+        if links.is_tied(user, patient, None, relation) {
+            return Err(twice("proxy", tie.user, &format!("patient {}", tie.patient.0)));
+        }
+        links.tie(user, patient, None, relation, true);
+    }
+    for part in parts {
+        let span = span(&part.from, &part.to)?;
+        let (user, patient) = (UserId::new(part.user.0), PatientId::new(part.patient.0));
+        if links.is_enrolled(user, patient, &part.study, span) {
+            return Err(twice("study", part.user, &format!("patient {} in study {:?}", part.patient.0, part.study)));
+        }
+        // of two studies each is a relation of its own
+        links.tie(user, Some(part.patient.0), None, span.relation(RelationKind::Study), true);
+        links.enrol(user, patient, &part.study, span, true);
     }
     Ok(())
 }

@@ -155,6 +155,7 @@ fn assignments_are_in_order_and_do_not_overlap() {
 fn each_mistake_is_refused_with_the_file_and_what_is_wrong() {
     let role = |permission: &str| format!("[[role]]\nname = \"r\"\npermissions = [\"{permission}\"]");
     let team = |rest: &str| format!("[[care_team]]\nuser = \"{USER}\"\n{rest}");
+    let tie = |table: &str, rest: &str| format!("[[{table}]]\nuser = \"{USER}\"\npatient = \"{PATIENT}\"\n{rest}");
     let ward = "ward = \"icu\"\n";
     let cases = [
         ("not TOML".to_owned(), "expected"),
@@ -178,10 +179,32 @@ fn each_mistake_is_refused_with_the_file_and_what_is_wrong() {
         (team(&format!("{ward}to = \"1600-01-01T00:00:00Z\"")), "1678"),
         (team(&format!("{ward}from = \"2024-01-02T00:00:00Z\"\nto = \"2024-01-02T00:00:00Z\"")), "before"),
         (assigned(&[("2025-01-01T00:00:00Z", "2024-01-01T00:00:00Z")]), "before"),
+        (
+            format!("{0}\n{0}", team(ward)),
+            "care_team: user 00000000-0000-0000-0000-000000000001 has ward \"icu\" in that",
+        ),
+        (
+            format!("{}\nto = \"2024-01-02T00:00:00Z\"\n{}from = \"2024-01-01T00:00:00Z\"", team(ward), team(ward)),
+            "has ward",
+        ),
+        (tie("proxy", "").repeat(2), "proxy: user 00000000-0000-0000-0000-000000000001 has patient"),
+        (tie("study", "study = \"s\"\n").repeat(2), "in study \"s\" in that time already"),
     ];
     for (text, what) in cases {
         let error = read(&text).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.starts_with("test.toml: ") && error.contains(what), "{error:?} does not say {what:?}");
+    }
+}
+
+#[test]
+fn ties_that_do_not_meet_and_those_of_two_studies_are_taken() {
+    let tie = |table: &str, rest: &str| format!("[[{table}]]\nuser = \"{USER}\"\npatient = \"{PATIENT}\"\n{rest}\n");
+    let (until, from) = ("to = \"2024-01-01T00:00:00Z\"", "from = \"2024-01-01T00:00:00Z\"");
+    let twice = |table: &str| tie(table, until) + &tie(table, from);
+    let studies = tie("study", "study = \"a\"") + &tie("study", "study = \"b\"");
+    for text in [twice("care_team"), twice("proxy"), twice("study"), studies, tie("proxy", "") + &tie("care_team", "")]
+    {
+        read(&text).unwrap();
     }
 }
 

@@ -47,6 +47,13 @@ pub struct Span {
     pub to: Option<i64>,
 }
 
+impl Span {
+    fn meets(self, other: Self) -> bool {
+        let before = |to: Option<i64>, from: Option<i64>| to.zip(from).is_some_and(|(to, from)| to <= from);
+        !before(self.to, other.from) && !before(other.to, self.from)
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct World {
     /// Beside those that are there from the start, or in place of one of them.
@@ -88,6 +95,15 @@ pub struct Tie {
     pub person: usize,
     pub whom: Whom,
     pub span: Span,
+}
+
+impl Tie {
+    /// Whether another ties the same in some of the same time.
+    fn is_met_by(&self, other: &Self) -> bool {
+        let same_study = self.kind != "study" || self.study == other.study;
+        let same = self.kind == other.kind && self.person == other.person && self.whom == other.whom;
+        same && same_study && self.span.meets(other.span)
+    }
 }
 
 /// What a patient does not want.
@@ -133,7 +149,11 @@ impl World {
         let kind = if kind == "self" { "proxy" } else { kind };
         let whom = if kind == "ward-staff" { Whom::Ward(ward(random)) } else { Whom::Patient(patient) };
         let study = *one(&STUDIES, random);
-        self.ties.push(Tie { kind, study, person, whom, span: span(random) });
+        let tie = Tie { kind, study, person, whom, span: span(random) };
+        // a file that has a tie twice is refused
+        if !self.ties.iter().any(|held| held.is_met_by(&tie)) {
+            self.ties.push(tie);
+        }
     }
 
     fn bar(&mut self, random: &mut StdRng) {
