@@ -41,6 +41,8 @@ pub const MANUAL: &str = include_str!("node.default.toml");
 const PREFIX: &str = "WARDLINE__";
 /// Keys, in any section, whose values are never printed.
 const SECRETS: [&str; 4] = ["password", "cursor_key", "secret_access_key", "session_token"];
+/// Whose values are never printed: librdkafka has passwords and keys under many names.
+const SECRET_SECTION: &str = "extra";
 /// Whose `url` is never printed: receivers often know a sender by what follows the host.
 const SECRET_ADDRESS: &str = "webhook";
 
@@ -349,7 +351,9 @@ fn with_merged(table: Table) -> Result<Config, toml::de::Error> {
 
 fn hide(table: &mut Table, within: &str) {
     for (key, value) in table.iter_mut() {
-        let is_secret = SECRETS.contains(&key.as_str()) || (within, key.as_str()) == (SECRET_ADDRESS, "url");
+        let is_secret = SECRETS.contains(&key.as_str())
+            || within == SECRET_SECTION
+            || (within, key.as_str()) == (SECRET_ADDRESS, "url");
         match value {
             Value::Table(inner) => hide(inner, key),
             Value::String(text) if is_secret && !text.is_empty() => *text = "(hidden)".into(),

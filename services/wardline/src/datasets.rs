@@ -120,6 +120,7 @@ impl DataClient {
         for last in 1..=TRIES {
             let request = GetUploadRequest { upload_id: id.to_string() };
             let offset = ask!(self.get_upload(request)).received;
+            bar.as_ref().inspect(|bar| bar.set_position(offset));
             let sent = self.client.clone().upload_file(pieces(path, id, bytes, offset, bar.clone())?).await;
             match sent {
                 Ok(_) => {

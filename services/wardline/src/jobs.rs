@@ -13,6 +13,7 @@ use proto::analytics::v1::{
     ListJobsRequest, RetryJobRequest, SubmitJobRequest, job_service_client::JobServiceClient,
 };
 use std::{
+    collections::HashMap,
     io::{IsTerminal, Write, stderr},
     time::Duration,
 };
@@ -49,7 +50,7 @@ pub enum Jobs {
         /// When somebody is told how it ended.
         #[arg(long, default_value = "never", value_parser = ["never", "failure", "always"])]
         notify: String,
-        /// Wait for its end; exit 1 when it fails.
+        /// Wait for its end; exit 1 when it fails or is cancelled.
         #[arg(long)]
         watch: bool,
     },
@@ -67,7 +68,7 @@ pub enum Jobs {
         /// UUID of the job, as `jobs submit` and `jobs list` print it.
         job: String,
     },
-    /// Follow one to its end; exit 1 when it fails.
+    /// Follow one to its end; exit 1 when it fails or is cancelled.
     Watch {
         /// UUID of the job, as `jobs submit` and `jobs list` print it.
         job: String,
@@ -122,7 +123,7 @@ impl JobsClient {
             Jobs::Submit { kind, parameters, request_id, priority, deadline, attempts, depends_on, notify, watch } => {
                 let request = SubmitJobRequest {
                     kind,
-                    parameters: parameters.iter().map(|pair| named(pair)).collect::<Result<_, _>>()?,
+                    parameters: named(&parameters)?,
                     // sent again after an answer that was lost, it must not make another one
                     request_id: request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
                     priority: of_priority(&priority).into(),
@@ -183,7 +184,7 @@ impl JobsClient {
     /// Says the id of a job that was submitted, and follows it where that is wanted.
     ///
     /// # Errors
-    /// [`No`] when it was followed and failed.
+    /// [`No`] when it was followed and did not succeed.
     pub(crate) async fn tell(&mut self, id: String, watch: bool, out: &mut impl Write) -> anyhow::Result<()> {
         writeln!(out, "{id}")?;
         if watch { self.watch(id, out).await } else { Ok(()) }
@@ -192,7 +193,7 @@ impl JobsClient {
     /// Follows a job to its end.
     ///
     /// # Errors
-    /// [`No`] when it failed.
+    /// [`No`] when it did not succeed.
     async fn watch(&mut self, id: String, out: &mut impl Write) -> anyhow::Result<()> {
         let bar = stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(0);
@@ -213,14 +214,15 @@ impl JobsClient {
                 if let Some(bar) = bar {
                     bar.finish_and_clear();
                 }
-                return say(job, out);
+                let ending = ending(&job);
+                return say(job, out).and(ending);
             }
             tokio::time::sleep(WATCH_EVERY).await;
         }
     }
 }
 
-/// How a job stands; one that has failed is a failure of this command.
+/// How a job stands.
 fn say(job: Job, out: &mut impl Write) -> anyhow::Result<()> {
     let state = word(job.state());
     writeln!(out, "{}  {}  {state}", job.job_id, job.kind)?;
@@ -228,20 +230,32 @@ fn say(job: Job, out: &mut impl Write) -> anyhow::Result<()> {
     if !job.result.is_empty() {
         writeln!(out, "{}", job.result)?;
     }
-    if job.state() == JobState::Failed {
-        bail!(No(format!("job {}: {}", job.job_id, job.error)));
-    }
     Ok(())
+}
+
+/// Fails for a job that has ended and has not succeeded.
+fn ending(job: &Job) -> anyhow::Result<()> {
+    match job.state() {
+        JobState::Succeeded => Ok(()),
+        JobState::Failed => bail!(No(format!("job {}: {}", job.job_id, job.error))),
+        state => bail!(No(format!("job {}: {}", job.job_id, word(state)))),
+    }
 }
 
 fn there(job: Option<Job>) -> anyhow::Result<Job> {
     job.context("the answer holds no job")
 }
 
-/// Name and value of a NAME=VALUE, parted at the first equals sign; an error when it has none.
-pub(crate) fn named(pair: &str) -> anyhow::Result<(String, String)> {
-    let (name, value) = pair.split_once('=').with_context(|| format!("{pair}: must be NAME=VALUE"))?;
-    Ok((name.to_owned(), value.to_owned()))
+/// Names and values of NAME=VALUE words, parted at the first equals sign; an error for one without, and for a name given twice.
+pub(crate) fn named(pairs: &[String]) -> anyhow::Result<HashMap<String, String>> {
+    let mut found = HashMap::new();
+    for pair in pairs {
+        let (name, value) = pair.split_once('=').with_context(|| format!("{pair}: must be NAME=VALUE"))?;
+        if found.insert(name.to_owned(), value.to_owned()).is_some() {
+            bail!("{name}: is given twice; give it once");
+        }
+    }
+    Ok(found)
 }
 
 fn has_ended(job: &Job) -> bool {
@@ -297,4 +311,25 @@ fn as_json(job: &Job) -> serde_json::Value {
         });
     }
     json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_succeeded_is_no_failure_of_a_command_that_waits() {
+        let ending = |state: JobState| ending(&Job { state: state.into(), ..Job::default() });
+        assert!(ending(JobState::Succeeded).is_ok());
+        for state in [JobState::Failed, JobState::Cancelled] {
+            assert!(ending(state).err().is_some_and(|error| error.is::<No>()), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_given_twice_is_refused() {
+        let named = |words: [&str; 2]| named(&words.map(str::to_owned));
+        assert_eq!(named(["a=1", "b=x=y"]).unwrap()["b"], "x=y");
+        assert!(named(["a=1", "a=1"]).is_err() && named(["a=1", "b"]).is_err());
+    }
 }

@@ -37,7 +37,7 @@ pub enum Models {
     Predict {
         /// Name of the model.
         model: String,
-        /// The features: NAME=VALUE each; `show` says what the model takes.
+        /// The features: NAME=VALUE each (NAME='"3"' for a text that looks like a number); `show` says what the model takes.
         features: Vec<String>,
     },
     /// Put a version into use, also an older one.
@@ -201,17 +201,18 @@ fn told(answer: &PredictResponse, out: &mut impl Write) -> anyhow::Result<()> {
     Ok(writeln!(out, "version      {}  {at}", answer.version_id)?)
 }
 
-/// NAME=VALUE each, a number where it is one.
+/// NAME=VALUE each, a number where it is one, and a text where it is in double quotes (`code="3"`).
 fn given(pairs: &[String]) -> anyhow::Result<Struct> {
-    let pair = |pair: &String| {
-        let (name, value) = named(pair)?;
-        let kind = match value.parse::<f64>() {
-            Ok(number) if number.is_finite() => Kind::NumberValue(number),
-            _ => Kind::StringValue(value),
+    let read = |(name, value): (String, String)| {
+        let quoted = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let kind = match (quoted, value.parse::<f64>()) {
+            (Some(text), _) => Kind::StringValue(text.to_owned()),
+            (None, Ok(number)) if number.is_finite() => Kind::NumberValue(number),
+            (None, _) => Kind::StringValue(value),
         };
-        Ok((name, Value { kind: Some(kind) }))
+        (name, Value { kind: Some(kind) })
     };
-    Ok(Struct { fields: pairs.iter().map(pair).collect::<anyhow::Result<_>>()? })
+    Ok(Struct { fields: named(pairs)?.into_iter().map(read).collect() })
 }
 
 #[cfg(test)]
@@ -220,13 +221,15 @@ mod tests {
 
     #[test]
     fn what_is_a_number_is_sent_as_one() {
-        let words = ["beds=120", "share=-0.5", "ownership=Government - Local", "code=inf", "none="].map(str::to_owned);
+        let words = ["beds=120", "share=-0.5", "ownership=Government - Local", "code=inf", "none=", "rucc=\"3\""]
+            .map(str::to_owned);
         let fields = given(&words).unwrap().fields;
         let kind = |name: &str| fields[name].kind.clone().unwrap();
         assert!(kind("beds") == Kind::NumberValue(120.0) && kind("share") == Kind::NumberValue(-0.5));
         assert_eq!(kind("ownership"), Kind::StringValue("Government - Local".to_owned()));
         assert_eq!(kind("code"), Kind::StringValue("inf".to_owned()));
         assert_eq!(kind("none"), Kind::StringValue(String::new()));
+        assert_eq!(kind("rucc"), Kind::StringValue("3".to_owned()));
         assert!(given(&["beds".to_owned()]).is_err());
     }
 }

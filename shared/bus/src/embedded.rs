@@ -182,7 +182,7 @@ impl Publish for Log {
         let limit = shared.settings.max_record_bytes.min(shared.settings.max_in_flight_bytes - RECORD_OVERHEAD_BYTES);
         let bytes = record.payload.len();
         if bytes > limit {
-            return Err(Error::TooLarge { bytes, limit });
+            return Err(Error::TooLarge { bytes, limit: Some(limit) });
         }
         let closed = || Error::Fatal(shared.fatal().unwrap_or("the log is closed").to_owned());
         if shared.fatal().is_some() {

@@ -98,12 +98,12 @@ pub enum Error {
     #[error("the log did not answer in time or is not reachable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The record can never be published.
-    #[error("the record of {bytes} bytes is larger than the log takes ({limit} bytes)")]
+    #[error("the record of {bytes} bytes is larger than the log takes{}", known(*.limit))]
     TooLarge {
         /// Bytes of the record's payload.
         bytes: usize,
-        /// The largest size.
-        limit: usize,
+        /// The largest size, in bytes; `None`: it is the log's own setting, and not known here.
+        limit: Option<usize>,
     },
     /// The client can never publish or read again: end the process.
     #[error("the log's client failed for good: {0}")]
@@ -114,4 +114,8 @@ pub enum Error {
     /// The settings are wrong.
     #[error("log settings: {0}")]
     Config(String),
+}
+
+fn known(limit: Option<usize>) -> String {
+    limit.map_or_else(String::new, |bytes| format!(" ({bytes} bytes)"))
 }

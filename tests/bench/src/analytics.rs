@@ -42,7 +42,7 @@ pub struct Options {
     #[arg(long)]
     pub python: Option<PathBuf>,
     /// Engines that are measured beside ours: duckdb, spark.
-    #[arg(long, value_delimiter = ',', default_value = "duckdb,spark")]
+    #[arg(long, value_delimiter = ',', default_value = "duckdb,spark", value_parser = ["duckdb", "spark"])]
     pub peers: Vec<String>,
 }
 

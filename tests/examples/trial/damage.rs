@@ -9,13 +9,13 @@ use tests::damage::{Plan, run};
 #[derive(Debug, Args)]
 pub struct Options {
     /// How many folders are damaged, one after another.
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     cases: u32,
     /// Decides on everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Of the cases that are refused, every so many is repaired and read.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     repair_every: u32,
 }
 

@@ -15,10 +15,10 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t = Kind::Live)]
     engines: Kind,
     /// Jobs of two seconds.
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     jobs: u32,
     /// Processes that do them.
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     workers: u32,
     /// SIGKILLs of workers.
     #[arg(long, default_value_t = 20)]

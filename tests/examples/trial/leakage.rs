@@ -10,13 +10,13 @@ use tests::leakage::{Plan, run};
 #[derive(Debug, Args)]
 pub struct Options {
     /// How many questions are asked, those for comparison not counted.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..))]
     cases: u64,
     /// Decides on everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Threads, each with worlds of its own.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..))]
     workers: u64,
     /// Keep the audit log in a store on disk, too: each access is synced.
     #[arg(long)]

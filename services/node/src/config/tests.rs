@@ -55,7 +55,11 @@ fn the_api_can_be_off_and_a_wrong_address_is_refused() {
 
 #[test]
 fn secrets_are_not_shown() {
-    for secret in ["log.kafka.password=hunter2", "analytics.notify.webhook.url=https://example.org/hunter2"] {
+    for secret in [
+        "log.kafka.password=hunter2",
+        "log.kafka.extra={\"sasl.password\" = \"hunter2\"}",
+        "analytics.notify.webhook.url=https://example.org/hunter2",
+    ] {
         let shown = load(&[secret], &[]).unwrap().shown();
         assert!(shown.contains("(hidden)") && !shown.contains("hunter2"), "{shown}");
     }

@@ -166,7 +166,7 @@ impl Inner {
 
     fn publish_error(&self, error: KafkaError, bytes: usize) -> Error {
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::MessageSizeTooLarge) => Error::TooLarge { bytes, limit: MAX_RECORD_BYTES },
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => Error::TooLarge { bytes, limit: None },
             Some(RDKafkaErrorCode::Fatal) => Error::Fatal(self.fatal().unwrap_or_else(|| error.to_string())),
             // The cause of a time-out is on the connection; nothing on it explains the others.
             Some(RDKafkaErrorCode::MessageTimedOut) => self.producer.context().trouble.explain_for_now(error),
@@ -196,7 +196,7 @@ impl Publish for KafkaPublisher {
         let (bytes, limit) =
             (record.payload.len(), MAX_RECORD_BYTES.min(inner.settings.max_in_flight_bytes - RECORD_OVERHEAD_BYTES));
         if bytes > limit {
-            return Err(Error::TooLarge { bytes, limit });
+            return Err(Error::TooLarge { bytes, limit: Some(limit) });
         }
         let since = Instant::now();
         let cost_bytes = (bytes + RECORD_OVERHEAD_BYTES) as u32;
