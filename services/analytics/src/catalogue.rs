@@ -37,7 +37,7 @@ pub struct Version {
     pub files: Vec<String>,
     /// Where its files are.
     pub prefix: String,
-    /// Rows.
+    /// Rows of the version, those that were refused not counted.
     pub rows: u64,
     /// Bytes of its files.
     pub bytes: u64,

@@ -22,7 +22,7 @@ const ALL: &str = "all";
 
 /// Asks the reports of the imports that made the current versions.
 pub struct CheckQuality {
-    /// Whose versions.
+    /// Where current versions and the reports of their imports are read.
     pub catalogue: Catalogue,
 }
 

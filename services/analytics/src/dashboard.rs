@@ -37,10 +37,10 @@ use proto::{
 use std::collections::{BTreeMap, HashMap};
 use tonic::{Extensions, Request, Response, Status};
 
-/// Largest request.
+/// Largest request that is decoded, in bytes.
 const REQUEST_BYTES: usize = 16 << 10;
 
-/// Serves `DashboardService`.
+/// Answers `DashboardService` from the reports, for whom `decisions` permit it.
 pub struct DashboardRpcs {
     dashboard: Dashboard,
     decisions: Decisions,

@@ -37,7 +37,7 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Largest piece of a file.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Serves `DataService`.
+/// Answers `DataService`: data sets, their versions, and files that are uploaded, four at once.
 pub struct DataRpcs {
     catalogue: Catalogue,
     uploads: Uploads,

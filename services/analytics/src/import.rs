@@ -44,7 +44,7 @@ pub struct Import {
     pub uploads: Uploads,
     /// Where the settings say that data comes from.
     pub sources: Sources,
-    /// The time.
+    /// Says when a version was made.
     pub clock: Clock,
 }
 

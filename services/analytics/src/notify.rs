@@ -26,7 +26,7 @@ pub const WAYS: [&str; 2] = ["webhook", "smtp"];
 pub struct Channels {
     /// By a request.
     pub webhook: Option<Arc<Webhook>>,
-    /// By mail.
+    /// By mail; `None`: the settings name no mail server.
     pub mail: Option<Arc<Mail>>,
 }
 

@@ -27,7 +27,7 @@ pub enum Error {
     /// The object store.
     #[error("objects: {0}")]
     Store(#[from] object_store::Error),
-    /// The folder.
+    /// A folder or a file of the objects, on this disk.
     #[error("objects in {path}: {source}")]
     Folder {
         /// Which folder or file.

@@ -17,16 +17,16 @@ mod tls;
 pub use self::job::CopyPostgres;
 use std::{fmt, path::PathBuf};
 
-/// A database.
+/// The PostgreSQL database into which results are copied.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Postgres {
     /// Its name, its address, or the folder of its Unix socket.
     pub host: String,
-    /// Its port.
+    /// Port of the server, with a Unix socket too: it is part of the socket's name.
     pub port: u16,
     /// Which one of the server's.
     pub database: String,
-    /// Who asks.
+    /// Database user, who may create tables in the schema.
     pub user: String,
     /// The password; empty: none, or that of the file.
     pub password: String,

@@ -24,10 +24,10 @@ use tonic::{Request, Response, Status};
 
 /// Most rows of an answer.
 const ROWS: usize = 10_000;
-/// Most parameters.
+/// Most parameters of a request: with more it is refused.
 const PARAMETERS_MAX: usize = 16;
 
-/// Serves `ReportService`.
+/// Answers `ReportService` by running reports, for whom `decisions` permit it.
 pub struct ReportRpcs {
     runner: Runner,
     decisions: Decisions,
@@ -103,7 +103,7 @@ fn format(sent: i32) -> Result<output::Format, Status> {
     }
 }
 
-/// NAME=VALUE each.
+/// Parameters by name, from `NAME=VALUE` each; of a name given twice the last counts.
 fn named(pairs: &[String]) -> Result<BTreeMap<String, String>, Status> {
     if pairs.len() > PARAMETERS_MAX {
         return Err(problem::invalid("TOO_MANY", "parameters", format!("at most {PARAMETERS_MAX}")));

@@ -151,7 +151,7 @@ impl Snapshot {
 /// Why a report gives nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The report.
+    /// The report refuses its parameters or tables, or could not be run.
     #[error(transparent)]
     Report(#[from] Error),
     /// Which versions there are cannot be read.
@@ -166,7 +166,7 @@ pub struct ReportKind {
 }
 
 impl ReportKind {
-    /// All reports.
+    /// A kind of job for each report.
     pub fn all(runner: &Runner) -> impl Iterator<Item = Arc<dyn Kind>> {
         Reports::all().map(|report| Arc::new(Self { report, runner: runner.clone() }) as Arc<dyn Kind>)
     }

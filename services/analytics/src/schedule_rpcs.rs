@@ -35,7 +35,7 @@ use tonic::{Code, Extensions, Request, Response, Status};
 /// Default and most of a page of a list.
 const PAGE: (usize, usize) = (50, 500);
 
-/// Serves `ScheduleService`.
+/// Answers `ScheduleService`: schedules, backfills and runs of pipelines.
 pub struct ScheduleRpcs {
     keeper: Keeper,
     planner: Planner,

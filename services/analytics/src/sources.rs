@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 /// A source of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// Its name.
+    /// Name of the source, unlike all others of its kind.
     pub name: String,
     /// The kind of data set that it has.
     pub kind: String,

@@ -54,7 +54,7 @@ pub struct Begun {
 /// Why a file is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The objects.
+    /// The objects of the file could not be read or written.
     #[error(transparent)]
     Objects(#[from] objects::Error),
     /// Nothing of it has arrived, or it was somebody else's.
@@ -71,7 +71,7 @@ pub enum Error {
     Length {
         /// As it was said.
         said: u64,
-        /// What came.
+        /// Bytes that came; of a file that is too long, up to where it was refused.
         sent: u64,
     },
     /// Not all of it has arrived.

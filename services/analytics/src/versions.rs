@@ -46,7 +46,7 @@ enum Step<V> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct History<V> {
     number: u32,
-    /// Oldest first.
+    /// Versions that are kept, the oldest first.
     pub versions: Vec<V>,
     current: Option<Uuid>,
 }
@@ -87,10 +87,10 @@ impl<V: Versioned> History<V> {
 /// Why versions cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The store.
+    /// The history could not be read or written.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The objects.
+    /// The objects of a version could not be read, put or removed.
     #[error(transparent)]
     Objects(#[from] objects::Error),
     /// There is no such version.

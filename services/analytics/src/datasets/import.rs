@@ -24,7 +24,7 @@ use super::{
 pub struct Options {
     /// The layout, where the headings and the file's name do not tell.
     pub layout: Option<String>,
-    /// Bounds.
+    /// Bounds on lines, files, batches and keys.
     pub limits: Limits,
 }
 

@@ -17,11 +17,11 @@ pub struct Kind {
     /// Name of the kind and of its table in SQL.
     #[serde(skip)]
     pub name: String,
-    /// For people.
+    /// Title of the data set for people, in a few words.
     pub title: String,
     /// Who publishes it.
     pub publisher: String,
-    /// Where.
+    /// Web address at which the publisher describes it or gives it out.
     pub source: String,
     /// Under which terms.
     pub licence: String,
@@ -84,7 +84,7 @@ pub struct Column {
 pub enum Type {
     /// UTF-8 text; codes too.
     Text,
-    /// 64-bit integer.
+    /// Whole number of 64 bits, with a sign.
     Integer,
     /// Exact number with so many digits, so many of them after the point.
     Decimal(u8, i8),
@@ -92,7 +92,7 @@ pub enum Type {
     Double,
     /// True or false.
     Boolean,
-    /// A day.
+    /// Calendar day, without time and time zone.
     Date,
 }
 
@@ -134,7 +134,7 @@ impl Type {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reference {
-    /// Columns here.
+    /// Text columns of this kind that together make the key that is looked up.
     pub columns: Vec<String>,
     /// The other kind.
     pub kind: String,

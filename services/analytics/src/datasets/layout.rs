@@ -96,9 +96,9 @@ pub struct Rule {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub enum From {
-    /// One.
+    /// One heading, whose cell is taken.
     One(String),
-    /// Several.
+    /// Several headings, whose cells are put together in this order, with nothing between.
     Many(Vec<String>),
 }
 
@@ -115,17 +115,17 @@ pub enum Parse {
     /// By the column's type.
     #[default]
     Plain,
-    /// `3,088`.
+    /// A whole number with separators of thousands: `3,088`.
     Thousands,
     /// `$60,345,158`, or a plain amount.
     Money,
-    /// `11%`.
+    /// A percentage, with or without its sign: `11%` is 11.
     Percent,
     /// `= 43.0`: a number that a spreadsheet would take for a formula.
     Equals,
-    /// `07/14/2014`.
+    /// A day as month, day and year: `07/14/2014`.
     DateMdy,
-    /// `2014-07-14`.
+    /// A day as ISO 8601 writes it: `2014-07-14`.
     DateYmd,
     /// `201407`, the month's first day.
     DateYm,
@@ -133,7 +133,7 @@ pub enum Parse {
     State,
     /// The state that a FIPS number of five digits begins with, as its postal code.
     StateOfFips,
-    /// Two digits.
+    /// A state's FIPS number of two digits: `01`.
     StateFips,
     /// Five digits of a county.
     CountyFips,
@@ -161,7 +161,7 @@ pub enum Parse {
     CityKey,
     /// The first number of `POINT (-85.4 40.2)`.
     LongitudeOfPoint,
-    /// The second.
+    /// The second number of `POINT (-85.4 40.2)`.
     LatitudeOfPoint,
 }
 

@@ -55,7 +55,7 @@ const MAGIC: [(&[u8], &str); 6] = [
 ];
 
 impl Input {
-    /// A file.
+    /// One file, named by the last part of its path; it is opened when the import comes to it.
     #[must_use]
     pub fn file(path: &Path) -> Self {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

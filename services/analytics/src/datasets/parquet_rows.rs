@@ -35,7 +35,7 @@ pub(super) struct ParquetRows {
 }
 
 impl ParquetRows {
-    /// Opens it.
+    /// Opens a file and reads its headings; rows are unpacked a batch at a time.
     ///
     /// # Errors
     /// What is no Parquet file, is cut off or damaged, or holds too much or something nested.

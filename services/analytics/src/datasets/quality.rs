@@ -74,7 +74,7 @@ pub struct Check {
 pub struct Quality {
     /// Name of the kind.
     pub kind: String,
-    /// All checks.
+    /// Checks of completeness, types, ranges and cross-references, in this order.
     pub checks: Vec<Check>,
 }
 

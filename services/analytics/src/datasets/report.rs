@@ -44,7 +44,7 @@ pub struct Repaired {
     pub repair: Repair,
     /// In which column; none for a line or a header.
     pub column: Option<String>,
-    /// How often.
+    /// How often it was mended: once for each row or header.
     pub n: u64,
     /// The first of them.
     pub first: Vec<Place>,
@@ -53,7 +53,7 @@ pub struct Repaired {
 /// Rows that were refused for the same reason.
 #[derive(Debug, Clone, Serialize)]
 pub struct Refused {
-    /// Why.
+    /// Which rule the rows broke.
     pub reason: Reason,
     /// In which column; none where the row as a whole is meant.
     pub column: Option<String>,
@@ -63,7 +63,7 @@ pub struct Refused {
     pub example: Option<String>,
     /// What to do.
     pub remedy: &'static str,
-    /// How many.
+    /// Number of rows refused for it.
     pub n: u64,
     /// The first of them.
     pub first: Vec<Place>,
@@ -72,7 +72,7 @@ pub struct Refused {
 /// What became of a file.
 #[derive(Debug, Clone, Serialize)]
 pub struct FileReport {
-    /// Its name.
+    /// Name of the file, without its folder.
     pub name: String,
     /// The layout that it has; none where it was refused before that.
     pub layout: Option<String>,
@@ -87,7 +87,7 @@ pub struct FileReport {
 /// How much of a column is there.
 #[derive(Debug, Clone, Serialize)]
 pub struct Completeness {
-    /// The column.
+    /// Name of the column.
     pub column: String,
     /// Accepted rows that have a value.
     pub n: u64,
@@ -96,7 +96,7 @@ pub struct Completeness {
 /// Keys that another table does not have.
 #[derive(Debug, Clone, Serialize)]
 pub struct Unmatched {
-    /// Columns here.
+    /// Columns of the imported table that make the key.
     pub columns: Vec<String>,
     /// The other kind.
     pub kind: String,
@@ -106,7 +106,7 @@ pub struct Unmatched {
     pub total: f64,
     /// Sum over those without a partner.
     pub unmatched: f64,
-    /// Different keys.
+    /// Number of different keys, at most 200,000: more are not told apart.
     pub n_keys: u64,
     /// Different keys without a partner.
     pub n_unmatched: u64,
@@ -127,7 +127,7 @@ pub struct ImportReport {
     pub n_accepted: u64,
     /// Accepted rows in which something was mended or said.
     pub n_repaired: u64,
-    /// Rows refused.
+    /// Rows that were refused, those with a repeated key included.
     pub n_refused: u64,
     /// What was mended.
     pub repaired: Vec<Repaired>,

@@ -17,7 +17,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Empties it.
+    /// Takes all cells away, and begins the row of this line.
     pub(super) fn clear(&mut self, line: u64) {
         self.line = line;
         self.text.clear();
@@ -57,7 +57,7 @@ impl Row {
         self.cells().get(position)
     }
 
-    /// All cells.
+    /// The cells in the order of the headings.
     pub(super) fn cells(&self) -> Cells<'_> {
         Cells { text: &self.text, ends: &self.ends }
     }
@@ -96,14 +96,14 @@ pub(super) enum Fetched {
     Row,
     /// The line could not be made a row.
     Bad {
-        /// Its number.
+        /// Number of the line, from 1.
         line: u64,
-        /// Why.
+        /// Which rule the line broke.
         reason: Reason,
         /// What was found.
         what: String,
     },
-    /// Nothing.
+    /// There is no row any more.
     End,
 }
 

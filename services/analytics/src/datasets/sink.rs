@@ -37,7 +37,7 @@ impl<W: Write + Send> ParquetFile<W> {
         Ok(Self { writer: ArrowWriter::try_new(writer, kind.schema(), Some(properties)).map_err(sink)? })
     }
 
-    /// Adds rows.
+    /// Writes a batch; a row group ends at `GROUP_ROWS`, or above `GROUP_BYTES`.
     ///
     /// # Errors
     /// [`Error::Sink`].

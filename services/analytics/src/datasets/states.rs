@@ -8,11 +8,11 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    /// Postal code.
+    /// Postal code of two letters: `TX`; `US` for the nation.
     pub code: String,
-    /// Name.
+    /// Full name, in English: `Texas`.
     pub name: String,
-    /// Other names.
+    /// Other names that tables have for it; empty for most.
     #[serde(default)]
     also: Vec<String>,
     /// FIPS number, two digits; empty for military posts.

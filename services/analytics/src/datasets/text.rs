@@ -14,7 +14,7 @@ pub enum Encoding {
     /// Nothing but ASCII so far: in both of the others the same.
     #[default]
     Ascii,
-    /// UTF-8.
+    /// UTF-8, with characters that are not ASCII.
     Utf8,
     /// Windows code page 1252.
     Cp1252,

@@ -28,7 +28,7 @@ pub(super) enum Value<'a> {
 /// Why a cell has no value of its column.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// The reason.
+    /// Which rule the cell broke.
     pub(super) reason: Reason,
     /// What is allowed.
     pub(super) allowed: Cow<'static, str>,
@@ -144,14 +144,14 @@ pub(super) fn equals(cell: &str) -> Result<Value<'static>, Fault> {
     integer(number.strip_suffix(".0").unwrap_or(number))
 }
 
-/// `MM/DD/YYYY`.
+/// A day written `MM/DD/YYYY`; month and day may have one digit.
 pub(super) fn day_mdy(cell: &str) -> Result<Value<'static>, Fault> {
     let mut parts = cell.split('/');
     let (month, day, year) = (parts.next(), parts.next(), parts.next());
     day_of(year, month, day, parts.next().is_none()).map_or_else(|| fault(Reason::Type, "a day as MM/DD/YYYY"), Ok)
 }
 
-/// `YYYY-MM-DD`.
+/// A day written `YYYY-MM-DD`; month and day may have one digit.
 pub(super) fn day_ymd(cell: &str) -> Result<Value<'static>, Fault> {
     let mut parts = cell.split('-');
     let (year, month, day) = (parts.next(), parts.next(), parts.next());

@@ -47,7 +47,7 @@ pub enum SubmitError {
     /// The caller's idempotency key stands for another job.
     #[error("this request id was used for another job")]
     KeyTaken,
-    /// The store.
+    /// The store could not be read or written.
     #[error(transparent)]
     Store(#[from] store::Error),
 }

@@ -31,7 +31,7 @@ impl Range {
 /// A parameter of a kind.
 #[derive(Debug, Clone)]
 pub struct Parameter {
-    /// Its name.
+    /// Its key among the parameters of a submission.
     pub name: String,
     /// What it may be.
     pub takes: Range,
@@ -136,7 +136,7 @@ pub struct Unfit {
 }
 
 impl Kinds {
-    /// These.
+    /// Kinds by their names; of two with one name the last is kept.
     pub fn new(kinds: impl IntoIterator<Item = Arc<dyn Kind>>) -> Self {
         Self(Arc::new(kinds.into_iter().map(|kind| (kind.name().to_owned(), kind)).collect()))
     }

@@ -41,7 +41,7 @@ const RESULT_PART: u64 = 1 << 20;
 /// How long a call waits for a job at most, and how often it reads what another process did.
 const WAIT: (Duration, Duration) = (Duration::from_secs(25), Duration::from_secs(1));
 
-/// Serves `JobService`.
+/// Answers `JobService`: callers see and change their own jobs, and all of them if they may manage jobs.
 pub struct JobRpcs {
     board: Board,
     kinds: Kinds,

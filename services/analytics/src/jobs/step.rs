@@ -29,7 +29,7 @@ pub enum Priority {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Notify {
-    /// Nobody.
+    /// Nobody is told; the default.
     #[default]
     Never,
     /// When it failed or was cancelled.
@@ -79,7 +79,7 @@ pub struct Submission {
     pub parameters: BTreeMap<String, String>,
     /// "user:UUID", "device:UUID", "schedule:NAME", "pipeline:NAME", or "system:NAME" for the node itself.
     pub submitter: String,
-    /// When.
+    /// When it was submitted.
     pub at: i64,
     /// Which comes first.
     #[serde(default)]
@@ -175,14 +175,14 @@ pub enum Step {
     Submitted(Submission),
     /// A worker begins an attempt: that of a worker who was lost has ended with it.
     Started {
-        /// When.
+        /// When the attempt began, in nanoseconds since 1970, as all times here.
         at: i64,
-        /// Which worker.
+        /// Id of the worker that does it.
         worker: Uuid,
     },
     /// The worker is still there.
     Renewed {
-        /// When.
+        /// When the lease was renewed.
         at: i64,
         /// How far it has come.
         progress: Progress,
@@ -191,7 +191,7 @@ pub enum Step {
     },
     /// The attempt did what it should.
     Succeeded {
-        /// When.
+        /// When the attempt ended.
         at: i64,
         /// What came out of it.
         result: Value,
@@ -202,7 +202,7 @@ pub enum Step {
     },
     /// The attempt failed, or the job as a whole.
     Failed {
-        /// When.
+        /// When the attempt failed, or the job was found to be unable to succeed.
         at: i64,
         /// Why, for whoever submitted it.
         error: String,
@@ -215,21 +215,21 @@ pub enum Step {
     },
     /// The worker's process ends before the attempt did: it does not count.
     Released {
-        /// When.
+        /// When it was given back; from then on the next attempt may begin.
         at: i64,
     },
     /// Somebody ended it.
     Cancelled {
-        /// When.
+        /// When it was cancelled.
         at: i64,
         /// Who, as in [`Submission::submitter`].
         by: String,
     },
     /// Somebody queued it again, with all its attempts.
     Retried {
-        /// When.
+        /// When it was queued again; from then on the next attempt may begin.
         at: i64,
-        /// Who.
+        /// Who queued it again, as in [`Submission::submitter`].
         by: String,
     },
 }

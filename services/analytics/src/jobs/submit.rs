@@ -18,7 +18,7 @@ use proto::{
 use tonic::{Code, Extensions, Status};
 use uuid::Uuid;
 
-/// Most attempts.
+/// Most attempts that a caller may ask for.
 const ATTEMPTS_MAX: u32 = 10;
 /// Most jobs on which one depends.
 const DEPENDS_MAX: usize = 32;
@@ -30,7 +30,7 @@ const KEY_CHARS: usize = 128;
 pub struct Submit {
     /// Where they go, and what they can be.
     pub orders: Orders,
-    /// Who may.
+    /// Decides who may submit what, and writes it down.
     pub decisions: Decisions,
 }
 

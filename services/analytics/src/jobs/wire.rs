@@ -62,7 +62,7 @@ pub(crate) fn outline(of: &Job) -> v1::Job {
     v1::Job { log: Vec::new(), result: String::new(), ..job(of) }
 }
 
-/// A parameter.
+/// A parameter of a kind or a report, with its range in words.
 pub(crate) fn parameter(parameter: Parameter) -> JobParameter {
     JobParameter {
         takes: parameter.range(),

@@ -68,7 +68,7 @@ impl Work {
         is_ours.then_some(()).ok_or_else(lost)
     }
 
-    /// Which job.
+    /// Id of the job that is attempted.
     pub fn job(&self) -> Uuid {
         self.job
     }

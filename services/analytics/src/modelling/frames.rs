@@ -16,7 +16,7 @@ use std::collections::HashSet;
 /// A frame, and what it was made of.
 #[derive(Debug)]
 pub struct Framed {
-    /// The rows.
+    /// Rows of the pipeline's query, at least one.
     pub frame: Frame,
     /// Ids of the versions that were read, by kind of data set.
     pub data_versions: DataVersions,
@@ -28,7 +28,7 @@ pub enum Error {
     /// Nothing was imported of data sets that the model reads.
     #[error("the model {model} reads data sets of which nothing is imported: {}", imports(.kinds))]
     NotImported {
-        /// The model.
+        /// Name of the model.
         model: String,
         /// The kinds of data sets.
         kinds: Vec<String>,
@@ -36,7 +36,7 @@ pub enum Error {
     /// The query gives no row.
     #[error("the data sets of the model {model} ({}) have no row for it: import more of them", .kinds.join(", "))]
     NoRows {
-        /// The model.
+        /// Name of the model.
         model: String,
         /// The kinds of data sets.
         kinds: Vec<String>,
@@ -44,7 +44,7 @@ pub enum Error {
     /// A row does not say what it is.
     #[error("row {row} of the model {model} has no {column}")]
     Nameless {
-        /// The model.
+        /// Name of the model.
         model: String,
         /// Number of the row, from 1.
         row: usize,

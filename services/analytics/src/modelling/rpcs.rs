@@ -23,12 +23,12 @@ use proto::{
 };
 use tonic::{Code, Extensions, Request, Response, Status};
 
-/// Largest request.
+/// Largest request that is decoded, in bytes.
 const REQUEST_BYTES: usize = 16 << 10;
 /// Most features of a question.
 const FEATURES_MAX: usize = 64;
 
-/// Serves `ModelService`.
+/// Answers `ModelService` from the models of a shelf, for whom `decisions` permit it.
 pub struct ModelRpcs {
     shelf: Shelf,
     decisions: Decisions,

@@ -114,7 +114,7 @@ pub enum Error {
     /// None of its versions is in use.
     #[error("no version of the model {model} is in use: {}", mended(.model, .newest))]
     NoneInUse {
-        /// The model.
+        /// Name of the model.
         model: String,
         /// What was decided about its newest version, if there is one.
         newest: Option<Decision>,
@@ -122,11 +122,11 @@ pub enum Error {
     /// The version in use was trained for something else than what this program asks.
     #[error("version {version} of the model {model} cannot be used: {source}; submit the job train with model={model}")]
     Outdated {
-        /// The model.
+        /// Name of the model.
         model: String,
-        /// The version.
+        /// Id of the version that cannot be asked.
         version: Uuid,
-        /// The difference.
+        /// What differs: its schema, or the format of its artefact.
         source: models::Error,
     },
     /// The artefact, or what is asked.

@@ -36,7 +36,7 @@ fn inputs(pipeline: &Pipeline, Framed { frame, .. }: &Framed, row: usize) -> Opt
     pipeline.features.iter().map(input).collect()
 }
 
-/// A state.
+/// A state as `state_segments` takes it, each value in its feature's unit.
 fn state() -> BTreeMap<String, Input> {
     let values = [
         ("median_income", 62_248.0),

@@ -33,7 +33,7 @@ pub struct Train {
     pub runner: Runner,
     /// Where models are kept.
     pub shelf: Shelf,
-    /// The time.
+    /// Says when a version was trained.
     pub clock: Clock,
     /// The pipeline of a name: [`Pipeline::named`], but for tests that want fewer trees.
     pub pipeline: fn(&str) -> Result<Pipeline, models::Error>,

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 /// Fields at fault, each with what is allowed.
 pub(super) type Wrong = Vec<(String, String)>;
 
-/// A model.
+/// A model as its pipeline defines it, with the version in use if there is one.
 pub(super) fn model(pipeline: &Pipeline, history: &History<Version>) -> v1::Model {
     let target = pipeline.target.as_ref();
     v1::Model {

@@ -37,7 +37,7 @@ pub struct Artefact {
     pub schema: Schema,
     /// What it was made of.
     pub versions: Versions,
-    /// The seed.
+    /// Seed of the pipeline, from which everything random in the training followed.
     pub seed: u64,
     /// When it was trained, RFC 3339 in UTC.
     pub trained_at: String,

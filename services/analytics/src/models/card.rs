@@ -22,7 +22,7 @@ pub struct Versions {
 /// One feature, with what was seen of it in all rows that were used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FeatureCard {
-    /// Its name.
+    /// Name of the feature, which is its column's.
     pub name: String,
     /// Its unit; empty for text.
     pub unit: String,
@@ -50,7 +50,7 @@ pub struct SegmentCard {
 pub struct ModelCard {
     /// The pipeline's name.
     pub name: String,
-    /// One line.
+    /// What the model is, in one line for people.
     pub title: String,
     /// What it may be used for.
     pub intended_use: String,
@@ -66,7 +66,7 @@ pub struct ModelCard {
     pub trained_at: String,
     /// What it was made of.
     pub versions: Versions,
-    /// The seed.
+    /// Seed of the pipeline, from which everything random in the training followed.
     pub seed: u64,
     /// SHA-256 of the schema, hexadecimal.
     pub schema_hash: String,
@@ -82,7 +82,7 @@ pub struct ModelCard {
     pub evaluation: Evaluation,
     /// For lines: intercept, and coefficient per unit of each column of the matrix.
     pub coefficients: Vec<(String, f64)>,
-    /// For segments.
+    /// Quality and centres of segments; none for other models.
     pub segments: Option<SegmentCard>,
 }
 

@@ -8,23 +8,23 @@ pub enum Error {
     /// A frame is larger than its bounds.
     #[error("{rows} rows with {cells} cells are more than a frame may have")]
     TooLarge {
-        /// Rows given.
+        /// Number of rows given; at most [`super::MAX_ROWS`] are possible.
         rows: usize,
-        /// Cells given.
+        /// Number of cells given; at most [`super::MAX_CELLS`] are possible.
         cells: usize,
     },
     /// Features have so many levels that the matrix becomes too wide.
     #[error("{columns} columns of features and levels are too many")]
     TooWide {
-        /// Columns.
+        /// Number of columns that the matrix would have; at most 512 are possible.
         columns: usize,
     },
     /// A column has another length than the ids.
     #[error("column {column} has {rows} rows, the frame has {expected}")]
     Lengths {
-        /// The column.
+        /// Name of the column.
         column: String,
-        /// Its rows.
+        /// Number of its rows.
         rows: usize,
         /// The frame's rows.
         expected: usize,
@@ -34,7 +34,7 @@ pub enum Error {
     RowLength {
         /// Id of the row.
         row: String,
-        /// Its values.
+        /// Number of its values.
         values: usize,
         /// The frame's columns.
         expected: usize,
@@ -42,13 +42,13 @@ pub enum Error {
     /// Two columns have one name.
     #[error("there are two columns {column}")]
     NamedTwice {
-        /// The name.
+        /// Name that both have.
         column: String,
     },
     /// A value is NaN or infinite.
     #[error("column {column}, row {row}: not a finite number; what is missing must be given as missing")]
     NotFinite {
-        /// The column.
+        /// Name of the column.
         column: String,
         /// Id of the row.
         row: String,
@@ -56,13 +56,13 @@ pub enum Error {
     /// A column that the pipeline names is not in the frame.
     #[error("the frame has no column {column}")]
     NoColumn {
-        /// The column.
+        /// Name of the column that is missing.
         column: String,
     },
     /// A column has text where numbers are needed, or the other way round.
     #[error("column {column} must be {expected}, and is {found}")]
     Kind {
-        /// The column.
+        /// Name of the column.
         column: String,
         /// What the pipeline says.
         expected: &'static str,
@@ -72,7 +72,7 @@ pub enum Error {
     /// A column is in another unit than the pipeline says.
     #[error("column {column} is in {found}, the pipeline says {expected}")]
     Unit {
-        /// The column.
+        /// Name of the column.
         column: String,
         /// The frame's unit.
         found: String,
@@ -82,11 +82,11 @@ pub enum Error {
     /// A value cannot be transformed as the pipeline says.
     #[error("column {column}, row {row}: log1p of {value} is not defined, it must be more than -1")]
     Transform {
-        /// The column.
+        /// Name of the column.
         column: String,
         /// Id of the row.
         row: String,
-        /// The value.
+        /// Value before the transform, in the column's unit.
         value: f64,
     },
     /// A target of a classifier is neither 0 nor 1.
@@ -96,7 +96,7 @@ pub enum Error {
         target: String,
         /// Id of the row.
         row: String,
-        /// The value.
+        /// Value of the target, which is neither 0 nor 1.
         value: f64,
     },
     /// Too little is left to fit and to hold out.
@@ -112,7 +112,7 @@ pub enum Error {
     /// A feature follows from the others: its coefficient means nothing.
     #[error("feature {feature} follows from the others (collinear): leave one of them out")]
     Collinear {
-        /// The feature.
+        /// Name of the feature, with `=` and the level if it is the column of a level.
         feature: String,
     },
     /// The caller said stop.
@@ -167,7 +167,7 @@ pub enum Error {
     /// The parts of an artefact could not be written or read.
     #[error("artefact: cannot be written")]
     Encode(#[source] postcard::Error),
-    /// Compressing failed.
+    /// The artefact's payload could not be compressed.
     #[error("artefact: cannot be compressed")]
     Compress(#[source] std::io::Error),
     /// Inputs of a prediction are wrong; all of them are named.
@@ -190,7 +190,7 @@ pub enum WrongInput {
     /// Text where a number belongs, or the other way round.
     #[error("{feature} must be a {expected}")]
     Kind {
-        /// The feature.
+        /// Name of the feature.
         feature: String,
         /// `number` or `text`.
         expected: &'static str,
@@ -198,7 +198,7 @@ pub enum WrongInput {
     /// A text that is none of the feature's levels.
     #[error("{feature} has no level {level}")]
     Level {
-        /// The feature.
+        /// Name of the feature.
         feature: String,
         /// What was given.
         level: String,

@@ -29,7 +29,7 @@ const BINS: usize = 10;
 /// How much worse the deciding metric becomes when one feature's held-out values are shuffled.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Importance {
-    /// The feature.
+    /// Name of the feature.
     pub feature: String,
     /// Mean over folds and repeats, in the metric's unit; greater than 0 if the feature helps.
     pub mean: f64,
@@ -44,16 +44,16 @@ pub struct CalibrationBin {
     pub predicted: f64,
     /// Share of rows that were positive.
     pub observed: f64,
-    /// Rows.
+    /// Number of held-out rows in the bin, about a tenth of all.
     pub rows: usize,
 }
 
 /// The metrics of the rows that have one value of a fairness column.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GroupMetrics {
-    /// The column.
+    /// Name of the fairness column.
     pub column: String,
-    /// Its value.
+    /// Value that the rows have there; `(missing)` for those without one.
     pub value: String,
     /// Held-out rows that have it.
     pub rows: usize,
@@ -66,7 +66,7 @@ pub struct GroupMetrics {
 /// What a cross-validation found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Folds.
+    /// Number of folds, each of which is held out once.
     pub folds: usize,
     /// Groups that were never split.
     pub groups: usize,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// What was learnt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fitted {
-    /// The model.
+    /// What answers: a line, a forest or segments.
     pub learnt: Learnt,
     /// Mean of the target over the training part: what a model that knows nothing says. 0 for segments.
     pub trivial: f64,
@@ -21,11 +21,11 @@ pub struct Fitted {
 /// A model of one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Learnt {
-    /// A line.
+    /// Least squares, for a number.
     Line(Linear),
-    /// A forest.
+    /// A random forest, for a number or a probability.
     Forest(Forest),
-    /// Segments.
+    /// Centres of k-means, for the nearest segment.
     Segments(Segments),
 }
 

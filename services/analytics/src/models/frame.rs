@@ -21,7 +21,7 @@ pub enum Values {
     Texts(Vec<Option<String>>),
 }
 
-/// One column.
+/// A column of a frame: numbers in one unit, or text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
     /// What features and targets call it.
@@ -124,7 +124,7 @@ impl Frame {
         self.groups.as_deref()
     }
 
-    /// All columns.
+    /// The columns, in the order in which they were given.
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }

@@ -34,7 +34,7 @@ impl Matrix {
         &self.values
     }
 
-    /// One row.
+    /// The values of a row, which is counted from 0.
     pub fn row(&self, row: usize) -> &[f64] {
         &self.values[row * self.columns..(row + 1) * self.columns]
     }
@@ -44,7 +44,7 @@ impl Matrix {
         &mut self.values[row * self.columns..(row + 1) * self.columns]
     }
 
-    /// Each row.
+    /// The rows in order, each with one value a column.
     pub fn iter(&self) -> impl Iterator<Item = &[f64]> {
         self.values.chunks_exact(self.columns)
     }

@@ -43,7 +43,7 @@ pub struct Pipeline {
     pub target: Option<Target>,
     /// What it is learnt from, in this order.
     pub features: Vec<Feature>,
-    /// How.
+    /// How the model learns.
     pub algorithm: Algorithm,
     /// Everything random follows from it.
     pub seed: u64,
@@ -64,9 +64,9 @@ pub struct Pipeline {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// Its column.
+    /// Name of its column in the frame; it is no feature.
     pub name: String,
-    /// Its unit.
+    /// Unit of its values, as UCUM or ISO 4217 write it; `1` for counts, shares and classes.
     pub unit: String,
 }
 
@@ -74,7 +74,7 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Feature {
-    /// Its column.
+    /// Name of its column in the frame, unlike those of id, group and target.
     pub name: String,
     /// Its unit; empty for text.
     #[serde(default)]
@@ -94,7 +94,7 @@ pub struct Feature {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transform {
-    /// Nothing.
+    /// The number is learnt from as it is; the default.
     #[default]
     None,
     /// The natural logarithm of one more: for counts and money, which spread over orders of magnitude.

@@ -15,14 +15,14 @@ use std::collections::BTreeMap;
 pub enum Input {
     /// A number in the feature's unit.
     Number(f64),
-    /// A level.
+    /// A level of a one-hot feature.
     Text(String),
 }
 
 /// What a model says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
-    /// The answer.
+    /// What is asked for: a number, a probability or a segment.
     pub answer: Answer,
     /// What the model says without knowing anything of the row; none for segments.
     pub base: Option<f64>,
@@ -33,11 +33,11 @@ pub struct Prediction {
     pub warnings: Vec<Warning>,
 }
 
-/// An answer.
+/// A model's answer to one row, by its task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Answer {
-    /// A number.
+    /// Of a regression: the number that is expected.
     Number {
         /// In the target's unit.
         value: f64,
@@ -53,7 +53,7 @@ pub enum Answer {
         /// How far the trees agree.
         range: Range,
     },
-    /// A segment.
+    /// Of k-means: the segment whose centre is nearest.
     Segment {
         /// Its number, as in the model's card.
         segment: usize,
@@ -68,16 +68,16 @@ pub enum Answer {
 pub enum Range {
     /// One more observation falls between these with 95 % (of a line, with normal residuals).
     Prediction {
-        /// Lower end.
+        /// Lower end of the interval, in the target's unit.
         low: f64,
-        /// Upper end.
+        /// Upper end of the interval, in the target's unit.
         high: f64,
     },
     /// 95 % of a forest's trees say something between these. How the truth spreads around them is not in it.
     SpreadOfTrees {
-        /// Lower end.
+        /// Lower end, in the answer's unit: the trees' 2.5 % quantile.
         low: f64,
-        /// Upper end.
+        /// Upper end, in the answer's unit: the trees' 97.5 % quantile.
         high: f64,
     },
 }
@@ -85,7 +85,7 @@ pub enum Range {
 /// What one feature moves an answer by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Contribution {
-    /// The feature.
+    /// Name of the feature.
     pub feature: String,
     /// In the answer's unit.
     pub moves_by: f64,
@@ -97,7 +97,7 @@ pub struct Contribution {
 pub enum Warning {
     /// A number outside of what the model was trained on.
     OutOfRange {
-        /// The feature.
+        /// Name of the feature.
         feature: String,
         /// What was given.
         value: f64,
@@ -108,16 +108,16 @@ pub enum Warning {
     },
     /// A level of which no row of the training was.
     UnseenLevel {
-        /// The feature.
+        /// Name of the feature.
         feature: String,
         /// What was given.
         level: String,
     },
     /// A feature was not given: the training's median stands in.
     StoodIn {
-        /// The feature.
+        /// Name of the feature.
         feature: String,
-        /// The median.
+        /// Median of the training, in the feature's unit.
         value: f64,
     },
 }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 /// One feature as the model was trained on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FeatureSchema {
-    /// Its name.
+    /// Name of the feature, by which it is given in a prediction.
     pub name: String,
     /// Its unit; empty for text.
     pub unit: String,

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Rows that were left out, for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
-    /// Why.
+    /// Which column lacks a value, or has one of no known level.
     pub reason: String,
-    /// How many.
+    /// Number of rows for which this is the first reason.
     pub rows: usize,
 }
 

@@ -29,7 +29,7 @@ pub enum Encryption {
 pub struct MailSettings {
     /// Name of the server.
     pub host: String,
-    /// Its port.
+    /// Its TCP port: 587 for STARTTLS, 465 for TLS from the beginning.
     pub port: u16,
     /// How the connection is encrypted.
     pub encryption: Encryption,
@@ -79,7 +79,7 @@ impl Mail {
         Ok(Self { transport: builder.build(), from, to })
     }
 
-    /// Sends one.
+    /// Sends a message to all recipients at once, within 60 s.
     ///
     /// # Errors
     /// The server did not take it.

@@ -37,7 +37,7 @@ impl Webhook {
         Ok(Self { client, url: url.to_owned(), secret, clock })
     }
 
-    /// Posts one.
+    /// Posts a message as JSON within 20 s, signed if there is a secret.
     ///
     /// # Errors
     /// Nobody took it; the address is not said, which may hold a secret.

@@ -15,11 +15,11 @@ static PIPELINES: LazyLock<Vec<Pipeline>> = LazyLock::new(|| {
     FILES.iter().map(read).collect()
 });
 
-/// A pipeline.
+/// A pipeline as its file in `pipelines/` defines it; compiled in.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pipeline {
-    /// Its name.
+    /// Name of the pipeline, which is that of its file.
     #[serde(skip)]
     pub name: String,
     /// In a word.
@@ -42,7 +42,7 @@ pub(super) struct StepDefinition {
     /// The kind of job; a word in braces is put in, as in `parameters`: `{kind}` and `{source}` of a source, `{kind}` of a data set,
     /// `{channel}`, `{each}` of a list, and everywhere `{date}`, `{run_id}` and `{notify}`.
     pub(super) kind: String,
-    /// With what.
+    /// The job's parameters by name, with words put in; its kind has defaults for others.
     #[serde(default)]
     pub(super) parameters: BTreeMap<String, String>,
     /// Steps before it that must have succeeded: of jobs for a data set only those of the data sets that this one reads.
@@ -78,7 +78,7 @@ pub(super) enum Of {
     Channel,
 }
 
-/// Every pipeline.
+/// Every pipeline that is compiled in.
 pub fn all() -> &'static [Pipeline] {
     &PIPELINES
 }

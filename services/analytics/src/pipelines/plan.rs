@@ -31,7 +31,7 @@ pub struct Planned {
     pub step: String,
     /// What it does.
     pub kind: String,
-    /// With what.
+    /// Its parameters, checked against the kind, with defaults.
     pub parameters: Parameters,
     /// Those before it that must have succeeded, by their place.
     pub depends_on: Vec<usize>,

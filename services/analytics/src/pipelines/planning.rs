@@ -56,7 +56,7 @@ pub enum PlanError {
     /// What it needs is not there.
     #[error(transparent)]
     Unfit(#[from] Unfit),
-    /// The store.
+    /// The store could not be read or written.
     #[error(transparent)]
     Store(#[from] store::Error),
 }

@@ -18,7 +18,7 @@ const LOG_LINES: usize = 500;
 pub struct Run {
     /// Name of the pipeline.
     pub pipeline: String,
-    /// Which one.
+    /// Id of the run, which follows from pipeline and date.
     pub run_id: Uuid,
     /// For which date.
     pub date: String,
@@ -29,7 +29,7 @@ pub struct Run {
 /// A step of a run.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// Its name.
+    /// Name of the step, with what it is for: `check hospitals`; [`PLAN`] is the first.
     pub name: String,
     /// What it is.
     pub job: Job,

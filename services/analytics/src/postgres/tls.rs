@@ -24,7 +24,7 @@ pub(super) struct Connect {
     name: ServerName<'static>,
 }
 
-/// A connection.
+/// A connection over TLS, whose certificate was checked.
 pub(super) struct Encrypted(client::TlsStream<Socket>);
 
 impl Tls {

@@ -13,9 +13,9 @@ use datafusion::arrow::{
 pub enum Cell<'a> {
     /// Nothing is known.
     Null,
-    /// Text.
+    /// A text or a code.
     Text(&'a str),
-    /// Whole number.
+    /// Whole number of 64 bits, with a sign.
     Integer(i64),
     /// Floating point, always finite: what is not a number is null.
     Double(f64),

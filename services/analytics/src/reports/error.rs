@@ -16,7 +16,7 @@ pub enum Error {
     /// Parameters are missing, unknown or out of range; each mistake says what to do.
     #[error("report `{report}`: {}", mistakes.join("; "))]
     Parameters {
-        /// The report.
+        /// Name of the report.
         report: String,
         /// Each mistake, in one sentence.
         mistakes: Vec<String>,
@@ -24,7 +24,7 @@ pub enum Error {
     /// A table that the report reads is not there.
     #[error("report `{report}` reads `{table}`, of which nothing is imported: import a data set of this kind")]
     MissingTable {
-        /// The report.
+        /// Name of the report, or of the model whose query it is.
         report: String,
         /// The table, which has the name of its kind of data set.
         table: String,
@@ -35,9 +35,9 @@ pub enum Error {
     /// The result is not what the report declares, because a table is not what its kind says.
     #[error("report `{report}`: {what}: import its data sets again")]
     Schema {
-        /// The report.
+        /// Name of the report, or of the model whose query it is.
         report: String,
-        /// The difference.
+        /// What is other than the header declares, or which column is missing.
         what: String,
     },
     /// There are more rows than the caller allows.

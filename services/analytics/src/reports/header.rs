@@ -27,7 +27,7 @@ pub struct Report {
     pub title: String,
     /// For people: what is counted, and how.
     pub about: String,
-    /// Other names.
+    /// Other names by which it is found, and routes that submit it as a job.
     pub aliases: Vec<String>,
     /// Kinds of data sets that it reads, also by way of other reports.
     pub tables: BTreeSet<String>,
@@ -65,7 +65,7 @@ pub struct Column {
 pub enum Type {
     /// UTF-8 text; codes too.
     Text,
-    /// 64-bit integer.
+    /// Whole number of 64 bits, with a sign.
     Integer,
     /// Exact number with so many digits, so many of them after the point.
     Decimal(u8, i8),
@@ -73,7 +73,7 @@ pub enum Type {
     Double,
     /// True or false.
     Boolean,
-    /// A day.
+    /// Calendar day, without time and time zone.
     Date,
 }
 

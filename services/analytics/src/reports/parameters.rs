@@ -32,7 +32,7 @@ pub struct Parameter {
 pub enum Domain {
     /// Text of so many characters at most, and one at least.
     Text {
-        /// Characters.
+        /// Most characters that it may have.
         max: usize,
     },
     /// Postal code of a state or territory.
@@ -42,9 +42,9 @@ pub enum Domain {
     },
     /// A whole number, both ends included.
     Integer {
-        /// The least.
+        /// Least value that is allowed.
         min: i64,
-        /// The greatest.
+        /// Greatest value that is allowed.
         max: i64,
     },
     /// One of these.

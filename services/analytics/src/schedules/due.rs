@@ -21,7 +21,7 @@ pub enum Missed {
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Nothing yet.
+    /// Wait: no firing is due yet.
     Rest,
     /// Submit the firing of an instant.
     Fire(i64),

@@ -35,7 +35,7 @@ pub struct State {
     pub n_left_out: u64,
 }
 
-/// A firing.
+/// A firing that was dealt with. Times are nanoseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Firing {
     /// When it was due.

@@ -37,7 +37,7 @@ const DATE: &str = "date";
 /// A schedule of the settings.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// Its name.
+    /// Name of the schedule, unlike all others: 1 to 64 letters, digits, `-` and `_`.
     pub name: String,
     /// When it fires.
     pub timetable: Timetable,
@@ -61,13 +61,13 @@ pub enum What {
 /// Why nothing is submitted for a range of dates.
 #[derive(Debug, thiserror::Error)]
 pub enum BackfillError {
-    /// The dates.
+    /// The dates are not in order, too many, still to come or out of range.
     #[error("{0}")]
     Dates(String),
     /// What the schedule submits.
     #[error(transparent)]
     Unfit(#[from] Unfit),
-    /// The jobs.
+    /// The job of a firing could not be submitted.
     #[error(transparent)]
     Submit(#[from] SubmitError),
 }

@@ -41,7 +41,7 @@ pub struct Bucket {
     pub prefix: String,
     /// Where the store is; `None`: Amazon's for the region.
     pub endpoint: Option<String>,
-    /// The region.
+    /// Region of the bucket, for the signature and Amazon's address: `us-east-1`.
     pub region: String,
     /// What signs the requests.
     pub keys: Keys,
@@ -61,20 +61,20 @@ pub enum Keys {
     /// Nothing: the bucket is open.
     #[default]
     None,
-    /// These.
+    /// Keys that the settings hold.
     Given {
-        /// Whose.
+        /// Id of the access key.
         access_key_id: String,
-        /// The secret.
+        /// Secret of the access key; never shown.
         secret_access_key: String,
         /// Of keys that end, empty for others.
         session_token: String,
     },
     /// What these files hold, read for each attempt.
     Files {
-        /// Whose.
+        /// File with the id of the access key, blanks around it ignored.
         access_key_id: PathBuf,
-        /// The secret.
+        /// File with the secret of the access key, blanks around it ignored.
         secret_access_key: PathBuf,
     },
 }

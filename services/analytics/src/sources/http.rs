@@ -16,7 +16,7 @@ pub(super) struct Pace {
     pub(super) tries: u32,
     /// How long it waits before it tries again: the first time, doubled each time.
     pub(super) pause: Duration,
-    /// At most.
+    /// Longest wait before a try, also where the other side asks for more.
     pub(super) longest_pause: Duration,
 }
 

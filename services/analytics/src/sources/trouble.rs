@@ -9,7 +9,7 @@ use tokio::time;
 pub(super) enum Trouble {
     /// It may go better next time.
     Again {
-        /// What happened.
+        /// What happened, for the error of the job.
         text: String,
         /// How long the other side asks to wait.
         after: Option<Duration>,

@@ -41,7 +41,7 @@ pub struct Web {
     pub sha256: Option<String>,
     /// PEM file of authorities that are believed beside the system's.
     pub ca_file: Option<PathBuf>,
-    /// Most bytes.
+    /// Most bytes of the file: a larger one is refused.
     pub max_bytes: u64,
     /// How long an attempt may take.
     pub max_time: Duration,

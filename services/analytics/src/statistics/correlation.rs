@@ -5,7 +5,7 @@ use super::{Correction, Error};
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-/// Which correlation.
+/// Which coefficient says how two columns go together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
@@ -18,7 +18,7 @@ pub enum Method {
 /// The correlation of two columns, over the rows that have both.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Correlation {
-    /// Which correlation.
+    /// Whether it is of values or of ranks.
     pub method: Method,
     /// The coefficient, -1 to 1.
     pub coefficient: f64,
@@ -52,7 +52,7 @@ pub struct Untested {
     pub left: String,
     /// Name of the second column.
     pub right: String,
-    /// Why.
+    /// Why the pair could not be tested.
     pub reason: Error,
 }
 

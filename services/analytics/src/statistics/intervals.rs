@@ -10,9 +10,9 @@ pub(super) const Z_95: f64 = 1.959_963_984_540_054;
 /// An interval in the unit of what it is the interval of.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// Lower end.
+    /// Lower end, which is inside.
     pub low: f64,
-    /// Upper end.
+    /// Upper end, which is inside.
     pub high: f64,
 }
 
@@ -45,7 +45,7 @@ pub struct Share {
     pub share: f64,
     /// 95 % interval by Wilson's score.
     pub interval: Interval,
-    /// The whole.
+    /// Size of the whole, at least 1.
     pub n: u64,
 }
 

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Correction {
-    /// [`benjamini_hochberg`].
+    /// Bounds the share of findings that are wrong: [`benjamini_hochberg`].
     BenjaminiHochberg,
-    /// [`holm`].
+    /// Bounds the probability that any finding is wrong: [`holm`].
     Holm,
 }
 

@@ -56,9 +56,9 @@ pub enum Error {
     /// More successes than trials.
     #[error("{part} of {whole} is no share")]
     NotAShare {
-        /// The successes.
+        /// Number of successes given.
         part: u64,
-        /// The trials.
+        /// Number of trials given, which is less.
         whole: u64,
     },
 }

@@ -51,7 +51,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Without any.
+    /// A node without data sets.
     pub(super) fn empty() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store: Arc<dyn Histories> = Arc::new(store::embedded::Store::open(dir.path().join("store")).unwrap());
