@@ -56,12 +56,15 @@ const CP1252: [Option<char>; 32] = [
     Some('Ÿ'),
 ];
 
+/// The mark of UTF-8, with which a file may begin.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// A line that could be read, or not.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     /// It is in the buffer, without its end.
     Whole,
-    /// It is longer than allowed: so many bytes.
+    /// It is longer than allowed: so many bytes, with its end and without the mark of UTF-8.
     TooLong(u64),
     /// There is none any more.
     End,
@@ -89,15 +92,16 @@ impl Lines {
     /// Reads the next line into the buffer.
     pub(super) fn next(&mut self) -> io::Result<Line> {
         self.buffer.clear();
-        // The end of the line belongs to what is read, and may be two bytes.
-        let most = self.longest + 2;
-        let n = (&mut self.reader).take(most as u64).read_until(b'\n', &mut self.buffer)?;
+        // The end of the line belongs to what is read, and may be two bytes; before the first line, the mark is not of its length.
+        let most = self.longest + 2 + if self.number == 0 { MARK.len() } else { 0 };
+        let mut n = (&mut self.reader).take(most as u64).read_until(b'\n', &mut self.buffer)?;
         if n == 0 {
             return Ok(Line::End);
         }
         self.number += 1;
-        if self.number == 1 && self.buffer.starts_with(b"\xEF\xBB\xBF") {
-            self.buffer.drain(..3);
+        if self.number == 1 && self.buffer.starts_with(MARK) {
+            self.buffer.drain(..MARK.len());
+            n -= MARK.len();
             self.marked = true;
         }
         let ended = self.buffer.last() == Some(&b'\n');

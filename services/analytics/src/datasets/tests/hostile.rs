@@ -16,7 +16,13 @@ use datafusion::arrow::{
 use parquet::arrow::ArrowWriter;
 
 use super::{
-    super::{Error, Input, Limits, Options, ParquetFile, Reason, import::Records, kind, reading::Reader},
+    super::{
+        Error, Input, Limits, Options, ParquetFile, Reason,
+        import::Records,
+        kind,
+        reading::Reader,
+        text::{Line, Lines},
+    },
     Got, import, text,
 };
 
@@ -232,6 +238,21 @@ fn a_line_of_two_gibibytes_is_passed_over() {
     assert_eq!((got.report.n_accepted, got.report.refused_for(Reason::LongLine)), (2, 1));
     assert!(got.report.to_string().contains("a line of 2147483649 bytes; at most 1048576"), "{}", got.report);
     assert!(got.report.peak_bytes < 4 << 20, "{}", got.report.peak_bytes);
+}
+
+/// The mark of UTF-8 is no part of the first line: that may be as long as any other, is never cut, and is followed by the second.
+#[test]
+fn the_mark_does_not_count_against_the_first_lines_length() {
+    for (mark, end) in [("", "\n"), ("", "\r\n"), ("\u{feff}", "\n"), ("\u{feff}", "\r\n")] {
+        for n in 5..18 {
+            let content = format!("{mark}{}{end}second{end}", "x".repeat(n));
+            let mut lines = Lines::new(Box::new(io::Cursor::new(content)), 10);
+            let first = if n <= 10 { Line::Whole } else { Line::TooLong((n + end.len()) as u64) };
+            assert_eq!(lines.next().unwrap(), first, "{n} after {mark:?}, before {end:?}");
+            assert_eq!((lines.next().unwrap(), &*lines.text().unwrap()), (Line::Whole, "second"), "{n}");
+            assert_eq!((lines.next().unwrap(), lines.marked), (Line::End, !mark.is_empty()));
+        }
+    }
 }
 
 /// Rows with long cells make small batches: memory is bounded in bytes, not in rows.
