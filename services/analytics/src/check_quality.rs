@@ -125,7 +125,9 @@ impl CheckQuality {
 fn fault(check: &Check) -> String {
     let of = if check.columns.is_empty() { String::new() } else { format!(" of {}", check.columns.join(", ")) };
     let name = check.check.replace('_', " ");
-    format!("{name}{of}: {} of {} are wrong, at most {} % may be", check.n_bad, check.n, 100.0 * check.most)
+    // a millionth of a percent: 1.0 - 0.9 has more digits than anybody wrote
+    let percent = (check.most * 1e8).round() / 1e6;
+    format!("{name}{of}: {} of {} are wrong, at most {percent} % may be", check.n_bad, check.n)
 }
 
 #[cfg(test)]
@@ -144,10 +146,15 @@ mod tests {
             most: 0.2,
             examples: vec!["TX WACO".to_owned()],
         };
-        let read: Check = serde_json::from_value(json!(written)).unwrap();
+        let read_of = |written: &quality::Check| serde_json::from_value::<Check>(json!(written)).unwrap();
+        let read = read_of(&written);
         assert_eq!(read.outcome, "failed");
         let said = "cross references of state, city_key: 107 of 431 are wrong, at most 20 % may be";
         assert_eq!(fault(&read), said);
+        for (most, percent) in [(1.0 - 0.9, "10"), (1.0 - 0.95, "5"), (0.07, "7"), (0.001, "0.1"), (0.0, "0")] {
+            let said = fault(&Check { most, ..read_of(&written) });
+            assert!(said.ends_with(&format!(", at most {percent} % may be")), "{said}");
+        }
         let names = [Outcome::Passed, Outcome::NotChecked].map(|outcome| json!(outcome));
         assert_eq!(names, [json!("passed"), json!("not_checked")]);
     }

@@ -86,9 +86,16 @@ impl Quality {
     }
 }
 
+impl Outcome {
+    fn of(holds: bool) -> Self {
+        if holds { Self::Passed } else { Self::Failed }
+    }
+}
+
 impl Check {
     fn new(check: CheckKind, columns: &[String], n: f64, n_bad: f64, most: f64, examples: Vec<String>) -> Self {
-        let outcome = if n_bad <= most * n { Outcome::Passed } else { Outcome::Failed };
+        // a quotient is the double next to the true share, as `most` is; the product is not: 0.29 * 100.0 is less than 29
+        let outcome = Outcome::of(n_bad <= 0.0 || n_bad / n <= most);
         Self { check, columns: columns.to_vec(), outcome, n, n_bad, most, examples }
     }
 }
@@ -323,8 +330,11 @@ fn completeness(kind: &Kind, report: &ImportReport) -> Vec<Check> {
     let share = |column: &Column| if column.required { 1.0 } else { column.complete };
     let counted = kind.columns.iter().zip(&report.completeness).filter(|(column, _)| share(column) > 0.0);
     let check = |(column, there): (&Column, &super::report::Completeness)| {
-        let (n, bad) = (as_f64(report.n_accepted), as_f64(report.n_accepted - there.n));
-        Check::new(CheckKind::Completeness, std::slice::from_ref(&column.name), n, bad, 1.0 - share(column), Vec::new())
+        let (n, bad, least) = (as_f64(report.n_accepted), as_f64(report.n_accepted - there.n), share(column));
+        let columns = std::slice::from_ref(&column.name);
+        let check = Check::new(CheckKind::Completeness, columns, n, bad, 1.0 - least, Vec::new());
+        // what is there is compared, as the kind has it: 1.0 - 0.9 is less than 0.1
+        Check { outcome: Outcome::of(bad <= 0.0 || as_f64(there.n) / n >= least), ..check }
     };
     counted.map(check).collect()
 }

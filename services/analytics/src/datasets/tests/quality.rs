@@ -72,6 +72,27 @@ fn each_check_fails_where_it_should() {
     assert!(incomplete.passed(), "{incomplete}");
 }
 
+/// One of ten without a value is what `complete = 0.9` allows; 1.0 - 0.9 is a little less than a tenth.
+#[test]
+fn exactly_as_much_as_may_be_missing_passes() {
+    let made = |n: u32, n_missing: u32| {
+        let row = |at: u32| format!("AL,{},{},5,\n", 2_000 + at, if at < n_missing { "" } else { "7.5" });
+        let rows: String = (0..n).map(row).collect();
+        checked("infant_mortality", "i.csv", &format!("STATE,YEAR,RATE,DEATHS,URL\n{rows}"))
+    };
+    for (n, n_missing, expected) in [
+        (10, 1, Outcome::Passed),
+        (100, 10, Outcome::Passed),
+        (100, 11, Outcome::Failed),
+        (10, 2, Outcome::Failed),
+        (10, 0, Outcome::Passed),
+    ] {
+        let quality = made(n, n_missing);
+        let found = outcome(&quality, CheckKind::Completeness, "deaths_per_1000");
+        assert_eq!(found, expected, "{n_missing} of {n}: {quality}");
+    }
+}
+
 #[test]
 fn what_is_missing_or_implausible_is_said() {
     let name = "zip_rurality";
