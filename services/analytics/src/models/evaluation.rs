@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 /// Times that each feature is permuted in each fold.
 const REPEATS: usize = 3;
-/// Held-out rows of a fold that importance is computed of at most.
+/// Held-out rows of a fold that importance is computed of at most; of more, a random sample.
 const IMPORTANCE_ROWS: usize = 2_000;
 /// Rows of a group below which its metrics say nothing.
 pub const LEAST_GROUP: usize = 30;
@@ -136,7 +136,7 @@ impl Known<'_> {
     /// Shuffles each feature in turn among the held-out rows, all its columns together, and notes how much worse the
     /// deciding metric becomes. A feature without a column (it was constant) changes nothing.
     fn importance(&self, held_out: &Matrix, scored: &Scored, drops: &mut [Vec<f64>]) {
-        let rows: Rows = (0..held_out.rows().min(IMPORTANCE_ROWS)).collect();
+        let rows = sample(held_out.rows(), self.pipeline.seed, self.fold);
         let metric = self.pipeline.decides;
         let before = scored.only(&rows);
         let Some(value) = before.value(metric) else { return };
@@ -147,16 +147,28 @@ impl Known<'_> {
                 let index = (self.fold * REPEATS + repeat) * self.pipeline.features.len() + feature;
                 from.shuffle(&mut generator(self.pipeline.seed, Purpose::Permutations, index));
                 let mut after = before.clone();
-                for (row, from) in from.into_iter().enumerate() {
-                    let mut changed = held_out.row(row).to_vec();
+                for (at, (row, from)) in rows.iter().zip(from).enumerate() {
+                    let mut changed = held_out.row(*row).to_vec();
                     columns.iter().for_each(|column| changed[*column] = held_out.row(from)[*column]);
-                    (after.predicted[row], after.trivial[row]) = self.fitted.scored(&changed);
+                    (after.predicted[at], after.trivial[at]) = self.fitted.scored(&changed);
                 }
                 let after = after.value(metric).unwrap_or(value);
                 drops.push(if metric.greater_is_better() { value - after } else { after - value });
             }
         }
     }
+}
+
+/// Which of a fold's `n` held-out rows importance is computed of: all, or as many as may be, drawn by the seed. The first
+/// would be of a few states alone, since frames are ordered by state or id.
+fn sample(n: usize, seed: u64, fold: usize) -> Rows {
+    let mut rows: Rows = (0..n).collect();
+    if n > IMPORTANCE_ROWS {
+        rows.shuffle(&mut generator(seed, Purpose::ImportanceRows, fold));
+        rows.truncate(IMPORTANCE_ROWS);
+        rows.sort_unstable();
+    }
+    rows
 }
 
 impl Importance {
@@ -221,6 +233,23 @@ fn fairness(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn importance_is_computed_of_all_rows_or_of_a_sample_from_everywhere() {
+        for few in [0, 1, IMPORTANCE_ROWS] {
+            assert_eq!(sample(few, 7, 0), (0..few).collect::<Rows>());
+        }
+        let n = 10 * IMPORTANCE_ROWS;
+        let drawn = sample(n, 7, 0);
+        assert!(drawn.len() == IMPORTANCE_ROWS && drawn.is_sorted_by(|one, next| one < next));
+        for tenth in 0..10 {
+            let within = drawn.iter().filter(|row| **row * 10 / n == tenth).count();
+            // 200 are expected, give or take 13
+            assert!((100..300).contains(&within), "{within} rows of tenth {tenth}");
+        }
+        assert_eq!(drawn, sample(n, 7, 0));
+        assert!(drawn != sample(n, 8, 0) && drawn != sample(n, 7, 1));
+    }
 
     #[test]
     fn calibration_has_bins_of_equal_rows_and_keeps_equal_probabilities_together() {

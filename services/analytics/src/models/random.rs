@@ -12,6 +12,7 @@ pub(super) enum Purpose {
     Bootstrap = 4,
     Permutations = 5,
     Silhouette = 6,
+    ImportanceRows = 7,
 }
 
 /// The seed of one draw: the training's seed, the purpose and a number mixed by the finaliser of SplitMix64 (G. L.

@@ -1,7 +1,7 @@
 //! Whole trainings of the pipelines that are compiled in, and what is decided about their models.
 
-use super::super::{Column, Decision, Error, Frame, Metric, ModelCard, Values, promote, silent, train};
-use super::made::{prescribers, quick, states, trained, value, versions};
+use super::super::{Column, Decision, Error, Frame, Metric, ModelCard, Pipeline, Values, promote, silent, train};
+use super::made::{Stream, prescribers, quick, states, trained, value, versions};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 
@@ -55,6 +55,35 @@ fn a_classifier_has_calibration_and_fairness_with_small_groups_marked() {
     assert!(!region("TX").too_small && !region("TX").metrics.is_empty());
     let years = &card.features[1];
     assert_eq!((years.name.as_str(), years.seen.missing), ("years_of_exp", 90));
+}
+
+/// Frames are ordered, often by state: a feature that says something in later rows alone is of importance, too.
+#[test]
+fn importance_is_computed_of_rows_from_the_whole_frame() {
+    let text = r#"
+name = "late"
+title = "A line of which only later rows say something"
+sources = ["states"]
+query = ""
+id = "state"
+seed = 1
+folds = 2
+decides = "rmse"
+intended_use = ""
+limits = ""
+algorithm = { kind = "linear_regression" }
+target = { name = "y", unit = "1" }
+features = [{ name = "x", unit = "1" }]
+"#;
+    let mut stream = Stream(3);
+    let row = |index: usize| {
+        let x = if index < 5_000 { 0.0 } else { stream.next() };
+        (index.to_string(), vec![Some(x), Some(x + 0.01 * stream.next())])
+    };
+    let frame = Frame::from_rows(&[("x", "1"), ("y", "1")], (0..10_000).map(row).collect()).expect("a frame");
+    let pipeline = Pipeline::parse("late", text).expect("a pipeline");
+    let importance = &trained(&pipeline, &frame).card.evaluation.importance;
+    assert!(importance[0].mean > 0.1, "{importance:?}");
 }
 
 #[test]
