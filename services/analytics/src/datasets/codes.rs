@@ -79,7 +79,9 @@ pub(super) fn fips<'a>(cell: &'a str, width: usize, state: Option<&State>) -> Co
     if !digits(cell) {
         return fault(Reason::Code, format!("{width} digits"));
     }
-    let (code, padded) = pad(cell, width, state, |state, code| code.starts_with(&state.fips))?;
+    // a military post has no number, with which every code would begin
+    let agrees = |state: &State, code: &str| !state.fips.is_empty() && code.starts_with(&state.fips);
+    let (code, padded) = pad(cell, width, state, agrees)?;
     self::state(&code[..2]).map(|_| (code, padded))
 }
 

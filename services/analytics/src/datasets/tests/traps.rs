@@ -3,7 +3,9 @@
 use std::io::{self, Read};
 
 use super::{
-    super::{Input, Options, Reason, Repair, city_key, export::csv_cell, kind, quality::References},
+    super::{
+        Input, Options, Reason, Repair, city_key, codes, export::csv_cell, kind, quality::References, states::find,
+    },
     file, import, sample, text,
 };
 
@@ -81,6 +83,19 @@ fn codes_are_text_and_are_padded_only_where_the_state_agrees() {
         why.contains("state_disagrees in zip5") && why.contains("it is not in Texas") && why.contains("such as `2360`"),
         "{why}"
     );
+}
+
+/// Military posts have no FIPS number: nothing says that a short one is theirs.
+#[test]
+fn a_short_fips_number_is_not_padded_in_the_row_of_a_military_post() {
+    for post in ["AE", "AP", "AA"] {
+        for short in ["1001", "6037"] {
+            let fault = codes::fips(short, 5, find(post)).unwrap_err();
+            assert_eq!(fault.reason, Reason::StateDisagrees, "{short} in {post}");
+        }
+        assert_eq!(codes::fips("01001", 5, find(post)), Ok(("01001".into(), false)));
+    }
+    assert_eq!(codes::fips("1001", 5, find("AL")), Ok(("01001".into(), true)));
 }
 
 #[test]
@@ -215,7 +230,7 @@ fn provider_identifiers_are_checked_and_flagged() {
     let valid = file("prescribers", &sample("prescribers.publisher.csv"), None);
     assert_eq!(valid.count("npi_valid", "true") as u64, valid.report.n_accepted);
     // The publisher's own example.
-    assert!(super::super::codes::npi_valid("1234567893") && !super::super::codes::npi_valid("1234567890"));
+    assert!(codes::npi_valid("1234567893") && !codes::npi_valid("1234567890"));
 }
 
 /// Names never leave a file by way of a message.
