@@ -26,7 +26,11 @@ use proto::{
     },
     problem,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{sync::Semaphore, time};
 use tonic::{Code, Extensions, Request, Response, Status, Streaming};
 
@@ -176,12 +180,7 @@ impl DataService for DataRpcs {
         ids::uuid("before_id", &before_id)?;
         let before = self.version(kind, "before_id", &before_id).await?;
         let after = self.version(kind, "after_id", &after_id).await?;
-        let columns = before.filled.iter().filter_map(|(name, before)| {
-            let after = after.filled.get(name).copied().unwrap_or_default();
-            let is_otherwise = (before - after).abs() > f64::EPSILON;
-            is_otherwise.then(|| ColumnDifference { name: name.clone(), before: *before, after })
-        });
-        let columns = columns.collect();
+        let columns = differences(&before.filled, &after.filled);
         // a table has less than 2^63 rows
         let rows_more = after.rows as i64 - before.rows as i64;
         let (before, after) = (Some(shown_version(&before)), Some(shown_version(&after)));
@@ -245,6 +244,17 @@ fn known(kind: &str) -> Result<&'static Kind, Status> {
     datasets::kind(kind).map_err(|error| problem::field(Code::NotFound, "NO_SUCH_KIND", "kind", &error.to_string()))
 }
 
+/// Columns of either version that are filled otherwise, by name; a column that a version does not have is not filled there.
+fn differences(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) -> Vec<ColumnDifference> {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let difference = |name: &String| {
+        let [before, after] = [before, after].map(|filled| filled.get(name).copied().unwrap_or_default());
+        let is_otherwise = (before - after).abs() > f64::EPSILON;
+        is_otherwise.then(|| ColumnDifference { name: name.clone(), before, after })
+    };
+    names.into_iter().filter_map(difference).collect()
+}
+
 /// A data set, as callers see it.
 pub(crate) fn shown(kind: &Kind, data_set: &DataSet) -> v1::DataSet {
     v1::DataSet {
@@ -293,6 +303,19 @@ fn failed_upload(error: uploads::Error) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_of_either_version_are_compared() {
+        let filled = |columns: &[(&str, f64)]| -> BTreeMap<String, f64> {
+            columns.iter().map(|(name, share)| ((*name).to_owned(), *share)).collect()
+        };
+        let before = filled(&[("dropped", 0.75), ("less", 1.0), ("same", 0.5)]);
+        let after = filled(&[("added", 0.25), ("less", 0.5), ("same", 0.5), ("never", 0.0)]);
+        let found = differences(&before, &after);
+        let found: Vec<_> = found.iter().map(|column| (column.name.as_str(), column.before, column.after)).collect();
+        assert_eq!(found, [("added", 0.0, 0.25), ("dropped", 0.75, 0.0), ("less", 1.0, 0.5)]);
+        assert!(differences(&after, &after).is_empty());
+    }
 
     #[test]
     fn names_of_files_have_no_folders() {
