@@ -253,3 +253,35 @@ pub(crate) fn failed(error: RunError) -> Failure {
         RunError::Report(error) => Failure::for_good(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::kinds::Kinds;
+
+    #[tokio::test]
+    async fn a_report_is_submitted_by_its_name_or_a_route_with_values_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(store::embedded::Store::open(dir.path().join("store")).unwrap());
+        let objects = Objects::open(&dir.path().join("objects")).unwrap();
+        let catalogue = Catalogue::new(store, objects, guard::clock::now);
+        let kinds = Kinds::new(ReportKind::all(&Runner::new(catalogue, Limits::default())));
+        let given = |pairs: &[(&str, &str)]| -> Parameters {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let whole = given(&[("state", "TX"), ("vintage", "2020"), (FORMAT, "csv")]);
+        for (route, report, values) in [
+            ("get_sites_by_state-TX", "sites_by_state", given(&[("state", "TX")])),
+            ("get_sites_by_state-TX-2020", "sites_by_state", given(&[("state", "TX"), ("vintage", "2020")])),
+            ("sites_by_state-TX-2020-csv", "sites_by_state", whole),
+            ("get_site_count_by_state", "site_count_by_state", given(&[])),
+            ("get_sites_count_by_state", "site_count_by_state", given(&[])),
+        ] {
+            assert_eq!(kinds.routed(route), Ok((report.to_owned(), values)), "{route}");
+        }
+        for unknown in ["nothing", "nothing-TX", "-", ""] {
+            let said = kinds.routed(unknown).unwrap_err().to_string();
+            assert!(said.contains("get_sites_by_state") && said.contains("site_count_by_state"), "{unknown}: {said}");
+        }
+    }
+}

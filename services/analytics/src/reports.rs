@@ -79,21 +79,6 @@ impl Reports {
         named.ok_or_else(|| Error::UnknownReport { name: name.into(), names: REPORTS.0.keys().cloned().collect() })
     }
 
-    /// What a route such as `get_sites_by_state-TX` means: the report, and its first parameter's value after the last dash.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownReport`] where neither the whole nor what stands before the dash is a report.
-    pub fn route(route: &str) -> Result<(&'static Report, BTreeMap<String, String>), Error> {
-        if let Ok(report) = Self::find(route) {
-            return Ok((report, BTreeMap::new()));
-        }
-        let (name, value) = route.rsplit_once('-').unwrap_or((route, ""));
-        let report = Self::find(name)?;
-        let given = report.parameters.first().map(|parameter| (parameter.name.clone(), value.into()));
-        Ok((report, given.into_iter().collect()))
-    }
-
     /// Reads the files, and adds to each report what the reports that it uses need.
     fn read(files: &[(&'static str, &'static str)]) -> Result<Self, String> {
         let read = |&(name, text): &(&'static str, &'static str)| {
