@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     sync::Arc,
+    time::Duration,
 };
 
 /// What a parameter may be.
@@ -71,6 +72,14 @@ pub enum Failure {
     /// It may go better next time.
     #[error("{0}")]
     Again(String),
+    /// It may go better next time, but not before others are ready for it.
+    #[error("{text}")]
+    Later {
+        /// Why it failed.
+        text: String,
+        /// How long after the failure the next attempt begins at the earliest; the job's own pause may be longer.
+        after: Duration,
+    },
 }
 
 impl Failure {

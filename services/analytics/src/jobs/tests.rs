@@ -109,6 +109,22 @@ async fn what_fails_is_tried_again_as_often_as_it_may() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_attempt_begins_no_earlier_than_the_failure_asks_for() {
+    let bench = Bench::new();
+    let board = bench.board();
+    let stop = bench.worker(1);
+    for (pause_seconds, expected_seconds) in [(0, 3_600), (7_200, 7_200)] {
+        let job = Submission { pause_seconds, ..submission("later", "later") };
+        let job = board.submit(job, None).await.unwrap();
+        let job = until(&board, job.id, |job| job.state == State::Queued && job.attempt == 1).await;
+        let waits = Duration::from_nanos((job.not_before - job.started_at.unwrap()) as u64);
+        let expected = Duration::from_secs(expected_seconds);
+        assert!((expected..expected + PATIENCE).contains(&waits) && job.error == "in an hour", "{waits:?}: {job:?}");
+    }
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_job_of_a_lost_worker_is_taken_over_and_its_late_end_changes_nothing() {
     let bench = Bench::new();
     let board = bench.board();

@@ -176,11 +176,8 @@ impl Worker {
                 }
             }
             Some(Err(Failure::Final(error))) => failed(error, None, run),
-            Some(Err(Failure::Again(error))) => {
-                let pause = || job.submission.pause(job.attempt);
-                let again_at = (job.attempt < job.submission.max_attempts).then(|| at.saturating_add(pause()));
-                failed(error, again_at, run)
-            }
+            Some(Err(Failure::Again(error))) => failed(error, again_at(job, at, Duration::ZERO), run),
+            Some(Err(Failure::Later { text, after })) => failed(text, again_at(job, at, after), run),
         };
         metrics::attempted(&job.submission.kind, &step, took);
         with_log(step, log)
@@ -203,6 +200,14 @@ impl Worker {
             // another one may have taken it over by now, which the next try finds
         }
     }
+}
+
+/// When the attempt after one that failed begins: after the job's pause, or after what the failure asks for if that is longer;
+/// `None`: it was the last one.
+fn again_at(job: &Job, failed_at: i64, after: Duration) -> Option<i64> {
+    let asked = i64::try_from(after.as_nanos()).unwrap_or(i64::MAX);
+    let pause = job.submission.pause(job.attempt).max(asked);
+    (job.attempt < job.submission.max_attempts).then(|| failed_at.saturating_add(pause))
 }
 
 fn with_log(step: Step, lines: Vec<String>) -> Step {

@@ -16,7 +16,7 @@ pub(super) struct Pace {
     pub(super) tries: u32,
     /// How long it waits before it tries again: the first time, doubled each time.
     pub(super) pause: Duration,
-    /// Longest wait before a try, also where the other side asks for more.
+    /// Longest wait before a try: who asks for more ends the attempt.
     pub(super) longest_pause: Duration,
 }
 
@@ -28,7 +28,14 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// How long to wait before the try after `n` others: longer each time, and not all at once; or as long as the other side asks.
+    /// Whether the other side may have the pause that it asks for within the download. If not, the attempt ends, and the job's
+    /// next one begins no earlier than asked.
+    pub(super) fn waits_for(&self, asked: Option<Duration>) -> bool {
+        asked.is_none_or(|asked| asked <= self.longest_pause)
+    }
+
+    /// How long to wait before the try after `n` others: as long as the other side asks, which [`Pace::waits_for`] has allowed;
+    /// else longer each time, and not all at once. At most `longest_pause`.
     pub(super) fn wait(&self, n: u32, asked: Option<Duration>) -> Duration {
         let doubled = self.pause.saturating_mul(1 << n.min(16));
         let wait = asked.unwrap_or_else(|| doubled.mul_f64(rand::random_range(0.75..1.25)));

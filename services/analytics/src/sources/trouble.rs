@@ -4,6 +4,9 @@ use crate::jobs::kinds::Failure;
 use std::{io, time::Duration};
 use tokio::time;
 
+/// Longest pause before a job's next attempt that another side can ask for: none puts a job off for ever.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Why a source gives nothing, and what to do; the source is named by whoever knows it.
 #[derive(Debug)]
 pub(super) enum Trouble {
@@ -37,7 +40,11 @@ impl Trouble {
     /// As the failure of a job.
     pub(super) fn of(self, source: &str) -> Failure {
         match self {
-            Self::Again { text, .. } => Failure::Again(format!("the source {source}: {text}")),
+            Self::Again { text, after: None } => Failure::Again(format!("the source {source}: {text}")),
+            Self::Again { text, after: Some(after) } => {
+                let text = format!("the source {source}: {text}, and asks for a pause of {} s", after.as_secs());
+                Failure::Later { text, after: after.min(LONGEST_PAUSE) }
+            }
             Self::Final(text) => Failure::Final(format!("the source {source}: {text}")),
         }
     }

@@ -94,7 +94,7 @@ impl Download<'_> {
         let mut n_tries = 0;
         loop {
             match self.once(held).await {
-                Err(Trouble::Again { text, after }) if n_tries < self.pace.tries => {
+                Err(Trouble::Again { text, after }) if n_tries < self.pace.tries && self.pace.waits_for(after) => {
                     let wait = self.pace.wait(n_tries, after);
                     self.work.say(format!("{text}; again after {:.0} s", wait.as_secs_f64().ceil()));
                     n_tries += 1;

@@ -28,8 +28,8 @@ use uuid::Uuid;
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) const LEASE: Duration = Duration::from_millis(300);
 
-/// A kind whose attempts do what the test says: `how` is "well", "again" (fails so many times as `n`), "ill", "panic", "gate" (waits
-/// until it is let through).
+/// A kind whose attempts do what the test says: `how` is "well", "again" (fails so many times as `n`), "later" (wants an hour
+/// before the next attempt), "ill", "panic", "gate" (waits until it is let through).
 #[derive(Default)]
 pub(super) struct Tried {
     pub(super) begun: Mutex<Vec<String>>,
@@ -50,7 +50,7 @@ impl Kind for Try {
     }
 
     fn parameters(&self) -> Vec<Parameter> {
-        let words = ["well", "again", "ill", "panic", "gate"].map(str::to_owned).to_vec();
+        let words = ["well", "again", "later", "ill", "panic", "gate"].map(str::to_owned).to_vec();
         let parameter = |name, takes, default| Parameter::new(name, takes, default, "");
         vec![
             parameter("how", Range::Choice(words), None),
@@ -70,6 +70,10 @@ impl Kind for Try {
         match parameters["how"].as_str() {
             "again" if self.0.failures.fetch_add(1, Ordering::SeqCst) < parameters["n"].parse().unwrap() => {
                 return Err(Failure::Again("not yet".to_owned()));
+            }
+            "later" => {
+                let after = Duration::from_secs(3_600);
+                return Err(Failure::Later { text: "in an hour".to_owned(), after });
             }
             "ill" => return Err(Failure::Final("never".to_owned())),
             "panic" => panic!("a fault of the kind's"),

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     hexadecimal::hexadecimal,
-    jobs::work::Work,
+    jobs::{kinds::Failure, work::Work},
     sources::{
         Fetched, Origin,
         http::Pace,
@@ -87,13 +87,28 @@ async fn what_may_pass_is_tried_again_and_what_may_not_is_said() {
     }
     let server = Server::start(|n, _| match n {
         0 => whole("500 Internal Server Error", &[], b""),
-        1 => whole("429 Too Many Requests", &["Retry-After: 3600"], b""),
+        1 => whole("429 Too Many Requests", &["Retry-After: 0"], b""),
         _ => whole("200 OK", &[], ROWS),
     });
-    assert_eq!(bytes(&web(server.await.url("/a.csv"))).await, ROWS, "no longer than a minute is waited for");
+    assert_eq!(bytes(&web(server.await.url("/a.csv"))).await, ROWS);
     let server = Server::start(|_, _| whole("503 Service Unavailable", &[], b"")).await;
     let (said, again) = refusal(&web(server.url("/a.csv"))).await;
     assert!(said.contains("503") && again && server.asked().len() == 4, "{said}");
+}
+
+#[tokio::test]
+async fn who_asks_for_a_long_pause_is_asked_again_by_the_jobs_next_attempt() {
+    let server = Server::start(|_, _| whole("429 Too Many Requests", &["Retry-After: 3600"], b"")).await;
+    let trouble = bring(&web(server.url("/a.csv")), None).await.unwrap_err();
+    assert_eq!(server.asked().len(), 1, "not sooner, within this attempt");
+    let later = |trouble: Trouble| match trouble.of("s") {
+        Failure::Later { text, after } => (text, after.as_secs()),
+        other => panic!("{other:?}"),
+    };
+    let text = "the source s: it answers 429 Too Many Requests, and asks for a pause of 3600 s";
+    assert_eq!(later(trouble), (text.to_owned(), 3_600));
+    let for_ever = Trouble::Again { text: "no".to_owned(), after: Some(Duration::MAX) };
+    assert_eq!(later(for_ever).1, 86_400, "a day at most");
 }
 
 #[tokio::test]
