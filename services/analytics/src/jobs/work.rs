@@ -110,8 +110,12 @@ impl Work {
         let mut told = self.told();
         told.peak_memory_bytes = told.peak_memory_bytes.max(memory);
         let mut lines = std::mem::take(&mut told.lines);
-        let left_out = std::mem::take(&mut told.left_out);
+        let mut left_out = std::mem::take(&mut told.left_out);
         if left_out > 0 {
+            // what says so is one of the lines that a step may have
+            let n_told = lines.len();
+            lines.truncate(WAITING_LINES - 1);
+            left_out += n_told - lines.len();
             lines.push(format!("({left_out} lines more)"));
         }
         (told.progress.clone(), lines)
@@ -123,5 +127,22 @@ impl Work {
 
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_step_never_has_more_lines_than_it_may_and_says_how_many_are_left_out() {
+        let work = Work::alone(true);
+        for (n_said, last) in [(49, "line 49"), (50, "line 50"), (51, "(2 lines more)"), (80, "(31 lines more)")] {
+            (1..=n_said).for_each(|n| work.say(format!("line {n}")));
+            let (_, lines) = work.take();
+            assert_eq!((lines.len(), lines.last().map(String::as_str)), (LINES.0.min(n_said), Some(last)));
+            assert!(lines.iter().zip(1..50).all(|(line, n)| *line == format!("line {n}")), "{lines:?}");
+        }
+        assert!(work.take().1.is_empty());
     }
 }
