@@ -63,8 +63,8 @@ impl DataSource {
             }
         };
         let (path, web, bucket) = (is_set(&self.path), !self.url.is_empty(), !self.bucket.is_empty());
-        let is_name = |text: &str| !text.is_empty() && text.len() <= 64 && !text.chars().any(char::is_control);
-        unless(is_name(&self.name), "name: 1 to 64 characters");
+        let is_name = |text: &str| (1..=64).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        unless(is_name(&self.name), "name: 1 to 64 characters, none of them a control character");
         unless(!self.kind.is_empty(), "kind: the kind of data set that it has");
         unless(usize::from(path) + usize::from(web) + usize::from(bucket) == 1, "one of path, url and bucket");
         unless(web || self.allowed_hosts.is_empty(), "allowed_hosts: is for url");
@@ -194,6 +194,18 @@ mod tests {
         }
         let twice = format!(r#"{{{NAMED}, path = "a"}}, {{{NAMED}, path = "b"}}"#);
         assert!(load_sources(&twice).unwrap_err().to_string().contains("[1].name: another"));
+    }
+
+    #[test]
+    fn a_name_has_characters_not_bytes() {
+        let named = |name: &str| load_sources(&format!(r#"{{name = "{name}", kind = "sites", path = "a"}}"#));
+        for good in ["a".to_owned(), "x".repeat(64), "\u{e9}".repeat(64)] {
+            named(&good).unwrap();
+        }
+        for bad in [String::new(), "x".repeat(65), "\u{e9}".repeat(65), "a\\tb".to_owned()] {
+            let text = named(&bad).unwrap_err().to_string();
+            assert!(text.contains("analytics.sources[0].name: 1 to 64 characters"), "{bad}: {text}");
+        }
     }
 
     #[test]
