@@ -93,7 +93,7 @@ fn is_inner_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_inner_v6(address: Ipv6Addr) -> bool {
-    let [a, b, .., y, z] = address.segments();
+    let [a, b, between @ .., y, z] = address.segments();
     let within = |high: u16, low: u16| is_inner_v4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
     if let Some(mapped) = address.to_ipv4_mapped() {
         return is_inner_v4(mapped);
@@ -101,12 +101,13 @@ fn is_inner_v6(address: Ipv6Addr) -> bool {
     match (a, b) {
         // unspecified, loopback, the old form of an IPv4 address
         (0, _) => true,
-        // an IPv4 address behind a translator (RFC 6052), and in 6to4 (RFC 3056)
-        (0x64, 0xff9b) => within(y, z),
-        (0x2002, high) => within(high, address.segments()[2]),
+        // an IPv4 address behind a translator (64:ff9b::/96, RFC 6052), and in 6to4 (RFC 3056)
+        (0x64, 0xff9b) if between == [0; 4] => within(y, z),
+        (0x2002, high) => within(high, between[0]),
         // Teredo and other protocols' own, documentation
         (0x2001, 0..0x200 | 0xdb8) => true,
-        // only 2000::/3 is given out: not unique local, link-local, site-local or multicast addresses
+        // only 2000::/3 is given out: not unique local, link-local, site-local or multicast addresses, nor a translator's own in
+        // an inner network (64:ff9b:1::/48, RFC 8215)
         _ => !(0x2000..0x4000).contains(&a),
     }
 }
@@ -140,6 +141,10 @@ mod tests {
             "::ffff:10.0.0.1",
             "::127.0.0.1",
             "64:ff9b::7f00:1",
+            "64:ff9b:1::808:808",
+            "64:ff9b:1:ffff::808:808",
+            "64:ff9b:1::a00:1",
+            "64:ff9b:0:1::808:808",
             "2002:7f00:1::",
             "2002:a9fe:a9fe::1",
             "2001::1",
