@@ -12,6 +12,12 @@ pub(crate) fn caller_name(caller: &Principal) -> String {
     }
 }
 
+/// UUID of the caller of a [`caller_name`]; empty for what no caller made: a schedule, a pipeline.
+pub(crate) fn caller_id(name: &str) -> String {
+    let id = name.split_once(':').filter(|(what, _)| matches!(*what, "user" | "device")).map(|(_, id)| id.to_owned());
+    id.unwrap_or_default()
+}
+
 /// Permission for an action, written down when this returns; the caller's name.
 pub(crate) async fn permit(
     decisions: &Decisions,

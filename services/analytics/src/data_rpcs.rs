@@ -1,7 +1,7 @@
 //! `DataService`: which data sets there are, which version counts, and files on their way to an import.
 
 use crate::{
-    callers::permit,
+    callers::{caller_id, permit},
     catalogue::{Catalogue, DataSet, Error, Version},
     datasets::{self, Kind},
     import,
@@ -267,12 +267,10 @@ pub(crate) fn shown(kind: &Kind, data_set: &DataSet) -> v1::DataSet {
 }
 
 fn shown_version(version: &Version) -> v1::DataVersion {
-    let by =
-        version.by.split_once(':').filter(|(what, _)| matches!(*what, "user" | "device")).map(|(_, id)| id.to_owned());
     v1::DataVersion {
         version_id: version.id.to_string(),
         create_time: Some(convert::timestamp(Nanos(version.at))),
-        created_by: by.unwrap_or_default(),
+        created_by: caller_id(&version.by),
         job_id: version.job.to_string(),
         rows: version.rows,
         bytes: version.bytes,

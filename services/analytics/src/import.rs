@@ -1,7 +1,7 @@
 //! The kind `import`: files in, a new version of a data set out.
 
 use crate::{
-    catalogue::{Catalogue, REPORT, Version},
+    catalogue::{Catalogue, DataSet, REPORT, Version},
     datasets::{
         self, ImportReport, Input, Kind as DataKind, Options, ParquetFile,
         quality::{Quality, References},
@@ -18,7 +18,7 @@ use crate::{
 use async_trait::async_trait;
 use model::{Clock, access::Action};
 use object_store::path::Path as Key;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File},
@@ -94,9 +94,15 @@ impl Kind for Import {
 
     async fn run(&self, work: &Work, parameters: &Parameters) -> Result<Done, Failure> {
         let kind = datasets::kind(&parameters["kind"]).map_err(Failure::for_good)?;
+        let data_set = self.catalogue.get(&kind.name).await.map_err(Failure::again)?;
+        if let Some(version) = data_set.versions.iter().find(|version| version.job == work.job()) {
+            // an attempt before this one has added it, and did not come to say so
+            let kept = self.catalogue.report(version).await.map_err(Failure::again)?;
+            return self.finish(work, kind, parameters, version, &kept["import"]).await;
+        }
         let scratch = self.catalogue.objects().scratch().map_err(Failure::again)?;
         work.progress("fetching", 0, 0, "files");
-        let before = self.before(work, kind, parameters).await?;
+        let before = before(&data_set, parameters);
         let Some(fetched) = self.fetch(work, kind, parameters, before.as_ref(), &scratch).await? else {
             return Ok(nothing_new(work, kind, before));
         };
@@ -112,30 +118,35 @@ impl Kind for Import {
         // what others see from now on: not by a worker who has lost the job
         work.confirm().await?;
         self.catalogue.add(&kind.name, version.clone()).await.map_err(Failure::again)?;
-        for id in ids(parameters)? {
-            self.uploads.remove(id).await.map_err(Failure::again)?;
-        }
-        work.say(format!("{} of {} rows accepted, {} refused", report.n_accepted, report.n_read, report.n_refused));
-        let result = json!({
-            "kind": kind.name, "version_id": version.id, "read": report.n_read, "accepted": report.n_accepted,
-            "repaired": report.n_repaired, "refused": report.n_refused, "passed": quality.passed(), "nothing_new": false,
-        });
-        let data_versions = [(kind.name.clone(), version.id.to_string())].into();
-        Ok(Done { result, rows: (report.n_read, report.n_accepted), data_versions, seed: 0 })
+        self.finish(work, kind, parameters, &version, &json!(report)).await
     }
 }
 
 impl Import {
-    /// The current version, if an import of the same would be left out: of a source, read as always.
-    async fn before(&self, work: &Work, kind: &DataKind, parameters: &Parameters) -> Result<Option<Version>, Failure> {
-        let is_as_always = given(parameters, "uploads").is_none() && given(parameters, "layout").is_none();
-        if !is_as_always || parameters.get(UNCHANGED).is_some_and(|what| what == "import") {
-            return Ok(None);
+    /// What is left to do when the version is added, and what the submitter is told. `report`: the import's, as JSON.
+    async fn finish(
+        &self,
+        work: &Work,
+        kind: &DataKind,
+        parameters: &Parameters,
+        version: &Version,
+        report: &Value,
+    ) -> Result<Done, Failure> {
+        for id in ids(parameters)? {
+            // a file that stays is swept after a day; the version counts all the same
+            if let Err(error) = self.uploads.remove(id).await {
+                work.say(format!("the uploaded file {id} is removed later: {error}"));
+            }
         }
-        let data_set = self.catalogue.get(&kind.name).await.map_err(Failure::again)?;
-        // what an attempt at this very job has made is made again, with its whole result
-        let is_other = |version: &&Version| version.origin.is_some() && version.job != work.job();
-        Ok(data_set.current().filter(is_other).cloned())
+        let n = |name: &str| report[name].as_u64().unwrap_or_default();
+        let (read, accepted, refused) = (n("n_read"), n("n_accepted"), n("n_refused"));
+        work.say(format!("{accepted} of {read} rows accepted, {refused} refused"));
+        let result = json!({
+            "kind": kind.name, "version_id": version.id, "read": read, "accepted": accepted, "repaired": n("n_repaired"),
+            "refused": refused, "passed": version.passed, "nothing_new": false,
+        });
+        let data_versions = [(kind.name.clone(), version.id.to_string())].into();
+        Ok(Done { result, rows: (read, accepted), data_versions, seed: 0 })
     }
 
     /// Brings the files to this disk; nothing if they are what `before` was made of.
@@ -237,6 +248,15 @@ impl Import {
     }
 }
 
+/// The current version, if an import of the same would be left out: of a source, read as always.
+fn before(data_set: &DataSet, parameters: &Parameters) -> Option<Version> {
+    let is_as_always = given(parameters, "uploads").is_none() && given(parameters, "layout").is_none();
+    if !is_as_always || parameters.get(UNCHANGED).is_some_and(|what| what == "import") {
+        return None;
+    }
+    data_set.current().filter(|version| version.origin.is_some()).cloned()
+}
+
 /// The source has what the current version was made of.
 fn nothing_new(work: &Work, kind: &DataKind, before: Option<Version>) -> Done {
     work.say("nothing new: the current version stays");
@@ -268,9 +288,17 @@ fn read(
         work.progress("reading", rows, 0, "rows");
         table.write(batch)
     });
-    let done = done.map_err(Failure::for_good)?;
-    table.finish().map_err(Failure::for_good)?.into_inner().map_err(Failure::again)?;
+    let done = done.map_err(failed)?;
+    table.finish().map_err(failed)?.into_inner().map_err(Failure::again)?;
     Ok(done)
+}
+
+/// What an error means for the job: a disk that was full may have room next time.
+fn failed(error: datasets::Error) -> Failure {
+    match error {
+        error @ datasets::Error::Sink(_) => Failure::again(error),
+        error => Failure::for_good(error),
+    }
 }
 
 /// The ids of uploads.

@@ -117,24 +117,38 @@ impl Uploads {
         offset: u64,
     ) -> Result<Receiving, Error> {
         let prefix = prefix(id);
-        let (begun, received) = match self.begun(id).await? {
-            Some(begun) if begun.by != by => return Err(Error::Unknown),
-            Some(begun) if begun.file_name != file_name => return Err(Error::Otherwise("file_name")),
-            Some(begun) if begun.bytes != bytes => return Err(Error::Otherwise("bytes")),
-            Some(begun) => (begun, self.received(id).await?),
+        let begun = match self.begun(id).await? {
+            Some(begun) => begun,
             None => {
                 let begun = Begun { by: by.to_owned(), file_name: file_name.to_owned(), bytes, at: (self.clock)().0 };
-                // numbers and texts: nothing that JSON cannot hold
-                let json = serde_json::to_vec(&begun).unwrap_or_default();
-                self.objects.put(&prefix.clone().join(BEGUN), json.into()).await?;
-                (begun, 0)
+                self.begin(id, begun).await?
             }
         };
+        match &begun {
+            begun if begun.by != by => return Err(Error::Unknown),
+            begun if begun.file_name != file_name => return Err(Error::Otherwise("file_name")),
+            begun if begun.bytes != bytes => return Err(Error::Otherwise("bytes")),
+            _ => {}
+        }
+        let received = self.received(id).await?;
         if offset != received {
             return Err(Error::Offset(received));
         }
         let digest = (received == 0).then(Sha256::new);
         Ok(Receiving { objects: self.objects.clone(), prefix, begun, received, part: BytesMut::new(), digest })
+    }
+
+    /// Writes down what is said of a file; what was said before, where another call was first.
+    async fn begin(&self, id: Uuid, begun: Begun) -> Result<Begun, Error> {
+        // numbers and texts: nothing that JSON cannot hold
+        let json = serde_json::to_vec(&begun).unwrap_or_default();
+        match self.objects.put(&prefix(id).join(BEGUN), json.into()).await {
+            Ok(()) => Ok(begun),
+            Err(objects::Error::Store(object_store::Error::AlreadyExists { .. })) => {
+                self.begun(id).await?.ok_or(Error::Unknown)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What was said of a file of a caller's, and how many bytes of it are kept.

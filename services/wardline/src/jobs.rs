@@ -322,7 +322,7 @@ mod tests {
         let ending = |state: JobState| ending(&Job { state: state.into(), ..Job::default() });
         assert!(ending(JobState::Succeeded).is_ok());
         for state in [JobState::Failed, JobState::Cancelled] {
-            assert!(ending(state).err().is_some_and(|error| error.is::<No>()), "{state:?}");
+            assert!(ending(state).err().is_some_and(|error| error.is::<No>()), "{}", word(state));
         }
     }
 

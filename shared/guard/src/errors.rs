@@ -134,7 +134,12 @@ mod tests {
             (store(store::Error::Config("x".into())), Code::Internal, "STORE_MISCONFIGURED", false),
             (log(&bus::Error::Unavailable(lost())), Code::Unavailable, "LOG_UNAVAILABLE", true),
             (log(&bus::Error::NoSpace("full".into())), Code::Unavailable, "NO_SPACE", true),
-            (log(&bus::Error::TooLarge { bytes: 2, limit: 1 }), Code::ResourceExhausted, "RECORD_TOO_LARGE", false),
+            (
+                log(&bus::Error::TooLarge { bytes: 2, limit: Some(1) }),
+                Code::ResourceExhausted,
+                "RECORD_TOO_LARGE",
+                false,
+            ),
             (behind(Behind::Store(store::Error::NoSpace("full".into()))), Code::Unavailable, "NO_SPACE", true),
             (change(&Refused::new("MAC_TAKEN", "mac", "x")), Code::AlreadyExists, "MAC_TAKEN", false),
             (change(&Refused::new("NO_SUCH_ROLE", "role_id", "x")), Code::NotFound, "NO_SUCH_ROLE", false),

@@ -5,6 +5,7 @@ use super::{
     kinds::{Kind, Parameter},
     step::{Notify, Priority, Progress, Run, RunOf},
 };
+use crate::callers::caller_id;
 use guard::convert;
 use model::Nanos;
 use proto::{
@@ -24,19 +25,14 @@ const DEADLINE_SECONDS: i64 = 366 * 86_400;
 pub(crate) fn job(job: &Job) -> v1::Job {
     let timestamp = |at: i64| convert::timestamp(Nanos(at));
     let submission = &job.submission;
-    let (submitter, schedule) = match submission.submitter.split_once(':') {
-        Some(("schedule", name)) => (String::new(), name.to_owned()),
-        Some(("pipeline" | "system", _)) => (String::new(), String::new()),
-        Some((_, id)) => (id.to_owned(), String::new()),
-        None => (submission.submitter.clone(), String::new()),
-    };
+    let schedule = submission.submitter.strip_prefix("schedule:").unwrap_or_default().to_owned();
     v1::Job {
         job_id: job.id.to_string(),
         kind: submission.kind.clone(),
         parameters: submission.parameters.clone().into_iter().collect(),
         state: shown_state(job.state).into(),
         priority: shown_priority(submission.priority).into(),
-        submitter,
+        submitter: caller_id(&submission.submitter),
         submit_time: Some(timestamp(submission.at)),
         start_time: job.started_at.map(timestamp),
         end_time: job.ended_at.map(timestamp),

@@ -121,6 +121,15 @@ impl Work {
         (told.progress.clone(), lines)
     }
 
+    /// Lines that could not be written down: they come before those of since.
+    pub(super) fn give_back(&self, mut lines: Vec<String>) {
+        let mut told = self.told();
+        lines.append(&mut told.lines);
+        told.left_out += lines.len().saturating_sub(WAITING_LINES);
+        lines.truncate(WAITING_LINES);
+        told.lines = lines;
+    }
+
     pub(super) fn peak_memory_bytes(&self) -> u64 {
         self.told().peak_memory_bytes
     }

@@ -147,7 +147,11 @@ impl Worker {
 
     async fn renewed(&self, job: &Job, work: &Work) -> Result<Option<Job>, store::Error> {
         let (progress, log) = work.take();
-        self.board.put(job, Step::Renewed { at: self.board.now(), progress, log }).await
+        let put = self.board.put(job, Step::Renewed { at: self.board.now(), progress, log: log.clone() }).await;
+        if put.is_err() {
+            work.give_back(log);
+        }
+        put
     }
 
     /// How the attempt ends; `None`: this process is told to stop before it did.

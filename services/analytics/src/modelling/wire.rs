@@ -2,6 +2,7 @@
 
 use super::shelf::Version;
 use crate::{
+    callers::caller_id,
     models::{
         Answer, Contribution, Feature, Input, Measured, Metric, Missing, Pipeline, Prediction, Range, Transform,
         Warning, WrongInput,
@@ -41,7 +42,6 @@ pub(super) fn model(pipeline: &Pipeline, history: &History<Version>) -> v1::Mode
 
 /// A version of a model in which one metric decides.
 pub(super) fn version(of: &Version, decides: Metric) -> v1::ModelVersion {
-    let by = of.by.split_once(':').filter(|(what, _)| *what != "schedule").map(|(_, id)| id.to_owned());
     let metric = |measured: &Measured| ModelMetric {
         name: measured.metric.name().to_owned(),
         value: measured.value,
@@ -53,7 +53,7 @@ pub(super) fn version(of: &Version, decides: Metric) -> v1::ModelVersion {
     v1::ModelVersion {
         version_id: of.id.to_string(),
         create_time: Some(convert::timestamp(Nanos(of.at))),
-        created_by: by.unwrap_or_default(),
+        created_by: caller_id(&of.by),
         job_id: of.job.to_string(),
         rows_in: of.rows_in,
         rows_used: of.rows_used,

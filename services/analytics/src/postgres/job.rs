@@ -12,14 +12,14 @@ use crate::{
         kinds::{Done, Failure, Kind, Parameter, Parameters, Range, given},
         work::Work,
     },
-    reporting::{self, Runner},
+    reporting::{self, Runner, Snapshot},
     reports::{Report, Reports},
     tables,
 };
 use async_trait::async_trait;
 use model::access::Action;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::mpsc;
 
 /// Name of the kind.
@@ -74,10 +74,13 @@ impl Kind for CopyPostgres {
         let mut connected = self.to.connect().await?;
         let transaction = connected.client.transaction().await.map_err(failed)?;
         copy::bound(&transaction).await?;
-        let (mut shown, mut rows, mut data_versions) = (Vec::new(), (0, 0), BTreeMap::new());
+        // all tables of a run are of one moment, whatever is imported meanwhile
+        let kinds: BTreeSet<String> = wanted.iter().flat_map(What::kinds).cloned().collect();
+        let snapshot = self.runner.snapshot(&kinds).await.map_err(reporting::failed)?;
+        let (mut shown, mut rows) = (Vec::new(), (0, 0));
         for what in &wanted {
             let table = what.table(&self.to.schema);
-            let (source, versions) = what.rows(&self.runner).await?;
+            let source = what.rows(&self.runner, &snapshot).await?;
             let stage = table.shown();
             let progress = |n| work.progress(&stage, n, 0, "rows");
             let counts = copy::copy(&transaction, &table, source, self.to.gone, &progress).await?;
@@ -87,12 +90,12 @@ impl Kind for CopyPostgres {
                 "table": stage, "copied": copied, "inserted": inserted, "updated": updated, "gone": gone,
             }));
             rows = (rows.0 + copied, rows.1 + inserted + updated + gone);
-            data_versions.extend(versions);
         }
         // what others see from now on: not by a worker who has lost the job
         work.confirm().await?;
         transaction.commit().await.map_err(failed)?;
-        Ok(Done { result: json!({ "tables": shown, "left_out": left_out }), rows, data_versions, seed: 0 })
+        let (result, data_versions) = (json!({ "tables": shown, "left_out": left_out }), snapshot.versions().clone());
+        Ok(Done { result, rows, data_versions, seed: 0 })
     }
 }
 
@@ -141,13 +144,17 @@ impl What {
         }
     }
 
-    /// Whether all that it reads is there.
-    async fn is_imported(&self, runner: &Runner) -> Result<bool, Failure> {
-        let kinds: Vec<&String> = match self {
+    /// The data sets that it reads.
+    fn kinds(&self) -> Vec<&String> {
+        match self {
             Self::Report(report) => report.tables.iter().collect(),
             Self::Kind(kind) => vec![&kind.name],
-        };
-        for kind in kinds {
+        }
+    }
+
+    /// Whether all that it reads is there.
+    async fn is_imported(&self, runner: &Runner) -> Result<bool, Failure> {
+        for kind in self.kinds() {
             let data_set = runner.catalogue().get(kind).await.map_err(Failure::again)?;
             if data_set.current().is_none() {
                 return Ok(false);
@@ -156,18 +163,21 @@ impl What {
         Ok(true)
     }
 
-    /// Its rows, and the versions that they are of.
-    async fn rows(&self, runner: &Runner) -> Result<(Rows, BTreeMap<String, String>), Failure> {
+    /// Its rows, of these versions.
+    async fn rows(&self, runner: &Runner, snapshot: &Snapshot) -> Result<Rows, Failure> {
         match self {
             Self::Report(report) => {
-                let run = runner.run(report, &BTreeMap::new(), None).await;
-                let (answer, versions) = run.map_err(reporting::failed)?;
-                Ok((Rows::Report(Box::new(answer)), versions))
+                let parameters = report.check(&BTreeMap::new()).map_err(Failure::for_good)?;
+                let answer = runner.run_on(snapshot, report, parameters, None).await;
+                Ok(Rows::Report(Box::new(answer.map_err(|error| reporting::failed(error.into()))?)))
             }
             Self::Kind(kind) => {
                 let data_set = runner.catalogue().get(&kind.name).await.map_err(Failure::again)?;
                 let none = || Failure::Final(format!("{}: nothing is imported of this kind", kind.name));
-                let version = data_set.current().ok_or_else(none)?;
+                let id = snapshot.versions().get(&kind.name).ok_or_else(none)?;
+                let gone = || Failure::Again(format!("{}: version {id} was deleted meanwhile", kind.name));
+                let version =
+                    data_set.versions.iter().find(|version| version.id.to_string() == *id).ok_or_else(gone)?;
                 let (files, names) = (runner.catalogue().files(version), kind.columns.iter().map(|c| c.name.clone()));
                 let (names, (sender, receiver)) = (names.collect::<Vec<_>>(), mpsc::channel(WAITING));
                 tokio::task::spawn_blocking(move || {
@@ -178,7 +188,7 @@ impl What {
                     // whoever does not listen any more needs no error either
                     let _ = sent.map_err(|error| sender.blocking_send(Err(error.to_string())));
                 });
-                Ok((Rows::Files(receiver), [(kind.name.clone(), version.id.to_string())].into()))
+                Ok(Rows::Files(receiver))
             }
         }
     }

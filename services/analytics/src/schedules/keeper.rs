@@ -150,10 +150,10 @@ impl Keeper {
     /// ran ahead, begins now. (What was fired too early has its job: it is found, and not submitted again.)
     async fn begun(&self, schedule: &Schedule, now: i64) -> Result<History, store::Error> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&schedule.name).cloned();
-        if let Some(known) = known {
+        let is_ahead = |state: &State| state.until > now.saturating_add(AHEAD);
+        if let Some(known) = known.filter(|known| !is_ahead(&known.state)) {
             return Ok(known);
         }
-        let is_ahead = |state: &State| state.until > now.saturating_add(AHEAD);
         let timetable = format!("{} {}", schedule.timetable.cron(), schedule.timetable.time_zone());
         loop {
             let before = self.book.read(&schedule.name).await?;

@@ -216,6 +216,18 @@ async fn a_clock_that_ran_years_ahead_does_not_silence_a_schedule_once_a_process
 }
 
 #[tokio::test]
+async fn a_clock_that_ran_ahead_and_is_put_right_does_not_silence_a_schedule_of_the_same_process() {
+    let bench = Bench::new();
+    let begin = instant("2025-06-01T00:00:00Z");
+    let keeper = bench.keeper(schedule("0 2 * * *", "UTC", Missed::Skip));
+    attend(&keeper, begin).await;
+    attend(&keeper, begin + 3_650 * DAY + 2 * HOUR + MINUTE).await;
+    attend(&keeper, begin + 3 * HOUR).await;
+    attend(&keeper, begin + DAY + 2 * HOUR).await;
+    assert_eq!(dates(&bench.jobs().await), ["2035-05-30", "2025-06-02"]);
+}
+
+#[tokio::test]
 async fn of_many_firings_the_last_one_is_found_again() {
     let bench = Bench::new();
     let keeper = bench.keeper(schedule("* * * * *", "UTC", Missed::CatchUp));

@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
+use uuid::Uuid;
 
 const FIRST: &str = "Location,2020,2021,2022,2023,2024\nTexas,$1,$2,$3,$4,$5\n";
 
@@ -45,10 +46,23 @@ impl Bench {
     }
 
     async fn run(&self, more: &[(&str, &str)]) -> Done {
+        self.attempt(&Work::alone(true), more).await
+    }
+
+    async fn attempt(&self, work: &Work, more: &[(&str, &str)]) -> Done {
         let given = [("kind", "premiums"), ("source", "publisher")].iter().chain(more);
         let given: Parameters = given.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let parameters = checked(&self.import.parameters(), &given).unwrap();
-        self.import.run(&Work::alone(true), &parameters).await.unwrap()
+        self.import.run(work, &parameters).await.unwrap()
+    }
+
+    async fn upload(&self, text: &str) -> Uuid {
+        let id = Uuid::now_v7();
+        let said = ("premiums.csv", text.len() as u64);
+        let mut receiving = self.import.uploads.receive(id, "user:a", said, 0).await.unwrap();
+        receiving.add(text.as_bytes()).await.unwrap();
+        receiving.finish().await.unwrap();
+        id
     }
 
     async fn data_set(&self) -> DataSet {
@@ -79,6 +93,21 @@ async fn a_file_that_has_not_changed_makes_no_version() {
         bench.import.catalogue.delete("premiums", version.id, "user:a", true).await.unwrap();
     }
     assert_eq!(bench.run(&[]).await.rows, (5, 5));
+}
+
+#[tokio::test]
+async fn an_attempt_after_one_that_added_the_version_says_what_that_one_made() {
+    let bench = Bench::new(|dir| Place::Path(dir.path().join("premiums.csv")));
+    fs::write(bench.dir.path().join("premiums.csv"), FIRST).unwrap();
+    let upload = bench.upload(FIRST).await;
+    let work = Work::alone(true);
+    let uploads = [("source", "-"), ("uploads", &*upload.to_string())];
+    let first = bench.attempt(&work, &uploads).await;
+    assert!(bench.import.uploads.find(upload, "user:a").await.is_err(), "it is imported");
+    // its worker was killed before it could say so; the uploaded file is gone
+    let second = bench.attempt(&work, &uploads).await;
+    assert_eq!((&second.result, second.rows), (&first.result, first.rows));
+    assert_eq!(bench.data_set().await.versions.len(), 1);
 }
 
 #[tokio::test]
