@@ -10,7 +10,7 @@ use crate::{
     readings::{NewestReading, Readings, Selection},
 };
 use guard::{convert, errors};
-use model::{ClockQuality, Hour, MetricId, Nanos, Permit, Range, age};
+use model::{ClockQuality, Hour, MetricId, Nanos, Permit, Range, Retraction, age};
 use proto::telemetry::v1::{LatestReading, LatestReadingsResponse};
 use std::collections::BTreeMap;
 use store::{HourEntry, Order};
@@ -62,12 +62,14 @@ async fn in_reach(
 ) -> Result<Newest, Status> {
     let (first, last) = (now.plus(-LOOK_BACK_NS), query.tolerance.latest_measured(now));
     let range = Range::new(first, last.plus(1)).unwrap_or(Range::ALL);
-    let mut found = walk(query, permit, range, metrics, is_enough).await?;
-    if let Some(ahead) = Range::new(range.to(), Nanos::MAX) {
-        add_without_clock(query, permit, ahead, Order::Ascending, metrics, &mut found).await?;
+    let directory = query.decisions.directory();
+    let asked = asked(range, metrics, directory.retractions(permit.patient()));
+    let mut found = walk(query, permit, asked, is_enough).await?;
+    if let Some(range) = Range::new(range.to(), Nanos::MAX) {
+        add_without_clock(query, permit, Selection { range, ..asked }, Order::Ascending, &mut found).await?;
     }
-    if let Some(before) = Range::new(Nanos::MIN, first.min(CLOCKS_SET_SINCE)) {
-        add_without_clock(query, permit, before, Order::Descending, metrics, &mut found).await?;
+    if let Some(range) = Range::new(Nanos::MIN, first.min(CLOCKS_SET_SINCE)) {
+        add_without_clock(query, permit, Selection { range, ..asked }, Order::Descending, &mut found).await?;
     }
     Ok(found)
 }
@@ -79,7 +81,14 @@ pub(crate) async fn newest(
     range: Range,
     metrics: &[MetricId],
 ) -> Result<Newest, Status> {
-    walk(query, permit, range, metrics, |before, found| all_known(before, metrics, found)).await
+    let directory = query.decisions.directory();
+    let asked = asked(range, metrics, directory.retractions(permit.patient()));
+    walk(query, permit, asked, |before, found| all_known(before, metrics, found)).await
+}
+
+/// What is asked for; marked by the retractions of one directory, however many hours are read.
+fn asked<'a>(range: Range, metrics: &'a [MetricId], retractions: &'a [Retraction]) -> Selection<'a> {
+    Selection { range, after: None, metrics, retractions, is_present: false }
 }
 
 /// Whether no hour up to `before` can have a newer reading of any of these metrics; never, when all there are are meant.
@@ -87,21 +96,20 @@ fn all_known(before: Hour, metrics: &[MetricId], found: &Newest) -> bool {
     !metrics.is_empty() && !metrics.iter().any(|metric| may_be_newer(before, found.get(metric)))
 }
 
-/// Walks the hours of a range backwards, until `is_enough` says so of the hour that would be next.
+/// Walks the hours of what is asked for backwards, until `is_enough` says so of the hour that would be next.
 async fn walk(
     query: &Query,
     permit: &Permit,
-    range: Range,
-    metrics: &[MetricId],
+    asked: Selection<'_>,
     is_enough: impl Fn(Hour, &Newest) -> bool,
 ) -> Result<Newest, Status> {
     let mut found = Newest::new();
-    let mut hours = range.hours();
+    let mut hours = asked.range.hours();
     loop {
         let entries = query.store.hours(permit, hours, Order::Descending, INDEX_AT_ONCE).await.map_err(failed)?;
         for entry in &entries {
-            let missing = wanted(entry, metrics, |metric| may_be_newer(entry.hour, found.get(metric)));
-            add(query, permit, range, entry, &missing, &mut found, |_| true).await?;
+            let missing = wanted(entry, asked.metrics, |metric| may_be_newer(entry.hour, found.get(metric)));
+            add(query, permit, entry, Selection { metrics: &missing, ..asked }, &mut found, |_| true).await?;
             if is_enough(Hour(entry.hour.0 - 1), &found) {
                 return Ok(found);
             }
@@ -121,15 +129,14 @@ fn may_be_newer(hour: Hour, found: Option<&NewestReading>) -> bool {
 async fn add_without_clock(
     query: &Query,
     permit: &Permit,
-    range: Range,
+    asked: Selection<'_>,
     order: Order,
-    metrics: &[MetricId],
     found: &mut Newest,
 ) -> Result<(), Status> {
-    let hours = query.store.hours(permit, range.hours(), order, HOURS_OF_NO_CLOCK).await.map_err(failed)?;
+    let hours = query.store.hours(permit, asked.range.hours(), order, HOURS_OF_NO_CLOCK).await.map_err(failed)?;
     for entry in &hours {
-        let wanted = wanted(entry, metrics, |_| true);
-        add(query, permit, range, entry, &wanted, found, |clock| clock == ClockQuality::Unset).await?;
+        let metrics = &wanted(entry, asked.metrics, |_| true);
+        add(query, permit, entry, Selection { metrics, ..asked }, found, |clock| clock == ClockQuality::Unset).await?;
     }
     Ok(())
 }
@@ -144,19 +151,16 @@ fn wanted(entry: &HourEntry, metrics: &[MetricId], condition: impl Fn(&MetricId)
 async fn add(
     query: &Query,
     permit: &Permit,
-    range: Range,
     entry: &HourEntry,
-    metrics: &[MetricId],
+    selection: Selection<'_>,
     found: &mut Newest,
     clocks: impl Fn(ClockQuality) -> bool,
 ) -> Result<(), Status> {
-    if metrics.is_empty() {
+    // of no metric, and not, as with an empty list, of all
+    if selection.metrics.is_empty() {
         return Ok(());
     }
     let data = query.store.read(permit, std::slice::from_ref(entry)).await.map_err(failed)?;
-    let directory = query.decisions.directory();
-    let retractions = directory.retractions(permit.patient());
-    let selection = Selection { range, after: None, metrics, retractions, is_present: false };
     for hour in &data {
         let readings = Readings::new(hour, selection, query.tolerance).map_err(|error| errors::unreadable(&error))?;
         for (metric, newer) in readings.newest().filter(|(_, newer)| clocks(newer.clock)) {

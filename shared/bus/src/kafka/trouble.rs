@@ -23,6 +23,11 @@ const HINTS: [(&str, &str); 3] = [
     ("Disconnected", "if it lasts: is this the listener for our security protocol?"),
 ];
 
+/// Words of a refusal: what is logged is heard a moment before the code. That our certificate is not good enough comes late, as
+/// a failure to receive.
+const REFUSALS: [&str; 4] =
+    ["certificate verify failed", "SSL alert", "SASL authentication error", "mechanism handshake failed"];
+
 /// Hears what goes wrong with a client's connections. Part of every client's context.
 #[derive(Default)]
 pub(super) struct Trouble(Mutex<Option<Heard>>);
@@ -111,8 +116,8 @@ impl Heard {
     fn is_refusal(&self) -> bool {
         use RDKafkaErrorCode::{Authentication, SSL, SaslAuthenticationFailed, UnsupportedSASLMechanism};
         let refusals = [Authentication, SSL, SaslAuthenticationFailed, UnsupportedSASLMechanism];
-        // That our certificate is not good enough comes late, as a failure to receive.
-        self.code.is_some_and(|code| refusals.contains(&code)) || self.reason.contains("SSL alert")
+        self.code.is_some_and(|code| refusals.contains(&code))
+            || REFUSALS.iter().any(|words| self.reason.contains(words))
     }
 
     fn explain(&self, source: KafkaError) -> Error {
@@ -172,6 +177,15 @@ mod tests {
             assert!(trouble.is_refused());
             assert!(matches!(trouble.explain(timed_out()), Error::Config(reason) if reason == "broker 1 says why"));
             assert!(matches!(trouble.explain_for_now(timed_out()), Error::Unavailable(_)), "a running client waits");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_one_also_before_its_code_is_heard() {
+        for words in ["SSL routines::certificate verify failed", "SASL authentication error: Authentication failed"] {
+            let trouble = Trouble::default();
+            trouble.hear_log(RDKafkaLogLevel::Error, "FAIL", &format!("broker 1: {words} (after 4ms)"));
+            assert!(trouble.is_refused(), "{words}");
         }
     }
 
