@@ -113,25 +113,25 @@ fn add_ties(links: &mut Links, teams: Vec<CareTeam>, proxies: Vec<Tie>, parts: V
             (None, Some(patient)) => (RelationKind::CareTeam, format!("patient {}", patient.0)),
             _ => return Err("care_team: give either ward or patient".to_owned()),
         };
-        let relation = span(&team.from, &team.to)?.relation(kind);
+        let span = span(&team.from, &team.to)?;
         let (user, patient, ward) = (UserId::new(team.user.0), team.patient.map(|one| one.0), team.ward.as_deref());
-        if links.is_tied(user, patient, ward, relation) {
+        if links.is_tied(user, patient, ward, (kind, span), Nanos::MIN) {
             return Err(twice("care_team", team.user, &whom));
         }
-        links.tie(user, patient, ward, relation, true);
+        links.tie(user, patient, ward, span.relation(kind), true);
     }
     for tie in proxies {
-        let relation = span(&tie.from, &tie.to)?.relation(RelationKind::Proxy);
+        let (span, kind) = (span(&tie.from, &tie.to)?, RelationKind::Proxy);
         let (user, patient) = (UserId::new(tie.user.0), Some(tie.patient.0));
-        if links.is_tied(user, patient, None, relation) {
+        if links.is_tied(user, patient, None, (kind, span), Nanos::MIN) {
             return Err(twice("proxy", tie.user, &format!("patient {}", tie.patient.0)));
         }
-        links.tie(user, patient, None, relation, true);
+        links.tie(user, patient, None, span.relation(kind), true);
     }
     for part in parts {
         let span = span(&part.from, &part.to)?;
         let (user, patient) = (UserId::new(part.user.0), PatientId::new(part.patient.0));
-        if links.is_enrolled(user, patient, &part.study, span) {
+        if links.is_enrolled(user, patient, &part.study, span, Nanos::MIN) {
             return Err(twice("study", part.user, &format!("patient {} in study {:?}", part.patient.0, part.study)));
         }
         // of two studies each is a relation of its own

@@ -106,23 +106,27 @@ impl Links {
         note(held, relation, in_force);
     }
 
-    /// Whether a person has a relation of this kind to a patient or a ward in any of this time.
-    pub(crate) fn is_tied(&self, user: UserId, patient: Option<Uuid>, ward: Option<&str>, relation: Relation) -> bool {
+    /// Whether a person has a relation of this kind to a patient or a ward at any instant of this time that is not before `now`.
+    pub(crate) fn is_tied(
+        &self,
+        user: UserId,
+        patient: Option<Uuid>,
+        ward: Option<&str>,
+        (kind, span): (RelationKind, Span),
+        now: Nanos,
+    ) -> bool {
         let held = match (patient, ward) {
             (Some(patient), _) => self.relations.get(&(user, PatientId::new(patient))),
             (None, Some(ward)) => self.ward_staff.get(&(user, ward.into())),
             (None, None) => None,
         };
-        let meets = |held: &Relation| held.from < relation.to && relation.from < held.to;
-        held.is_some_and(|held| held.iter().any(|held| held.kind == relation.kind && meets(held)))
+        held.into_iter().flatten().any(|one| one.kind == kind && span.meets(one.from, one.to, now))
     }
 
-    /// Whether a patient takes part in this study of a person's in any of this time.
-    pub(crate) fn is_enrolled(&self, user: UserId, patient: PatientId, study: &str, span: Span) -> bool {
+    /// Whether a patient takes part in this study of a person's at any instant of this time that is not before `now`.
+    pub(crate) fn is_enrolled(&self, user: UserId, patient: PatientId, study: &str, span: Span, now: Nanos) -> bool {
         let parts = self.studies.get(&(user, study.into()));
-        parts.is_some_and(|parts| {
-            parts.iter().any(|(of, held)| *of == patient && held.meets(span.from, span.to, Nanos::MIN))
-        })
+        parts.into_iter().flatten().any(|(who, part)| *who == patient && span.meets(part.from, part.to, now))
     }
 
     /// A patient's part in a study of a person's: in force from now on, or taken out.

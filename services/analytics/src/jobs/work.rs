@@ -154,4 +154,18 @@ mod tests {
         }
         assert!(work.take().1.is_empty());
     }
+
+    #[tokio::test]
+    async fn lines_that_could_not_be_written_down_come_before_those_of_since() {
+        let work = Work::alone(true);
+        work.say("first");
+        let (_, lines) = work.take();
+        work.say("second");
+        work.give_back(lines);
+        assert_eq!(work.take().1, ["first", "second"]);
+        (0..50).for_each(|_| work.say("more"));
+        work.give_back(vec!["first".to_owned()]);
+        let (_, lines) = work.take();
+        assert_eq!((lines.len(), &*lines[0], &*lines[49]), (50, "first", "(2 lines more)"));
+    }
 }

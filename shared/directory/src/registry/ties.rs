@@ -8,7 +8,6 @@ use model::{
     Nanos, PatientId, UserId,
     access::{Barred, Purpose, RelationKind},
 };
-use std::sync::Arc;
 
 /// Refuses a new tie that is there already or never holds; one that is changed is not new.
 pub(super) fn check(state: &State, change: &Change, now: Nanos) -> Result<(), Refused> {
@@ -29,17 +28,9 @@ fn check_relation(state: &State, relation: &Relation, now: Nanos) -> Result<(), 
     };
     still_to_come(span, now)?;
     let (links, user) = (state.links(), UserId::new(relation.user));
-    let is_one = |one: &model::access::Relation| one.kind == kind && span.meets(one.from, one.to, now);
-    let is_there = match (relation.patient.map(PatientId::new), &relation.study, &relation.ward) {
-        (Some(patient), Some(study), _) => {
-            let parts = links.studies.get(&(user, Arc::from(study.as_str())));
-            parts.into_iter().flatten().any(|(who, part)| *who == patient && span.meets(part.from, part.to, now))
-        }
-        (Some(patient), None, _) => links.relations.get(&(user, patient)).into_iter().flatten().any(is_one),
-        (None, _, Some(ward)) => {
-            links.ward_staff.get(&(user, Arc::from(ward.as_str()))).into_iter().flatten().any(is_one)
-        }
-        (None, _, None) => false,
+    let is_there = match (relation.patient, &relation.study) {
+        (Some(patient), Some(study)) => links.is_enrolled(user, PatientId::new(patient), study, span, now),
+        (patient, _) => links.is_tied(user, patient, relation.ward.as_deref(), (kind, span), now),
     };
     if is_there {
         let text = "the person has this relation in that time already; end that one first, or leave it";
