@@ -144,6 +144,11 @@ impl Sandbox {
         Ok(())
     }
 
+    /// Which services run from its next start on.
+    pub fn set_services(&mut self, services: &[Service]) {
+        self.services = services.to_vec();
+    }
+
     /// Stops it as a signal would, and waits until it has.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         let running = self.running.take().context("the sandbox does not run")?;

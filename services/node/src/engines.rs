@@ -4,8 +4,8 @@ use crate::config::{self, Config, LogKind, StoreKind};
 use anyhow::Context;
 use async_trait::async_trait;
 use bus::{
-    Publish, Subscribe, embedded,
-    kafka::{self, KafkaConsumer, KafkaPublisher},
+    Progress, Publish, Subscribe, embedded,
+    kafka::{self, GroupProgress, KafkaConsumer, KafkaPublisher},
 };
 use model::{ClockTolerance, DeviceId, StreamId};
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -61,6 +61,14 @@ impl Log {
         match self {
             Self::Embedded(_) => bus::READINGS,
             Self::Kafka(settings) => &settings.topic,
+        }
+    }
+
+    /// How far a consumer group has come.
+    pub fn progress_of(&self, group: &str) -> Arc<dyn Progress> {
+        match self {
+            Self::Embedded(log) => Arc::new(log.progress_of(group)),
+            Self::Kafka(settings) => Arc::new(GroupProgress::new(settings.as_ref().clone(), group)),
         }
     }
 

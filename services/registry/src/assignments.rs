@@ -139,7 +139,7 @@ impl Registry {
         if let Some(kept) = directory.registry().assignment(&id).filter(|kept| earlier > kept.value.from)
             && let Some(given_up) = Range::new(Nanos(earlier), Nanos(kept.value.to))
         {
-            self.refuse_before_readings(&permit, DeviceId::new(kept.value.device), given_up).await?;
+            self.refuse_before_readings(&permit, DeviceId::new(kept.value.device), given_up, now).await?;
         }
         self.change(caller, |directory, now| {
             let kept = directory.registry().assignment(&id).ok_or_else(|| not_found("patient"))?;

@@ -204,7 +204,7 @@ impl Registry {
     /// Says of devices when they were heard.
     async fn add_last_seen(&self, devices: &mut [Device]) -> Result<(), Status> {
         let ids: Vec<DeviceId> = devices.iter().filter_map(|device| device.device_id.parse().ok()).collect();
-        let seen = self.positions.last_seen(&ids).await.map_err(guard::errors::store)?;
+        let seen = self.readings.positions.last_seen(&ids).await.map_err(guard::errors::store)?;
         for (device, at) in devices.iter_mut().zip(seen) {
             device.last_seen_at = at.map(convert::timestamp);
         }

@@ -4,27 +4,36 @@ use crate::Registry;
 use guard::{convert, errors};
 use model::{DeviceId, HourRange, Nanos, Permit, Range, SheetColumn};
 use proto::problem;
+use std::time::Duration;
 use store::{HourEntry, Order};
 use tonic::{Code, Status};
 
+/// How long the writer is waited for.
+const WRITER_LIMIT: Duration = Duration::from_secs(5);
 /// Most hours that are looked through: six weeks of a patient who is measured all the time.
 const HOURS_MAX: usize = 1_000;
 
 impl Registry {
     /// Refuses to end an assignment before readings that are kept as its patient's: those would still be shown as the patient's,
-    /// although they were of somebody else, or of nobody. Those of the last seconds, acknowledged and not yet written, are not seen.
+    /// although they were of somebody else, or of nobody. Readings that are acknowledged and not yet written are waited for when
+    /// the range begins before `now`: an end from now on must not depend on the writer.
     ///
     /// # Errors
     /// FAILED_PRECONDITION: readings of the device are kept for the patient in that range; the last of them is named. UNAVAILABLE:
-    /// the store does not answer.
+    /// log or store does not answer, or the writer is behind.
     pub(crate) async fn refuse_before_readings(
         &self,
         permit: &Permit,
         device: DeviceId,
         range: Range,
+        now: Nanos,
     ) -> Result<(), Status> {
+        if range.from() < now {
+            self.all_written(permit).await?;
+        }
         let hours: HourRange = range.hours();
-        let found = self.timeline.hours(permit, hours, Order::Descending, HOURS_MAX).await.map_err(errors::store)?;
+        let found =
+            self.readings.timeline.hours(permit, hours, Order::Descending, HOURS_MAX).await.map_err(errors::store)?;
         for entry in &found {
             if let Some(last) = self.last_of(permit, device, range, entry).await? {
                 let text = format!(
@@ -45,6 +54,18 @@ impl Registry {
         }
     }
 
+    /// Waits until all that is acknowledged of a patient is in the timeline.
+    async fn all_written(&self, permit: &Permit) -> Result<(), Status> {
+        let written = self.readings.written.as_ref();
+        match bus::catches_up(written, permit.patient(), WRITER_LIMIT).await.map_err(|error| errors::log(&error))? {
+            true => Ok(()),
+            false => {
+                let text = "at: readings are acknowledged that the writer has not written yet; they may be in the way: try again";
+                Err(problem::unavailable("READINGS_NOT_WRITTEN", text, WRITER_LIMIT))
+            }
+        }
+    }
+
     /// When the last reading of a device in a range and an hour was measured.
     async fn last_of(
         &self,
@@ -54,7 +75,7 @@ impl Registry {
         entry: &HourEntry,
     ) -> Result<Option<Nanos>, Status> {
         let mut last = None;
-        for data in self.timeline.read(permit, std::slice::from_ref(entry)).await.map_err(errors::store)? {
+        for data in self.readings.timeline.read(permit, std::slice::from_ref(entry)).await.map_err(errors::store)? {
             let sheet = data.sheet(&[]).map_err(|error| errors::unreadable(&error))?;
             let of_device = |column: &SheetColumn| {
                 let lines = column.lines.measured_at.iter().zip(&column.batch);

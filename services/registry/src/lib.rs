@@ -31,7 +31,7 @@ mod users;
 mod writing;
 
 use auth::{DeviceCa, DeviceIssuer};
-use bus::Publish;
+use bus::{Progress, Publish};
 use guard::decisions::Decisions;
 use notices::Notices;
 use proto::registry::v1::{
@@ -57,6 +57,17 @@ pub struct Credentials {
     pub authority: Option<DeviceCa>,
 }
 
+/// What the registry asks of the readings.
+#[derive(Clone)]
+pub struct Readings {
+    /// When devices were heard.
+    pub positions: Arc<dyn Positions>,
+    /// Whose readings are kept.
+    pub timeline: Arc<dyn Timeline>,
+    /// How far the writer has come: what it has not dealt with is in no timeline.
+    pub written: Arc<dyn Progress>,
+}
+
 /// The registry. Cheap to clone.
 #[derive(Clone)]
 pub struct Registry {
@@ -64,8 +75,7 @@ pub struct Registry {
     decisions: Decisions,
     /// Of devices that have proved nothing.
     refusals: Refusals,
-    positions: Arc<dyn Positions>,
-    timeline: Arc<dyn Timeline>,
+    readings: Readings,
     credentials: Arc<Credentials>,
     notices: Notices,
     /// Held from reading the last change to putting the next: within a process one waits instead of trying again.
@@ -73,18 +83,18 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Keeps its changes in `store`, which the directory of `decisions` follows; the other two know when devices were heard, and
-    /// whose readings are kept; devices get `credentials`; what those who treat a patient should know goes to `notices`.
+    /// Keeps its changes in `store`, which the directory of `decisions` follows; knows from `readings` what devices have sent;
+    /// devices get `credentials`; what those who treat a patient should know goes to `notices`.
     pub fn new(
         store: Arc<dyn store::Registry>,
-        (positions, timeline): (Arc<dyn Positions>, Arc<dyn Timeline>),
+        readings: Readings,
         decisions: Decisions,
         credentials: Credentials,
         notices: Arc<dyn Publish>,
     ) -> Self {
         let (credentials, notices) = (Arc::new(credentials), Notices::new(notices));
         let refusals = decisions.refusals();
-        Self { store, positions, timeline, decisions, refusals, credentials, notices, turn: Arc::default() }
+        Self { store, readings, decisions, refusals, credentials, notices, turn: Arc::default() }
     }
 
     /// The gRPC service for people, with its message limits set.

@@ -8,7 +8,7 @@ mod newer;
 mod ties;
 
 use crate::{
-    Credentials, Registry,
+    Credentials, Readings, Registry,
     wire::{enrolment_service_server::EnrolmentService, *},
 };
 use async_trait::async_trait;
@@ -187,6 +187,17 @@ impl store::Sign for Quiet {
     }
 }
 
+#[async_trait]
+impl bus::Progress for Quiet {
+    async fn progress(&self, _: model::PatientId) -> Result<(bus::NextOffset, bus::NextOffset), bus::Error> {
+        Ok((bus::NextOffset::START, bus::NextOffset::START))
+    }
+}
+
+fn readings() -> Readings {
+    Readings { positions: Arc::new(Quiet), timeline: Arc::new(Quiet), written: Arc::new(Quiet) }
+}
+
 /// A node's registry, and the work of its audit log: nothing is written down unless it runs.
 fn node(store: &Arc<Memory>) -> (Registry, Work) {
     let dir = tempfile::tempdir().unwrap();
@@ -196,7 +207,7 @@ fn node(store: &Arc<Memory>) -> (Registry, Work) {
     let store = Arc::clone(store) as _;
     let (auditor, work) = Auditor::new(Arc::new(Quiet), Arc::new(Quiet), Arc::new(Quiet), NOW);
     let decisions = Decisions::new(directory, auditor, NOW);
-    (Registry::new(store, (Arc::new(Quiet), Arc::new(Quiet)), decisions, credentials, Arc::new(Quiet)), work)
+    (Registry::new(store, readings(), decisions, credentials, Arc::new(Quiet)), work)
 }
 
 fn running(store: &Arc<Memory>) -> Registry {

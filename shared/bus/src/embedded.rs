@@ -21,8 +21,9 @@ mod writing;
 
 pub use consumer::Consumer;
 
-use crate::{Error, Outgoing, Publish, Receipt};
+use crate::{Error, NextOffset, Outgoing, Progress, Publish, Receipt};
 use async_trait::async_trait;
+use model::PatientId;
 use shared::LogState;
 use std::{
     path::Path,
@@ -151,8 +152,30 @@ impl Log {
         self.shared().rewind(group, next)
     }
 
+    /// How far a group has come, for who is not of it.
+    pub fn progress_of(&self, group: &str) -> impl Progress + 'static {
+        GroupProgress { log: self.clone(), group: group.to_owned() }
+    }
+
     fn shared(&self) -> &Arc<LogState> {
         &self.0.shared
+    }
+}
+
+struct GroupProgress {
+    log: Log,
+    group: String,
+}
+
+#[async_trait]
+impl Progress for GroupProgress {
+    async fn progress(&self, key: PatientId) -> Result<(NextOffset, NextOffset), Error> {
+        let partition = model::spread(key.as_bytes(), self.log.shared().settings.partitions);
+        let standing = self.log.standing(&self.group);
+        let found = standing.get(usize::from(partition)).copied();
+        found
+            .map(|[_, next, end]| (NextOffset::at(next), NextOffset::at(end)))
+            .ok_or_else(|| Error::Fatal("the log has no segment".into()))
     }
 }
 

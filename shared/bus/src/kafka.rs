@@ -13,7 +13,7 @@ mod settings;
 mod thread;
 mod trouble;
 
-pub use admin::{ensure_group, ensure_topic, health};
+pub use admin::{GroupProgress, ensure_group, ensure_topic, health};
 pub use consumer::KafkaConsumer;
 pub use publisher::KafkaPublisher;
 pub use settings::{Compression, OffsetReset, Protocol, Security, Settings};

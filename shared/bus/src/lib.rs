@@ -15,9 +15,11 @@ pub mod embedded;
 pub mod kafka;
 pub mod metrics;
 mod position;
+mod progress;
 
 pub use consume::{Handle, Pace, consume, until_done};
 pub use position::{Commits, NextOffset, Partition};
+pub use progress::{Progress, catches_up};
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -1,5 +1,6 @@
 //! The registry by its API: who may change what, what is refused, and how soon it counts.
 
+mod corrected;
 mod credentials;
 mod devices;
 mod imports;

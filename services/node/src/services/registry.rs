@@ -2,7 +2,7 @@
 
 use crate::wiring::{Need, Service, Wiring, spawn};
 use anyhow::Context;
-use registry::Registry;
+use registry::{Readings, Registry};
 
 /// How it is put into a node.
 pub const SERVICE: Service = Service {
@@ -15,9 +15,14 @@ pub const SERVICE: Service = Service {
 
 fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let (store, (auth, decisions)) = (&wiring.backends.store, wiring.audited()?);
+    let readings = Readings {
+        positions: store.positions.clone(),
+        timeline: store.timeline.clone(),
+        written: wiring.backends.log.progress_of(&wiring.config.writer.group),
+    };
     let registry = Registry::new(
         store.registry.clone(),
-        (store.positions.clone(), store.timeline.clone()),
+        readings,
         decisions,
         wiring.config.credentials()?,
         wiring.backends.notices.clone().context("the registry tells of emergencies, and has no log")?,

@@ -1,6 +1,6 @@
 //! Claims and refreshes: what they leave behind, and a clock that jumps.
 
-use super::{Memory, Quiet, caller, device, running};
+use super::{Memory, Quiet, caller, device, readings, running};
 use crate::{
     Credentials, Registry,
     wire::{enrolment_service_server::EnrolmentService, *},
@@ -55,7 +55,7 @@ impl Stage {
         let credentials = Credentials { tokens, authority: None };
         let registry = Registry::new(
             Arc::clone(&store) as _,
-            (Arc::new(Quiet), Arc::new(Quiet)),
+            readings(),
             Decisions::new(directory, auditor, clock),
             credentials,
             Arc::new(Quiet),

@@ -4,7 +4,9 @@ use super::{
     Settings, client_error,
     trouble::{Asking, Heeds},
 };
-use crate::Error;
+use crate::{Error, NextOffset, Progress};
+use async_trait::async_trait;
+use model::PatientId;
 use rdkafka::{
     Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
@@ -18,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// A new topic is known everywhere within this time, or something is wrong.
 const CREATE_LIMIT: Duration = Duration::from_secs(30);
+/// Each of the two questions of how far a group has come.
+const PROGRESS_LIMIT: Duration = Duration::from_secs(5);
 /// The first try of a question; the one after a try that took it all has twice the time, so that a slow broker gets half
 /// of the limit. Between them we check whether a broker has refused us, and more time is of no use.
 const FIRST_TRY: Duration = Duration::from_secs(1);
@@ -76,8 +80,7 @@ fn await_topic(settings: &Settings) -> Result<(), Error> {
 pub async fn ensure_group(settings: &Settings, group: &str) -> Result<(), Error> {
     let (settings, group) = (settings.clone(), group.to_owned());
     blocking(move || {
-        let consumer: BaseConsumer<Asking> =
-            settings.consumer(&group)?.create_with_context(Asking::default()).map_err(client_error)?;
+        let consumer = asking_of(&settings, &group)?;
         check_topic(&consumer, &settings, CREATE_LIMIT)?;
         let mut partitions = TopicPartitionList::new();
         partitions.add_partition_range(&settings.topic, 0, i32::from(settings.partitions) - 1);
@@ -91,6 +94,42 @@ pub async fn ensure_group(settings: &Settings, group: &str) -> Result<(), Error>
         }
     })
     .await?
+}
+
+/// How far a group has come, for who is not of it. A client of its own for each question: it is asked seldom.
+pub struct GroupProgress {
+    settings: Settings,
+    group: String,
+}
+
+impl GroupProgress {
+    /// Of `group` on the settings' topic; does not ask yet.
+    pub fn new(settings: Settings, group: &str) -> Self {
+        Self { settings, group: group.to_owned() }
+    }
+}
+
+#[async_trait]
+impl Progress for GroupProgress {
+    async fn progress(&self, key: PatientId) -> Result<(NextOffset, NextOffset), Error> {
+        let (settings, group) = (self.settings.clone(), self.group.clone());
+        blocking(move || {
+            let (client, topic) = (asking_of(&settings, &group)?, &settings.topic);
+            let partition = i32::from(model::spread(key.as_bytes(), settings.partitions));
+            let explained = |error| {
+                client.hear();
+                client.context().trouble().explain_for_now(error)
+            };
+            let mut sought = TopicPartitionList::new();
+            sought.add_partition(topic, partition);
+            let committed = client.committed_offsets(sought, PROGRESS_LIMIT).map_err(explained)?;
+            let (earliest, end) = client.fetch_watermarks(topic, partition, PROGRESS_LIMIT).map_err(explained)?;
+            let next = committed.elements().first().and_then(|found| found.offset().to_raw()).unwrap_or(earliest);
+            // a group that has never committed has a mark of that, and goes on from the earliest
+            Ok((NextOffset::at(next.max(earliest)), NextOffset::at(end)))
+        })
+        .await?
+    }
 }
 
 /// Whether the cluster has not got so far: the first group of a new one, a topic just made, a broker that has just come.
@@ -163,6 +202,11 @@ impl Asks for BaseConsumer<Asking> {
 
 fn asking(settings: &Settings) -> Result<BaseConsumer<Asking>, Error> {
     settings.with_extra(settings.client()?).create_with_context(Asking::default()).map_err(client_error)
+}
+
+/// As [`asking`], of what a group has committed; it does not join the group.
+fn asking_of(settings: &Settings, group: &str) -> Result<BaseConsumer<Asking>, Error> {
+    settings.consumer(group)?.create_with_context(Asking::default()).map_err(client_error)
 }
 
 pub(super) fn check_topic(asks: &impl Asks, settings: &Settings, limit: Duration) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 use crate::{Bench, PARTITIONS, PATIENCE, ROOM_BYTES, publish_all, read, record, text};
 use bus::{Commits, Delivery, Error, Partition};
 use futures::FutureExt;
+use model::PatientId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
@@ -284,4 +285,31 @@ pub async fn an_empty_record_is_a_record<B: Bench>() {
     publish_all(&*bench.publisher(), [record(1, ""), record(1, "x"), record(1, "")]).await;
     let found = read(&mut *bench.subscribe("writer").await, 3).await;
     assert_eq!(found.iter().map(text).collect::<Vec<_>>(), ["", "x", ""]);
+}
+
+pub async fn how_far_a_group_has_come_is_known_to_others<B: Bench>() {
+    const SHORT: Duration = Duration::from_millis(300);
+    let bench = B::start(ROOM_BYTES).await;
+    let progress = bench.progress_of("writer");
+    let [key, elsewhere] = [1u128, 2].map(|n| PatientId::new(Uuid::from_u128(n)));
+    assert_ne!(spread(key), spread(elsewhere), "two partitions");
+    assert!(bus::catches_up(&*progress, key, SHORT).await.unwrap(), "there is nothing yet");
+    publish_all(&*bench.publisher(), [record(1, "a"), record(1, "b")]).await;
+    assert!(!bus::catches_up(&*progress, key, SHORT).await.unwrap(), "a group that has never committed");
+    assert!(bus::catches_up(&*progress, elsewhere, SHORT).await.unwrap());
+    let mut reader = bench.subscribe("writer").await;
+    let found = read(&mut *reader, 2).await;
+    assert!(!bus::catches_up(&*progress, key, SHORT).await.unwrap(), "read is not dealt with");
+    reader.commit(&commits(&found[..1])).await.unwrap();
+    assert!(!bus::catches_up(&*progress, key, SHORT).await.unwrap());
+    let (done, ()) = tokio::join!(bus::catches_up(&*progress, key, PATIENCE), async {
+        tokio::time::sleep(SHORT).await;
+        reader.commit(&commits(&found)).await.unwrap();
+    });
+    assert!(done.unwrap());
+    assert!(!bus::catches_up(&*bench.progress_of("other"), key, SHORT).await.unwrap(), "each group by itself");
+}
+
+fn spread(key: PatientId) -> u16 {
+    model::spread(key.as_bytes(), PARTITIONS)
 }

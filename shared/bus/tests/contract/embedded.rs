@@ -3,7 +3,7 @@
 use crate::{Bench, PARTITIONS, Reader, publish_all, read, record, text};
 use async_trait::async_trait;
 use bus::{
-    Commits, Error, Publish, Subscribe,
+    Commits, Error, Progress, Publish, Subscribe,
     embedded::{Consumer, Log, Settings},
 };
 use std::{
@@ -52,6 +52,10 @@ impl Bench for Embedded {
 
     async fn subscribe(&self, group: &str) -> Box<dyn Reader> {
         Box::new(self.log().subscribe(group).unwrap())
+    }
+
+    fn progress_of(&self, group: &str) -> Box<dyn Progress> {
+        Box::new(self.log().progress_of(group))
     }
 
     async fn reopen(mut self) -> Self {

@@ -3,8 +3,8 @@
 use crate::{Bench, PARTITIONS, PATIENCE, Reader, publish_all, read, record, text};
 use async_trait::async_trait;
 use bus::{
-    Commits, Delivery, Error, Partition, Publish, Subscribe,
-    kafka::{self, KafkaConsumer, KafkaPublisher, OffsetReset, Settings},
+    Commits, Delivery, Error, Partition, Progress, Publish, Subscribe,
+    kafka::{self, GroupProgress, KafkaConsumer, KafkaPublisher, OffsetReset, Settings},
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -36,7 +36,11 @@ pub fn settings() -> Settings {
 
 /// Groups are known to the whole cluster: named after the topic.
 pub fn consumer(settings: &Settings, group: &str) -> KafkaConsumer {
-    KafkaConsumer::open(settings.clone(), &format!("{group}-{}", settings.topic)).unwrap()
+    KafkaConsumer::open(settings.clone(), &of_topic(settings, group)).unwrap()
+}
+
+fn of_topic(settings: &Settings, group: &str) -> String {
+    format!("{group}-{}", settings.topic)
 }
 
 #[async_trait]
@@ -53,6 +57,10 @@ impl Bench for Live {
 
     async fn subscribe(&self, group: &str) -> Box<dyn Reader> {
         Box::new(consumer(&self.settings, group))
+    }
+
+    fn progress_of(&self, group: &str) -> Box<dyn Progress> {
+        Box::new(GroupProgress::new(self.settings.clone(), &of_topic(&self.settings, group)))
     }
 
     async fn reopen(self) -> Self {

@@ -7,7 +7,7 @@ mod kafka;
 mod kafka_secure;
 
 use async_trait::async_trait;
-use bus::{Delivery, Outgoing, Publish, Subscribe};
+use bus::{Delivery, Outgoing, Progress, Publish, Subscribe};
 use bytes::Bytes;
 use futures::future::try_join_all;
 use model::PatientId;
@@ -27,6 +27,7 @@ trait Bench: Send + Sync + Sized {
     async fn start(max_in_flight_bytes: usize) -> Self;
     fn publisher(&self) -> Arc<dyn Publish>;
     async fn subscribe(&self, group: &str) -> Box<dyn Reader>;
+    fn progress_of(&self, group: &str) -> Box<dyn Progress>;
     /// Closes it and opens it again, as a restart does. No publisher or reader may be left.
     async fn reopen(self) -> Self;
 }
@@ -60,6 +61,7 @@ macro_rules! log_contract {
                 lag_counts_what_is_not_committed,
                 nothing_new_is_an_empty_poll,
                 an_empty_record_is_a_record,
+                how_far_a_group_has_come_is_known_to_others,
             ]
         );
     };

@@ -29,7 +29,7 @@ use uuid::Uuid;
 /// How soon a revocation counts on open streams.
 const EFFECT: Duration = Duration::from_secs(5);
 
-fn monitor(mac: &str) -> Device {
+pub(super) fn monitor(mac: &str) -> Device {
     Device {
         name: Some("Monitor 7".into()),
         mac: Some(mac.into()),
@@ -39,12 +39,16 @@ fn monitor(mac: &str) -> Device {
     }
 }
 
-async fn register(asking: &mut Asking, device: Device) -> Result<Response<CreateDeviceResponse>, Status> {
+pub(super) async fn register(asking: &mut Asking, device: Device) -> Result<Response<CreateDeviceResponse>, Status> {
     let request = asking.request(CreateDeviceRequest { device: Some(device) });
     asking.client.create_device(request).await
 }
 
-async fn claim(sandbox: &Sandbox, device_id: &str, code: &str) -> anyhow::Result<Result<ClaimDeviceResponse, Status>> {
+pub(super) async fn claim(
+    sandbox: &Sandbox,
+    device_id: &str,
+    code: &str,
+) -> anyhow::Result<Result<ClaimDeviceResponse, Status>> {
     let mut client = EnrolmentServiceClient::new(sandbox.channel().await?);
     let (device_id, claim_code) = (device_id.to_owned(), code.to_owned());
     let answer =
@@ -52,7 +56,7 @@ async fn claim(sandbox: &Sandbox, device_id: &str, code: &str) -> anyhow::Result
     Ok(answer.map(Response::into_inner))
 }
 
-async fn assign(
+pub(super) async fn assign(
     asking: &mut Asking,
     device_id: &str,
     patient_id: &str,
@@ -67,7 +71,7 @@ async fn assign(
     Ok(asking.client.create_assignment(request).await?.into_inner().assignment.unwrap_or_default())
 }
 
-async fn write(
+pub(super) async fn write(
     sandbox: &Sandbox,
     token: &str,
     bed: &Bed,
