@@ -3,7 +3,7 @@
 use super::{
     Asking,
     devices::{assign, claim, monitor, register, write},
-    grant, person, refused, tie,
+    grant, person, refusal, refused, tie,
 };
 use anyhow::Context;
 use guard::{clock, convert};
@@ -11,6 +11,7 @@ use model::{DeviceId, Nanos, PatientId, StreamId};
 use node::services::{ALL, INGEST, REGISTRY};
 use proto::registry::v1::EndAssignmentRequest;
 use tests::{Bed, Sandbox};
+use tonic::Code;
 use uuid::Uuid;
 
 #[tokio::test]
