@@ -37,7 +37,8 @@ SELECT
   coalesce(c.city, 'unmatched') AS city,
   c.city_key AS city_key,
   max(c.n_zips) AS n_zips,
-  count(DISTINCT p.npi) AS n_prescribers,
+  -- one row each where the city is known; those of several unknown names are told apart
+  count(c.city_key) + count(DISTINCT CASE WHEN c.city_key IS NULL THEN p.npi END) AS n_prescribers,
   sum(p.n_claims) AS n_claims,
   CAST(sum(p.n_blank) AS BIGINT) AS n_rows_without_claims,
   max(c.population) AS population,

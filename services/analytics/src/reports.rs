@@ -16,6 +16,7 @@ mod great_circle;
 mod header;
 pub mod insights;
 mod list;
+mod memory;
 mod nearest;
 pub mod output;
 mod parameters;

@@ -9,14 +9,14 @@ use datafusion::{
     execution::{
         context::{SQLOptions, SessionContext},
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
-        memory_pool::{FairSpillPool, TrackConsumersPool},
+        memory_pool::TrackConsumersPool,
         runtime_env::RuntimeEnvBuilder,
     },
     prelude::SessionConfig,
 };
 use futures::TryStreamExt;
 
-use super::{Answer, Error, Parameters, Report, TableFiles, Type, great_circle, nearest};
+use super::{Answer, Error, Parameters, Report, TableFiles, Type, great_circle, memory::SharedMemory, nearest};
 
 /// What a report may use.
 #[derive(Debug, Clone)]
@@ -114,7 +114,7 @@ pub(super) fn context(limits: &Limits) -> Result<SessionContext, DataFusionError
     };
     let disk = DiskManagerBuilder::default().with_mode(spill).with_max_temp_directory_size(limits.spill_bytes);
     // The pool names the greatest users of memory in its error.
-    let pool = TrackConsumersPool::new(FairSpillPool::new(limits.memory_bytes), NonZeroUsize::MIN);
+    let pool = TrackConsumersPool::new(SharedMemory::new(limits.memory_bytes), NonZeroUsize::MIN);
     let runtime =
         RuntimeEnvBuilder::new().with_memory_pool(Arc::new(pool)).with_disk_manager_builder(disk).build_arc()?;
     let n_partitions = limits.n_partitions.max(1);
