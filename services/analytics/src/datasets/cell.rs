@@ -233,7 +233,8 @@ impl<'k> Made<'k> {
 }
 
 fn has_control(text: &str) -> bool {
-    if text.is_ascii() { text.bytes().any(|byte| byte.is_ascii_control()) } else { text.contains(char::is_control) }
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    !is_plain && text.contains(char::is_control)
 }
 
 /// A number without its commas, read by `read`.

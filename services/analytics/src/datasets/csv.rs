@@ -21,7 +21,7 @@ pub(super) struct HeaderRepairs {
 pub(super) struct CsvRows {
     file: String,
     lines: Lines,
-    delimiter: char,
+    delimiter: u8,
     cells: usize,
     headings: Vec<String>,
     /// What was mended in the header.
@@ -33,7 +33,7 @@ impl CsvRows {
     ///
     /// # Errors
     /// A file that is empty, or whose first line cannot be read.
-    pub(super) fn open(file: &str, mut lines: Lines, delimiter: char, limits: &Limits) -> Result<Self, Error> {
+    pub(super) fn open(file: &str, mut lines: Lines, delimiter: u8, limits: &Limits) -> Result<Self, Error> {
         let refused = |reason, what: String| Err(Error::refused(file, 1, reason, what));
         match lines.next().map_err(|error| failed(file, 0, error))? {
             Line::End => return refused(Reason::Empty, "there is nothing in it".into()),
@@ -119,43 +119,42 @@ fn encoding(reason: Reason, before: Encoding) -> String {
 }
 
 /// Splits a line into cells. Stricter than CSV libraries are: what they repair silently is refused.
-fn split(line: &str, delimiter: char, most: usize, row: &mut Row) -> Result<(), Reason> {
-    let mut rest = line;
+fn split(line: &str, delimiter: u8, most: usize, row: &mut Row) -> Result<(), Reason> {
+    let bytes = line.as_bytes();
+    let mut at = 0;
     loop {
         if row.len() == most {
             return Err(Reason::TooManyCells);
         }
-        let after = match rest.strip_prefix('"') {
-            Some(quoted) => unquote(quoted, row)?,
-            None => {
-                let cell = rest.split(delimiter).next().unwrap_or_default();
-                if cell.contains('"') {
-                    return Err(Reason::StrayQuote);
-                }
-                row.push_str(cell);
-                &rest[cell.len()..]
-            }
-        };
+        if bytes.get(at) == Some(&b'"') {
+            at = unquote(line, at + 1, row)?;
+        } else {
+            // by bytes, of which an import reads billions: both are ASCII, and so no part of another character
+            let end = bytes[at..].iter().position(|byte| *byte == delimiter || *byte == b'"');
+            let end = end.map_or(bytes.len(), |length| at + length);
+            row.push_str(&line[at..end]);
+            at = end;
+        }
         row.end_cell();
-        match after.strip_prefix(delimiter) {
-            Some(next) => rest = next,
-            None if after.is_empty() => return Ok(()),
-            None => return Err(Reason::StrayQuote),
+        match bytes.get(at) {
+            None => return Ok(()),
+            Some(byte) if *byte == delimiter => at += 1,
+            Some(_) => return Err(Reason::StrayQuote),
         }
     }
 }
 
-/// Writes a quoted cell; what is left begins after the closing quote.
-fn unquote<'a>(mut rest: &'a str, row: &mut Row) -> Result<&'a str, Reason> {
+/// Writes a quoted cell that begins here; says where what follows its closing quote begins.
+fn unquote(line: &str, begin: usize, row: &mut Row) -> Result<usize, Reason> {
+    let mut at = begin;
     loop {
-        let (text, after) = rest.split_once('"').ok_or(Reason::OpenQuote)?;
+        let (text, after) = line[at..].split_once('"').ok_or(Reason::OpenQuote)?;
         row.push_str(text);
-        match after.strip_prefix('"') {
-            Some(more) => {
-                row.push_str("\"");
-                rest = more;
-            }
-            None => return Ok(after),
+        at += text.len() + 1;
+        if !after.starts_with('"') {
+            return Ok(at);
         }
+        row.push_str("\"");
+        at += 1;
     }
 }

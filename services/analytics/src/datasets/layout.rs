@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::{
     error::{Error, Reason},
@@ -18,9 +18,9 @@ pub struct Layout {
     /// What the file's name must hold, where the headings do not tell two layouts apart.
     #[serde(default)]
     pub named: String,
-    /// What stands between cells.
-    #[serde(default = "comma")]
-    pub delimiter: char,
+    /// What stands between cells: one character of ASCII.
+    #[serde(default = "comma", deserialize_with = "ascii")]
+    pub delimiter: u8,
     /// Headings that are not taken; `*` stands for all others.
     #[serde(default)]
     pub ignored: Vec<String>,
@@ -32,8 +32,14 @@ pub struct Layout {
     pub columns: BTreeMap<String, Origin>,
 }
 
-fn comma() -> char {
-    ','
+fn comma() -> u8 {
+    b','
+}
+
+fn ascii<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
+    let character = char::deserialize(from)?;
+    let byte = u8::try_from(character).ok().filter(u8::is_ascii);
+    byte.ok_or_else(|| D::Error::custom("a delimiter is one character of ASCII"))
 }
 
 /// Lines that follow each other and differ in one attribute only become one row.

@@ -133,7 +133,7 @@ impl<'k> Reader<'k> {
                 Box::new(JsonRows::open(&name, Lines::new(reader, limits.line), limits)?)
             }
             Opened::Text(name, _, reader) => {
-                let delimiter = self.kind.layouts.first().map_or(',', |layout| layout.delimiter);
+                let delimiter = self.kind.layouts.first().map_or(b',', |layout| layout.delimiter);
                 let rows = CsvRows::open(&name, Lines::new(reader, limits.line), delimiter, limits)?;
                 let done = [(rows.repairs.marked, Repair::Mark), (rows.repairs.empty_last, Repair::EmptyLastHeading)];
                 repairs.extend(done.into_iter().filter(|(done, _)| *done).map(|(_, repair)| repair));
