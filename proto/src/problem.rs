@@ -10,6 +10,10 @@ use tonic_types::{ErrorDetails, StatusExt};
 /// `ErrorInfo.domain` of every error of ours.
 pub const DOMAIN: &str = "wardline";
 
+/// How to send what a device shows in place of a number: for whoever sent that as if it were one.
+pub const NO_NUMBER: &str = "where the device shows no number but LO, HI or <40, send bound with COMPARATOR_LESS or \
+                             COMPARATOR_GREATER and the limit of its range; where it shows nothing, absent_reason";
+
 /// An error with a stable reason (UPPER_SNAKE_CASE) and a text without patient data.
 pub fn status(code: Code, reason: &str, message: impl Into<String>) -> Status {
     let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());

@@ -3,6 +3,7 @@
 
 use super::problem::Violations;
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
+use proto::problem::NO_NUMBER;
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, SeqAccess, Visitor, value::MapDeserializer},
@@ -92,7 +93,7 @@ pub(super) fn fill(message: &mut DynamicMessage, json: &Json, at: At<'_>, wrong:
     for (name, json) in object {
         let here = At::Field(&at, name);
         let Some(field) = named(&descriptor, name) else {
-            refuse(wrong, here, "there is no such field");
+            refuse(wrong, here, with_hint("there is no such field".to_owned(), &descriptor, name, json));
             continue;
         };
         // null: as if it were not there
@@ -151,14 +152,33 @@ fn single(field: &FieldDescriptor, json: &Json, at: At<'_>, wrong: &mut Wrong) -
         && !is_leaf(&descriptor)
     {
         let mut message = DynamicMessage::new(descriptor);
-        fill(&mut message, json, at, wrong);
+        if json.is_string() {
+            let text = "must be an object".to_owned();
+            refuse(wrong, at, with_hint(text, field.parent_message(), field.name(), json));
+        } else {
+            fill(&mut message, json, at, wrong);
+        }
         return Some(Value::Message(message));
     }
     let found = leaf(field, json);
     if found.is_none() {
-        refuse(wrong, at, expected(&field.kind()));
+        refuse(wrong, at, with_hint(expected(&field.kind()), field.parent_message(), field.name(), json));
     }
     found
+}
+
+/// Where the number of a reading stands, or may be looked for: message and names. Only there "LO" is what a device shows.
+const NUMBERS: [(&str, &[&str]); 2] =
+    [("wardline.telemetry.v1.Reading", &["number", "bound", "value"]), ("wardline.telemetry.v1.Bound", &["number"])];
+
+/// A refusal, and of a text in place of a reading's number how to send that.
+fn with_hint(refusal: String, message: &MessageDescriptor, name: &str, json: &Json) -> String {
+    let is_number = || NUMBERS.iter().any(|(of, names)| *of == message.full_name() && names.contains(&name));
+    if json.is_string() && is_number() {
+        format!("{refusal}; {NO_NUMBER}; a code of the metric's value set is sent as code")
+    } else {
+        refusal
+    }
 }
 
 /// A value that the JSON mapping writes as one JSON value, not as an object with its fields.

@@ -31,6 +31,7 @@ use tonic::service::Routes;
 
 mod document;
 mod files;
+mod no_number;
 mod packed;
 
 fn route(method: &str, path: &str) -> Served {

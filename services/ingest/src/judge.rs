@@ -6,7 +6,7 @@ use crate::{
     other_unit::OtherUnits,
     refused::Refused,
     units::{UnitError, Units, stated},
-    value::{One, accept, is_kind, wrong_kind},
+    value::{One, accept, is_kind, samples_ns, wrong_kind},
 };
 use directory::Assignment;
 use guard::convert;
@@ -15,6 +15,7 @@ use model::{
 };
 use proto::{
     in_place::{ReadingView, ValueView},
+    prost_types::Timestamp,
     telemetry::v1 as wire,
 };
 use std::cell::Cell;
@@ -107,7 +108,7 @@ impl Judge {
             let outcome = when(reading, self.tolerance, now).and_then(|(at, lasting, quality)| {
                 let patient = assigned.at(at).ok_or_else(|| {
                     judged.settled = false;
-                    Fault::new("measured_at", "NOT_ASSIGNED", not_assigned(quality))
+                    Fault::new("measured_at", "NOT_ASSIGNED", not_assigned(self.tolerance.doubts(at, now)))
                 })?;
                 let hour = at.hour();
                 let place = hours.iter().position(|(p, h, _)| *p == patient && *h == hour).unwrap_or_else(|| {
@@ -160,32 +161,39 @@ fn when(reading: &ReadingView<'_>, tolerance: ClockTolerance, now: Nanos) -> Res
         .with(if_so(reading.entered_in_error, Quality::ENTERED_IN_ERROR));
     let lasting = match &reading.measured_until {
         None => 0,
-        Some(until) => lasting(at, convert::nanos(until), &reading.value)?,
+        Some(until) => lasting(at, until, &reading.value)?,
     };
-    Ok((at, lasting, quality.with(tolerance.doubts(at, now))))
+    let end = match &reading.value {
+        Some(ValueView::Waveform(wave)) => at.plus(samples_ns(wave)),
+        _ => at.plus(lasting),
+    };
+    // what is not over yet cannot have been measured
+    let ahead = if_so(tolerance.is_ahead(end, now), Quality::FUTURE);
+    Ok((at, lasting, quality.with(tolerance.doubts(at, now)).with(ahead)))
 }
 
 /// Nanoseconds from the beginning of a reading to its end.
-fn lasting(at: Nanos, until: Option<Nanos>, value: &Option<ValueView<'_>>) -> Result<i64, Fault> {
+fn lasting(at: Nanos, until: &Timestamp, value: &Option<ValueView<'_>>) -> Result<i64, Fault> {
     let bad = |text: &str| Err(Fault::new("measured_until", "BAD_INTERVAL", text));
     if matches!(value, Some(ValueView::Waveform(_))) {
         return bad("not for a waveform, whose samples say how long it lasts; leave it out");
     }
-    match until.map(|until| until.0.saturating_sub(at.0)) {
-        Some(lasting @ 1..=Reach::LONGEST) => Ok(lasting),
-        Some(0) => bad("is measured_at; leave it out for what is of an instant"),
-        Some(..0) => bad("lies before measured_at"),
+    let Some(end) = convert::nanos(until) else { return bad(&convert::out_of_range(until)) };
+    match end.0.saturating_sub(at.0) {
+        lasting @ 1..=Reach::LONGEST => Ok(lasting),
+        0 => bad("is measured_at; leave it out for what is of an instant"),
+        ..0 => bad("lies before measured_at"),
         _ => bad("must be a time at most a week after measured_at; send what lasts longer in parts"),
     }
 }
 
 /// What to do about a reading of a time at which the device had no patient: a wrong clock is the likelier cause, where the
 /// time itself is doubtful.
-fn not_assigned(quality: Quality) -> &'static str {
-    if quality.has_any(Quality::UNSET_CLOCK.with(Quality::ANCIENT)) {
+fn not_assigned(doubts: Quality) -> &'static str {
+    if doubts.has_any(Quality::UNSET_CLOCK.with(Quality::ANCIENT)) {
         "no patient was assigned to the device at that time, which looks like that of a clock that was never set; set the \
          device's clock, and measure again"
-    } else if quality.has(Quality::FUTURE) {
+    } else if doubts.has(Quality::FUTURE) {
         "no patient is assigned to the device at that time, which has not come yet; set the device's clock, and measure again"
     } else {
         "no patient was assigned to the device at that time; assign one, then send again"

@@ -4,9 +4,10 @@ use crate::{
     fault::{Fault, quoted},
     other_unit::OtherUnits,
 };
-use model::{Absence, Bound, Comparator, Factor, Kind, Metric, Nanos, Quality, Values, Waveform};
+use model::{Absence, Bound, Comparator, Factor, Kind, Metric, Nanos, Quality, Reach, Values, Waveform};
 use proto::{
     in_place::{ReadingView, ValueView},
+    problem::NO_NUMBER,
     telemetry::v1 as wire,
 };
 use std::ops::RangeInclusive;
@@ -52,8 +53,8 @@ pub(crate) fn accept<'a>(
             // nearly all are: then nothing else is asked
             if !metric.is_typical(canonical) {
                 if !number.is_finite() || !canonical.is_finite() {
-                    let text =
-                        "must be a finite number, also in the canonical unit; leave it out when there is no value";
+                    let text = "must be a finite number, also in the canonical unit; where there is none send absent_reason, such \
+                                as not-a-number (ABSENT_REASON_NOT_A_NUMBER), where the device can measure no farther bound";
                     return Err(Fault::new("number", "NOT_FINITE", text));
                 }
                 *quality = quality.with(doubts(metric, others, *number, canonical));
@@ -72,7 +73,14 @@ pub(crate) fn accept<'a>(
             *quality = quality.with(of_samples(metric, factor, others, &wave)?);
             Ok(One::Waveform(wave))
         }
-        (Kind::Number, Some(ValueView::Bound(bound))) => accept_bound(bound, factor).map(One::Bound),
+        (Kind::Number, Some(ValueView::Bound(bound))) => {
+            let bound = accept_bound(bound, factor)?;
+            let canonical = factor.apply(bound.number);
+            if !metric.is_typical(canonical) {
+                *quality = quality.with(doubts_of_bound(metric, others, bound, canonical));
+            }
+            Ok(One::Bound(bound))
+        }
         (Kind::Number | Kind::Coded(_) | Kind::Waveform, Some(ValueView::Absent(reason))) => {
             let text = "say why there is no value, by one of the reasons of FHIR's data-absent-reason";
             let known = Absence::from_code(*reason);
@@ -80,9 +88,7 @@ pub(crate) fn accept<'a>(
         }
         (Kind::Number, Some(ValueView::Code(code))) => {
             let Fault(field, reason, text) = wrong_kind(metric);
-            let hint = "where the device shows no number but LO or HI, send bound with the limit of its range";
-            let text = format!("{text}, and not {}; {hint}; where it shows nothing, absent_reason", quoted(code));
-            Err(Fault::new(field, reason, text))
+            Err(Fault::new(field, reason, format!("{text}, and not {}; {NO_NUMBER}", quoted(code))))
         }
         _ => Err(wrong_kind(metric)),
     }
@@ -104,8 +110,21 @@ fn accept_bound(bound: &wire::Bound, factor: Factor) -> Result<Bound, Fault> {
 /// What is against a number that is none of the typical ones.
 fn doubts(metric: &Metric, others: &OtherUnits, number: f64, canonical: f64) -> Quality {
     let plausible = metric.plausible.is_none_or(|(low, high)| low <= canonical && canonical <= high);
-    let implausible = if plausible { Quality::GOOD } else { Quality::IMPLAUSIBLE };
-    implausible.with(if others.suspects(metric, number) { Quality::SUSPECT_UNIT } else { Quality::GOOD })
+    marks(plausible, others.suspects(metric, number))
+}
+
+/// What is against a bound whose number is none of the typical ones: it is plausible where plausible values end on its side.
+fn doubts_of_bound(metric: &Metric, others: &OtherUnits, bound: Bound, canonical: f64) -> Quality {
+    let plausible = metric.plausible.is_none_or(|(low, high)| match bound.comparator {
+        Comparator::Less | Comparator::LessOrEqual => low <= canonical,
+        Comparator::GreaterOrEqual | Comparator::Greater => canonical <= high,
+    });
+    marks(plausible, others.suspects_bound(metric, bound, canonical))
+}
+
+fn marks(is_plausible: bool, is_suspect: bool) -> Quality {
+    let implausible = if is_plausible { Quality::GOOD } else { Quality::IMPLAUSIBLE };
+    implausible.with(if is_suspect { Quality::SUSPECT_UNIT } else { Quality::GOOD })
 }
 
 /// What is against a waveform: each of its ends must be plausible, its highest sample tells the unit.
@@ -138,6 +157,12 @@ pub(crate) fn wrong_kind(metric: &Metric) -> Fault {
     Fault::new("value", "WRONG_VALUE_KIND", format!("{} takes {takes}", metric.key))
 }
 
+/// Nanoseconds from the first sample of a waveform to after the last one.
+pub(crate) fn samples_ns(wave: &wire::Waveform) -> i64 {
+    let n = i64::try_from(wave.samples.len()).unwrap_or(i64::MAX);
+    wave.period_ns.saturating_mul(n)
+}
+
 fn waveform(wave: &wire::Waveform) -> Result<Waveform, Fault> {
     let bad = |field, text: &str| Err(Fault::new(field, "BAD_WAVEFORM", text));
     if wave.samples.is_empty() || wave.samples.len() > MAX_SAMPLES {
@@ -145,6 +170,11 @@ fn waveform(wave: &wire::Waveform) -> Result<Waveform, Fault> {
     }
     if !PERIODS_NS.contains(&wave.period_ns) {
         return bad("waveform.period_ns", "from 10,000 (100 kHz) to 60,000,000,000 nanoseconds (one a minute)");
+    }
+    if samples_ns(wave) > Reach::LONGEST {
+        let text = "all samples together (their number times period_ns) last at most a week, 604,800,000,000,000 nanoseconds; send \
+                    longer runs as several readings";
+        return bad("waveform.samples", text);
     }
     let is_inside = wave.missing.last().is_none_or(|last| (*last as usize) < wave.samples.len());
     let is_ascending = wave.missing.is_sorted_by(|a, b| a < b);

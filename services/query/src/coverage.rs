@@ -23,18 +23,23 @@ pub(crate) async fn coverage(
     let until = hours.end.min(Hour(now.hour().0 + 1));
     let hours_in_range = u32::try_from(i64::from(until.0) - i64::from(hours.first.0)).unwrap_or(0);
     let mut counts: BTreeMap<MetricId, u32> = BTreeMap::new();
-    let reaching = |entry: &HourEntry| entry.reach == Reach::Longer;
-    let mut lasting = Vec::new();
-    index(query, permit, Reach::before(hours.first), |entry| lasting.extend(Some(entry).filter(reaching))).await?;
+    let mut lasting = Lasting::default();
+    index(query, permit, Reach::before(hours.first), |entry| {
+        if entry.reach.reaches(entry.hour, hours.first) {
+            lasting.see(entry);
+        }
+    })
+    .await?;
     index(query, permit, hours, |entry| {
         for metric in &entry.metrics {
             if wanted.is_empty() || wanted.binary_search(metric).is_ok() {
                 *counts.entry(*metric).or_default() += 1;
             }
         }
-        lasting.extend(Some(entry).filter(reaching));
+        lasting.see(entry);
     })
     .await?;
+    let mut lasting = lasting.end();
     lasting.truncate(LASTING_MAX);
     for (metric, n) in
         reached(query, permit, &lasting, wanted, HourRange { end: until.max(hours.first), ..hours }).await?
@@ -54,6 +59,32 @@ pub(crate) async fn coverage(
         }
     };
     Ok(counts.into_iter().map(entry).collect())
+}
+
+/// Hours with readings that may reach into hours in which nothing else of their metric is, seen in ascending order.
+#[derive(Default)]
+struct Lasting {
+    found: Vec<HourEntry>,
+    /// The last one seen, if it reaches into the next hour: whether that has the same metrics is not known yet.
+    last: Option<HourEntry>,
+}
+
+impl Lasting {
+    fn see(&mut self, entry: HourEntry) {
+        let is_next = |last: &HourEntry| last.hour.0 + 1 == entry.hour.0;
+        let has = |metric: &MetricId| entry.metrics.binary_search(metric).is_ok();
+        self.found.extend(self.last.take().filter(|last| !(is_next(last) && last.metrics.iter().all(has))));
+        match entry.reach {
+            Reach::Within => {}
+            Reach::NextHour => self.last = Some(entry),
+            Reach::Longer => self.found.push(entry),
+        }
+    }
+
+    fn end(mut self) -> Vec<HourEntry> {
+        self.found.extend(self.last);
+        self.found
+    }
 }
 
 /// Goes through the index of some hours, however many they are.

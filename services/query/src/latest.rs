@@ -10,7 +10,7 @@ use crate::{
     readings::{NewestReading, Readings, Selection},
 };
 use guard::{convert, errors};
-use model::{ClockQuality, Hour, MetricId, Nanos, Permit, Range, Retraction, age};
+use model::{ClockQuality, Hour, MetricId, Nanos, Permit, Quality, Range, Retraction, age};
 use proto::telemetry::v1::{LatestReading, LatestReadingsResponse};
 use std::collections::BTreeMap;
 use store::{HourEntry, Order};
@@ -88,7 +88,7 @@ pub(crate) async fn newest(
 
 /// What is asked for; marked by the retractions of one directory, however many hours are read.
 fn asked<'a>(range: Range, metrics: &'a [MetricId], retractions: &'a [Retraction]) -> Selection<'a> {
-    Selection { range, after: None, metrics, retractions, is_present: false }
+    Selection { range, after: None, metrics, retractions, left_out: Quality::GOOD }
 }
 
 /// Whether no hour up to `before` can have a newer reading of any of these metrics; never, when all there are are meant.

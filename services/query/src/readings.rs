@@ -49,8 +49,8 @@ pub(crate) struct Selection<'a> {
     pub metrics: &'a [MetricId],
     /// What was taken back of the patient's readings: it is marked.
     pub retractions: &'a [Retraction],
-    /// Whether the range is the present, which is without what was measured ahead of its receipt.
-    pub is_present: bool,
+    /// What is left out beside repeats: the present is without what was measured ahead of its receipt.
+    pub left_out: Quality,
 }
 
 /// A reading that counts when the newest is looked for.
@@ -64,14 +64,14 @@ pub(crate) struct NewestReading {
 impl Readings {
     /// Decodes an hour, marks in it what only the whole hour shows, and keeps what was selected.
     pub(crate) fn new(data: &HourData, selection: Selection<'_>, tolerance: ClockTolerance) -> Result<Self, Malformed> {
-        let Selection { range, after, metrics, retractions, is_present } = selection;
+        let Selection { range, after, metrics, retractions, left_out } = selection;
         let mut sheet = data.sheet(metrics)?;
         tolerance.mark(&mut sheet);
         retractions.iter().for_each(|retraction| retraction.mark(&mut sheet));
         // a page that goes on in an hour has told of its repeats
         let n_repeats =
             if after.is_none_or(|after| after.at.hour() != sheet.hour) { repeats(&sheet, range) } else { 0 };
-        sheet.leave_out(if is_present { Quality::REPEAT.with(Quality::FUTURE) } else { Quality::REPEAT });
+        sheet.leave_out(Quality::REPEAT.with(left_out));
         sheet.keep_overlapping(range);
         let run = |column: &SheetColumn| {
             let times = &column.lines.measured_at;
@@ -217,9 +217,11 @@ impl Readings {
 
 /// How many readings of a range a device had sent before.
 fn repeats(sheet: &Sheet, range: Range) -> u64 {
-    let lines = sheet.columns.iter().flat_map(|column| column.lines.measured_at.iter().zip(&column.lines.quality));
-    let is_counted = |(at, quality): &(&Nanos, &Quality)| range.contains(**at) && quality.has(Quality::REPEAT);
-    lines.filter(is_counted).count() as u64
+    let of = |lines: &Column| {
+        let is_counted = |line: &usize| lines.quality[*line].has(Quality::REPEAT) && lines.overlaps(*line, range);
+        (0..lines.len()).filter(is_counted).count() as u64
+    };
+    sheet.columns.iter().map(|column| of(&column.lines)).sum()
 }
 
 fn key(sheet: &Sheet, column: &SheetColumn, line: usize) -> Key {

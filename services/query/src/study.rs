@@ -13,9 +13,9 @@ use crate::{
 };
 use async_trait::async_trait;
 use auth::Pseudonyms;
-use guard::{decisions::Decision, pages};
+use guard::{decisions::Decision, ids, pages};
 use model::{
-    Nanos, PatientId, Permit, Range, UserId,
+    Nanos, PatientId, Permit, Quality, Range, UserId,
     access::{Action, Denied, Principal, Subject, decide, decide_any},
 };
 use proto::telemetry::v1::{
@@ -31,6 +31,9 @@ use tonic::{Request, Response, Status};
 
 /// Default and most subjects of a page.
 pub const PAGE_SUBJECTS: (usize, usize) = (1_000, 10_000);
+
+/// Times of clocks that were never set, or are far ahead, are known: 1 January 1970 as it is shown would tell how far all are moved.
+const FALSE_TIMES: Quality = Quality::UNSET_CLOCK.with(Quality::ANCIENT).with(Quality::FUTURE);
 
 /// Serves `StudyService`: readings of a study's participants, under pseudonyms.
 pub struct StudyRpcs {
@@ -101,10 +104,11 @@ impl StudyRpcs {
         let mut page = Page::new(size);
         let directory = query.decisions.directory();
         let retractions = directory.retractions(permit.patient());
-        let is_present = request.end_time.is_none();
-        let selection = Selection { range, after, metrics: &metrics, retractions, is_present };
+        let left_out = FALSE_TIMES;
+        let selection = Selection { range, after, metrics: &metrics, retractions, left_out };
         let full = page.fill(query, permit, selection).await?;
-        let mut response = ReadSubjectResponse { series: pack(&page.held), ..Default::default() };
+        let mut response =
+            ReadSubjectResponse { series: pack(&page.held), n_repeats: page.n_repeats(), ..Default::default() };
         for series in &mut response.series {
             // whole days are whole ticks
             if let Some(first) = series.measured_at_delta_ticks.first_mut() {
@@ -143,6 +147,10 @@ impl StudyService for StudyRpcs {
         let size = pages::size(request.page_size, PAGE_SUBJECTS)?;
         let after = (Excluded(request.page_token.as_str()), Unbounded);
         let subjects = self.subjects(principal, &request.study);
+        // a file of the directory may spell its studies in another way
+        if subjects.is_empty() {
+            ids::word("study", &request.study)?;
+        }
         let mut listed = subjects.range::<str, _>(after);
         let page: Vec<_> = listed.by_ref().take(size).collect();
         let more = listed.next().is_some();

@@ -11,7 +11,7 @@ use crate::{
     wants,
 };
 use guard::{errors, pages};
-use model::{Hour, HourRange, Nanos, Permit, Reach, access::Principal};
+use model::{Hour, HourRange, Nanos, Permit, Quality, Reach, access::Principal};
 use proto::telemetry::v1::{ReadTimelineRequest, ReadTimelineResponse, TimelineLayout};
 use store::Order;
 use tonic::Status;
@@ -54,13 +54,14 @@ pub(crate) async fn read(
     let directory = query.decisions.directory();
     let retractions = directory.retractions(permit.patient());
     // who asks up to now asks for the present
-    let selection = Selection { range, after, metrics: &metrics, retractions, is_present: request.end_time.is_none() };
+    let left_out = if request.end_time.is_none() { Quality::FUTURE } else { Quality::GOOD };
+    let selection = Selection { range, after, metrics: &metrics, retractions, left_out };
     let full = page.fill(query, permit, selection).await?;
     match columns {
         true => response.series = pack(&page.held),
         false => response.readings = page.held.iter().flat_map(Readings::each).collect(),
     }
-    response.n_repeats = page.held.iter().map(|readings| readings.n_repeats).sum();
+    response.n_repeats = page.n_repeats();
     if let (true, Some(after)) = (full, page.last) {
         response.next_page_token = Cursor { range, after }.seal(&query.sealer, &context, now)?;
     }
@@ -81,6 +82,11 @@ impl Page {
     /// An empty one with room for so many readings.
     pub(crate) fn new(size: usize) -> Self {
         Self { size, taken: 0, last: None, held: Vec::new() }
+    }
+
+    /// How many readings of its hours were left out as repeats.
+    pub(crate) fn n_repeats(&self) -> u64 {
+        self.held.iter().map(|readings| readings.n_repeats).sum()
     }
 
     /// Adds hours until the page is full; says whether there is more.
@@ -161,6 +167,9 @@ impl Page {
         let full = readings.weight() > room;
         if full {
             readings.keep(room, self.last.is_none());
+            if readings.last().is_none() {
+                return true; // the next page begins with it, and tells of its repeats
+            }
         }
         self.taken += readings.weight();
         self.last = readings.last().or(self.last);

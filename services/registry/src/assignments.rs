@@ -136,10 +136,12 @@ impl Registry {
         let permit = decision.recorded(&format!("end {id}")).await?;
         let at = request.at;
         let earlier = check::instant("at", at.as_ref(), now)?.0;
-        if let Some(kept) = directory.registry().assignment(&id).filter(|kept| earlier > kept.value.from)
+        // what has come before now was the patient's, however far ahead its clock is
+        let was_meant = |kept: &&Kept<kept::Assignment>| earlier > kept.value.from && earlier < now.0;
+        if let Some(kept) = directory.registry().assignment(&id).filter(was_meant)
             && let Some(given_up) = Range::new(Nanos(earlier), Nanos(kept.value.to))
         {
-            self.refuse_before_readings(&permit, DeviceId::new(kept.value.device), given_up, now).await?;
+            self.refuse_before_readings(&permit, DeviceId::new(kept.value.device), given_up).await?;
         }
         self.change(caller, |directory, now| {
             let kept = directory.registry().assignment(&id).ok_or_else(|| not_found("patient"))?;

@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use uuid::Uuid;
 
 pub(crate) use crate::texts::{line, name, reason};
+pub(crate) use guard::ids::word;
 
 pub(crate) fn bad(field: &str, allowed: impl Into<String>) -> Status {
     problem::invalid("INVALID_FIELD", field, allowed)
@@ -24,15 +25,6 @@ pub(crate) fn patient(text: &str) -> Result<PatientId, Status> {
 
 pub(crate) fn user(text: &str) -> Result<UserId, Status> {
     ids::id("user_id", text)
-}
-
-/// A ward, a study, a role: a word that people type.
-pub(crate) fn word(field: &str, text: &str) -> Result<(), Status> {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if text.is_empty() || text.len() > 64 || !text.chars().all(allowed) {
-        return Err(bad(field, "1 to 64 lower-case letters, digits and hyphens"));
-    }
-    Ok(())
 }
 
 /// A word as in [`word`]; `None` when the text is empty.

@@ -65,8 +65,9 @@ impl Registry {
         let sent = request.consent.ok_or_else(|| check::bad("consent", "must be there"))?;
         resource::check_sent(&sent)?;
         let patient = check::patient(&sent.patient_id)?;
-        let permit = self.decisions.on_patient(caller, Action::ManageConsents, patient).recorded("create").await?;
         let id = check::id_or_new("consent.consent_id", &sent.consent_id)?;
+        let detail = format!("create {id}");
+        let permit = self.decisions.on_patient(caller, Action::ManageConsents, patient).recorded(&detail).await?;
         let purpose = match sent.purpose.as_str() {
             "" => None,
             code if Purpose::from_code(code).is_some() => Some(code.to_owned()),

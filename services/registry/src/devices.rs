@@ -28,6 +28,9 @@ use proto::{
 use tonic::{Code, Status};
 use uuid::Uuid;
 
+/// Most characters of a model's name.
+const MODEL_CHARS: usize = 128;
+
 impl Registry {
     pub(crate) async fn get_device(
         &self,
@@ -46,7 +49,7 @@ impl Registry {
     ) -> Result<ListDevicesResponse, Status> {
         let sees = self.fleet(caller, "list").await?;
         let conditions = conditions(&request.filter)?;
-        let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<Uuid>(&request.page_token)?);
+        let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after_uuid(&request.page_token)?);
         let directory = self.decisions.directory();
         let fits = |kept: &&Kept<kept::Device>| {
             sees.has(&kept.value) && conditions.iter().all(|(key, wanted)| has(&kept.value, key, wanted))
@@ -256,7 +259,7 @@ pub(crate) fn new_device(sent: &Device, by: Uuid) -> Result<(kept::Device, Strin
 
 fn check_texts(device: &kept::Device) -> Result<(), Status> {
     check::name("device.name", &device.name, 128)?;
-    check::line("device.model", &device.model, 128)?;
+    check::line("device.model", &device.model, MODEL_CHARS)?;
     if device.mdc_type.len() > 10 || !device.mdc_type.bytes().all(|c| c.is_ascii_digit()) {
         return Err(check::bad("device.mdc_type", "a code of MDC (up to 10 digits), or nothing"));
     }
@@ -288,7 +291,11 @@ fn conditions(filter: &str) -> Result<Vec<(String, String)>, Status> {
         Ok(Some(_)) => Ok(()),
         _ => Err("six pairs of hexadecimal digits with : or - between them".to_owned()),
     };
-    filter::read(filter, &[("status", &known), ("model", &|_: &str| Ok(())), ("mac", &mac)])
+    let model = |value: &str| match check::line("model", value, MODEL_CHARS) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(format!("up to {MODEL_CHARS} characters that can be seen, no space around them")),
+    };
+    filter::read(filter, &[("status", &known), ("model", &model), ("mac", &mac)])
 }
 
 fn has(device: &kept::Device, key: &str, wanted: &str) -> bool {

@@ -14,7 +14,7 @@ use guard::{
 };
 use model::{
     Nanos, PatientId,
-    access::{Action, Principal},
+    access::{Action, Denied, Principal},
 };
 use proto::{
     problem,
@@ -54,11 +54,22 @@ impl Registry {
             _ => return Err(check::bad("minutes", format!("1 to {MINUTES_MAX}, or 0 for {MINUTES_MAX}"))),
         };
         let user = person(caller)?.uuid();
-        self.decisions.on_system(caller, Action::OpenBreakGlass, Some(patient)).recorded(&request.reason).await?;
         let id = Uuid::now_v7();
-        let emergency = self
+        let detail = format!("{} {id}", request.reason);
+        let decision = || self.decisions.on_system(caller, Action::OpenBreakGlass, Some(patient));
+        decision().refusal_recorded(&detail).await?;
+        // who may open none now is written down as refused, and never as allowed
+        let (directory, _) = self.draft(Some(caller.subject)).await?;
+        if let Err(refused) = may_open(directory.registry(), user, self.decisions.now()) {
+            return Err(self.not_opened(caller, patient, &detail, refused).await);
+        }
+        decision().recorded(&detail).await?;
+        let opened = self
             .change(caller, |directory, now| {
-                may_open(directory.registry(), user, now)?;
+                // the person may have opened others in between, on another node
+                if let Err(refused) = may_open(directory.registry(), user, now) {
+                    return Ok((vec![], Err(refused)));
+                }
                 let emergency = kept::BreakGlass {
                     id,
                     user,
@@ -70,12 +81,28 @@ impl Registry {
                     review: None,
                     notified: None,
                 };
-                Ok((vec![Change::BreakGlass(emergency.clone())], emergency))
+                Ok((vec![Change::BreakGlass(emergency.clone())], Ok(emergency)))
             })
             .await?;
+        let emergency = match opened {
+            Ok(emergency) => emergency,
+            Err(refused) => return Err(self.not_opened(caller, patient, &detail, refused).await),
+        };
         metrics::emergency();
         self.notices.opened(id);
         Ok(OpenBreakGlassResponse { break_glass: Some(wire(&emergency)) })
+    }
+
+    /// Writes down that an emergency was refused, and why; gives the answer to who asked for it.
+    async fn not_opened(
+        &self,
+        caller: &Principal,
+        patient: PatientId,
+        detail: &str,
+        (denied, refused): (Denied, Status),
+    ) -> Status {
+        let decision = self.decisions.plain(caller, Action::OpenBreakGlass, Some(patient), Err(denied));
+        decision.written(detail).await.err().unwrap_or(refused)
     }
 
     pub(crate) async fn list_break_glass(
@@ -143,7 +170,7 @@ impl Registry {
 }
 
 /// Refuses one more to who has opened too many, and to whom a review has barred from it.
-fn may_open(state: &State, user: Uuid, now: Nanos) -> Result<(), Status> {
+fn may_open(state: &State, user: Uuid, now: Nanos) -> Result<(), (Denied, Status)> {
     let own = || state.break_glass(None).map(|(_, kept)| &kept.value).filter(move |one| one.user == user);
     let unjustified = own().filter_map(|one| one.review.as_ref()).filter(|review| review.outcome == UNJUSTIFIED);
     if let Some(until) = unjustified.map(|review| Nanos(review.at).plus(BARRED_NS)).max().filter(|until| now < *until) {
@@ -151,7 +178,8 @@ fn may_open(state: &State, user: Uuid, now: Nanos) -> Result<(), Status> {
         let text = format!(
             "a review found an emergency of yours unjustified: no other for a day, which ends in {hours} h; ask a colleague"
         );
-        return Err(problem::status(Code::PermissionDenied, "BARRED_BY_REVIEW", text));
+        let refused = problem::status(Code::PermissionDenied, "BARRED_BY_REVIEW", text);
+        return Err((Denied::BarredByReview, refused));
     }
     // a clock that was put back bars nobody: what begins later than now is not counted
     let hour_ns = 3_600 * Nanos::SECOND;
@@ -161,7 +189,7 @@ fn may_open(state: &State, user: Uuid, now: Nanos) -> Result<(), Status> {
     let Some(place) = begun.len().checked_sub(IN_AN_HOUR) else { return Ok(()) };
     let wait = Duration::from_secs((begun[place] + hour_ns).abs_diff(now.0).div_ceil(Nanos::SECOND.unsigned_abs()));
     let text = format!("{IN_AN_HOUR} emergencies in an hour are the most of one person; ask a colleague, or wait");
-    Err(problem::exhausted("TOO_MANY_EMERGENCIES", &text, wait))
+    Err((Denied::TooManyEmergencies, problem::exhausted("TOO_MANY_EMERGENCIES", &text, wait)))
 }
 
 fn one_of(field: &str, text: &str, known: &[&str]) -> Result<(), Status> {

@@ -67,6 +67,13 @@ struct Row {
 }
 
 impl Row {
+    fn patient(&self) -> Option<PatientId> {
+        match self.changes.first()? {
+            Change::User(kept) => kept.patient.map(PatientId::new),
+            _ => None,
+        }
+    }
+
     fn profile(&self) -> Option<Profile<'_>> {
         match (self.changes.first()?, &self.user) {
             (Change::User(kept), Some(user)) => Some(Profile { kept, encoded: user.encode_to_vec().into() }),
@@ -100,12 +107,7 @@ impl Registry {
                 Err(why) => refused.push(refusal(*at, &why)),
             }
         }
-        let patients = rows.iter().filter_map(|row| match row.changes.first() {
-            Some(Change::User(user)) => user.patient.map(PatientId::new),
-            _ => None,
-        });
-        self.decisions.shows(caller, (Action::ManageUsers, None), patients, "import").await?;
-        let taken = self.take(caller, rows, &mut refused).await?;
+        let taken = self.take(caller, Action::ManageUsers, rows, &mut refused).await?;
         let user_ids: Vec<_> = taken.iter().map(|(id, _)| id.to_string()).collect();
         let refused_more = cut(&mut refused);
         Ok(ImportUsersResponse { imported: user_ids.len() as i32, refused, user_ids, refused_more })
@@ -177,24 +179,33 @@ impl Registry {
                 Err(why) => refused.push(refusal(*at, &why)),
             }
         }
-        let taken = self.take(caller, rows, &mut refused).await?;
+        let action = self.sees_fleet_by(caller).unwrap_or(Action::RegisterDevices);
+        let taken = self.take(caller, action, rows, &mut refused).await?;
         let code = |(id, claim_code): (Uuid, String)| ClaimCode { device_id: id.to_string(), claim_code };
         let claim_codes: Vec<_> = taken.into_iter().map(code).collect();
         let refused_more = cut(&mut refused);
         Ok(ImportDevicesResponse { imported: claim_codes.len() as i32, refused, claim_codes, refused_more })
     }
 
-    /// Takes the rows that fit what is there and each other; the others are refused. Returns ids and claim codes.
+    /// Takes the rows that fit what is there and each other, each written down before; the others are refused. Returns ids and
+    /// claim codes.
     async fn take(
         &self,
         caller: &Principal,
+        action: Action,
         rows: Vec<Row>,
         refused: &mut Vec<RefusedRow>,
     ) -> Result<Vec<(Uuid, String)>, Status> {
-        let mut taken = Vec::with_capacity(rows.len());
-        for some in rows.chunks(ROWS_AT_ONCE) {
+        // a row that is refused is not written down as done; what others change in between can only refuse more of them
+        let (directory, mut draft) = self.draft(Some(caller.subject)).await?;
+        let (fit, not) = fitting(&directory, &mut draft, &rows);
+        refused.extend(not);
+        let things = fit.iter().map(|row| (row.patient(), format!("import {}", row.id))).collect();
+        self.decisions.each(caller, action, things).await?;
+        let mut taken = Vec::with_capacity(fit.len());
+        for some in fit.chunks(ROWS_AT_ONCE) {
             let decide = |directory: &Directory, draft: &mut Draft| {
-                let (fit, not) = fitting(directory, draft, some);
+                let (fit, not) = fitting(directory, draft, some.iter().copied());
                 let profiles = fit.iter().filter_map(|row| row.profile()).collect();
                 Ok(((fit, not), profiles))
             };
@@ -208,12 +219,17 @@ impl Registry {
 }
 
 /// Adds the rows to a draft that fit what is there and each other: these, and why not the others.
-fn fitting<'a>(directory: &Directory, draft: &mut Draft, rows: &'a [Row]) -> (Vec<&'a Row>, Vec<RefusedRow>) {
+fn fitting<'a>(
+    directory: &Directory,
+    draft: &mut Draft,
+    rows: impl IntoIterator<Item = &'a Row>,
+) -> (Vec<&'a Row>, Vec<RefusedRow>) {
     let (mut fit, mut not) = (Vec::new(), Vec::new());
     for row in rows {
         let state = draft.state();
         if directory.knows(UserId::new(row.id)) || state.device(&row.id).is_some() || state.user(&row.id).is_some() {
-            not.push(refused_row(row.at, "id", "this id is taken"));
+            let column = if row.user.is_some() { "user_id" } else { "device_id" };
+            not.push(refused_row(row.at, column, "this id is taken"));
             continue;
         }
         let is_free = match row.changes.first() {

@@ -2,7 +2,7 @@
 
 use crate::Registry;
 use guard::{convert, errors};
-use model::{DeviceId, HourRange, Nanos, Permit, Range, SheetColumn};
+use model::{ClockTolerance, DeviceId, HourRange, Nanos, Permit, Quality, Range, SheetColumn};
 use proto::problem;
 use std::time::Duration;
 use store::{HourEntry, Order};
@@ -15,8 +15,8 @@ const HOURS_MAX: usize = 1_000;
 
 impl Registry {
     /// Refuses to end an assignment before readings that are kept as its patient's: those would still be shown as the patient's,
-    /// although they were of somebody else, or of nobody. Readings that are acknowledged and not yet written are waited for when
-    /// the range begins before `now`: an end from now on must not depend on the writer.
+    /// although they were of somebody else, or of nobody. Not before those that count no more: taken back, retracted, or measured far
+    /// ahead of their receipt. Readings that are acknowledged and not yet written are waited for.
     ///
     /// # Errors
     /// FAILED_PRECONDITION: readings of the device are kept for the patient in that range; the last of them is named. UNAVAILABLE:
@@ -26,19 +26,16 @@ impl Registry {
         permit: &Permit,
         device: DeviceId,
         range: Range,
-        now: Nanos,
     ) -> Result<(), Status> {
-        if range.from() < now {
-            self.all_written(permit).await?;
-        }
+        self.all_written(permit).await?;
         let hours: HourRange = range.hours();
         let found =
             self.readings.timeline.hours(permit, hours, Order::Descending, HOURS_MAX).await.map_err(errors::store)?;
         for entry in &found {
             if let Some(last) = self.last_of(permit, device, range, entry).await? {
                 let text = format!(
-                    "readings of the device are kept as the patient's up to {}: end it after that, and retract what is of \
-                     somebody else (CreateRetraction)",
+                    "readings of the device are kept as the patient's up to {}: end it after that, or retract what is of \
+                     somebody else (CreateRetraction) and try again",
                     convert::timestamp(last)
                 );
                 return Err(problem::status(Code::FailedPrecondition, "READINGS_IN_THE_WAY", format!("at: {text}")));
@@ -74,9 +71,12 @@ impl Registry {
         range: Range,
         entry: &HourEntry,
     ) -> Result<Option<Nanos>, Status> {
-        let mut last = None;
+        let (directory, mut last) = (self.decisions.directory(), None);
         for data in self.readings.timeline.read(permit, std::slice::from_ref(entry)).await.map_err(errors::store)? {
-            let sheet = data.sheet(&[]).map_err(|error| errors::unreadable(&error))?;
+            let mut sheet = data.sheet(&[]).map_err(|error| errors::unreadable(&error))?;
+            ClockTolerance::EVERYTHING.mark(&mut sheet);
+            directory.retractions(permit.patient()).iter().for_each(|retraction| retraction.mark(&mut sheet));
+            sheet.leave_out(Quality::ENTERED_IN_ERROR.with(Quality::FUTURE));
             let of_device = |column: &SheetColumn| {
                 let lines = column.lines.measured_at.iter().zip(&column.batch);
                 let is_meant = |(at, batch): &(&Nanos, &u32)| {

@@ -6,7 +6,7 @@ use directory::Directory;
 use guard::errors;
 use model::{
     Nanos, PatientId, UserId,
-    access::{Action, Denied, Principal, Subject, decide_system},
+    access::{Action, Denied, Principal, Purpose, Subject, decide_system},
 };
 use prost::Message;
 use proto::{
@@ -189,7 +189,7 @@ impl Registry {
         if shown.is_empty() { Err(may(Section::Person).err().unwrap_or(Denied::NoRelation)) } else { Ok(shown) }
     }
 
-    /// Whether the caller may change a section, or why not.
+    /// What for the caller may change a section, or why not.
     pub(crate) fn may_set(
         &self,
         directory: &Directory,
@@ -197,13 +197,15 @@ impl Registry {
         section: Section,
         user: UserId,
         patient: Option<PatientId>,
-    ) -> Result<(), Denied> {
+    ) -> Result<Purpose, Denied> {
         if section != Section::Medical && self.manages(caller) {
-            return Ok(());
+            return Ok(Purpose::Operations);
         }
         match (section.write(), patient) {
-            (Some(action), Some(patient)) => self.decided(directory, caller, action, patient).map(|_| ()),
-            (Some(Action::WriteContact), None) if caller.subject == Subject::User(user) => Ok(()),
+            (Some(action), Some(patient)) => {
+                self.decided(directory, caller, action, patient).map(|permit| permit.purpose())
+            }
+            (Some(Action::WriteContact), None) if caller.subject == Subject::User(user) => Ok(Purpose::Operations),
             _ => Err(Denied::Permission(Action::ManageUsers.needs())),
         }
     }

@@ -48,7 +48,7 @@ impl Registry {
         let (user, patient) = (wanted("user_id", &request.user_id)?, wanted("patient_id", &request.patient_id)?);
         let about = patient.map(PatientId::new);
         self.decisions.on_system(caller, Action::ManageRelations, about).recorded("list").await?;
-        let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<Uuid>(&request.page_token)?);
+        let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after_uuid(&request.page_token)?);
         let directory = self.decisions.directory();
         let fits = |kept: &&Kept<kept::Relation>| {
             user.is_none_or(|user| kept.value.user == user) && (patient.is_none() || kept.value.patient == patient)
@@ -71,7 +71,7 @@ impl Registry {
         resource::check_sent(&sent)?;
         let relation = read(&sent)?;
         let (id, about) = (relation.id, relation.patient.map(PatientId::new));
-        let detail = format!("{} for {}", relation.kind, relation.user);
+        let detail = format!("{} {id} for {}", relation.kind, relation.user);
         self.decisions.on_system(caller, Action::ManageRelations, about).recorded(&detail).await?;
         if person(caller)?.uuid() == relation.user {
             let text = "nobody ties themselves to a patient; ask somebody else who manages relations";

@@ -39,7 +39,8 @@ impl Registry {
         request: GetRoleRequest,
     ) -> Result<GetRoleResponse, Status> {
         check::word("role_id", &request.role_id)?;
-        self.decisions.on_system(caller, Action::ManageRoles, None).recorded("get role").await?;
+        let detail = format!("get role {}", request.role_id);
+        self.decisions.on_system(caller, Action::ManageRoles, None).recorded(&detail).await?;
         Ok(GetRoleResponse { role: Some(self.role(&request.role_id)?) })
     }
 
@@ -158,7 +159,7 @@ impl Registry {
     ) -> Result<ListGrantsResponse, Status> {
         self.decisions.on_system(caller, Action::ManageRoles, None).recorded("list grants").await?;
         let user = if request.user_id.is_empty() { None } else { Some(check::user(&request.user_id)?.uuid()) };
-        let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<Uuid>(&request.page_token)?);
+        let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after_uuid(&request.page_token)?);
         let directory = self.decisions.directory();
         let grants = directory.registry().grants(after).map(|(_, kept)| kept);
         let grants = grants.filter(|kept| user.is_none_or(|user| kept.value.user == user)).map(wire_grant);
@@ -183,7 +184,7 @@ impl Registry {
         }
         self.decisions
             .on_system(caller, Action::ManageRoles, None)
-            .recorded(&format!("grant {} to {user}", sent.role_id))
+            .recorded(&format!("grant {id} of {} to {user}", sent.role_id))
             .await?;
         let author = person(caller)?;
         let grant = kept::Grant { id, user, role: sent.role_id, ward, study };

@@ -1,12 +1,11 @@
 //! CSV (RFC 4180) with a heading. What could be meant in two ways is refused, with its line in the file and never with a cell.
 
+use model::is_formula;
 use proto::problem;
 use tonic::Status;
 
 /// Most rows of one request.
 pub(crate) const ROWS_MAX: usize = 5_000;
-/// What makes a spreadsheet take a cell for a formula; `wardline` puts an apostrophe before it, and so do others.
-const FORMULA: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
 
 /// Which columns there may be.
 pub(crate) struct Columns {
@@ -21,7 +20,7 @@ pub(crate) struct Columns {
 pub(crate) struct At {
     /// Counted from 1, without the heading and rows in which nothing is.
     pub(crate) row: i32,
-    /// Line in the file on which it begins; the heading is on the first.
+    /// Line in the file on which it begins, counted from 1.
     pub(crate) line: i32,
 }
 
@@ -40,12 +39,11 @@ impl Table {
     pub(crate) fn read(text: &str, known: &Columns) -> Result<Self, Status> {
         let wrong = |what: String| problem::invalid("INVALID_CSV", "csv", what);
         let mut reader = Reader { rest: text.strip_prefix('\u{feff}').unwrap_or(text), line: 1 };
-        let heading = reader.record().map_err(wrong)?.map(|(_, cells)| cells).unwrap_or_default();
+        let heading = heading(&mut reader).map_err(wrong)?;
         let columns = columns(&heading, known).map_err(wrong)?;
         let mut rows = Vec::new();
         while let Some((line, cells)) = reader.record().map_err(wrong)? {
-            // an empty line, or what a spreadsheet makes of one
-            if cells.iter().all(|cell| cell.trim().is_empty()) {
+            if is_blank(&cells) {
                 continue;
             }
             let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
@@ -71,21 +69,51 @@ impl Table {
         let place = self.columns.iter().position(|one| *one == Some(column));
         let cell = place.and_then(|place| cells.get(place)).map(|cell| cell.trim()).unwrap_or_default();
         match cell.strip_prefix('\'') {
-            Some(rest) if rest.trim_start_matches('\'').starts_with(FORMULA) => rest.to_owned(),
+            // as `wardline` puts it before a formula, and so do others
+            Some(rest) if is_formula(rest.trim_start_matches('\'')) => rest.to_owned(),
             _ => cell.to_owned(),
         }
     }
 }
 
+/// An empty line, or what a spreadsheet makes of one.
+fn is_blank(cells: &[String]) -> bool {
+    cells.iter().all(|cell| cell.trim().is_empty())
+}
+
+/// The first row in which something is; nothing, when there is none.
+fn heading(reader: &mut Reader<'_>) -> Result<Vec<String>, String> {
+    loop {
+        let line = reader.rest.split(['\r', '\n']).next().unwrap_or_default();
+        let begin = line.trim_start_matches('"').get(..4).unwrap_or_default();
+        if begin.eq_ignore_ascii_case("sep=") {
+            let advice = "leave this line out, and separate the columns by commas";
+            return Err(format!("line {}: `sep=` is no heading; {advice}", reader.line));
+        }
+        // before it is taken apart: with quotes and another separator it cannot be
+        if let Some((separator, name)) = separator(line) {
+            let advice = "separate them by commas (a spreadsheet saves it as CSV UTF-8, comma delimited)";
+            return Err(format!("the columns are separated by {name} ({separator:?}); {advice}"));
+        }
+        match reader.record()? {
+            Some((_, cells)) if is_blank(&cells) => {}
+            found => return Ok(found.map(|(_, cells)| cells).unwrap_or_default()),
+        }
+    }
+}
+
+/// What is between the columns of a heading beside or instead of commas: no column's name has it.
+fn separator(heading: &str) -> Option<(char, &'static str)> {
+    let is_there = |c: char| {
+        let is_outside_quotes = |cell: &str| cell.trim().split('"').step_by(2).any(|text| text.contains(c));
+        let is_one_cell = !heading.contains(',') && !heading.trim().is_empty();
+        heading.split(',').any(is_outside_quotes) || is_one_cell && heading.contains(c)
+    };
+    [(';', "semicolons"), ('\t', "tabs"), ('|', "vertical bars")].into_iter().find(|(c, _)| is_there(*c))
+}
+
 /// What each column of a heading is.
 fn columns(heading: &[String], known: &Columns) -> Result<Vec<Option<&'static str>>, String> {
-    if let [only] = heading
-        && let Some((separator, name)) =
-            [(';', "semicolons"), ('\t', "tabs")].into_iter().find(|(c, _)| only.contains(*c))
-    {
-        let advice = "separate them by commas (a spreadsheet saves it as CSV UTF-8, comma delimited)";
-        return Err(format!("the columns are separated by {name} ({separator:?}); {advice}"));
-    }
     let names: Vec<_> = known.taken.iter().map(|(name, _)| *name).collect();
     let allowed = format!("the heading must have `name` and, each once, any of {}", names.join(", "));
     let mut columns = Vec::with_capacity(heading.len());
@@ -190,6 +218,8 @@ mod tests {
         let expected = [(1, 2, ["A", "1"]), (2, 5, ["B\nof \"two\" lines", "2"]), (3, 8, ["C", ""])];
         assert_eq!(rows(text), expected.map(|(row, line, cells)| (row, line, cells.map(str::to_owned).to_vec())));
         assert!(rows("name\n\n\n").is_empty() && rows("name").is_empty());
+        // before the heading, too
+        assert_eq!(rows("\n\n,\n \t\n\"name\",\tphone \nZ,1"), [(1, 6, vec!["Z".to_owned(), "1".to_owned()])]);
     }
 
     #[test]
@@ -209,6 +239,18 @@ mod tests {
     fn the_separator_at_fault_is_named_and_so_is_a_column() {
         assert!(refused("name;phone\nA;1\n").contains("semicolons"));
         assert!(refused("name\tphone\nA\t1\n").contains("tabs"));
+        assert!(refused("name|phone\nA|1\n").contains("vertical bars"));
+        for (quoted, name) in [("\"name\";\"phone\"\n\"A\";\"1\"", "semicolons"), ("\"name\"\t\"phone\"\n", "tabs")] {
+            let said = refused(quoted);
+            assert!(said.contains(name) && said.contains("by commas"), "{said}");
+        }
+        assert!(
+            refused("\"name;phone\"\n").contains("semicolons") && refused("id , name;phone\n").contains("semicolons")
+        );
+        for marked in ["sep=,\nname\nA", "\u{feff}SEP=;\nname\nA", "\"sep=,\"\nname\nA"] {
+            let said = refused(marked);
+            assert!(said.starts_with("line 1: `sep=`") && said.contains("leave this line out"), "{said}");
+        }
         assert!(refused("name,shoe_size\nA,1\n").contains("column 2"));
         assert!(refused("id,name,thing\n1,A,1\n").contains("column 3"), "the same by its other name");
         assert!(refused("id\n1\n").contains("`name`") && refused("").contains("`name`"));

@@ -24,6 +24,7 @@ use model::{
 };
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -200,12 +201,17 @@ fn readings() -> Readings {
 
 /// A node's registry, and the work of its audit log: nothing is written down unless it runs.
 fn node(store: &Arc<Memory>) -> (Registry, Work) {
+    node_with(store, Path::new("none"), Arc::new(Quiet))
+}
+
+/// The same, with the files of a folder, and a log of its own.
+fn node_with(store: &Arc<Memory>, files: &Path, log: Arc<dyn store::Audit>) -> (Registry, Work) {
     let dir = tempfile::tempdir().unwrap();
-    let directory = LiveDirectory::open(&dir.path().join("none")).unwrap();
+    let directory = LiveDirectory::open(&dir.path().join(files)).unwrap();
     let tokens = Some(DemoIssuer::open(dir.path()).unwrap().into_devices());
     let credentials = Credentials { tokens, authority: None };
     let store = Arc::clone(store) as _;
-    let (auditor, work) = Auditor::new(Arc::new(Quiet), Arc::new(Quiet), Arc::new(Quiet), NOW);
+    let (auditor, work) = Auditor::new(log, Arc::new(Quiet), Arc::new(Quiet), NOW);
     let decisions = Decisions::new(directory, auditor, NOW);
     (Registry::new(store, readings(), decisions, credentials, Arc::new(Quiet)), work)
 }

@@ -70,14 +70,16 @@ fn is_ideograph(c: char) -> bool {
     matches!(c, '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
 }
 
-/// Shows nothing, or only changes what is around it: Unicode's `Default_Ignorable_Code_Point`, annotations, the blank of Braille,
-/// and what is no character.
+/// Shows nothing, or only changes what is around it: Unicode's `Default_Ignorable_Code_Point`, annotations, format controls and
+/// blanks of Egyptian writing, the blank of Braille, and what is no character. Of format characters (Cf) those are not here that
+/// have a sign of their own, such as Arabic number signs.
 fn is_hidden(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
         | '\u{fdd0}'..='\u{fdef}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        | '\u{13430}'..='\u{1343f}' | '\u{13441}' | '\u{13442}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
         || u32::from(c) & 0xfffe == 0xfffe
 }
 
@@ -115,6 +117,9 @@ mod tests {
             "\u{3164}",
             "\u{2800}",
             "A\u{e0041}",
+            "A\u{13430}B",
+            "A\u{1343f}B",
+            "\u{13441}",
         ];
         for bad in bad {
             assert!(line("name", bad, 200).is_err(), "{bad:?}");

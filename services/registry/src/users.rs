@@ -28,8 +28,12 @@ use proto::{
     resource,
     update::Update,
 };
+use std::collections::BTreeMap;
 use tonic::{Code, Status};
 use uuid::Uuid;
+
+/// How the audit log calls a change of a person, before the person's id.
+const UPDATE: &str = "update";
 
 /// Under which id somebody is a patient, and in which ward.
 pub(crate) type Placement = (Option<Uuid>, Option<String>);
@@ -46,7 +50,7 @@ impl Registry {
         caller: &Principal,
         request: GetUserRequest,
     ) -> Result<GetUserResponse, Status> {
-        let seen = self.see(caller, &request.user_id, "").await?;
+        let seen = self.see(caller, &request.user_id, "get").await?;
         Ok(GetUserResponse { user: Some(self.shown_user(&seen.kept, &seen.sections).await?) })
     }
 
@@ -55,7 +59,7 @@ impl Registry {
         caller: &Principal,
         request: ListUserVersionsRequest,
     ) -> Result<ListUserVersionsResponse, Status> {
-        let Seen { kept, sections } = self.see(caller, &request.user_id, "versions").await?;
+        let Seen { kept, sections } = self.see(caller, &request.user_id, "versions of").await?;
         let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<u64>(&request.page_token)?);
         let directory = self.decisions.directory();
         let numbers = directory.registry().versions(&kept.value.id).rev();
@@ -76,8 +80,9 @@ impl Registry {
         version.ok_or_else(errors::profile_unreadable)
     }
 
-    /// Finds a person for the caller; written down when this returns, and the same for one who does not exist.
-    async fn see(&self, caller: &Principal, user_id: &str, detail: &str) -> Result<Seen, Status> {
+    /// Finds a person for the caller; written down with what is done (`verb`) when this returns, and the same for one who
+    /// does not exist.
+    async fn see(&self, caller: &Principal, user_id: &str, verb: &str) -> Result<Seen, Status> {
         let user = check::user(user_id)?;
         let (directory, action) = (self.decisions.directory(), Action::ReadProfile);
         let found = directory.registry().user(&user.uuid()).cloned();
@@ -88,7 +93,13 @@ impl Registry {
         // without a relation it is for who manages people, or is that person
         let purpose = related.map_or(Purpose::Operations, |permit| permit.purpose());
         let decided = sections.as_ref().map(|_| Some(purpose)).map_err(|denied| *denied);
-        self.decisions.with_purpose(caller, action, patient, decided).written(detail).await?;
+        let id = user.uuid();
+        let detail = match (verb, &sections) {
+            // to read is no update yet: that is written down when nothing is against it
+            (UPDATE, Ok(_)) => format!("read {id} to update it"),
+            _ => format!("{verb} {id}"),
+        };
+        self.decisions.with_purpose(caller, action, patient, decided).written(&detail).await?;
         match (sections, found) {
             (Ok(sections), Some(kept)) => Ok(Seen { kept, sections }),
             (Err(denied), _) if !denied.hides() => Err(guard::errors::denied(denied)),
@@ -121,7 +132,7 @@ impl Registry {
         self.decisions.on_system(caller, Action::ManageUsers, None).recorded("list").await?;
         let directory = self.decisions.directory();
         let conditions = conditions(&directory, &request.filter)?;
-        let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<Uuid>(&request.page_token)?);
+        let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after_uuid(&request.page_token)?);
         let fits = |(_, kept): &(&Uuid, &Kept<kept::User>)| {
             conditions.iter().all(|(key, wanted)| has(&directory, &kept.value, key, wanted))
         };
@@ -180,7 +191,7 @@ impl Registry {
     ) -> Result<UpdateUserResponse, Status> {
         let sent = request.user.ok_or_else(|| check::bad("user", "must be there"))?;
         let update = Update::new(&sent, request.update_mask.as_ref())?;
-        let Seen { kept: before, sections } = self.see(caller, &sent.user_id, "update").await?;
+        let Seen { kept: before, sections } = self.see(caller, &sent.user_id, UPDATE).await?;
         let (id, user_id) = (before.value.id, UserId::new(before.value.id));
         let patient = before.value.patient.map(PatientId::new);
         let mut changed: Vec<_> = update.fields().map(|field| Section::of(&field)).collect();
@@ -189,12 +200,7 @@ impl Registry {
             let text = "nobody makes themselves a patient or moves themselves; ask somebody else who manages people";
             return Err(problem::field(Code::PermissionDenied, "SELF_GRANT", "update_mask", text));
         }
-        let directory = self.decisions.directory();
-        for section in changed {
-            let action = if section == Section::Medical { Action::WriteMedical } else { Action::WriteContact };
-            let decided = self.may_set(&directory, caller, section, user_id, patient);
-            self.decisions.plain(caller, action, patient, decided).refusal_recorded("update").await?;
-        }
+        let permitted = self.may_update(caller, &before.value, &changed).await?;
         check_etag(&sent.etag, before.sequence)?;
         let place = User {
             patient_id: before.value.patient.map(|patient| patient.to_string()),
@@ -211,6 +217,10 @@ impl Registry {
         let mut changed = user.clone();
         profiles::leave_out_same(&mut changed, &profiles::read(&stored)?);
         let now = new_person(id, &user, self.checked(&changed)?);
+        for (action, purpose) in permitted {
+            let decision = self.decisions.with_purpose(caller, action, patient, Ok(Some(purpose)));
+            decision.recorded(&format!("{UPDATE} {id}")).await?;
+        }
         self.change_person(caller, &now, &after, |directory| {
             // what was read above must still be what is there: a change in between would be undone
             let there = directory.registry().user(&id).ok_or_else(|| not_found("person"))?;
@@ -219,6 +229,29 @@ impl Registry {
         .await?;
         let kept = self.decisions.directory().registry().user(&id).cloned().ok_or_else(|| not_found("person"))?;
         Ok(UpdateUserResponse { user: Some(self.shown_user(&kept, &sections).await?) })
+    }
+
+    /// By which actions the caller may change these sections, and what for; a refusal is written down when this returns.
+    async fn may_update(
+        &self,
+        caller: &Principal,
+        user: &kept::User,
+        sections: &[Section],
+    ) -> Result<BTreeMap<Action, Purpose>, Status> {
+        let (directory, patient) = (self.decisions.directory(), user.patient.map(PatientId::new));
+        let mut permitted = BTreeMap::new();
+        for section in sections {
+            let action = match section {
+                Section::Medical => Action::WriteMedical,
+                _ if self.manages(caller) => Action::ManageUsers,
+                _ => Action::WriteContact,
+            };
+            let decided = self.may_set(&directory, caller, *section, UserId::new(user.id), patient);
+            let decision = self.decisions.with_purpose(caller, action, patient, decided.map(Some));
+            decision.refusal_recorded(&format!("{UPDATE} {}", user.id)).await?;
+            permitted.extend(decided.ok().map(|purpose| (action, purpose)));
+        }
+        Ok(permitted)
     }
 
     pub(crate) async fn delete_user(

@@ -95,6 +95,9 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let (directory, mut draft) = self.draft(by).await?;
             let (answer, profiles) = decide(&directory, &mut draft)?;
+            for change in draft.changes() {
+                directory.check_files(change, draft.at()).map_err(|refused| errors::change(&refused))?;
+            }
             someone_administers(&directory, &draft)?;
             let mut n_known = 0;
             for profile in &profiles {

@@ -42,7 +42,27 @@ pub fn execute(
     known: &'static [Service],
     stop: CancellationToken,
 ) -> LocalBoxFuture<'static, anyhow::Result<()>> {
-    Box::pin(dispatch(cli, known, stop))
+    Box::pin(async move {
+        let asks = cli.command.as_ref().is_some_and(only_asks);
+        let done = dispatch(cli, known, stop.clone());
+        if asks { unless_stopped(&stop, done).await } else { done.await }
+    })
+}
+
+/// Whether a command does nothing but call a node, which may let it wait.
+fn only_asks(command: &Command) -> bool {
+    matches!(command, Command::Registry(_) | Command::Quarantine { .. } | Command::Audit { .. } | Command::Analytics(_))
+}
+
+/// Does something until it is done, or until the process is told to stop.
+async fn unless_stopped(
+    stop: &CancellationToken,
+    doing: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        done = doing => done,
+        () = stop.cancelled() => bail!("stopped; what it was asking for may have been done already"),
+    }
 }
 
 async fn dispatch(cli: Cli, known: &'static [Service], stop: CancellationToken) -> anyhow::Result<()> {
@@ -215,4 +235,18 @@ fn token(config: &Config, who: &str) -> anyhow::Result<String> {
         format!("{who}: must be one of {}, or a device's UUID", roles.join(", "))
     })?;
     Ok(issuer.device_token(device)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_command_that_waits_for_a_node_ends_when_it_is_told_to() {
+        let stop = CancellationToken::new();
+        assert!(unless_stopped(&stop, async { Ok(()) }).await.is_ok());
+        stop.cancel();
+        let error = unless_stopped(&stop, std::future::pending()).await.unwrap_err();
+        assert!(error.to_string().starts_with("stopped"), "{error}");
+    }
 }

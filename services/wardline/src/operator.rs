@@ -42,9 +42,11 @@ macro_rules! calling {
                 let (mut client, message) = ($who.client.clone(), message.clone());
                 async move { client.$rpc(message).await }
             });
-            match answer.await {
-                Err(error) if $crate::operator::is_told_to_wait(&error) => {}
-                answer => break answer,
+            let answer = answer.await;
+            let wait = answer.as_ref().err().and_then($crate::operator::told_to_wait);
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => break answer,
             }
         }
     }};
@@ -141,9 +143,20 @@ pub async fn connect(remote: impl Into<Remote>, token: impl Into<Token>) -> anyh
     Ok(connection)
 }
 
-/// Whether a node answers, and says to come later: an import of thousands of devices takes its time.
-pub(crate) fn is_told_to_wait(error: &Error) -> bool {
-    matches!(error, Error::Unreachable { last: Some(status), .. } if status.code() == Code::ResourceExhausted)
+/// How long to wait for a node that answers, and says to come later: an import of thousands of devices takes its time.
+/// Nothing, when it says to come back after more than anybody waits for at a terminal.
+pub(crate) fn told_to_wait(error: &Error) -> Option<Duration> {
+    let Error::Unreachable { last: Some(status), .. } = error else { return None };
+    error.retry_after().filter(|wait| status.code() == Code::ResourceExhausted && *wait <= PATIENCE)
+}
+
+/// What a node said that wants to be left alone for longer than a call is tried, and when to try again.
+pub(crate) fn put_off(error: &Error) -> Option<String> {
+    let Error::Unreachable { last: Some(status), .. } = error else { return None };
+    let wait = error.retry_after().filter(|wait| *wait > PATIENCE)?;
+    let seconds = wait.as_millis().div_ceil(1_000);
+    let when = if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds.div_ceil(60)) };
+    Some(format!("{} ({:?}); try again in {when}", status.message(), status.code()))
 }
 
 /// A time as it is printed.
@@ -153,6 +166,9 @@ pub(crate) fn shown(at: Option<Timestamp>) -> Option<String> {
 
 /// Why a node refused, in its own words; or that none answers.
 pub(crate) fn plain(error: Error) -> anyhow::Error {
+    if let Some(text) = put_off(&error) {
+        return anyhow::anyhow!(text);
+    }
     match error {
         Error::Refused(status) => anyhow::anyhow!("{} ({:?})", status.message(), status.code()),
         error => error.into(),
@@ -175,8 +191,64 @@ pub struct Sending {
 
 #[cfg(test)]
 mod tests {
+    use super::plain;
     use crate::cli::Cli;
     use clap::Parser;
+    use proto::problem;
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU32, Ordering},
+        },
+        time::Duration,
+    };
+    use tokio::time::Instant;
+    use tonic::{Response, Status};
+
+    /// A node that refuses the first calls alike.
+    #[derive(Clone)]
+    struct Node {
+        n_refused: u32,
+        refusal: Status,
+        n_calls: Arc<AtomicU32>,
+    }
+
+    impl Node {
+        async fn open(&mut self, _: String) -> Result<Response<()>, Status> {
+            let n = self.n_calls.fetch_add(1, Ordering::Relaxed);
+            if n < self.n_refused { Err(self.refusal.clone()) } else { Ok(Response::new(())) }
+        }
+    }
+
+    struct Caller {
+        client: Node,
+    }
+
+    fn refusing(n_refused: u32, refusal: Status) -> Caller {
+        Caller { client: Node { n_refused, refusal, n_calls: Arc::default() } }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_told_to_come_back_much_later_is_told_when_and_asks_once() {
+        let hour = Duration::from_secs(3_600);
+        for refusal in [problem::exhausted("MANY", "too many", hour), problem::unavailable("REST", "it rests", hour)] {
+            let (caller, began) = (refusing(u32::MAX, refusal.clone()), Instant::now());
+            let error = plain(calling!(Unbegun, caller.open(String::new())).unwrap_err()).to_string();
+            assert_eq!((caller.client.n_calls.load(Ordering::Relaxed), began.elapsed()), (1, Duration::ZERO));
+            assert!(error.contains(refusal.message()) && error.ends_with("try again in 60 min"), "{error}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_told_to_come_back_soon_waits_as_long_each_time() {
+        for seconds in [1, 29, 30] {
+            let wait = Duration::from_secs(seconds);
+            let (caller, began) = (refusing(3, problem::exhausted("BUSY", "busy", wait)), Instant::now());
+            calling!(Unbegun, caller.open(String::new())).unwrap();
+            assert_eq!(caller.client.n_calls.load(Ordering::Relaxed), 4);
+            assert!(began.elapsed() >= wait * 3, "{:?}", began.elapsed());
+        }
+    }
 
     #[test]
     fn an_id_is_spelled_here_as_everywhere() {

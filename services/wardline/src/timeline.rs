@@ -13,11 +13,13 @@ use crate::{
 use anyhow::Context;
 use clap::Args;
 use client::{Error, Query, Reader, Remote};
-use futures::StreamExt;
+use futures::{StreamExt, stream::BoxStream};
 use guard::convert::{nanos, timestamp};
 use model::{Nanos, PatientId, Quality, Range};
 use plot::Plot;
-use proto::telemetry::v1::{LatestReading, ReadingFlag, Series, StoredReading};
+use proto::telemetry::v1::{
+    LatestReading, ReadTimelineResponse, ReadingFlag, Series, StoredReading, TimelineLayout, Waveform,
+};
 use rows::{Format, Rows};
 use std::{
     collections::BTreeMap,
@@ -92,17 +94,22 @@ impl Options {
 pub async fn run(options: Options, remote: impl Into<Remote>, token: impl Into<Token>) -> anyhow::Result<()> {
     let view = options.view();
     let mut out = BufWriter::new(io::stdout());
-    let written = match read(&options, view, remote, token, &mut out).await {
-        Ok(()) => out.flush().map_err(anyhow::Error::from),
-        Err(error) => Err(error),
-    };
+    let n_repeats = read(&options, view, remote, token, &mut out).await;
+    let written = n_repeats.and_then(|n_repeats| {
+        out.flush()?;
+        // beside the readings, which may go into a file
+        if n_repeats > 0 {
+            writeln!(io::stderr(), "exact repeats left out: {n_repeats} (their device had sent the same before)")?;
+        }
+        Ok(())
+    });
     match written {
         Err(error) if is_closed_pipe(&error) => Ok(()),
         written => written,
     }
 }
 
-/// Like [`run`], with the view given and the output anywhere.
+/// Like [`run`], with the view given and the output anywhere; how many readings were left out as exact repeats.
 ///
 /// # Errors
 /// As [`run`].
@@ -112,19 +119,20 @@ pub async fn read(
     remote: impl Into<Remote>,
     token: impl Into<Token>,
     out: &mut impl Write,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<u64> {
     let now = now();
     let reader = Patient::new(options, remote.into(), token).await?;
     let latest = reader.latest().await?;
     if options.latest {
-        return match view {
-            View::Terminal(_) => Ok(write!(out, "{}", rows::table(&latest))?),
+        match view {
+            View::Terminal(_) => write!(out, "{}", rows::table(&latest))?,
             View::Csv | View::Json => {
                 let mut rows = Rows::new(format(view), out)?;
                 latest.iter().filter_map(|latest| latest.reading.as_ref()).try_for_each(|r| rows.write(r))?;
-                Ok(rows.end()?)
+                rows.end()?;
             }
-        };
+        }
+        return Ok(0);
     }
     // of a clock that was never set, the time of measurement may lie ahead
     let credible = latest.iter().filter_map(|latest| latest.reading.as_ref()).filter(|reading| !is_ahead(reading));
@@ -133,19 +141,22 @@ pub async fn read(
     let is_present = options.to.is_none();
     match view {
         View::Terminal(width) => {
-            let plots = plots(&reader, range, width, is_present).await?;
-            show(&plots, range, &latest, out)
+            let (plots, n_repeats) = plots(&reader, range, width, is_present).await?;
+            show(&plots, range, &latest, out)?;
+            Ok(n_repeats)
         }
         View::Csv | View::Json => {
             let mut rows = Rows::new(format(view), out)?;
-            let mut readings = reader.reader.timeline(reader.query(range, READINGS_A_PAGE));
-            while let Some(reading) = readings.next().await {
-                let reading = reading.map_err(|error| reader.explain(error))?;
-                if !(is_present && is_ahead(&reading)) {
-                    rows.write(&reading)?;
-                }
+            let mut n_repeats = 0_u64;
+            let mut pages = reader.pages(range, TimelineLayout::Readings);
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(|error| reader.explain(error))?;
+                n_repeats = n_repeats.saturating_add(page.n_repeats);
+                let mut shown = page.readings.iter().filter(|reading| !(is_present && is_ahead(reading)));
+                shown.try_for_each(|reading| rows.write(reading))?;
             }
-            Ok(rows.end()?)
+            rows.end()?;
+            Ok(n_repeats)
         }
     }
 }
@@ -164,21 +175,25 @@ fn range(options: &Options, newest: Option<Nanos>, now: Nanos) -> anyhow::Result
     Range::new(from, to).context("--from lies after --to")
 }
 
-/// A plot of each metric; where the range is the present, without what was measured ahead of its receipt.
+/// A plot of each metric, and how many exact repeats were left out; where the range is the present, without what was measured
+/// ahead of its receipt.
 async fn plots(
     reader: &Patient,
     range: Range,
     width: usize,
     is_present: bool,
-) -> anyhow::Result<BTreeMap<String, Plot>> {
-    let mut found = BTreeMap::<String, Plot>::new();
-    let mut columns = reader.reader.columns(reader.query(range, COLUMNS_A_PAGE));
-    while let Some(series) = columns.next().await {
-        let series = series.map_err(|error| reader.explain(error))?;
-        let plot = found.entry(series.metric.clone()).or_insert_with(|| Plot::new(range, width, &series.unit));
-        add(plot, &series, is_present);
+) -> anyhow::Result<(BTreeMap<String, Plot>, u64)> {
+    let (mut found, mut n_repeats) = (BTreeMap::<String, Plot>::new(), 0_u64);
+    let mut pages = reader.pages(range, TimelineLayout::Columns);
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| reader.explain(error))?;
+        n_repeats = n_repeats.saturating_add(page.n_repeats);
+        for series in &page.series {
+            let plot = found.entry(series.metric.clone()).or_insert_with(|| Plot::new(range, width, &series.unit));
+            add(plot, series, is_present);
+        }
     }
-    Ok(found)
+    Ok((found, n_repeats))
 }
 
 fn show(
@@ -216,12 +231,20 @@ fn add(plot: &mut Plot, series: &Series, is_present: bool) {
         if let Some(value) = series.numbers.get(i) {
             plot.add(Nanos(at), *value);
         } else if let Some(wave) = series.waveforms.get(i) {
-            let ends = wave.samples.iter().min().into_iter().chain(wave.samples.iter().max());
-            ends.for_each(|sample| plot.add(Nanos(at), wave.origin + f64::from(*sample) * wave.scale));
+            match ends(wave) {
+                Some((low, high)) => plot.add_between(Nanos(at), low, high),
+                None => plot.count(),
+            }
         } else {
             plot.count();
         }
     }
+}
+
+/// Lowest and highest sample, of those that are not missing.
+fn ends(wave: &Waveform) -> Option<(f64, f64)> {
+    let ends = rows::samples(wave).flatten().map(|sample| (sample, sample));
+    ends.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)))
 }
 
 /// Reads one patient's readings.
@@ -246,12 +269,17 @@ impl Patient {
         self.reader.latest(self.patient.uuid(), &self.metrics).await.map_err(|error| self.explain(error))
     }
 
-    fn query(&self, range: Range, page_size: i32) -> Query {
+    fn pages(&self, range: Range, layout: TimelineLayout) -> BoxStream<'static, Result<ReadTimelineResponse, Error>> {
         let (patient, metrics) = (self.patient.uuid(), self.metrics.clone());
-        Query { patient, metrics, from: Some(timestamp(range.from())), to: Some(timestamp(range.to())), page_size }
+        let (from, to) = (Some(timestamp(range.from())), Some(timestamp(range.to())));
+        let page_size = if layout == TimelineLayout::Columns { COLUMNS_A_PAGE } else { READINGS_A_PAGE };
+        self.reader.timeline_pages(Query { patient, metrics, from, to, page_size }, layout)
     }
 
     fn explain(&self, error: Error) -> anyhow::Error {
+        if let Some(text) = operator::put_off(&error) {
+            return anyhow::anyhow!(text);
+        }
         let hint = match error.code() {
             Some(Code::NotFound) => "no such patient, or none of yours".to_owned(),
             Some(Code::Unauthenticated) => "the token is not accepted".to_owned(),

@@ -84,6 +84,16 @@ impl Error {
         }
     }
 
+    /// For how long the server wants to be left alone, if it answered so until the end.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Unreachable { last: Some(status), .. } => {
+                Some(status.get_details_retry_info()?.retry_delay.unwrap_or_default())
+            }
+            _ => None,
+        }
+    }
+
     /// The server's status code, if it refused.
     pub fn code(&self) -> Option<Code> {
         match self {

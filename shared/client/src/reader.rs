@@ -129,13 +129,17 @@ impl Reader {
         pages.map_ok(|trends| stream::iter(trends).map(Ok)).try_flatten().boxed()
     }
 
-    fn timeline_pages(
+    /// The pages themselves, for who wants what each says beside its readings, such as `n_repeats`.
+    ///
+    /// # Errors
+    /// As [`Reader::timeline`].
+    pub fn timeline_pages(
         &self,
         query: Query,
         layout: TimelineLayout,
-    ) -> impl Stream<Item = Result<ReadTimelineResponse, Error>> + Send + 'static {
+    ) -> BoxStream<'static, Result<ReadTimelineResponse, Error>> {
         let this = self.clone();
-        pages(move |page_token| {
+        let pages = pages(move |page_token| {
             let Query { patient, metrics, from: start_time, to: end_time, page_size } = query.clone();
             let (patient_id, layout) = (patient.to_string(), layout.into());
             let request =
@@ -148,7 +152,8 @@ impl Reader {
                 });
                 answer.await.map(|page| (page.next_page_token.clone(), page))
             }
-        })
+        });
+        pages.boxed()
     }
 }
 

@@ -112,6 +112,15 @@ impl Directory {
         &self.registry
     }
 
+    /// Refuses a new change of the registry that the files make already, or by which nobody would be barred. The registry judges
+    /// by its own alone, and cannot end what is in a file.
+    ///
+    /// # Errors
+    /// What the files have against it.
+    pub fn check_files(&self, change: &registry::Change, now: Nanos) -> Result<(), registry::Refused> {
+        registry::check_files(&self.files, &self.registry, change, now)
+    }
+
     fn sources(&self) -> [&Links; 2] {
         [&self.files, self.registry.links()]
     }

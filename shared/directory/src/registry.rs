@@ -21,6 +21,7 @@ pub use resources::{
     Role, User,
 };
 pub use state::{Kept, State};
+pub(crate) use ties::check_files;
 
 use model::{Nanos, access::Subject};
 use serde::{Deserialize, Serialize};

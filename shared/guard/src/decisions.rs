@@ -119,6 +119,27 @@ impl Decisions {
         stream::iter(entries).buffer_unordered(AT_ONCE).try_collect().await
     }
 
+    /// What is done to each of several things, permitted as a whole: the patient whom it touches, and the detail that names it.
+    /// Each is written down when this returns.
+    ///
+    /// # Errors
+    /// UNAVAILABLE when one could not be written down: nothing may be done.
+    pub async fn each(
+        &self,
+        caller: &Principal,
+        action: Action,
+        things: Vec<(Option<PatientId>, String)>,
+    ) -> Result<(), Status> {
+        let entries: Vec<_> = things
+            .into_iter()
+            .map(|(patient, detail)| {
+                let decision = self.with_purpose(caller, action, patient, Ok(None));
+                async move { decision.written(&detail).await }
+            })
+            .collect();
+        stream::iter(entries).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
     /// Whether a caller may do something with the system; `about`: the patient whom it touches.
     pub fn on_system(&self, caller: &Principal, action: Action, about: Option<PatientId>) -> Decision<'_, ()> {
         let now = self.now();

@@ -21,6 +21,18 @@ pub fn uuid(field: &str, text: &str) -> Result<Uuid, Status> {
     model::uuid(text).map_err(|wrong| invalid(field, wrong))
 }
 
+/// A ward, a study, a role: a word that people type.
+///
+/// # Errors
+/// INVALID_ARGUMENT, when it is spelled as none can be.
+pub fn word(field: &str, text: &str) -> Result<(), Status> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if text.is_empty() || text.len() > 64 || !text.chars().all(allowed) {
+        return Err(problem::invalid("INVALID_FIELD", field, "1 to 64 lower-case letters, digits and hyphens"));
+    }
+    Ok(())
+}
+
 fn invalid(field: &str, wrong: model::NoId) -> Status {
     problem::invalid("INVALID_ID", field, wrong.to_string())
 }

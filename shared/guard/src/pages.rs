@@ -3,6 +3,7 @@
 use proto::problem;
 use std::str::FromStr;
 use tonic::Status;
+use uuid::Uuid;
 
 /// How many a page were asked for (`page_size`), of default and most.
 ///
@@ -33,11 +34,23 @@ fn within(reason: &str, field: &str, asked: i32, (default, most): (usize, usize)
 /// # Errors
 /// INVALID_ARGUMENT for what is no id.
 pub fn after<T: FromStr>(token: &str) -> Result<Option<T>, Status> {
+    read(token, |token| token.parse().ok())
+}
+
+/// The same for what has no type of its own, written as [`model::uuid`] says and no other way.
+///
+/// # Errors
+/// As [`after`].
+pub fn after_uuid(token: &str) -> Result<Option<Uuid>, Status> {
+    read(token, |token| model::uuid(token).ok())
+}
+
+fn read<T>(token: &str, id: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Status> {
     if token.is_empty() {
         return Ok(None);
     }
-    let bad = |_| problem::invalid("INVALID_PAGE_TOKEN", "page_token", "must be the next_page_token of a page before");
-    token.parse().map(Some).map_err(bad)
+    let bad = || problem::invalid("INVALID_PAGE_TOKEN", "page_token", "must be the next_page_token of a page before");
+    id(token).map(Some).ok_or_else(bad)
 }
 
 /// Cuts a page off what `items` gives; the token of the next one is the id of the last, and empty on the last page.
@@ -60,5 +73,17 @@ mod tests {
         let cut = |size| page(1..=4, size, ToString::to_string);
         assert_eq!(cut(3), (vec![1, 2, 3], "3".to_owned()));
         assert_eq!(cut(4), (vec![1, 2, 3, 4], String::new()));
+    }
+
+    #[test]
+    fn a_token_that_is_an_id_is_written_in_one_way() {
+        let written = "0191c3c8-7a00-7000-8000-00000000abcd";
+        assert_eq!(after_uuid(written).unwrap().map(|id| id.to_string()).as_deref(), Some(written));
+        assert_eq!(after_uuid("").unwrap(), None);
+        let bare = written.replace('-', "");
+        let nil = Uuid::nil().to_string();
+        for other in [format!("{{{written}}}"), format!("urn:uuid:{written}"), bare, nil, "x".to_owned()] {
+            assert!(after_uuid(&other).is_err(), "{other}");
+        }
     }
 }

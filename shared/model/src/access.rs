@@ -38,7 +38,7 @@ pub struct Identity {
     pub scope: Option<Vec<Permission>>,
     /// When it was issued (`iat`, or `nbf` without it).
     pub issued_at: Nanos,
-    /// When it expires, exclusive; `Nanos::MAX`: never.
+    /// When it ends, exclusive, with what clocks may differ by; `Nanos::MAX`: never.
     pub expires_at: Nanos,
 }
 
@@ -178,6 +178,12 @@ pub enum Denied {
     /// A device acts for another.
     #[error("a device may act only as itself")]
     NotItself,
+    /// A review of an emergency found it unjustified.
+    #[error("a review bars the person from emergencies")]
+    BarredByReview,
+    /// The person has opened as many emergencies as anybody may.
+    #[error("the person has opened too many emergencies")]
+    TooManyEmergencies,
 }
 
 impl Denied {
@@ -191,6 +197,8 @@ impl Denied {
             Self::Purpose(_) => "PURPOSE",
             Self::Consent => "CONSENT",
             Self::NotItself => "NOT_ITSELF",
+            Self::BarredByReview => "BARRED_BY_REVIEW",
+            Self::TooManyEmergencies => "TOO_MANY_EMERGENCIES",
         }
     }
 
@@ -199,6 +207,7 @@ impl Denied {
         match self {
             Self::Scope(_) | Self::NoRelation | Self::Purpose(_) | Self::Consent => true,
             Self::Expired | Self::Permission(_) | Self::NotItself => false,
+            Self::BarredByReview | Self::TooManyEmergencies => false,
         }
     }
 }

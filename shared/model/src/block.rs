@@ -30,7 +30,7 @@ use crate::{
     catalog::{Factor, MetricId},
     reach::Reach,
     reading::Quality,
-    time::{Hour, Nanos},
+    time::{Hour, Nanos, Range},
 };
 use values::{decode_values, encode_values};
 
@@ -104,6 +104,12 @@ impl Column {
             _ => self.lasting.get(line).copied().unwrap_or_default(),
         };
         self.measured_at[line].plus(lasting)
+    }
+
+    /// Whether the reading on a line has a part in a range: it was taken in it, or has begun before and reaches into it.
+    pub fn overlaps(&self, line: usize, range: Range) -> bool {
+        let begin = self.measured_at[line];
+        begin < range.to() && (self.end(line) > range.from() || begin >= range.from())
     }
 
     /// Whether a line may end after the time that it is ordered by.

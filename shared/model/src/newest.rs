@@ -9,7 +9,7 @@ use crate::{
     block::{Column, Values},
     reading::{ClockQuality, Quality},
     record::BatchId,
-    sheet::{Sheet, SheetColumn},
+    sheet::{Batch, Sheet, SheetColumn},
     time::Nanos,
     unset::is_unset,
 };
@@ -67,6 +67,12 @@ impl ClockTolerance {
         }
     }
 
+    /// The same of a reading of a batch, whose device may say itself that its clock was never set.
+    pub(crate) fn doubts_in(self, batch: &Batch, measured_at: Nanos) -> Quality {
+        let said = if batch.clock == ClockQuality::Unset { Quality::UNSET_CLOCK } else { Quality::GOOD };
+        self.doubts(measured_at, batch.received_at).with(said)
+    }
+
     /// Marks what the way in may not have marked yet, because the rule is younger than the row ([`Self::doubts`]), and what only
     /// a whole sheet shows: corrections ([`Quality::CORRECTION`]), repeats ([`Quality::REPEAT`]) and what was taken back
     /// ([`Quality::ENTERED_IN_ERROR`]).
@@ -75,7 +81,7 @@ impl ClockTolerance {
         for SheetColumn { lines, batch } in columns {
             let times = lines.measured_at.iter().zip(batch.iter());
             for (quality, (at, batch)) in lines.quality.iter_mut().zip(times) {
-                *quality = quality.with(self.doubts(*at, batches[*batch as usize].received_at));
+                *quality = quality.with(self.doubts_in(&batches[*batch as usize], *at));
             }
         }
         for (column, line, mark) in said_again(sheet) {
@@ -194,12 +200,14 @@ impl SameInstant<'_> {
         same_value(&self.sheet.columns, self.lines[a], self.lines[b])
     }
 
-    /// Whether they say the same in one unit: in one column.
+    /// Whether they say the same in one unit.
     fn is_same(&self, a: usize, b: usize) -> bool {
-        self.lines[a].0 == self.lines[b].0 && self.says_same(a, b)
+        let unit = |at: usize| &self.sheet.columns[self.lines[at].0].lines.unit;
+        unit(a) == unit(b) && self.says_same(a, b)
     }
 
-    /// Whether it came before, in another stream. What takes something back repeats only another that does.
+    /// Whether it came before, in another stream: in its own a device may have two events of one instant. What takes something back
+    /// repeats only another that does.
     fn is_repeat(&self, at: usize) -> bool {
         let stream = |at| self.sheet.batches[self.batch(at) as usize].identity.stream;
         earlier(at).any(|before| {

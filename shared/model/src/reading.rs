@@ -9,8 +9,8 @@ impl Quality {
     pub const GOOD: Self = Self(0);
     /// Outside the metric's plausible range.
     pub const IMPLAUSIBLE: Self = Self(1);
-    /// Measured further ahead of its receipt than clocks may differ ([`crate::ClockTolerance`]): never newest, whatever time
-    /// it is by now, and in no trend and no score.
+    /// Measured, or over, further ahead of its receipt than clocks may differ ([`crate::ClockTolerance`]): never newest,
+    /// whatever time it is by now, and in no trend and no score.
     pub const FUTURE: Self = Self(2);
     /// Measured before 1900: no clock shows that; kept out of "latest" and of scores.
     pub const ANCIENT: Self = Self(4);
@@ -44,7 +44,7 @@ impl Quality {
     }
 
     /// The union of two sets of flags.
-    pub fn with(self, other: Self) -> Self {
+    pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 

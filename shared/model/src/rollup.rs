@@ -2,11 +2,11 @@
 //!
 //! Derived from a [`Sheet`], never counted up: late and repeated data make it right, not double. What was measured ahead of
 //! its receipt, or by a clock that was never set, is doubtful; how far ahead that is stands in the bytes, so that they are used
-//! under the same rule only. Layout (notation as in [`crate::Block`]), version 3 (version 1 knew none of these rules, version 2
-//! nothing of clocks that were never set, nor of repeats, bounds and what is absent):
+//! under the same rule only. Layout (notation as in [`crate::Block`]), version 4 (version 1 knew none of these rules, version 2
+//! nothing of clocks that were never set, nor of repeats, bounds and what is absent, version 3 not all repeats):
 //!
 //! ```text
-//! rollups = 3:u8, v max_ahead_ns, v n, (v metric, v n_doubtful, v n_repeats, v n_bounded, v n_absent, v n_good,
+//! rollups = 4:u8, v max_ahead_ns, v n, (v metric, v n_doubtful, v n_repeats, v n_bounded, v n_absent, v n_good,
 //!           (f64 min, f64 max, f64 sum) unless n_good is 0)*
 //! ```
 
@@ -20,9 +20,9 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// Written before repeats, or readings of a clock that was never set, were left out.
-const OF_OTHER_RULES: std::ops::RangeInclusive<u8> = 1..=2;
+const OF_OTHER_RULES: std::ops::RangeInclusive<u8> = 1..=3;
 /// The fewest bytes that a rollup takes.
 const MIN_BYTES: usize = 6;
 
@@ -118,11 +118,13 @@ impl Rollup {
     ) {
         let SheetColumn { lines, batch } = column;
         for (line, value) in values.iter().enumerate() {
-            let received_at = batches[batch[line] as usize].received_at;
             let quality = lines.quality[line].with(again(line));
             if quality.has(Quality::REPEAT) {
                 self.n_repeats += 1;
-            } else if quality.with(tolerance.doubts(lines.measured_at[line], received_at)).is_good() {
+            } else if quality
+                .with(tolerance.doubts_in(&batches[batch[line] as usize], lines.measured_at[line]))
+                .is_good()
+            {
                 let one = Summary::one(lines.factor.apply(*value));
                 self.good = Some(self.good.map_or(one, |good| good.and(one)));
             } else {
@@ -136,7 +138,7 @@ impl Rollup {
         for (line, quality) in lines.quality.iter().enumerate() {
             let quality = quality.with(again(line));
             let n = match is_bounded {
-                _ if quality.has(Quality::REPEAT) => continue,
+                _ if quality.has(Quality::REPEAT) => &mut self.n_repeats,
                 _ if quality.has(Quality::ENTERED_IN_ERROR) => &mut self.n_doubtful,
                 true => &mut self.n_bounded,
                 false => &mut self.n_absent,
@@ -173,7 +175,7 @@ impl Rollup {
             VERSION if input.varint()? == tolerance.max_ahead_ns() => {}
             VERSION => return Ok(None),
             version if OF_OTHER_RULES.contains(&version) => return Ok(None),
-            _ => return Err(input.malformed("rollup version 1 to 3")),
+            _ => return Err(input.malformed("rollup version 1 to 4")),
         }
         let n = input.count(MIN_BYTES)?;
         let mut rollups: Vec<Self> = Vec::with_capacity(n);

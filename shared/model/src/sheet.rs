@@ -143,11 +143,7 @@ impl Sheet {
     pub fn keep_overlapping(&mut self, range: Range) {
         for column in self.columns.iter_mut().filter(|column| column.lasts()) {
             let lines = &column.lines;
-            let overlaps = |line: &usize| {
-                let (begin, end) = (lines.measured_at[*line], lines.end(*line));
-                begin < range.to() && (end > range.from() || begin >= range.from())
-            };
-            let kept: Vec<usize> = (0..lines.len()).filter(overlaps).collect();
+            let kept: Vec<usize> = (0..lines.len()).filter(|line| lines.overlaps(*line, range)).collect();
             if kept.len() < lines.len() {
                 column.pick(&kept);
             }
@@ -220,11 +216,13 @@ fn add_block(
             continue;
         }
         // one device's blocks mostly have the same columns at the same places
-        let mut near = columns.get(ordinal).is_some_and(|column| head.suits(&column.lines)).then_some(ordinal);
-        let mut next = 0;
+        let near = columns.get(ordinal).is_some_and(|column| head.suits(&column.lines)).then_some(ordinal);
+        let suiting = |columns: &[SheetColumn], from: usize| {
+            (from..columns.len()).find(|&at| Some(at) != near && head.suits(&columns[at].lines))
+        };
+        let mut found = near.or_else(|| suiting(columns, 0));
         loop {
-            let at = near.take().or_else(|| (next..columns.len()).find(|&at| head.suits(&columns[at].lines)));
-            let at = at.unwrap_or_else(|| {
+            let at = found.unwrap_or_else(|| {
                 columns.push(SheetColumn { lines: head.column(), batch: Vec::new() });
                 columns.len() - 1
             });
@@ -235,7 +233,7 @@ fn add_block(
                 break;
             }
             // values of another kind; a new column takes any
-            next = at + 1;
+            found = suiting(columns, if Some(at) == near { 0 } else { at + 1 });
         }
     }
     input.end()

@@ -352,9 +352,9 @@ impl Run {
         };
         let purpose = event.purpose.code();
         let purpose_is_right = match (asker.purpose, rule) {
-            (Some(asked), _) => purpose == asked,
+            (Some(asked), Rule::Open(_)) => purpose == asked,
             (None, Rule::Open(purposes)) => purposes.contains(&purpose),
-            (None, _) => purpose == oracle::usual(&self.world, asker, question),
+            _ => purpose == oracle::refused_for(&self.world, asker, question),
         };
         // a subject that nobody is of whom the caller may know
         let names_nobody = question.kind == Kind::Subject && event.patient.is_none() && !matches!(rule, Rule::Open(_));

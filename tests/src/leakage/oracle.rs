@@ -39,11 +39,19 @@ fn granted_by(role: &str, world: &World) -> Vec<&'static str> {
     }
 }
 
-/// For what somebody asks whom no tie opens the answer, and who does not say for what.
-pub fn usual(world: &World, asker: &Asker, question: &Question) -> &'static str {
-    if question.kind == Kind::Subject {
-        return "HRESCH";
+/// For what somebody asks whom no tie opens the answer: what they say, but who runs the place does not treat by it.
+pub fn refused_for(world: &World, asker: &Asker, question: &Question) -> &'static str {
+    let there_for = there_for(world, asker);
+    let usual = if question.kind == Kind::Subject { "HRESCH" } else { there_for };
+    match asker.purpose {
+        Some("TREAT" | "ETREAT" | "PATRQT") if there_for == "HOPERAT" => usual,
+        Some(said) => said,
+        None => usual,
     }
+}
+
+/// The same, for all that they ask.
+fn there_for(world: &World, asker: &Asker) -> &'static str {
     let number = match asker.who {
         Who::Person(number) => number,
         Who::Device(_) => return "TREAT",

@@ -53,8 +53,9 @@ async fn every_look_and_every_refusal_is_written_down() -> anyhow::Result<()> {
     let mut client = sandbox.timeline().await?;
     for role in ["doctor", "nurse", "administrator", "ml-scientist", "patient"] {
         let mut request = sandbox.as_person(role, builders::everything(&bed))?;
-        if role == "nurse" {
-            request.metadata_mut().insert("purpose-of-use", "ETREAT".parse()?);
+        // who runs the place does not treat by it, also where that is refused
+        if let Some(purpose) = [("nurse", "ETREAT"), ("administrator", "TREAT")].into_iter().find(|one| one.0 == role) {
+            request.metadata_mut().insert("purpose-of-use", purpose.1.parse()?);
         }
         let _ = client.read_timeline(request).await;
     }

@@ -70,6 +70,8 @@ async fn a_clinician_lists_whom_a_relation_opens_and_leaves_an_entry_for_each() 
     let of_ward = |ward: &str| ListPatientsRequest { ward: ward.into(), ..ListPatientsRequest::default() };
     assert_eq!(list(&sandbox, "nurse", of_ward(tests::WARD)).await?.patients.len(), 3);
     assert!(list(&sandbox, "doctor", of_ward("elsewhere")).await?.patients.is_empty());
+    let refused = list(&sandbox, "doctor", of_ward("ICU")).await.err().context("no ward is spelled so")?;
+    assert_eq!(refused.downcast_ref::<tonic::Status>().map(tonic::Status::code), Some(Code::InvalidArgument));
 
     // each is written down, page by page
     let about = SearchAuditLogRequest { patient_id: mine[0].clone(), ..SearchAuditLogRequest::default() };

@@ -5,7 +5,7 @@ use guard::convert;
 use model::{Block, Nanos, Quality, Record};
 use proto::telemetry::v1::{
     LatestReadingsRequest, LatestReadingsResponse, ListSubjectsRequest, ReadSubjectRequest, ReadTimelineRequest,
-    ReadTimelineResponse, ReadTrendRequest,
+    ReadTimelineResponse, ReadTrendRequest, Reading,
     ReadingFlag::{Correction, Future, UnsetClock},
     TimelineLayout,
     study_service_client::StudyServiceClient,
@@ -81,6 +81,27 @@ async fn a_reading_measured_ahead_of_its_receipt_is_kept_and_flagged_and_hides_n
 }
 
 #[tokio::test]
+async fn what_is_not_over_at_its_receipt_is_ahead_of_it() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
+    let steps = |number, from: i64, until: i64| {
+        let measured_until = Some(convert::timestamp(now.plus(until * HOUR)));
+        Reading { measured_until, ..reading("55423-8", "", number, now.plus(from * HOUR)) }
+    };
+    sandbox.write(&bed, 1, vec![steps(500.0, -2, -1), steps(900.0, -1, 20)]).await?;
+    let stored = sandbox.readable(&bed, 2).await?;
+    let flagged: Vec<_> = stored.iter().map(tags).collect();
+    assert_eq!(flagged, [(500.0, vec![]), (900.0, vec![Future as i32])]);
+    assert_eq!(shown(&latest(&sandbox, &bed).await?), [(500.0, vec![], 120)]);
+    let patient_id = bed.patient.uuid().to_string();
+    let trend = ReadTrendRequest { patient_id, metrics: vec!["55423-8".into()], ..Default::default() };
+    let trend = sandbox.timeline().await?.read_trend(sandbox.as_person("doctor", trend)?).await?.into_inner();
+    let hours: Vec<_> = trend.trends[0].hours.iter().map(|hour| (hour.sum, hour.n_doubtful)).collect();
+    assert_eq!(hours, [(Some(500.0), 0), (None, 1)]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_reading_ahead_of_its_receipt_is_left_out_also_after_its_time_has_come() -> anyhow::Result<()> {
     let flags = ["ingest.max_clock_ahead_seconds=0"];
     let sandbox = Sandbox::with(1, &flags, &node::services::ALL).await?;
@@ -119,7 +140,7 @@ async fn where_the_clock_was_never_set_receipt_counts() -> anyhow::Result<()> {
     sandbox.readable(&bed, 2).await?;
     sandbox.readable(&Bed::numbered(1), 1).await?;
     assert_eq!(shown(&latest(&sandbox, &bed).await?), [(88.0, vec![UnsetClock as i32], 0)]);
-    assert_eq!(shown(&latest(&sandbox, &Bed::numbered(1)).await?), [(88.0, vec![Future as i32], 0)]);
+    assert_eq!(shown(&latest(&sandbox, &Bed::numbered(1)).await?), [(88.0, vec![Future as i32, UnsetClock as i32], 0)]);
     Ok(())
 }
 

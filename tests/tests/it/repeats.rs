@@ -1,13 +1,15 @@
 //! A device that has lost its state: it is told where its last stream stood, and what it sends again is shown once.
 
+use anyhow::Context;
 use guard::convert;
 use model::{Nanos, StreamId};
 use proto::telemetry::v1::{
-    GetLastStreamRequest, LatestReadingsRequest, ReadTimelineRequest, ReadTrendRequest, TimelineLayout,
+    AbsentReason, Bound, Comparator, GetLastStreamRequest, LatestReadingsRequest, ReadTimelineRequest,
+    ReadTrendRequest, Reading, TimelineLayout, reading::Value,
 };
 use tests::{
     Bed, Sandbox,
-    builders::{everything, pulse},
+    builders::{everything, pulse, reading},
 };
 use tonic::Code;
 use uuid::Uuid;
@@ -70,6 +72,54 @@ async fn repeats_are_counted_once_over_all_pages() -> anyhow::Result<()> {
         request.page_token = page.next_page_token;
     }
     assert_eq!((n_shown, n_repeats), (11, 10));
+    Ok(())
+}
+
+/// A sensor's hour with values, without and below its scale, sent again in other batches, by two streams.
+#[tokio::test]
+async fn readings_of_all_kinds_are_shown_once_whatever_batches_they_are_sent_again_in() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
+    let hour = now.hour().start().plus(-120 * MINUTE);
+    let glucose = |n: i64| {
+        let reading = reading("41653-7", "mg/dL", 100.0 + n as f64, hour.plus(n * 5 * MINUTE));
+        let value = match n % 4 {
+            1 => Value::Bound(Bound { comparator: Comparator::Less.into(), number: 40.0 }),
+            2 => Value::AbsentReason(AbsentReason::Error.into()),
+            _ => return reading,
+        };
+        Reading { value: Some(value), ..reading }
+    };
+    let all: Vec<_> = (0..12).map(glucose).collect();
+    let again = Bed { stream: StreamId::new(Uuid::new_v4()), ..bed };
+    let once_more = Bed { stream: StreamId::new(Uuid::new_v4()), ..bed };
+    for (of, size) in [(&bed, 3), (&again, 4), (&once_more, 5)] {
+        for (sequence, batch) in (1..).zip(all.chunks(size)) {
+            sandbox.write(of, sequence, batch.to_vec()).await?;
+        }
+    }
+    // the hour that follows, so that a page can end where an hour does
+    sandbox.write(&again, 9, vec![pulse(60.0, hour.plus(61 * MINUTE))]).await?;
+    sandbox.write(&once_more, 9, vec![pulse(60.0, hour.plus(61 * MINUTE))]).await?;
+    sandbox.readable(&bed, 13).await?;
+    for page_size in [0, 1, 5, 12, 13] {
+        let (mut request, mut n_shown, mut n_repeats) = (ReadTimelineRequest { page_size, ..everything(&bed) }, 0, 0);
+        loop {
+            let asked = sandbox.as_person("doctor", request.clone())?;
+            let page = sandbox.timeline().await?.read_timeline(asked).await?.into_inner();
+            (n_shown, n_repeats) = (n_shown + page.readings.len(), n_repeats + page.n_repeats);
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+        }
+        assert_eq!((n_shown, n_repeats), (13, 25), "pages of {page_size}");
+    }
+    let trend = ReadTrendRequest { patient_id: bed.patient.uuid().to_string(), ..Default::default() };
+    let trend = sandbox.timeline().await?.read_trend(sandbox.as_person("doctor", trend)?).await?.into_inner();
+    let of_glucose = trend.trends.iter().find(|trend| trend.metric == "41653-7").context("a trend")?;
+    let hour = &of_glucose.hours[0];
+    assert_eq!((hour.n_readings, hour.n_bounded, hour.n_absent, hour.n_repeats), (6, 3, 3, 24));
     Ok(())
 }
 

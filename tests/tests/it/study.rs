@@ -6,10 +6,15 @@ use guard::convert;
 use model::Nanos;
 use proto::operations::v1::{SearchAuditLogRequest, audit_service_client::AuditServiceClient};
 use proto::telemetry::v1::{
-    ListSubjectsRequest, ReadSubjectRequest, ReadSubjectResponse, study_service_client::StudyServiceClient,
+    ClockQuality, ListSubjectsRequest, ReadSubjectRequest, ReadSubjectResponse,
+    study_service_client::StudyServiceClient,
 };
 use std::collections::BTreeSet;
-use tests::{Bed, Sandbox, builders::reading, wait::until};
+use tests::{
+    Bed, Sandbox,
+    builders::{reading, write},
+    wait::until,
+};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -95,6 +100,30 @@ fn ties(barred: bool) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// Whoever sees where the time of GPS begins, moved, knows how far all of the subject's times are.
+#[tokio::test]
+async fn what_a_clock_that_was_never_set_says_is_in_no_study() -> anyhow::Result<()> {
+    let sandbox = Sandbox::with(3, &[&format!("study.max_days={MAX_DAYS}")], &node::services::ALL).await?;
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
+    let old = now.plus(-3 * MAX_DAYS * Nanos::DAY);
+    let readings =
+        vec![reading("8867-4", "bpm", 51.0, old), reading("8867-4", "bpm", 55.0, Nanos(315_964_803 * Nanos::SECOND))];
+    sandbox.write(&bed, 1, readings).await?;
+    let mut said = write(&bed, 2, vec![reading("8867-4", "bpm", 56.0, old.plus(Nanos::SECOND))]);
+    said.clock_quality = ClockQuality::Unset.into();
+    sandbox.ingest().await?.write_readings(sandbox.as_device(bed.device, said)?).await?;
+    sandbox.readable(&bed, 3).await?;
+    sandbox.write_directory("study", &ties(false)?)?;
+    let both = async || Ok(subjects(&sandbox, "ml-scientist", "heart").await??);
+    let mut numbers = Vec::new();
+    for name in until("both take part", both, |names| names.len() == 2).await? {
+        let answer = read(&sandbox, "ml-scientist", &everything("heart", &name)).await??;
+        numbers.extend(lines(&answer).into_iter().map(|(_, number)| number));
+    }
+    assert_eq!(numbers, [51.0]);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_study_shows_numbers_under_other_names_and_times() -> anyhow::Result<()> {
     let mut sandbox = Sandbox::with(3, &[&format!("study.max_days={MAX_DAYS}")], &node::services::ALL).await?;
@@ -114,7 +143,9 @@ async fn a_study_shows_numbers_under_other_names_and_times() -> anyhow::Result<(
     let other_study = subjects(&sandbox, "ml-scientist", "lungs").await??;
     assert_eq!(other_study.len(), 1);
     assert!(!names.contains(&other_study[0]), "another name in each study");
-    assert_eq!(subjects(&sandbox, "ml-scientist", "no such").await??, Vec::<String>::new());
+    assert_eq!(subjects(&sandbox, "ml-scientist", "no-such").await??, Vec::<String>::new());
+    let misspelled = subjects(&sandbox, "ml-scientist", "Heart").await?.err().context("no study is spelled so")?;
+    assert_eq!(misspelled.code(), Code::InvalidArgument, "{misspelled}");
     for number in [0, 1] {
         let listed = listings(&sandbox, &Bed::numbered(number)).await?;
         assert!(!listed.is_empty() && listed.iter().all(|purpose| purpose == "HRESCH"), "{number}: {listed:?}");

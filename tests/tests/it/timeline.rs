@@ -116,6 +116,29 @@ async fn coverage_says_how_much_of_the_range_has_data_and_how_old_it_is() -> any
 }
 
 #[tokio::test]
+async fn coverage_counts_an_hour_into_which_a_reading_only_reaches() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
+    let minute = 60 * Nanos::SECOND;
+    let from = now.hour().start().plus(-120 * minute);
+    let until = Some(convert::timestamp(from.plus(5 * minute)));
+    let steps = Reading { measured_until: until, ..number("55423-8", "", 500.0, from.plus(-5 * minute)) };
+    // one that is there in both hours is counted once
+    let pulses = [-5, 5].map(|minutes| pulse(60.0, from.plus(minutes * minute)));
+    sandbox.write(&bed, 1, [vec![steps], pulses.to_vec()].concat()).await?;
+    sandbox.readable(&bed, 3).await?;
+    for (from, hours) in [(from, 1), (from.plus(-60 * minute), 2)] {
+        let request = between(&bed, from, from.plus(hours * 60 * minute));
+        let page = sandbox.timeline().await?.read_timeline(sandbox.as_person("doctor", request)?).await?.into_inner();
+        let mut found: Vec<_> = page.coverage.iter().map(|c| (c.metric.as_str(), c.hours_with_data)).collect();
+        found.sort();
+        let hours = hours as u32;
+        assert_eq!(found, [("55423-8", hours), ("8867-4", hours)]);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn every_kind_of_value_comes_back_with_what_the_device_sent() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
     let bed = Bed::numbered(0);

@@ -108,6 +108,7 @@ async fn what_says_nothing_is_refused_and_how_to_say_it_is_told() -> anyhow::Res
     };
     let cases = [
         ("value", "bound", valued(GLUCOSE, "mg/dL", Value::Code("LO".into()), at)),
+        ("number", "absent_reason", reading(GLUCOSE, "mg/dL", f64::NAN, at)),
         ("bound.comparator", "LESS", valued(GLUCOSE, "mg/dL", bound(Comparator::Unspecified, 20.0), at)),
         ("bound.number", "finite", valued(GLUCOSE, "mg/dL", bound(Comparator::Less, f64::INFINITY), at)),
         ("absent_reason", "FHIR", valued(GLUCOSE, "mg/dL", Value::AbsentReason(0), at)),
@@ -117,6 +118,7 @@ async fn what_says_nothing_is_refused_and_how_to_say_it_is_told() -> anyhow::Res
         ("measured_until", "week", lasting(at.plus(8 * Nanos::DAY))),
         ("waveform.period_ns", "10,000", ecg(&|wave| wave.period_ns = 1)),
         ("waveform.period_ns", "60,000", ecg(&|wave| wave.period_ns = 3_600 * SECOND)),
+        ("waveform.samples", "a week", ecg(&|wave| (wave.period_ns, wave.samples) = (MINUTE, vec![0; 20_000]))),
         ("waveform.missing", "ascending", ecg(&|wave| wave.missing = vec![2, 1])),
         ("waveform.missing", "ascending", ecg(&|wave| wave.missing = vec![3])),
         ("waveform.missing", "absent_reason", ecg(&|wave| wave.missing = vec![0, 1, 2])),
@@ -226,8 +228,8 @@ async fn what_lasts_has_a_beginning_and_an_end_and_adds_up() -> anyhow::Result<(
     let columns = ReadTimelineRequest { layout: TimelineLayout::Columns.into(), ..range(&bed, at(0), at(600)) };
     let page = timeline(&sandbox, columns).await?;
     assert_eq!(page.series[0].lasting_ns, [10 * MINUTE, 10 * MINUTE, 280 * MINUTE]);
-    // the hours that it lasted through have data: 0, 2 to 7
-    assert_eq!((page.coverage[0].hours_with_data, page.coverage[0].hours_in_range), (7, 10));
+    // the hours that something lasted through, or into, have data: 0 to 7
+    assert_eq!((page.coverage[0].hours_with_data, page.coverage[0].hours_in_range), (8, 10));
     let page = timeline(&sandbox, range(&bed, at(300), at(420))).await?;
     assert_eq!((page.coverage[0].hours_with_data, page.coverage[0].hours_in_range), (2, 2));
     // page by page: what has begun before comes first, and nothing twice

@@ -3,7 +3,7 @@
 use super::{
     board::Board,
     job::{Job, State},
-    kinds::Kinds,
+    kinds::{Kinds, Unfit},
     orders::Orders,
     step::Step,
     submit::{Sees, Submit, unfit},
@@ -112,7 +112,7 @@ impl JobService for JobRpcs {
         if request.kind.chars().count() > KIND_CHARS {
             return Err(problem::invalid("INVALID_KIND", "kind", format!("at most {KIND_CHARS} characters")));
         }
-        let (after, state) = (pages::after::<Uuid>(&request.page_token)?, wire::state(request.state)?);
+        let (after, state) = (pages::after_uuid(&request.page_token)?, wire::state(request.state)?);
         self.board.follow().await.map_err(errors::store)?;
         let mut jobs: Vec<_> = self.board.standing().into_iter().map(|(job, _)| job).collect();
         jobs.retain(|job| {
@@ -120,6 +120,11 @@ impl JobService for JobRpcs {
                 && (request.kind.is_empty() || request.kind == job.submission.kind);
             is_wanted && sees.has(job) && after.is_none_or(|after| job.id < after)
         });
+        // one of a kind that an older version had is still listed
+        if jobs.is_empty() && !request.kind.is_empty() {
+            let unknown = |unfit: Unfit| problem::invalid("INVALID_KIND", &unfit.field, unfit.text);
+            self.kinds.find(&request.kind).map_err(unknown)?;
+        }
         jobs.sort_unstable_by_key(|job| std::cmp::Reverse(job.id));
         let (jobs, next_page_token) =
             pages::page(jobs.iter().map(|job| wire::outline(job)), size, |job| job.job_id.clone());

@@ -148,16 +148,142 @@ fn what_the_reference_names_is_found() {
     }
 }
 
+/// The marks that a bound gets: with "<" or ">".
+fn of_bound(metric: &Metric, unit: &str, sign: &str, number: f64) -> Quality {
+    let comparator = if sign == "<" { wire::Comparator::Less } else { wire::Comparator::Greater };
+    let value = Some(ValueView::Bound(wire::Bound { comparator: comparator.into(), number }));
+    let measured_at = Some(guard::convert::timestamp(NOW));
+    marks(&ReadingView { metric: metric.key, unit, measured_at, value, ..Default::default() })
+        .unwrap_or_else(|fault| panic!("{}: {fault}", metric.name))
+}
+
+#[test]
+fn a_bound_under_the_label_of_another_unit_is_suspect() {
+    let both = Quality::SUSPECT_UNIT.with(Quality::IMPLAUSIBLE);
+    for (key, unit, sign, number, marks) in [
+        ("41653-7", "mg/dL", ">", 27.8, Quality::SUSPECT_UNIT),
+        ("41653-7", "mg/dL", ">", 33.3, Quality::SUSPECT_UNIT),
+        ("41653-7", "mg/dL", "<", 1.1, both),
+        ("41653-7", "mg/dL", "<", 5.5, Quality::SUSPECT_UNIT),
+        ("99504-3", "mg/dL", ">", 22.2, Quality::SUSPECT_UNIT),
+        ("41653-7", "mmol/L", "<", 40.0, Quality::SUSPECT_UNIT),
+        ("41653-7", "mmol/L", ">", 400.0, both),
+        ("8310-5", "Cel", ">", 98.6, both),
+        ("8310-5", "Cel", "<", 90.0, Quality::SUSPECT_UNIT),
+        ("59408-5", "%", "<", 0.7, Quality::SUSPECT_UNIT),
+        ("8480-6", "mm[Hg]", ">", 40.0, Quality::SUSPECT_UNIT),
+    ] {
+        assert_eq!(of_bound(by_code(key).unwrap(), unit, sign, number), marks, "{key}: {sign} {number} {unit}");
+    }
+}
+
+#[test]
+fn a_bound_at_the_end_of_a_sensors_range_is_good() {
+    for (key, unit, sign, number) in [
+        ("41653-7", "mg/dL", "<", 10.0),
+        ("41653-7", "mg/dL", "<", 20.0),
+        ("99504-3", "mg/dL", "<", 40.0),
+        ("99504-3", "mg/dL", ">", 400.0),
+        ("41653-7", "mg/dL", ">", 500.0),
+        ("41653-7", "mmol/L", "<", 0.6),
+        ("41653-7", "mmol/L", "<", 1.1),
+        ("41653-7", "mmol/L", ">", 33.3),
+        ("59408-5", "%", "<", 70.0),
+        ("59408-5", "1", "<", 0.7),
+        ("8310-5", "[degF]", "<", 90.0),
+        ("29463-7", "kg", ">", 200.0),
+    ] {
+        let found = of_bound(by_code(key).unwrap(), unit, sign, number);
+        assert_eq!(found, Quality::GOOD, "{key}: {sign} {number} {unit}");
+    }
+    for metric in with_other_units().filter(|metric| metric.kind == Kind::Number) {
+        let (low, high) = metric.typical.unwrap();
+        for unit in [&metric.unit].into_iter().chain(metric.other_units).chain(metric.indistinct) {
+            for (sign, end) in [("<", low), (">", high)] {
+                let found = of_bound(metric, unit, sign, in_unit(metric, unit, end));
+                assert_eq!(found, Quality::GOOD, "{}: {sign} {end}, in {unit}", metric.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bound_beyond_which_nothing_is_plausible_is_implausible() {
+    let (spo2, pulse) = (by_code("59408-5").unwrap(), by_code("8867-4").unwrap());
+    assert_eq!(of_bound(spo2, "%", ">", 150.0), Quality::IMPLAUSIBLE);
+    assert_eq!(of_bound(pulse, "", "<", -50.0), Quality::IMPLAUSIBLE);
+    // true of every pulse, if it says little
+    assert_eq!(of_bound(pulse, "", "<", 400.0), Quality::GOOD);
+}
+
+#[test]
+fn who_sends_no_number_is_told_how_to_say_that_there_is_none() {
+    let refused = |value| {
+        let measured_at = Some(guard::convert::timestamp(NOW));
+        marks(&ReadingView { metric: "41653-7", measured_at, value: Some(value), ..Default::default() }).unwrap_err()
+    };
+    for number in [f64::NAN, f64::INFINITY] {
+        let text = refused(ValueView::Number(number));
+        let told = ["NOT_FINITE", "absent_reason", "ABSENT_REASON_NOT_A_NUMBER", "bound"];
+        assert!(told.into_iter().all(|word| text.contains(word)), "{text}");
+    }
+    let text = refused(ValueView::Code("LO"));
+    assert!(text.contains("WRONG_VALUE_KIND") && text.contains(proto::problem::NO_NUMBER), "{text}");
+}
+
+/// A signal of 1 mV.
+fn ecg(begin: Nanos, n_samples: usize, period_ns: i64) -> ReadingView<'static> {
+    let wave = wire::Waveform { scale: 1.0, period_ns, samples: vec![1; n_samples], ..Default::default() };
+    let (measured_at, value) = (Some(guard::convert::timestamp(begin)), Some(ValueView::Waveform(Cow::Owned(wave))));
+    ReadingView { metric: "11524-6", measured_at, value, ..Default::default() }
+}
+
+/// Steps from one time to another.
+fn steps(begin: Nanos, end: Nanos) -> ReadingView<'static> {
+    let [measured_at, measured_until] = [begin, end].map(|at| Some(guard::convert::timestamp(at)));
+    let value = Some(ValueView::Number(500.0));
+    ReadingView { metric: "55423-8", measured_at, measured_until, value, ..Default::default() }
+}
+
+#[test]
+fn a_waveform_lasts_a_week_at_most() {
+    let (begin, minute) = (NOW.plus(-8 * Nanos::DAY), 60 * Nanos::SECOND);
+    assert_eq!(marks(&ecg(begin, 10_080, minute)), Ok(Quality::GOOD));
+    for n_samples in [10_081, 20_000] {
+        let refused = marks(&ecg(begin, n_samples, minute)).unwrap_err();
+        assert!(refused.starts_with("readings[0].waveform.samples BAD_WAVEFORM"), "{refused}");
+        assert!(refused.contains("at most a week") && refused.contains("as several readings"), "{refused}");
+    }
+}
+
+#[test]
+fn what_ends_further_ahead_than_clocks_may_differ_is_ahead() {
+    let (seconds, begin) = (|n: i64| NOW.plus(n * Nanos::SECOND), NOW.plus(-600 * Nanos::SECOND));
+    for (reading, marked) in [
+        (ecg(NOW, 120, Nanos::SECOND), Quality::GOOD),
+        (ecg(NOW, 121, Nanos::SECOND), Quality::FUTURE),
+        (ecg(begin, 10_000, 60 * Nanos::SECOND), Quality::FUTURE),
+        (steps(begin, seconds(120)), Quality::GOOD),
+        (steps(begin, seconds(121)), Quality::FUTURE),
+    ] {
+        assert_eq!(marks(&reading), Ok(marked), "{}", reading.metric);
+    }
+}
+
 /// Why a reading of this time is refused for a device that has had a patient for an hour.
 fn not_assigned_at(at: Nanos) -> String {
+    not_assigned_from(at, None)
+}
+
+fn not_assigned_from(at: Nanos, until: Option<Nanos>) -> String {
     let held = directory::Assignment {
         patient: PatientId::from_bytes([1; 16]),
         from: NOW.plus(-3_600 * Nanos::SECOND),
         to: NOW.plus(3_600 * Nanos::SECOND),
     };
     let measured_at = Some(guard::convert::timestamp(at));
-    let reading =
-        ReadingView { metric: "8867-4", measured_at, value: Some(ValueView::Number(60.0)), ..Default::default() };
+    let (measured_until, value) = (until.map(guard::convert::timestamp), Some(ValueView::Number(60.0)));
+    let reading = ReadingView { metric: "8867-4", measured_at, measured_until, value, ..Default::default() };
     let judged = Judge::new(10, ClockTolerance::default()).judge(&[reading], &mut Assigned::new(vec![held]), NOW);
     let refusal = &judged.refused.named[0];
     assert_eq!((refusal.reason.as_str(), refusal.field.as_str()), ("NOT_ASSIGNED", "readings[0].measured_at"));
@@ -172,16 +298,27 @@ fn where_the_clock_is_the_likelier_cause_no_patient_is_said_to_be_missing() {
         assert!(text.contains("clock that was never set; set the device's clock"), "{seconds}: {text}");
     }
     assert!(not_assigned_at(NOW.plus(9 * Nanos::DAY)).contains("has not come yet; set the device's clock"));
-    let text = not_assigned_at(NOW.plus(-Nanos::DAY));
-    assert!(text.contains("assign one") && !text.contains("clock"), "{text}");
+    // its time has come, whatever its end
+    for until in [None, Some(NOW.plus(Nanos::DAY))] {
+        let text = not_assigned_from(NOW.plus(-Nanos::DAY), until);
+        assert!(text.contains("assign one") && !text.contains("clock"), "{text}");
+    }
 }
 
 #[test]
 fn a_time_in_another_unit_than_seconds_is_named() {
-    for (seconds, unit) in [(1_764_000_000_000, "milliseconds"), (1_764_000_000_000_000, "microseconds")] {
-        let measured_at = Some(proto::prost_types::Timestamp { seconds, nanos: 0 });
-        let refused = marks(&ReadingView { metric: "8867-4", measured_at, ..Default::default() }).unwrap_err();
-        assert!(refused.contains("TIME_OUT_OF_RANGE") && refused.contains(unit), "{refused}");
+    for (seconds, unit) in [
+        (1_764_000_000_000, "milliseconds"),
+        (1_764_000_000_000_000, "microseconds"),
+        (1_764_000_000_000_000_000, "nanoseconds"),
+    ] {
+        let wrong = Some(Timestamp { seconds, nanos: 0 });
+        let looks_like = format!("looks like {unit}");
+        let refused = marks(&ReadingView { metric: "8867-4", measured_at: wrong, ..Default::default() }).unwrap_err();
+        assert!(refused.contains("TIME_OUT_OF_RANGE") && refused.contains(&looks_like), "{refused}");
+        let refused = marks(&ReadingView { measured_until: wrong, ..steps(NOW, NOW) }).unwrap_err();
+        assert!(refused.starts_with("readings[0].measured_until BAD_INTERVAL"), "{refused}");
+        assert!(refused.contains(&looks_like), "{refused}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{ties::changed, *};
 use directory::registry::{self as kept, Change};
+use model::audit::Outcome;
 
 const ME: Uuid = Uuid::from_u128(1);
 const PATIENT: Uuid = Uuid::from_u128(3);
@@ -77,6 +78,53 @@ async fn a_review_as_unjustified_ends_the_access_and_bars_the_next_for_a_day() {
     assert_eq!(refused.get_details_error_info().unwrap().reason, "BARRED_BY_REVIEW");
     for registry in [reviewed(24, "unjustified"), reviewed(1, "justified"), reviewed(1, "unclear")] {
         open(&registry, PATIENT, "no pulse, alone here").await.unwrap();
+    }
+}
+
+/// An audit log that keeps the outcome of each entry.
+#[derive(Default)]
+struct Outcomes(Mutex<Vec<Outcome>>);
+
+#[async_trait]
+impl store::Audit for Outcomes {
+    async fn append(&self, entries: &[Entry]) -> Result<(), Error> {
+        self.0.lock().unwrap().extend(entries.iter().map(|entry| entry.event.outcome.clone()));
+        Ok(())
+    }
+
+    async fn entries(&self, _: WriterId, _: u64, _: usize) -> Result<Vec<(u64, Bytes)>, Error> {
+        Ok(vec![])
+    }
+
+    async fn writers(&self) -> Result<Vec<WriterId>, Error> {
+        Ok(vec![])
+    }
+
+    async fn search(&self, _: &AuditQuery) -> Result<FoundEntries, Error> {
+        Ok(FoundEntries::default())
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_not_opened_is_written_down_as_refused() {
+    let unjustified = kept::Review { by: PATIENT, at: NOW().0, outcome: "unjustified".into(), text: String::new() };
+    let barred = kept::BreakGlass { review: Some(unjustified), ..opened(50, ME, PATIENT, 3_000) };
+    let many = (0..10).map(|number| opened(100 + number, ME, PATIENT, 0)).collect();
+    for (before, expected) in [
+        (vec![barred], Outcome::Denied("BARRED_BY_REVIEW".into())),
+        (many, Outcome::Denied("TOO_MANY_EMERGENCIES".into())),
+        (vec![], Outcome::Allowed),
+    ] {
+        let (store, log) = (Arc::new(Memory::default()), Arc::new(Outcomes::default()));
+        if !before.is_empty() {
+            let changes = before.into_iter().map(Change::BreakGlass).collect();
+            store.changes.lock().unwrap().push(kept::Entry::new(NOW(), None, changes).encode().into());
+        }
+        let (registry, work) = node_with(&store, Path::new("none"), log.clone());
+        tokio::spawn(work.run(CancellationToken::new()));
+        let opened = open(&registry, PATIENT, "no pulse, alone on the ward").await;
+        assert_eq!(opened.is_ok(), expected == Outcome::Allowed);
+        assert_eq!(*log.0.lock().unwrap(), [expected]);
     }
 }
 

@@ -103,6 +103,38 @@ async fn a_ward_a_study_and_a_person_must_be_there() {
 }
 
 #[tokio::test]
+async fn what_a_file_ties_is_not_tied_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[[user]]\nid = \"{NURSE}\"\nname = \"A\"\nroles = [\"nurse\"]\n\
+         [[user]]\nid = \"{ADMIN}\"\nname = \"B\"\nroles = [\"administrator\"]\npatient = \"{PATIENT}\"\n\
+         [[care_team]]\nuser = \"{NURSE}\"\npatient = \"{PATIENT}\"\n"
+    );
+    std::fs::write(folder.path().join("people.toml"), text).unwrap();
+    let store = Arc::new(Memory::default());
+    let (registry, work) = node_with(&store, folder.path(), Arc::new(Quiet));
+    tokio::spawn(work.run(CancellationToken::new()));
+    let (user_id, patient_id) = (NURSE.to_string(), PATIENT.to_string());
+    let relation = |kind: &str| {
+        let (user_id, patient_id, kind) = (user_id.clone(), patient_id.clone(), kind.to_owned());
+        CreateRelationRequest { relation: Some(Relation { user_id, kind, patient_id, ..Relation::default() }) }
+    };
+    let refused = registry.create_relation(&caller(), relation("care-team")).await.err().unwrap();
+    assert_eq!((refused.code(), &*reason(&refused)), (Code::AlreadyExists, "ALREADY_TIED"));
+    assert!(refused.message().contains("directory's files"), "{}", refused.message());
+    registry.create_relation(&caller(), relation("proxy")).await.unwrap();
+
+    let grant = Grant { user_id, role_id: "nurse".into(), ..Grant::default() };
+    let refused = registry.create_grant(&caller(), CreateGrantRequest { grant: Some(grant) }).await.err().unwrap();
+    assert_eq!((refused.code(), &*reason(&refused)), (Code::AlreadyExists, "ALREADY_GRANTED"));
+    let consent = Consent { patient_id, bars: ADMIN.to_string(), ..Consent::default() };
+    let request = CreateConsentRequest { consent: Some(consent) };
+    let refused = registry.create_consent(&caller(), request).await.err().unwrap();
+    assert_eq!((refused.code(), &*reason(&refused)), (Code::InvalidArgument, "BARS_NOBODY"));
+    assert_eq!(store.changes.lock().unwrap().len(), 1, "the proxy");
+}
+
+#[tokio::test]
 async fn a_deleted_persons_id_is_nobody_elses() {
     let registry = running(&Arc::new(Memory::default()));
     let create = async |user| registry.create_user(&caller(), CreateUserRequest { user: Some(user) }).await;

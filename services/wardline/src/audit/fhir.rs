@@ -105,11 +105,15 @@ fn target(record: &AuditRecord) -> Value {
         "role": coding(ROLES, role),
         "name": kind,
     });
-    let id = words().find(|word| Uuid::try_parse(word).is_ok());
+    // to whom a role or a relation is given is not that which is given
+    let is_given = matches!(kind, "relations" | "roles");
+    let names_it = |word: &&str| !(is_given && ["for", "to"].contains(word));
+    let id = words().take_while(names_it).find(|word| Uuid::try_parse(word).is_ok());
+    let is_assignment = ["end ", "get assignment "].iter().any(|start| record.detail.starts_with(start));
     let role_id = || (kind == "roles").then(|| words().skip_while(|word| *word != "role").nth(1)).flatten();
     if let Some(id) = id {
         target["what"] = match kind {
-            "devices" | "device" if !record.detail.starts_with("end ") => json!({"reference": format!("Device/{id}")}),
+            "devices" | "device" if !is_assignment => json!({"reference": format!("Device/{id}")}),
             _ => json!({"identifier": urn(id)}),
         };
     } else if let Some(role) = role_id() {
@@ -149,13 +153,25 @@ mod tests {
             ("latest.read", "list", "R", "search-type", Value::Null),
             ("profile.read", "versions", "R", "history-instance", Value::Null),
             ("profile.read", "update", "U", "update", Value::Null),
+            ("profile.read", "get {id}", "R", "read", json!({"identifier": urn(ID)})),
+            ("profile.read", "versions of {id}", "R", "history-instance", json!({"identifier": urn(ID)})),
+            ("profile.read", "read {id} to update it", "R", "read", json!({"identifier": urn(ID)})),
+            ("users.manage", "update {id}", "U", "update", json!({"identifier": urn(ID)})),
+            ("users.manage", "import {id}", "C", "create", json!({"identifier": urn(ID)})),
+            ("consents.manage", "create {id}", "C", "create", json!({"identifier": urn(ID)})),
             ("users.manage", "create {id}", "C", "create", json!({"identifier": urn(ID)})),
             ("users.manage", "delete {id}", "D", "delete", json!({"identifier": urn(ID)})),
             ("users.manage", "list", "R", "search-type", Value::Null),
-            ("relations.manage", "care-team for {id}", "C", "create", json!({"identifier": urn(ID)})),
+            ("relations.manage", "care-team {id} for {person}", "C", "create", json!({"identifier": urn(ID)})),
+            ("relations.manage", "care-team for {person}", "C", "create", Value::Null),
+            ("roles.manage", "grant {id} of nurse to {person}", "C", "create", json!({"identifier": urn(ID)})),
+            ("roles.manage", "grant nurse to {person}", "C", "create", Value::Null),
             ("relations.manage", "end {id}", "U", "update", json!({"identifier": urn(ID)})),
             ("devices.manage", "rotate {id}", "U", "update", json!({"reference": format!("Device/{ID}")})),
+            ("devices.register", "import {id}", "C", "create", json!({"reference": format!("Device/{ID}")})),
             ("device.assign", "assign {id}", "C", "create", json!({"reference": format!("Device/{ID}")})),
+            ("device.assign", "get assignment {id}", "R", "read", json!({"identifier": urn(ID)})),
+            ("devices.manage", "get assignment {id}", "R", "read", json!({"identifier": urn(ID)})),
             (
                 "roles.manage",
                 "update role helper",
@@ -165,9 +181,10 @@ mod tests {
             ),
             ("quarantine.replay", "readings.v1/0/7", "E", "operation", Value::Null),
             ("login", "wardline.telemetry.v1.TimelineService", "E", "110122", Value::Null),
+            ("emergency.open", "life-threat {id}", "C", "110127", json!({"identifier": urn(ID)})),
             ("emergency.open", "life-threat", "C", "110127", Value::Null),
         ] {
-            let event = event(&record(action, &detail.replace("{id}", ID)));
+            let event = event(&record(action, &detail.replace("{id}", ID).replace("{person}", PATIENT)));
             assert_eq!((&event["action"], &event["subtype"][0]["code"]), (&json!(code), &json!(subtype)), "{action}");
             let entities = event["entity"].as_array().unwrap();
             assert_eq!((entities.len(), &entities[0]["what"]), (1, &what), "{action} {detail}");

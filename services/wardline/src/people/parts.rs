@@ -12,6 +12,8 @@ const BYTES_MAX: usize = 1 << 20;
 pub(super) struct Parts<R> {
     file: R,
     heading: String,
+    /// Lines of the heading, told as [`Self::n_lines`] are: with carriage returns alone the whole file is one.
+    n_heading: usize,
     /// Lines that were read.
     n_lines: usize,
     n_parts: usize,
@@ -33,8 +35,12 @@ impl Part {
 
 impl<R: BufRead> Parts<R> {
     pub(super) fn new(file: R) -> anyhow::Result<Self> {
-        let mut parts = Self { file, heading: String::new(), n_lines: 0, n_parts: 0 };
-        parts.heading = parts.record()?.context("there is no heading")?;
+        let mut parts = Self { file, heading: String::new(), n_heading: 0, n_lines: 0, n_parts: 0 };
+        while is_blank(&parts.heading) {
+            let n_before = parts.n_lines;
+            parts.heading = parts.record()?.context("there is no heading")?;
+            parts.n_heading = parts.n_lines - n_before;
+        }
         if !parts.heading.ends_with(['\n', '\r']) {
             parts.heading.push('\n');
         }
@@ -43,8 +49,7 @@ impl<R: BufRead> Parts<R> {
 
     /// The next part; `None` at the end. A file without rows has one part: the server says what it thinks of its heading.
     pub(super) fn next(&mut self) -> anyhow::Result<Option<Part>> {
-        let n_heading = self.heading.matches('\n').count();
-        let n_before = self.n_lines - n_heading;
+        let n_before = self.n_lines - self.n_heading;
         let (mut csv, mut n_rows) = (self.heading.clone(), 0);
         while n_rows < ROWS_MAX && csv.len() < BYTES_MAX {
             let Some(row) = self.record()? else { break };
@@ -79,6 +84,11 @@ impl<R: BufRead> Parts<R> {
         let row = String::from_utf8(bytes).ok().with_context(|| format!("line {begin}: must be UTF-8"))?;
         Ok(Some(row))
     }
+}
+
+/// Whether no cell of these rows has anything in it, as the server sees it.
+fn is_blank(rows: &str) -> bool {
+    rows.chars().all(|c| c.is_whitespace() || matches!(c, ',' | '"' | '\u{feff}'))
 }
 
 #[cfg(test)]
@@ -122,5 +132,15 @@ mod tests {
     fn a_file_without_rows_is_one_part_and_one_without_a_last_line_end_is_whole() {
         assert_eq!(parts("name").unwrap().iter().map(|part| &*part.csv).collect::<Vec<_>>(), ["name\n"]);
         assert_eq!(parts("name\nA").unwrap().iter().map(|part| &*part.csv).collect::<Vec<_>>(), ["name\nA"]);
+    }
+
+    #[test]
+    fn lines_are_the_files_with_carriage_returns_alone_and_with_blank_ones_before_the_heading() {
+        let part = &parts("name\rA CR\rbad\t\trow\rB CR\r").unwrap()[0];
+        assert_eq!((part.line(3), &*part.csv), (3, "name\rA CR\rbad\t\trow\rB CR\r"));
+        let many = parts(&format!("\n,\nname\n{}", "A\n".repeat(1_001))).unwrap();
+        assert!(many.iter().all(|part| part.csv.starts_with("name\nA\n")));
+        assert_eq!(many.iter().map(|part| part.line(2)).collect::<Vec<_>>(), [4, 1_004]);
+        assert!(parts("\n\n").is_err());
     }
 }

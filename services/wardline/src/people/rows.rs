@@ -1,6 +1,7 @@
 //! Lists as a table, JSON or CSV.
 
 use super::cli::Format;
+use model::is_formula;
 use serde_json::{Map, Value};
 use std::{borrow::Cow, io::Write};
 
@@ -65,8 +66,7 @@ impl Rows {
 
 /// A cell that no spreadsheet takes for a formula: with an apostrophe before it, which an import leaves out again.
 fn plain(cell: &str) -> Cow<'_, str> {
-    const FORMULA: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
-    if cell.trim_start_matches('\'').starts_with(FORMULA) { format!("'{cell}").into() } else { cell.into() }
+    if is_formula(cell.trim_start_matches('\'')) { format!("'{cell}").into() } else { cell.into() }
 }
 
 #[cfg(test)]
@@ -112,13 +112,13 @@ mod tests {
     #[test]
     fn no_cell_of_csv_is_a_formula() {
         let mut rows = Rows::new(&["name"]);
-        for name in ["=1+1", "'=1", "'tis", "+49 30 1", "-", "@x", "\t=1", "A=1"] {
+        for name in ["=1+1", "'=1", "'tis", "+49 30 1", "-", "@x", "\t=1", "＝1", "A=1"] {
             rows.push([name]);
         }
         let mut out = Vec::new();
         rows.print(Format::Csv, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
-        assert_eq!(out, "name\n'=1+1\n''=1\n'tis\n'+49 30 1\n'-\n'@x\n'\t=1\nA=1\n");
+        assert_eq!(out, "name\n'=1+1\n''=1\n'tis\n'+49 30 1\n'-\n'@x\n'\t=1\n'＝1\nA=1\n");
     }
 
     #[test]

@@ -126,7 +126,7 @@ fn mimic(name: &str, text: &mut dyn Read, mapping: &Mapping, recording: &mut Rec
             let written = Written { text: field(&row, value)?, number: field(&row, number)?, unit: field(&row, unit)? };
             let (sent, value) = item.judge(written)?;
             let questionable = optional(&row, warning) == "1" || optional(&row, error) == "1";
-            Ok(Row { measured_ns, arrived_ns, value, sent, questionable })
+            Ok(Row { measured_ns, arrived_ns, value, sent, lasting_s: 0, questionable })
         };
         keep(recording, field(&row, subject).unwrap_or(""), item.source, read());
     }
@@ -171,7 +171,7 @@ fn eicu_hourly(mut table: Table<'_>, items: &HashMap<String, Item>, recording: &
             let read = || {
                 let measured_ns = measured?;
                 let (sent, value) = item.judge(Written { text: cell?, number: "", unit: "" })?;
-                Ok(Row { measured_ns, arrived_ns: measured_ns, value, sent, questionable: false })
+                Ok(Row { measured_ns, arrived_ns: measured_ns, value, sent, lasting_s: 0, questionable: false })
             };
             keep(recording, patient, item.source, read());
         }
@@ -203,7 +203,7 @@ fn eicu_respiratory(mut table: Table<'_>, items: &HashMap<String, Item>, recordi
                 arrived => table::minutes(arrived)?,
             };
             let (sent, value) = item.judge(Written { text: field(&row, value)?, number: "", unit: "" })?;
-            Ok(Row { measured_ns, arrived_ns, value, sent, questionable: false })
+            Ok(Row { measured_ns, arrived_ns, value, sent, lasting_s: 0, questionable: false })
         };
         keep(recording, field(&row, stay).unwrap_or(""), item.source, read());
     }
@@ -224,7 +224,7 @@ fn cgm(name: &str, text: &mut dyn Read, mapping: &Mapping, recording: &mut Recor
             let read = || {
                 let measured_ns = table::instant(field(&row, time)?)?;
                 let (sent, value) = item.judge(Written { text: field(&row, *value)?, number: "", unit: "" })?;
-                Ok(Row { measured_ns, arrived_ns: measured_ns, value, sent, questionable: false })
+                Ok(Row { measured_ns, arrived_ns: measured_ns, value, sent, lasting_s: 0, questionable: false })
             };
             keep(recording, field(&row, person).unwrap_or(""), item.source, read());
         }
@@ -264,7 +264,7 @@ fn physionet(name: &str, text: &mut dyn Read, mapping: &Mapping, recording: &mut
         let read = || {
             let measured_ns = hours_and_minutes(field(row, time)?)?;
             let (sent, value) = item.judge(Written { text: field(row, value)?, number: "", unit: "" })?;
-            Ok(Row { measured_ns, arrived_ns: measured_ns, value, sent, questionable: false })
+            Ok(Row { measured_ns, arrived_ns: measured_ns, value, sent, lasting_s: 0, questionable: false })
         };
         keep(recording, &stay, item.source, read());
     }

@@ -1,5 +1,6 @@
 //! The table of `mapping.toml`: from a recording's item to metric, unit and source, and whether a value is one.
 
+use super::text::{Side, close, leading, parse, side};
 use anyhow::{Context, Result, bail};
 use model::{Comparator, Kind as MetricKind, Metric, by_code};
 use serde::Deserialize;
@@ -7,8 +8,6 @@ use std::collections::{BTreeMap, HashMap};
 
 /// The table that is compiled in.
 const TABLE: &str = include_str!("mapping.toml");
-/// Number and text of one value may differ by this part when the recording rounded one of them to 32 bits.
-const ROUNDING: f64 = 1e-4;
 
 /// Why a row or a value was not sent. The name is what reports show; it is never changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +52,16 @@ impl Skip {
     }
 }
 
+/// What the charted time is to a value that was gathered over a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lasts {
+    /// The beginning of an hour.
+    HourAfter,
+    /// The end of what began when the same item was charted before; of the first one nobody knows the beginning.
+    SincePrevious,
+}
+
 /// One way in which a reading is sent: what all readings of one item in one unit have in common.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sent {
@@ -66,6 +75,8 @@ pub struct Sent {
     pub code: Option<String>,
     /// On which side of its number the value lies, for what is a bound.
     pub comparator: Option<Comparator>,
+    /// How the charted time and the time that it lasts belong together; `None` for what is of an instant.
+    pub lasts: Option<Lasts>,
 }
 
 /// What one item of a recording means.
@@ -76,6 +87,8 @@ pub struct Item {
     units: HashMap<String, u16>,
     /// For values without a unit.
     empty: Option<u16>,
+    /// The unit of these, as it is sent.
+    empty_unit: Option<String>,
     percent: Option<u16>,
     codes: HashMap<String, u16>,
     /// What the device shows as `LO` and `HI` beyond: in the unit of values without one.
@@ -100,7 +113,6 @@ impl Item {
     /// limits are known).
     pub fn judge(&self, written: Written<'_>) -> Result<(u16, f64), Skip> {
         let (text, unit) = (written.text.trim(), written.unit.trim());
-        let number = written.number.trim();
         if !self.codes.is_empty() {
             return match self.codes.get(text) {
                 Some(&sent) => Ok((sent, 0.0)),
@@ -108,19 +120,22 @@ impl Item {
                 None => Err(Skip::UnknownText),
             };
         }
-        if let Some((comparator, number)) = self.bound(text) {
-            let sent = if unit.is_empty() { self.empty } else { self.units.get(unit).copied() };
-            // those with a comparator stand right after the one without
-            return Ok((sent.ok_or(Skip::UnknownUnit)? + u16::from(comparator.code()), number));
+        let (value, number) = (parse(text), parse(written.number));
+        // a number column has of a bound the number alone, and beside `HI` anything at all
+        let said = if value.is_none() { side(text) } else { Side::Neither };
+        match said {
+            Side::Of(comparator, rest) => return self.bound(comparator, (leading(rest), number), unit),
+            Side::Beyond(comparator) => return self.beyond(comparator),
+            Side::Unclear => return Err(Skip::NotANumber),
+            Side::Neither => {}
         }
         if self.not_testable.iter().any(|words| words == text) {
             return Err(Skip::NotTestable);
         }
-        let (value, percent) = match (parse(text), parse(number)) {
-            // the text has all digits, the number is often a widened 32-bit float
-            (Some(text), Some(number)) => (if close(text, number) { text } else { number }, false),
+        let (value, percent) = match (value, number) {
+            (Some(text), Some(number)) => (agreed(text, number), false),
             (Some(value), None) | (None, Some(value)) => (value, false),
-            (None, None) if text.is_empty() && number.is_empty() => return Err(Skip::NoValue),
+            (None, None) if text.is_empty() && written.number.trim().is_empty() => return Err(Skip::NoValue),
             (None, None) => (text.strip_suffix('%').and_then(parse).ok_or(Skip::NotANumber)?, true),
         };
         if self.missing.contains(&value) {
@@ -129,42 +144,59 @@ impl Item {
         let sent = match (percent, unit) {
             (true, "" | "%") => self.percent,
             (true, _) => None,
-            (false, "") => self.empty,
-            (false, unit) => self.units.get(unit).copied(),
+            (false, unit) => self.stated(unit),
         };
         Ok((sent.ok_or(Skip::UnknownUnit)?, value))
     }
-}
 
-impl Item {
-    /// A text that says on which side of a number the value lies.
-    fn bound(&self, text: &str) -> Option<(Comparator, f64)> {
-        let signs = [
-            ("<=", Comparator::LessOrEqual),
-            ("\u{2264}", Comparator::LessOrEqual),
-            (">=", Comparator::GreaterOrEqual),
-            ("\u{2265}", Comparator::GreaterOrEqual),
-            ("<", Comparator::Less),
-            (">", Comparator::Greater),
-        ];
-        if let Some(bound) = signs.iter().find_map(|(sign, is)| Some((*is, parse(text.strip_prefix(sign)?)?))) {
-            return Some(bound);
-        }
-        let [low, high] = self.limits?;
-        match text.to_ascii_lowercase().as_str() {
-            "lo" | "low" => Some((Comparator::Less, low)),
-            "hi" | "high" => Some((Comparator::Greater, high)),
+    /// What is sent in a unit of the unit column.
+    fn stated(&self, unit: &str) -> Option<u16> {
+        if unit.is_empty() { self.empty } else { self.units.get(unit).copied() }
+    }
+
+    /// A bound, of the number in the text with what stands behind it, and that of the number column.
+    fn bound(
+        &self,
+        comparator: Comparator,
+        numbers: (Option<(f64, &str)>, Option<f64>),
+        unit: &str,
+    ) -> Result<(u16, f64), Skip> {
+        let (limit, behind) = match numbers {
+            (Some((text, behind)), Some(number)) => (agreed(text, number), behind),
+            (Some((text, behind)), None) => (text, behind),
+            (None, Some(number)) => (number, ""),
+            (None, None) => return Err(Skip::NotANumber),
+        };
+        let is_empty_unit = || self.empty_unit.as_ref().is_some_and(|empty| empty.eq_ignore_ascii_case(behind));
+        let sent = match (behind, unit) {
+            ("%", "" | "%") => self.percent,
+            ("%", _) => None,
+            ("", unit) => self.stated(unit),
+            (behind, "") => self.units.get(behind).copied().or_else(|| self.empty.filter(|_| is_empty_unit())),
+            // the number column is in the unit of the unit column
+            (behind, unit) if numbers.1.is_some() || behind.eq_ignore_ascii_case(unit) => self.stated(unit),
             _ => None,
-        }
+        };
+        Ok((sent.ok_or(Skip::UnknownUnit)? + place(comparator), limit))
+    }
+
+    /// What the device cannot measure: a bound where its limits are known.
+    fn beyond(&self, comparator: Comparator) -> Result<(u16, f64), Skip> {
+        let [low, high] = self.limits.ok_or(Skip::NotANumber)?;
+        let limit = if comparator == Comparator::Less { low } else { high };
+        Ok((self.empty.ok_or(Skip::UnknownUnit)? + place(comparator), limit))
     }
 }
 
-fn parse(text: &str) -> Option<f64> {
-    text.trim().parse().ok().filter(|value: &f64| value.is_finite())
+/// How far behind the one without a comparator it stands in [`Mapping::sent`].
+fn place(comparator: Comparator) -> u16 {
+    u16::from(comparator.code())
 }
 
-fn close(a: f64, b: f64) -> bool {
-    (a - b).abs() <= ROUNDING * b.abs().max(1.0)
+/// One value of both columns: the text has all digits, the number is often a widened 32-bit float. Where they differ, the
+/// number is the publisher's reading of the text.
+fn agreed(text: f64, number: f64) -> f64 {
+    if close(text, number) { text } else { number }
 }
 
 /// The table that maps a recording's items to metrics (`mapping.toml`).
@@ -197,6 +229,7 @@ struct Entry {
     relabel: BTreeMap<String, String>,
     empty: Option<String>,
     limits: Option<[f64; 2]>,
+    lasts: Option<Lasts>,
     #[serde(default)]
     missing: Vec<f64>,
     #[serde(default)]
@@ -257,6 +290,7 @@ impl Mapping {
                 source,
                 units: HashMap::new(),
                 empty: None,
+                empty_unit: entry.empty.clone(),
                 percent: None,
                 codes: HashMap::new(),
                 limits: entry.limits,
@@ -265,12 +299,13 @@ impl Mapping {
             };
             let written = entry.units.iter().map(|unit| (unit, unit)).chain(&entry.relabel);
             for (written, unit) in written {
-                item.units.insert(written.clone(), self.put(name, metric, unit, None)?);
+                item.units.insert(written.clone(), self.put(name, metric, unit, None, entry.lasts)?);
             }
-            item.empty = entry.empty.as_deref().map(|unit| self.put(name, metric, unit, None)).transpose()?;
+            let empty = entry.empty.as_deref().map(|unit| self.put(name, metric, unit, None, entry.lasts));
+            item.empty = empty.transpose()?;
             item.percent = if entry.empty.as_deref() == Some("%") { item.empty } else { item.units.get("%").copied() };
             for (text, code) in &entry.codes {
-                item.codes.insert(text.clone(), self.put(name, metric, "", Some(code))?);
+                item.codes.insert(text.clone(), self.put(name, metric, "", Some(code), entry.lasts)?);
             }
             if items.insert(name.clone(), item).is_some() {
                 bail!("{section}: item {name} is there twice");
@@ -279,10 +314,17 @@ impl Mapping {
         Ok(())
     }
 
-    fn put(&mut self, item: &str, metric: &'static Metric, unit: &str, code: Option<&String>) -> Result<u16> {
+    fn put(
+        &mut self,
+        item: &str,
+        metric: &'static Metric,
+        unit: &str,
+        code: Option<&String>,
+        lasts: Option<Lasts>,
+    ) -> Result<u16> {
         let sent = |comparator| {
             let (item, unit, code) = (item.to_owned(), unit.to_owned(), code.cloned());
-            Sent { item, metric: metric.key, unit, code, comparator }
+            Sent { item, metric: metric.key, unit, code, comparator, lasts }
         };
         let index = match self.sent.iter().position(|known| *known == sent(None)) {
             Some(index) => index,
@@ -309,92 +351,4 @@ impl Mapping {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn judge(section: &str, item: &str, text: &str, number: &str, unit: &str) -> Result<(String, f64), Skip> {
-        let mapping = Mapping::load().unwrap();
-        let item = &mapping.section(section).unwrap()[item];
-        item.judge(Written { text, number, unit }).map(|(sent, value)| {
-            let sent = mapping.sent(sent);
-            let sign = sent.comparator.map_or("", Comparator::sign);
-            (format!("{} {}{}{sign}", sent.metric, sent.unit, sent.code.as_deref().unwrap_or("")), value)
-        })
-    }
-
-    #[test]
-    fn every_unit_of_the_table_is_one_that_the_server_takes() {
-        let units = ingest::units::Units::new();
-        for sent in &Mapping::load().unwrap().sent {
-            let metric = by_code(sent.metric).unwrap();
-            if sent.code.is_none() {
-                assert!(units.factor(metric, &sent.unit).is_ok(), "{}: {}", sent.metric, sent.unit);
-            }
-        }
-    }
-
-    #[test]
-    fn a_percent_sign_counts_where_percent_is_a_unit() {
-        assert_eq!(judge("mimic", "223835", "33%", "", ""), Ok(("3150-0 %".to_owned(), 33.0)));
-        assert_eq!(judge("mimic", "223835", "0.4", "0.4", ""), Ok(("3150-0 %".to_owned(), 0.4)));
-        assert_eq!(judge("mimic", "211", "33%", "", "BPM"), Err(Skip::UnknownUnit));
-        assert_eq!(judge("eicu_respiratory", "FiO2", "60%", "", ""), Ok(("3150-0 %".to_owned(), 60.0)));
-    }
-
-    #[test]
-    fn what_a_meter_cannot_measure_is_a_bound_and_no_number() {
-        for (text, sign, number) in [
-            ("LO", "<", 40.0),
-            ("Low", "<", 40.0),
-            ("HI", ">", 400.0),
-            ("high", ">", 400.0),
-            ("<40", "<", 40.0),
-            ("> 400", ">", 400.0),
-            ("<=39", "<=", 39.0),
-            ("\u{2265}401", ">=", 401.0),
-        ] {
-            assert_eq!(judge("cgm", "gl", text, "", ""), Ok((format!("99504-3 mg/dL{sign}"), number)), "{text}");
-        }
-        assert_eq!(judge("cgm", "gl", "40", "", ""), Ok(("99504-3 mg/dL".to_owned(), 40.0)));
-        assert_eq!(judge("mimic", "211", "<30", "30", "BPM"), Ok(("8867-4 BPM<".to_owned(), 30.0)));
-        // what such a device shows as low is not known
-        assert_eq!(judge("mimic", "211", "LO", "", "BPM"), Err(Skip::NotANumber));
-    }
-
-    #[test]
-    fn what_is_no_value_has_a_reason() {
-        assert_eq!(judge("mimic", "211", "", "", "BPM"), Err(Skip::NoValue));
-        assert_eq!(judge("mimic", "211", "fast", "", "BPM"), Err(Skip::NotANumber));
-        assert_eq!(judge("mimic", "211", "inf", "NaN", "BPM"), Err(Skip::NotANumber));
-        assert_eq!(judge("mimic", "211", "80", "80", ""), Err(Skip::UnknownUnit));
-        assert_eq!(judge("mimic", "211", "80", "80", "Hz"), Err(Skip::UnknownUnit));
-        assert_eq!(judge("physionet2012", "Weight", "-1", "", ""), Err(Skip::Missing));
-        assert_eq!(judge("mimic", "723", "1.0 ET/Trach", "1", ""), Err(Skip::NotTestable));
-        assert_eq!(judge("mimic", "223791", "Unable to Score", "0", ""), Err(Skip::NotTestable));
-        assert_eq!(judge("mimic", "432", "Sedated", "", ""), Err(Skip::UnknownText));
-    }
-
-    #[test]
-    fn numbers_keep_their_digits_and_wrong_unit_labels_are_put_right() {
-        assert_eq!(judge("mimic", "678", "98.4", "98.4000015258789", "Deg. F"), Ok(("8310-5 Deg. F".to_owned(), 98.4)));
-        // text and number disagree: the number column is the publisher's reading of the text
-        assert_eq!(judge("mimic", "723", "4 Confused", "4", ""), Ok(("9270-0 {score}".to_owned(), 4.0)));
-        assert_eq!(judge("mimic", "190", ".5", "0.5", "torr"), Ok(("19994-3 1".to_owned(), 0.5)));
-        assert_eq!(judge("mimic", "432", "Arouse to Voice", "", ""), Ok(("67775-7 V".to_owned(), 0.0)));
-    }
-
-    #[test]
-    fn a_table_with_a_mistake_is_refused() {
-        let table = |line: &str| {
-            format!(
-                "version = 1\neicu_hourly = []\neicu_respiratory = []\ncgm = []\nphysionet2012 = []\n[[mimic]]\n{line}"
-            )
-        };
-        let refused = |line: &str| format!("{:#}", Mapping::parse(&table(line)).err().unwrap());
-        assert!(refused("metric = \"0-0\"\nsource = \"x\"\nitems = {}").contains("no metric 0-0"));
-        assert!(
-            refused("metric = \"67775-7\"\nsource = \"x\"\nitems = {}\ncodes = { a = \"Z\" }").contains("no code Z")
-        );
-        assert!(refused("metric = \"8867-4\"\nsource = \"x\"\nitems = {}\nunit = \"bpm\"").contains("unit"));
-    }
-}
+mod tests;

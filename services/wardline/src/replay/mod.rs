@@ -8,6 +8,7 @@
 
 mod formats;
 mod grpc;
+mod lasting;
 mod mapping;
 mod pace;
 mod plan;
@@ -18,6 +19,7 @@ mod send;
 mod source;
 mod state;
 mod table;
+mod text;
 
 pub use formats::Format;
 pub use pace::Speed;

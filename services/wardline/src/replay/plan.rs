@@ -2,6 +2,7 @@
 
 use super::{
     formats::Format,
+    lasting,
     mapping::Mapping,
     recording::{Device, Recording, Row, Tally},
 };
@@ -22,7 +23,7 @@ const NAMESPACE: Uuid = uuid!("5c1d0c1e-2f6b-5a0e-9a70-6f0d5e7b1c55");
 /// In which order a device sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Order {
-    /// By the time of measurement.
+    /// By the time of measurement; what lasts by its end.
     Measured,
     /// By the time at which the reading arrived in the chart: late ones late.
     Arrival,
@@ -39,7 +40,7 @@ impl Order {
 
     fn key(self, row: &Row) -> i64 {
         match self {
-            Self::Measured => row.measured_ns,
+            Self::Measured => row.ended_ns(),
             Self::Arrival => row.arrived_ns,
         }
     }
@@ -100,11 +101,12 @@ impl Plan {
         for Device { patient, source, mut rows } in devices {
             let name = format!("{}/{}/{source}", format.name(), patients[patient as usize]);
             plan.recording_duplicates += drop_repeated(&mut rows);
+            lasting::spread(&mut rows, mapping);
             rows.sort_by_key(|row| order.key(row));
             rows.shrink_to_fit();
             let span = &mut spans[patient as usize];
             for row in &rows {
-                *span = (span.0.min(row.measured_ns), span.1.max(row.measured_ns));
+                *span = (span.0.min(row.measured_ns), span.1.max(row.ended_ns()));
             }
             let device = DeviceId::new(name_id(&name));
             plan.devices.push(DevicePlan {
@@ -146,7 +148,7 @@ impl Plan {
         self.devices.iter().map(bed).collect()
     }
 
-    /// Moves each patient's last measured reading to `anchor`; `None` keeps the recording's own times.
+    /// Moves the end of each patient's last reading to `anchor`; `None` keeps the recording's own times.
     pub fn anchor(&mut self, anchor: Option<Nanos>) -> Result<()> {
         let mut shifts = Vec::with_capacity(self.spans.len());
         for ((_, first), span) in self.patients.iter_mut().zip(&self.spans) {
@@ -215,14 +217,15 @@ impl DevicePlan {
             (None, Some(sign)) => Value::Bound(Bound { comparator: sign.code().into(), number: row.value }),
             (None, None) => Value::Number(row.value),
         };
+        let at = |at_ns: i64| Some(guard::convert::timestamp(Nanos(at_ns.saturating_add(self.shift_ns))));
         Reading {
             metric: sent.metric.to_owned(),
-            measured_at: Some(guard::convert::timestamp(Nanos(row.measured_ns.saturating_add(self.shift_ns)))),
+            measured_at: at(row.measured_ns),
             unit: sent.unit.clone(),
             value: Some(value),
             questionable: row.questionable,
             entered_in_error: false,
-            measured_until: None,
+            measured_until: if row.lasting_s == 0 { None } else { at(row.ended_ns()) },
         }
     }
 }
@@ -279,6 +282,10 @@ fn content(device: DeviceId, rows: &[Row], mapping: &Mapping) -> Uuid {
         }
         bytes.push(u8::from(row.questionable));
         bytes.extend(sent.comparator.map(|comparator| comparator.code()));
+        // what has none keeps the identifiers that it has always had
+        if row.lasting_s > 0 {
+            bytes.extend(row.lasting_s.to_be_bytes());
+        }
     }
     Uuid::new_v5(&device.uuid(), &bytes)
 }

@@ -1,12 +1,13 @@
 //! A recording in memory: 32 bytes a reading, by patient and device.
 
 use super::mapping::Skip;
+use model::Nanos;
 use std::collections::{BTreeMap, HashMap};
 
 /// One reading as it was recorded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
-    /// When it was measured: nanoseconds since 1970, or since admission where the format knows nothing else.
+    /// When it was measured, or began: nanoseconds since 1970, or since admission where the format knows nothing else.
     pub measured_ns: i64,
     /// When it arrived in the chart, on the same clock; `measured_ns` where the format does not say.
     pub arrived_ns: i64,
@@ -14,8 +15,17 @@ pub struct Row {
     pub value: f64,
     /// Metric and unit, or code: place in `Mapping::sent`.
     pub sent: u16,
+    /// How long it lasts, in seconds: 0 for what is of an instant, and until the plan is made.
+    pub lasting_s: u32,
     /// The recording itself doubts it.
     pub questionable: bool,
+}
+
+impl Row {
+    /// When it was over: the time of measurement for what is of an instant.
+    pub fn ended_ns(&self) -> i64 {
+        self.measured_ns.saturating_add(i64::from(self.lasting_s) * Nanos::SECOND)
+    }
 }
 
 /// What one device would send, in the order of the recording.

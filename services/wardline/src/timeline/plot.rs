@@ -51,9 +51,14 @@ impl Plot {
         self.n_readings += 1;
     }
 
-    /// Adds a point; what lies outside of the range is left out.
+    /// Adds a reading of one value; what lies outside of the range is left out.
     pub(super) fn add(&mut self, at: Nanos, value: f64) {
-        if !self.range.contains(at) || !value.is_finite() {
+        self.add_between(at, value, value);
+    }
+
+    /// Adds one reading whose values lie between two, as a waveform's do.
+    pub(super) fn add_between(&mut self, at: Nanos, low: f64, high: f64) {
+        if !self.range.contains(at) || !low.is_finite() || !high.is_finite() {
             return;
         }
         self.n_readings += 1;
@@ -65,15 +70,15 @@ impl Plot {
             self.distances_ns.push(distance);
         }
         let i = self.dot_column(at);
-        let point = (at, value);
-        let column = self.columns[i].get_or_insert(Column { low: value, high: value, first: point, last: point });
-        column.low = column.low.min(value);
-        column.high = column.high.max(value);
+        let (first, last) = ((at, low), (at, high));
+        let column = self.columns[i].get_or_insert(Column { low, high, first, last });
+        column.low = column.low.min(low);
+        column.high = column.high.max(high);
         if at < column.first.0 {
-            column.first = point;
+            column.first = first;
         }
         if at >= column.last.0 {
-            column.last = point;
+            column.last = last;
         }
     }
 

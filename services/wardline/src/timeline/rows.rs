@@ -123,7 +123,10 @@ fn object(reading: &StoredReading) -> serde_json::Value {
             Some(Value::AbsentReason(_)) | None => json!(null),
         },
         "unit": unit(reading),
-        "original_value": original.filter(|_| !is_waveform(reading)).map(|original| original.number),
+        "original_value": original.filter(|_| !is_waveform(reading)).map(|original| match &reading.value {
+            Some(Value::Bound(bound)) => json!(format!("{}{}", sign(bound), original.number)),
+            _ => json!(original.number),
+        }),
         "original_unit": original.map(|original| &original.unit),
         "flags": flags(reading),
         "device": reading.device_id,
@@ -156,7 +159,7 @@ fn until(reading: &StoredReading) -> Option<String> {
 }
 
 /// Values of a waveform's samples, in the reading's unit; rounded, so that 7 times 0.005 is 0.035. `None`: it is missing.
-fn samples(wave: &Waveform) -> impl Iterator<Item = Option<f64>> {
+pub(super) fn samples(wave: &Waveform) -> impl Iterator<Item = Option<f64>> {
     let (origin, scale) = (wave.origin, wave.scale);
     (0..).zip(&wave.samples).map(move |(place, sample)| {
         if wave.missing.binary_search(&place).is_ok() {

@@ -119,6 +119,12 @@ fn a_file_that_is_not_what_it_says_is_refused_by_name_and_a_link_is_not_followed
     }
     ensure!(node.run(admin, &["import", "cities", &path])? == Err(1));
     let (_, listed) = node.ask(admin, "GET", "/v1/jobs?kind=import", "")?;
+    for unknown in ["Import", "foo"] {
+        let (status, refused) = node.ask(admin, "GET", &format!("/v1/jobs?kind={unknown}"), "")?;
+        let said = refused.to_string();
+        ensure!(status == 400 && said.contains("must be one of ") && said.contains("check_quality"), "{status} {said}");
+    }
+    ensure!(node.ask(admin, "GET", "/v1/jobs?kind=check_quality", "")?.0 == 200, "none of a kind that there is");
     let error = listed["jobs"][0]["error"].as_str().context("no error")?;
     ensure!(error.contains("cities.csv") && error.contains("city"), "{error}");
     let folder = dir.path().join("folder");

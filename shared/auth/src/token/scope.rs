@@ -1,8 +1,8 @@
 //! What a token leaves of its subject's permissions: the claims `scope` (RFC 8693) and `scp`, its name at other issuers.
 //!
-//! Words are compared exactly. Those of other programs say nothing here; what looks like one of ours and is not written like
-//! it restricts in a way that is not understood, and so do other claims that restrict: such a token is refused, for to pass
-//! over a restriction is to widen.
+//! Words are compared exactly. Those of other programs (`openid`, SMART's `patient/Observation.read`) say nothing here; what
+//! looks like one of ours and is not written like it restricts in a way that is not understood, and so do other claims that
+//! restrict: such a token is refused, for to pass over a restriction is to widen.
 
 use super::Fault;
 use model::access::Permission;
@@ -10,8 +10,12 @@ use serde_json::{Map, Value};
 
 /// What the words of a scope that are ours begin with. A permission's name alone is ours, too.
 const PREFIX: &str = "wardline/";
-/// What our words look like when they are written otherwise, in small letters.
-const ALIKE: [&str; 3] = ["wardline/", "wardline:", "wardline."];
+/// Our name, in small letters: what holds it is meant for us.
+const OUR_NAME: &str = "wardline";
+/// What stands between the parts of a permission's name when it is written otherwise.
+const JOINTS: [char; 5] = ['.', ':', '_', '-', '/'];
+/// What Entra ID calls the one scope of a program that has no others. It only begins like a permission.
+const ANY_USE: &str = "access_as_user";
 /// Claims that restrict a token and are not understood here: a key that the sender must have (RFC 7800), and what exactly it
 /// may be used for (RFC 9396).
 const NOT_DONE: [&str; 2] = ["cnf", "authorization_details"];
@@ -64,6 +68,21 @@ fn is_word(word: &str) -> bool {
     word.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
+/// Whether a word, in small letters, may be meant as one of ours. The first part of a permission's name alone is not, for
+/// `profile` and `roles` are words of others.
 fn is_alike(word: &str) -> bool {
-    ALIKE.iter().any(|start| word.starts_with(start)) || Permission::from_name(word).is_some()
+    if word == ANY_USE {
+        return false;
+    }
+    let is_sign = |sign: char| !sign.is_ascii_alphanumeric();
+    let parts: Vec<_> = word.split(is_sign).filter(|part| !part.is_empty()).collect();
+    let listed: Vec<_> = word.split(|sign: char| is_sign(sign) && sign != '.').collect();
+    let names = |permission: &Permission| {
+        let Some((what, how)) = permission.name().split_once('.') else { return false };
+        // in whatever list, quotes or address it stands
+        parts.windows(2).any(|pair| pair == [what, how])
+            || listed.iter().any(|name| name.strip_prefix(what).is_some_and(|rest| rest.starts_with('.')))
+            || word.strip_prefix(what).is_some_and(|rest| rest.starts_with(JOINTS) && rest.len() > 1)
+    };
+    word.contains(OUR_NAME) || Permission::ALL.iter().any(names)
 }

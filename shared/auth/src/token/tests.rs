@@ -9,7 +9,7 @@ mod wrong_text;
 use super::*;
 use model::{
     Nanos,
-    access::{Permission, Subject},
+    access::{Denied, Permission, Principal, Subject, decide_write},
 };
 use rig::{AUDIENCE, ID, ISSUER, Rig, changed, claims, now, without};
 use serde_json::{Value, json};
@@ -103,11 +103,32 @@ fn a_good_token_says_who_and_until_when() {
     let (verifier, claims) = (rig.verifier(), claims());
     let identity = verify(&verifier, &rig.with_claims(&claims)).unwrap();
     assert_eq!(identity.subject, Subject::Device(ID.parse().unwrap()));
-    assert_eq!(identity.expires_at.0, claims["exp"].as_i64().unwrap() * Nanos::SECOND);
+    assert_eq!(identity.expires_at.0, (claims["exp"].as_i64().unwrap() + 30) * Nanos::SECOND, "clocks may differ");
     assert_eq!(identity.scope, None);
     let person = changed("sub", json!(format!("user:{ID}")));
     let identity = verify(&verifier, &rig.with_claims(&person)).unwrap();
     assert_eq!(identity.subject, Subject::User(ID.parse().unwrap()));
+}
+
+#[test]
+fn clocks_may_differ_by_half_a_minute_wherever_the_end_is_looked_at() {
+    let rig = Rig::new(Algorithm::EdDsa);
+    let ending = |exp: i64| verify(&rig.verifier(), &rig.with_claims(&changed("exp", json!(exp))));
+    let device = ID.parse().unwrap();
+    let writes = |exp: i64, at: i64| -> Result<Result<Nanos, Denied>, Rejected> {
+        let ends = ending(exp)?.expires_at;
+        let sender = Principal::everywhere(Subject::Device(device), &[Permission::WriteReadings], ends);
+        Ok(decide_write(&sender, device, Nanos(at * Nanos::SECOND)).map(|permit| permit.expires_at()))
+    };
+    let exp = now() + 1;
+    let end = Nanos((exp + 30) * Nanos::SECOND);
+    let ended = Err(Denied::Expired);
+    for (after, expected) in [(-1, Ok(end)), (20, Ok(end)), (29, Ok(end)), (30, ended), (31, ended)] {
+        assert_eq!(writes(exp, exp + after), Ok(expected), "{after} seconds after its end");
+    }
+    let exp = now() - 20;
+    assert_eq!(writes(exp, now()), Ok(Ok(Nanos((exp + 30) * Nanos::SECOND))), "one that has ended here");
+    assert_eq!(writes(now() - 31, now()), Err(Rejected::Expired));
 }
 
 #[test]
@@ -122,8 +143,8 @@ fn a_date_may_have_a_fraction_or_an_exponent() {
         verify(&rig.verifier(), &rig.signed(rig.head().to_string(), text)).map(|one| (one.issued_at, one.expires_at))
     };
     let at = |seconds, nanos| Nanos::from_parts(seconds, nanos).unwrap();
-    assert_eq!(read("4.0e9", "1700000000.25"), Ok((at(1_700_000_000, 250_000_000), at(4_000_000_000, 0))));
-    assert_eq!(read("4000000000.5", "1.5e9"), Ok((at(1_500_000_000, 0), at(4_000_000_000, 500_000_000))));
+    assert_eq!(read("4.0e9", "1700000000.25"), Ok((at(1_700_000_000, 250_000_000), at(4_000_000_030, 0))));
+    assert_eq!(read("4000000000.5", "1.5e9"), Ok((at(1_500_000_000, 0), at(4_000_000_030, 500_000_000))));
     assert_eq!(read("1.5e9", "1.4e9"), Err(Rejected::Expired));
 }
 
@@ -165,7 +186,38 @@ fn a_scope_leaves_what_it_names_and_only_our_words_count() {
     assert_eq!(scope("wardline/readings.write  wardline/readings.read"), Ok(Some(both)));
     assert_eq!(scope("wardline/everything"), Ok(Some(vec![])), "not everything");
     assert_eq!(scope("readings.read"), Ok(Some(vec![Permission::ReadReadings])), "the name alone");
-    assert_eq!(scope("wardline"), Ok(None), "another program's word");
+}
+
+#[test]
+fn words_of_others_restrict_nothing() {
+    let rig = Rig::new(Algorithm::EdDsa);
+    let others = [
+        "openid",
+        "profile",
+        "email",
+        "offline_access",
+        "groups",
+        "roles",
+        "openid,profile,email",
+        "access_as_user",
+        "https://www.googleapis.com/auth/userinfo.email",
+        "api://other/.default",
+        "urn:zitadel:iam:org:project:roles",
+        "User.Read",
+        "user/*.read",
+        "patient/Observation.read",
+        "patient/Observation.rs?category=http://terminology.hl7.org/CodeSystem/observation-category|laboratory",
+        "launch/patient",
+        "fhirUser",
+    ];
+    for (name, value) in [("scope", json!(others.join(" "))), ("scp", json!(others))] {
+        let left = verify(&rig.verifier(), &rig.with_claims(&changed(name, value))).map(|identity| identity.scope);
+        assert_eq!(left, Ok(None), "{name}");
+    }
+    for word in others {
+        let left = verify(&rig.verifier(), &rig.with_claims(&changed("scope", json!(word))));
+        assert_eq!(left.map(|identity| identity.scope), Ok(None), "{word}");
+    }
 }
 
 #[test]

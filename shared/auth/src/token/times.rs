@@ -10,7 +10,8 @@ const LEEWAY: i64 = 30 * Nanos::SECOND;
 /// clock that was put back must not make a new token look older than the change that it comes after.
 const AFTER: &str = "urn:wardline:after";
 
-/// When a token was issued, as far as it says so, and when it ends.
+/// When a token was issued, as far as it says so, and when it ends for everybody, whatever the clock: by as much later than
+/// `exp` as clocks may differ.
 pub(super) struct Times {
     pub issued_at: Nanos,
     pub expires_at: Nanos,
@@ -26,11 +27,12 @@ pub(super) fn now() -> Nanos {
 pub(super) fn times(claims: &Map<String, Value>, needs_start: bool, now: Nanos) -> Result<Times, Fault> {
     let read = |name: &str| claims.get(name).map(|value| date(value).ok_or(Fault::BadClaims)).transpose();
     let (issued_at, not_before, after) = (read("iat")?, read("nbf")?, read(AFTER)?);
-    let expires_at = read("exp")?.ok_or(Fault::BadClaims)?;
+    let expires_at = read("exp")?.ok_or(Fault::BadClaims)?.plus(LEEWAY);
     if needs_start && not_before.is_none() {
         return Err(Fault::BadClaims);
     }
-    if expires_at < now.plus(-LEEWAY) {
+    // exclusive, as wherever the end is looked at again
+    if now >= expires_at {
         return Err(Fault::Expired);
     }
     let soonest = now.plus(LEEWAY);

@@ -3,7 +3,7 @@
 //! Judged when a change is made, and not when it is followed: entries of older versions that made such ties stay in force.
 
 use super::{Assignment, Change, Consent, DeviceStatus, Refused, Relation, State};
-use crate::links::Span;
+use crate::links::{Links, Span};
 use model::{
     Nanos, PatientId, UserId,
     access::{Barred, Purpose, RelationKind},
@@ -21,45 +21,96 @@ pub(super) fn check(state: &State, change: &Change, now: Nanos) -> Result<(), Re
     }
 }
 
+/// Refuses a new tie that the directory's files make already, and a consent that by them bars nobody: both sources are in force
+/// together, so that to end the one would leave the other.
+pub(crate) fn check_files(files: &Links, state: &State, change: &Change, now: Nanos) -> Result<(), Refused> {
+    let by_file = |reason, field, what: &str| {
+        let advice = "which the registry cannot end; leave it, or take it out of the file first";
+        let text = format!("{what}: it stands in the directory's files, {advice}");
+        Err(Refused::new(reason, field, text))
+    };
+    match change {
+        Change::Relation(one) if state.relation(&one.id).is_none() && is_tied(files, one, now) => {
+            by_file("ALREADY_TIED", "kind", "the person has this relation in that time already")
+        }
+        Change::Consent(one) if state.consent(&one.id).is_none() => {
+            bars_another(files, one)?;
+            if is_barred(files, one, now) {
+                return by_file("ALREADY_BARRED", "bars", "this is barred for that time already");
+            }
+            Ok(())
+        }
+        Change::Grant(one) if state.grant(&one.id).is_none() => {
+            let held = files.users.get(&UserId::new(one.user));
+            if held.is_some_and(|held| held.contains(&(one.role.clone(), one.scope()))) {
+                return by_file("ALREADY_GRANTED", "role_id", "the person holds this role there already");
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_relation(state: &State, relation: &Relation, now: Nanos) -> Result<(), Refused> {
     // what is no relation at all is refused where it is applied
-    let Some((kind, span)) = RelationKind::from_name(&relation.kind).zip(Span::new(relation.from, relation.to)) else {
+    let Some(span) = RelationKind::from_name(&relation.kind).and(Span::new(relation.from, relation.to)) else {
         return Ok(());
     };
     still_to_come(span, now)?;
-    let (links, user) = (state.links(), UserId::new(relation.user));
-    let is_there = match (relation.patient, &relation.study) {
-        (Some(patient), Some(study)) => links.is_enrolled(user, PatientId::new(patient), study, span, now),
-        (patient, _) => links.is_tied(user, patient, relation.ward.as_deref(), (kind, span), now),
-    };
-    if is_there {
+    if is_tied(state.links(), relation, now) {
         let text = "the person has this relation in that time already; end that one first, or leave it";
         return Err(Refused::new("ALREADY_TIED", "kind", text));
     }
     Ok(())
 }
 
+/// Whether one source ties the person so at any instant of that time that is not over.
+fn is_tied(links: &Links, relation: &Relation, now: Nanos) -> bool {
+    let Some((kind, span)) = RelationKind::from_name(&relation.kind).zip(Span::new(relation.from, relation.to)) else {
+        return false;
+    };
+    let user = UserId::new(relation.user);
+    match (relation.patient, &relation.study) {
+        (Some(patient), Some(study)) => links.is_enrolled(user, PatientId::new(patient), study, span, now),
+        (patient, _) => links.is_tied(user, patient, relation.ward.as_deref(), (kind, span), now),
+    }
+}
+
 fn check_consent(state: &State, consent: &Consent, now: Nanos) -> Result<(), Refused> {
     let Some((policy, span)) = consent.policy().zip(Span::new(consent.from, consent.to)) else { return Ok(()) };
     still_to_come(span, now)?;
-    let patient = PatientId::new(consent.patient);
-    let is_patients = |user| state.links().myself.get(&user) == Some(&patient);
-    if matches!(policy.barred, Barred::User(user) if is_patients(user)) {
-        return Err(Refused::new("BARS_NOBODY", "bars", "nobody bars themselves"));
-    }
+    bars_another(state.links(), consent)?;
     if !bars_somebody(policy.barred, policy.purpose) {
         let text = "nobody who is barred has a relation that serves this; leave it out, or name another";
         return Err(Refused::new("BARS_NOBODY", "purpose", text));
     }
-    let held = state.links().consents.get(&patient);
-    let is_one = |one: &model::access::Consent| {
-        (one.barred, one.purpose) == (policy.barred, policy.purpose) && span.meets(one.from, one.to, now)
-    };
-    if held.into_iter().flatten().any(is_one) {
+    if is_barred(state.links(), consent, now) {
         let text = "the patient has said this for that time already; revoke that one first, or leave it";
         return Err(Refused::new("ALREADY_BARRED", "bars", text));
     }
     Ok(())
+}
+
+/// Refuses a consent that bars the person who is the patient by this source.
+fn bars_another(links: &Links, consent: &Consent) -> Result<(), Refused> {
+    let is_patients = |user| links.myself.get(&user) == Some(&PatientId::new(consent.patient));
+    if consent.policy().is_some_and(|policy| matches!(policy.barred, Barred::User(user) if is_patients(user))) {
+        return Err(Refused::new(
+            "BARS_NOBODY",
+            "bars",
+            "nobody bars themselves; name another person, or leave it out",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether by this source the same is barred at any instant of that time that is not over.
+fn is_barred(links: &Links, consent: &Consent, now: Nanos) -> bool {
+    let Some((policy, span)) = consent.policy().zip(Span::new(consent.from, consent.to)) else { return false };
+    let is_one = |one: &model::access::Consent| {
+        (one.barred, one.purpose) == (policy.barred, policy.purpose) && span.meets(one.from, one.to, now)
+    };
+    links.consents.get(&PatientId::new(consent.patient)).into_iter().flatten().any(is_one)
 }
 
 /// Whether any relation serves the purpose, of those that a consent bars; never the patient's own.

@@ -17,20 +17,20 @@ impl Principal {
     pub(crate) fn purpose_of(&self, action: Action) -> Purpose {
         let is_for_patients =
             |purpose: &Purpose| matches!(purpose, Purpose::Treatment | Purpose::Emergency | Purpose::PatientRequest);
-        match action {
-            Action::OpenBreakGlass => Purpose::Emergency,
-            action if action.about() == About::System => {
-                self.purpose.filter(|purpose| !is_for_patients(purpose)).unwrap_or(Purpose::Operations)
-            }
-            action => self.purpose.unwrap_or_else(|| self.usual(action)),
-        }
+        let usual = match action {
+            Action::OpenBreakGlass => return Purpose::Emergency,
+            Action::ReadDeidentified => Purpose::Research,
+            action if action.about() == About::System => Purpose::Operations,
+            _ => self.is_there_for(),
+        };
+        // also what is refused of a patient
+        let runs_the_place = action.about() == About::System || self.is_there_for() == Purpose::Operations;
+        self.purpose.filter(|purpose| !(runs_the_place && is_for_patients(purpose))).unwrap_or(usual)
     }
 
-    fn usual(&self, action: Action) -> Purpose {
+    fn is_there_for(&self) -> Purpose {
         let holds = |some: &[Permission]| self.grants.iter().any(|grant| some.contains(&grant.permission));
-        if action == Action::ReadDeidentified {
-            Purpose::Research
-        } else if matches!(self.subject, Subject::Device(_)) || holds(TREATS) {
+        if matches!(self.subject, Subject::Device(_)) || holds(TREATS) {
             Purpose::Treatment
         } else if holds(IS_PATIENT) {
             Purpose::PatientRequest
@@ -85,8 +85,11 @@ mod tests {
         let says = |role: &str, purpose| Principal { purpose: Some(purpose), ..of(role) };
         for purpose in [Purpose::Treatment, Purpose::Emergency, Purpose::PatientRequest] {
             assert_eq!(says("administrator", purpose).purpose_of(Action::ManageUsers), Purpose::Operations);
-            assert_eq!(says("administrator", purpose).purpose_of(Action::ReadTimeline), purpose, "as it was refused");
+            assert_eq!(says("administrator", purpose).purpose_of(Action::ReadTimeline), Purpose::Operations, "refused");
+            assert_eq!(says("administrator", purpose).purpose_of(Action::ReadDeidentified), Purpose::Research);
+            assert_eq!(says("nurse", purpose).purpose_of(Action::ReadTimeline), purpose, "as it was refused");
         }
+        assert_eq!(says("auditor", Purpose::Research).purpose_of(Action::ReadTimeline), Purpose::Research);
         assert_eq!(says("ml-scientist", Purpose::Research).purpose_of(Action::SubmitJobs), Purpose::Research);
         for said in [None, Some(Purpose::Treatment), Some(Purpose::Operations)] {
             let doctor = Principal { purpose: said, ..of("doctor") };

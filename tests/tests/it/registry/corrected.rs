@@ -9,8 +9,12 @@ use anyhow::Context;
 use guard::{clock, convert};
 use model::{DeviceId, Nanos, PatientId, StreamId};
 use node::services::{ALL, INGEST, REGISTRY};
-use proto::registry::v1::EndAssignmentRequest;
-use tests::{Bed, Sandbox};
+use proto::registry::v1::{CreateRetractionRequest, EndAssignmentRequest, Retraction};
+use tests::{
+    Bed, Sandbox,
+    builders::{self, pulse},
+    with_token,
+};
 use tonic::Code;
 use uuid::Uuid;
 
@@ -49,13 +53,30 @@ async fn what_is_acknowledged_is_in_the_way_before_it_is_written() -> anyhow::Re
     let request = nursing.request(earlier());
     refused!(nursing.client.end_assignment(request).await, FailedPrecondition, "READINGS_IN_THE_WAY");
 
-    // from now on it ends, whether somebody writes or not
+    // what has been retracted is not, nor what a clock shows that is years ahead
+    let future = pulse(61.0, Nanos((now + 400 * 86_400) * Nanos::SECOND));
+    let request = with_token(builders::write(&bed, 2, vec![future]), &token)?;
+    assert_eq!(sandbox.ingest().await?.write_readings(request).await?.into_inner().accepted_readings, 1);
+    let retraction = Retraction {
+        patient_id: patient.patient_id().to_owned(),
+        start_time: Some(convert::timestamp(Nanos((now - 60) * Nanos::SECOND))),
+        end_time: Some(convert::timestamp(Nanos((now + 60) * Nanos::SECOND))),
+        reason: "the monitor stood at another bed".into(),
+        ..Retraction::default()
+    };
+    let request = nursing.request(CreateRetractionRequest { retraction: Some(retraction) });
+    nursing.client.create_retraction(request).await?;
+    let request = nursing.request(earlier());
+    nursing.client.end_assignment(request).await?;
+
+    // from now on one ends, whether somebody writes or not
+    let assigned = assign(&mut nursing, &device_id, patient.patient_id(), (now - 30, 0)).await?;
     sandbox.stop().await?;
     sandbox.set_services(&[INGEST, REGISTRY]);
     sandbox.run().await?;
-    assert_eq!(write(&sandbox, &token, &bed, 2).await??.accepted_readings, 1);
+    assert_eq!(write(&sandbox, &token, &bed, 3).await??.accepted_readings, 1);
     let mut nursing = Asking::user(&sandbox, nurse.user_id.parse()?).await?;
-    let request = nursing.request(EndAssignmentRequest { at: None, ..earlier() });
+    let request = nursing.request(EndAssignmentRequest { assignment_id: assigned.assignment_id, at: None });
     let ended = nursing.client.end_assignment(request).await?.into_inner().assignment.context("an assignment")?;
     assert!(ended.end_time.is_some());
     Ok(())

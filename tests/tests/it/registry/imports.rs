@@ -127,6 +127,10 @@ async fn devices_come_with_their_claim_codes() -> anyhow::Result<()> {
     );
     assert_eq!(report.claim_codes.len(), 2);
     assert!(report.claim_codes.iter().all(|code| code.claim_code.len() == 23));
+    let csv = format!("device_id,name\n{},Again\n", report.claim_codes[0].device_id);
+    let request = integrator.request(ImportDevicesRequest { csv });
+    let again = integrator.client.import_devices(request).await?.into_inner().refused;
+    assert_eq!(again.iter().map(|row| row.field.as_str()).collect::<Vec<_>>(), ["device_id"]);
     let mut nurse = Asking::demo(&sandbox, "nurse").await?;
     let request = nurse.request(ImportDevicesRequest { csv: "name\nOne\n".into() });
     refused!(nurse.client.import_devices(request).await, PermissionDenied, "NOT_PERMITTED");
@@ -151,7 +155,7 @@ async fn an_import_grants_no_more_than_a_grant_would() -> anyhow::Result<()> {
         let request = importing.request(ImportUsersRequest { csv });
         let report = importing.client.import_users(request).await?.into_inner();
         let refused: Vec<_> = report.refused.iter().map(|row| (row.row, row.field.as_str())).collect();
-        assert_eq!((report.imported, &refused[..]), (1, &[(1, field), (3, "id")][..]), "{id}");
+        assert_eq!((report.imported, &refused[..]), (1, &[(1, field), (3, "user_id")][..]), "{id}");
     }
     Ok(())
 }

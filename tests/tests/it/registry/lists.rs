@@ -110,6 +110,11 @@ async fn a_filter_for_what_nobody_can_have_is_no_empty_list() -> anyhow::Result<
         let request = asking.request(ListUsersRequest { filter: filter.into(), ..Default::default() });
         refused!(asking.client.clone().list_users(request).await, InvalidArgument, "INVALID_FILTER");
     }
+    let nil = uuid::Uuid::nil().to_string();
+    for page_token in [format!("{{{}}}", uuid::Uuid::from_u128(1)), nil] {
+        let request = asking.request(ListUsersRequest { page_token, ..Default::default() });
+        refused!(asking.client.clone().list_users(request).await, InvalidArgument, "INVALID_PAGE_TOKEN");
+    }
     Ok(())
 }
 
@@ -141,7 +146,11 @@ async fn devices() -> anyhow::Result<()> {
         });
         assert_eq!(found.await?, sorted(places.iter().map(|place| ids[*place].clone())), "{filter}");
     }
-    for filter in ["mac=\"nonsense\"", "status=\"Active\"", "status=lost", "model=M 0"] {
+    let models = [format!("model={}", "m".repeat(129)), "model=\"M\u{202e}0\"".to_owned()];
+    for filter in ["mac=\"nonsense\"", "status=\"Active\"", "status=lost", "model=M 0"]
+        .into_iter()
+        .chain(models.iter().map(String::as_str))
+    {
         let request = integrator.request(ListDevicesRequest { filter: filter.into(), ..Default::default() });
         refused!(integrator.client.list_devices(request).await, InvalidArgument, "INVALID_FILTER");
     }

@@ -96,13 +96,24 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
         ..User::default()
     };
     let update = || UpdateUserRequest { user: Some(history()), update_mask: None };
-    recorded!(log, nurse, stranger, update_user(update()), "profile.read");
+    let said = |record: AuditRecord| (record.action, record.denied, record.detail, record.purpose);
+    let line = |action: &str, denied: &str, detail: String, purpose: &str| {
+        (action.to_owned(), denied.to_owned(), detail, purpose.to_owned())
+    };
+    for (asking, action, denied, purpose) in
+        [(&mut nurse.0, "medical.write", "", "TREAT"), (&mut stranger.0, "profile.read", "PERMISSION", "HOPERAT")]
+    {
+        let request = asking.request(update());
+        assert_eq!(asking.client.update_user(request).await.is_ok(), denied.is_empty());
+        assert_eq!(said(log.last().await?), line(action, denied, format!("update {}", pat()), purpose));
+    }
     let contact = Some(Contact { phone: Some("+1 555 0100".into()), ..Contact::default() });
     let theirs = User { user_id: pat(), contact, ..User::default() };
     let request = nurse.0.request(UpdateUserRequest { user: Some(theirs), update_mask: None });
     assert!(nurse.0.client.update_user(request).await.is_err());
     let record = log.last().await?;
     assert_eq!((record.action.as_str(), record.denied.as_str()), ("contact.write", "PERMISSION"));
+    assert_eq!(record.detail, format!("update {}", pat()));
     recorded!(
         log,
         nurse,
@@ -117,6 +128,7 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
     recorded!(log, admin, stranger, import_users(ImportUsersRequest { csv: "name\nA\n".into() }), "users.manage");
 
     recorded!(log, admin, stranger, get_role(GetRoleRequest { role_id: "nurse".into() }), "roles.manage");
+    assert_eq!(log.last().await?.detail, "get role nurse");
     recorded!(log, admin, stranger, list_roles(ListRolesRequest {}), "roles.manage");
     let role = || Some(Role { role_id: "helper".into(), category: Some("clinician".into()), ..Role::default() });
     recorded!(log, admin, stranger, create_role(CreateRoleRequest { role: role() }), "roles.manage");
@@ -151,6 +163,11 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
     let consent =
         || Some(Consent { patient_id: whom(), bars: "anyone".into(), purpose: "HRESCH".into(), ..Consent::default() });
     recorded!(log, patient, stranger, create_consent(CreateConsentRequest { consent: consent() }), "consents.manage");
+    let consent_id = some();
+    let consent = consent().map(|consent| Consent { consent_id: consent_id.clone(), ..consent });
+    let request = stranger.0.request(CreateConsentRequest { consent });
+    assert!(stranger.0.client.create_consent(request).await.is_err());
+    assert_eq!(log.last().await?.detail, format!("create {consent_id}"));
     let revoke = || RevokeConsentRequest { patient_id: whom(), consent_id: some() };
     recorded!(log, patient, stranger, revoke_consent(revoke()), "consents.manage");
 

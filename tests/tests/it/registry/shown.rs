@@ -6,8 +6,9 @@ use proto::{
     operations::v1::{AuditRecord, SearchAuditLogRequest, audit_service_client::AuditServiceClient},
     registry::v1::{
         Assignment, CreateAssignmentRequest, CreateDeviceRequest, DeleteUserRequest, Device, EndAssignmentRequest,
-        GetAssignmentRequest, GetUserRequest, ImportUsersRequest, ListAssignmentsRequest, ListBreakGlassRequest,
-        ListRelationsRequest, ListUsersRequest, OpenBreakGlassRequest,
+        GetAssignmentRequest, GetUserRequest, ImportDevicesRequest, ImportUsersRequest, ListAssignmentsRequest,
+        ListBreakGlassRequest, ListRelationsRequest, ListUserVersionsRequest, ListUsersRequest, OpenBreakGlassRequest,
+        Person, UpdateUserRequest, User,
     },
 };
 use tests::Sandbox;
@@ -52,10 +53,15 @@ async fn each_patient_whom_a_list_shows_is_in_the_log() -> anyhow::Result<()> {
 
     let request = admin.request(GetUserRequest { user_id: one.user_id.clone() });
     admin.client.get_user(request).await?;
-    assert_eq!(newest(&sandbox, &patients[..1]).await?, all(1, "profile.read", "", "HOPERAT"));
+    assert_eq!(
+        newest(&sandbox, &patients[..1]).await?,
+        all(1, "profile.read", &format!("get {}", one.user_id), "HOPERAT")
+    );
 
     for patient in patients {
-        tie(&mut admin, &nurse, "care-team", patient).await?;
+        let tied = tie(&mut admin, &nurse, "care-team", patient).await?.relation_id;
+        let detail = format!("care-team {tied} for {nurse}");
+        assert_eq!(newest(&sandbox, &[patient]).await?, all(1, "relations.manage", &detail, "HOPERAT"));
     }
     let request = admin.request(ListRelationsRequest { user_id: nurse.clone(), ..Default::default() });
     admin.client.list_relations(request).await?;
@@ -68,8 +74,9 @@ async fn each_patient_whom_a_list_shows_is_in_the_log() -> anyhow::Result<()> {
         text: "no pulse, alone on the ward".into(),
         minutes: 1,
     });
-    nina.client.open_break_glass(request).await?;
-    assert_eq!(newest(&sandbox, &patients[..1]).await?, all(1, "emergency.open", "life-threat", "ETREAT"));
+    let opened = nina.client.open_break_glass(request).await?.into_inner().break_glass.context("an emergency")?;
+    let detail = format!("life-threat {}", opened.break_glass_id);
+    assert_eq!(newest(&sandbox, &patients[..1]).await?, all(1, "emergency.open", &detail, "ETREAT"));
     let mut auditor = Asking::demo(&sandbox, "auditor").await?;
     let request = auditor.request(ListBreakGlassRequest::default());
     auditor.client.list_break_glass(request).await?;
@@ -89,9 +96,82 @@ async fn each_patient_of_an_import_is_in_the_log() -> anyhow::Result<()> {
     let patients = [Uuid::new_v4().to_string(), Uuid::new_v4().to_string()];
     let csv = format!("name,patient,ward\nOne,{},icu\nTwo,{},icu\nNobody,,\n", patients[0], patients[1]);
     let request = admin.request(ImportUsersRequest { csv });
-    assert_eq!(admin.client.import_users(request).await?.into_inner().imported, 3);
-    let patients = patients.each_ref().map(String::as_str);
-    assert_eq!(newest(&sandbox, &patients).await?, all(2, "users.manage", "import", "HOPERAT"));
+    let imported = admin.client.import_users(request).await?.into_inner();
+    assert_eq!((imported.imported, imported.user_ids.len()), (3, 3));
+    let details: Vec<_> = imported.user_ids.iter().map(|id| format!("import {id}")).collect();
+    for (patient, detail) in patients.iter().zip(&details) {
+        assert_eq!(newest(&sandbox, &[patient]).await?, all(1, "users.manage", detail, "HOPERAT"));
+    }
+    let records = about(&sandbox, "").await?;
+    assert!(records.iter().any(|record| record.detail == details[2] && record.patient_id.is_empty()), "no patient");
+
+    // a row that is refused is in the log as nothing that was done to the other
+    let n_before = about(&sandbox, &patients[0]).await?.len();
+    let request = admin.request(ImportUsersRequest { csv: format!("name,patient\nThree,{}\n", patients[0]) });
+    assert_eq!(admin.client.import_users(request).await?.into_inner().refused.len(), 1);
+    assert_eq!(about(&sandbox, &patients[0]).await?.len(), n_before);
+
+    let mut integrator = Asking::demo(&sandbox, "device-integrator").await?;
+    let request = integrator.request(ImportDevicesRequest { csv: "name\nMonitor\n".into() });
+    let codes = integrator.client.import_devices(request).await?.into_inner().claim_codes;
+    let newest = about(&sandbox, "").await?.into_iter().find(|record| record.action == "devices.register");
+    let device_id = &codes.first().context("a device")?.device_id;
+    assert_eq!(newest.map(|record| record.detail), Some(format!("import {device_id}")));
+    Ok(())
+}
+
+/// Action, detail and refusal of the records whose detail names a person, oldest first.
+async fn naming(sandbox: &Sandbox, user_id: &str) -> anyhow::Result<Vec<(String, String, String)>> {
+    let records = about(sandbox, "").await?.into_iter().rev().filter(|record| record.detail.contains(user_id));
+    Ok(records.map(|record| (record.action, record.detail, record.denied)).collect())
+}
+
+fn lines(user_id: &str, of: &[(&str, &str, &str)]) -> Vec<(String, String, String)> {
+    let line = |(action, detail, denied): &(&str, &str, &str)| {
+        ((*action).to_owned(), detail.replace("{id}", user_id), (*denied).to_owned())
+    };
+    of.iter().map(line).collect()
+}
+
+#[tokio::test]
+async fn who_is_no_patient_is_named_and_to_read_is_no_update() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let mut admin = Asking::demo(&sandbox, "administrator").await?;
+    let porter = person(&mut admin, "Paul", false).await?.user_id;
+    let request = admin.request(GetUserRequest { user_id: porter.clone() });
+    admin.client.get_user(request).await?;
+    let suspended = User { user_id: porter.clone(), suspended: Some(true), ..User::default() };
+    let request = admin.request(UpdateUserRequest { user: Some(suspended), update_mask: None });
+    admin.client.update_user(request).await?;
+    let request = admin.request(ListUserVersionsRequest { user_id: porter.clone(), ..Default::default() });
+    admin.client.list_user_versions(request).await?;
+    let nina = person(&mut admin, "Nina", false).await?.user_id;
+    grant(&mut admin, &nina, "nurse").await?;
+    let mut nurse = Asking::user(&sandbox, nina.parse()?).await?;
+    let request = nurse.request(GetUserRequest { user_id: porter.clone() });
+    assert!(nurse.client.get_user(request).await.is_err());
+    let expected = [
+        ("users.manage", "create {id}", ""),
+        ("profile.read", "get {id}", ""),
+        ("profile.read", "read {id} to update it", ""),
+        ("users.manage", "update {id}", ""),
+        ("profile.read", "versions of {id}", ""),
+        ("profile.read", "get {id}", "NO_RELATION"),
+    ];
+    assert_eq!(naming(&sandbox, &porter).await?, lines(&porter, &expected));
+
+    let patient = person(&mut admin, "Pat", true).await?;
+    tie(&mut admin, &nina, "care-team", patient.patient_id()).await?;
+    let name = Some(Person { name: Some("x".into()), ..Person::default() });
+    let renamed = User { user_id: patient.user_id.clone(), person: name, ..User::default() };
+    let request = nurse.request(UpdateUserRequest { user: Some(renamed), update_mask: None });
+    assert!(nurse.client.update_user(request).await.is_err());
+    let expected = [
+        ("users.manage", "create {id}", ""),
+        ("profile.read", "read {id} to update it", ""),
+        ("contact.write", "update {id}", "PERMISSION"),
+    ];
+    assert_eq!(naming(&sandbox, &patient.user_id).await?, lines(&patient.user_id, &expected));
     Ok(())
 }
 

@@ -285,6 +285,7 @@ fn formulas_are_read_where_known_and_made_harmless_on_export() {
         [csv_cell("@SUM(A1)"), csv_cell("+1-1"), csv_cell("-cmd"), csv_cell("-12.5"), csv_cell("a,b")],
         ["'@SUM(A1)", "'+1-1", "'-cmd", "-12.5", "\"a,b\""]
     );
+    assert_eq!([csv_cell("＝1+1"), csv_cell("＠x")], ["'＝1+1", "'＠x"], "in full width, too");
     let got =
         text("zip_rurality", "z.csv", format!("{ZIP_HEADER}10001,NY,=cmd|' /C calc'!A0,1,1\n10002,NY,x,= 4.0,1\n"))
             .unwrap();

@@ -1,10 +1,11 @@
 //! CSV as RFC 4180 has it: headings, commas, lines that end with CR LF, quotes where they are needed. A null is an empty cell, an
 //! empty text is `""`.
 //!
-//! A spreadsheet takes a cell for a formula that begins with `=`, `+`, `-`, `@`, a tab or a CR. Such a text gets an apostrophe
-//! before it; numbers, which cannot be formulas, stay numbers.
+//! Text that a spreadsheet would take for a formula ([`is_formula`]) gets an apostrophe before it; numbers, which cannot be
+//! formulas, stay numbers.
 
 use datafusion::arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
+use model::is_formula;
 
 use super::Encode;
 use crate::reports::{Cell, Error};
@@ -48,7 +49,7 @@ impl Encode for Csv {
 }
 
 fn put(text: &mut String, cell: &str) {
-    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let formula = is_formula(cell);
     let quoted = cell.is_empty() || cell.contains([',', '"', '\r', '\n']) || cell.trim() != cell;
     if quoted {
         text.push('"');
@@ -61,5 +62,17 @@ fn put(text: &mut String, cell: &str) {
         text.push('"');
     } else {
         text.push_str(cell);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_formula_in_full_width_is_text_too() {
+        let mut text = String::new();
+        put(&mut text, "＝1+1");
+        assert_eq!(text, "'＝1+1");
     }
 }

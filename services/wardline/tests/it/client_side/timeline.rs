@@ -4,9 +4,9 @@ use super::fake::serve;
 use clap::Parser;
 use guard::convert::{duration, timestamp};
 use proto::telemetry::v1::{
-    LatestReading, LatestReadingsRequest, LatestReadingsResponse, ListPatientsRequest, ListPatientsResponse, Original,
-    ReadTimelineRequest, ReadTimelineResponse, ReadTrendRequest, ReadTrendResponse, ReadingFlag, Series, StoredReading,
-    TimelineLayout, Waveform,
+    Bound, LatestReading, LatestReadingsRequest, LatestReadingsResponse, ListPatientsRequest, ListPatientsResponse,
+    Original, ReadTimelineRequest, ReadTimelineResponse, ReadTrendRequest, ReadTrendResponse, ReadingFlag, Series,
+    StoredReading, TimelineLayout, Waveform,
     stored_reading::Value,
     timeline_service_server::{TimelineService, TimelineServiceServer},
 };
@@ -19,7 +19,11 @@ const SECOND: i64 = 1_000_000_000;
 /// 2026-01-01T12:00:00Z, in seconds since 1970.
 const NOON: i64 = 1_767_268_800;
 
-/// Three pages: one reading, none, one more.
+/// Metrics of which, asked for alone, the server has pages of their own.
+const ECG: &str = "11524-6";
+const GLUCOSE: &str = "2339-0";
+
+/// Three pages: one reading, none, one more. Of glucose alone two, with repeats left out of both.
 #[derive(Clone, Default)]
 struct Fake(Arc<Mutex<Vec<ReadTimelineRequest>>>);
 
@@ -48,6 +52,27 @@ fn wave() -> StoredReading {
     stored("11524-6", NOON + 1, Value::Waveform(wave))
 }
 
+/// Five of three samples, the one in the middle missing.
+fn waves() -> Series {
+    let samples = vec![500, -32_768, 300];
+    let wave = Waveform { origin: 0.0, period_ns: 4_000_000, scale: 0.001, width: 1, samples, missing: vec![1] };
+    Series {
+        metric: ECG.into(),
+        unit: "mV".into(),
+        measured_at_delta_ticks: vec![NOON - 3_600, 60, 60, 60, 60],
+        tick_ns: SECOND,
+        waveforms: vec![wave; 5],
+        ..Default::default()
+    }
+}
+
+/// More than a meter can measure.
+fn beyond() -> StoredReading {
+    let bound = Bound { comparator: model::Comparator::Greater.code().into(), number: 500.8448 };
+    let original = Some(Original { number: 27.8, unit: "mmol/L".into() });
+    StoredReading { original, ..stored(GLUCOSE, NOON, Value::Bound(bound)) }
+}
+
 /// By a clock that is ten days ahead.
 fn ahead() -> StoredReading {
     let flags = vec![ReadingFlag::Future.into()];
@@ -72,6 +97,18 @@ impl TimelineService for Fake {
         let request = request.into_inner();
         let mut page = ReadTimelineResponse::default();
         let next = match (request.page_token.as_str(), request.layout()) {
+            ("", _) if request.metrics == [GLUCOSE] => {
+                (page.readings, page.n_repeats) = (vec![beyond()], 2);
+                "2"
+            }
+            _ if request.metrics == [GLUCOSE] => {
+                page.n_repeats = 1;
+                ""
+            }
+            ("", TimelineLayout::Columns) if request.metrics == [ECG] => {
+                page.series.push(waves());
+                ""
+            }
             ("", TimelineLayout::Columns) => {
                 page.series.push(Series {
                     metric: "8867-4".into(),
@@ -127,7 +164,7 @@ async fn output(arguments: &[&str], view: View) -> (String, Vec<ReadTimelineRequ
     let options = Cli::parse_from(["timeline"].iter().chain(arguments)).options;
     let mut out = Vec::new();
     match read(&options, view, &endpoint, "secret", &mut out).await {
-        Ok(()) => (String::from_utf8(out).unwrap(), fake.0.lock().unwrap().drain(..).collect()),
+        Ok(_) => (String::from_utf8(out).unwrap(), fake.0.lock().unwrap().drain(..).collect()),
         Err(error) => (format!("{error}"), Vec::new()),
     }
 }
@@ -155,6 +192,50 @@ async fn json_is_one_array() {
     assert_eq!((rows[1]["value"][0].as_f64(), rows[1]["period_ns"].as_i64()), (Some(0.035), Some(4_000_000)));
     assert_eq!(rows[2]["flags"][0], "future", "up to a time that was given, it is shown");
     assert_eq!(requests[2].start_time.as_ref().unwrap().seconds, NOON - 43_200);
+}
+
+#[tokio::test]
+async fn a_bound_keeps_its_sign_in_both_units() {
+    let (text, _) = output(&[PATIENT, "--metric", GLUCOSE], View::Json).await;
+    let rows: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(rows[0]["value"], ">500.8448");
+    assert_eq!(rows[0]["original_value"], ">27.8");
+    let (text, _) = output(&[PATIENT, "--metric", GLUCOSE], View::Csv).await;
+    assert!(text.contains(",>500.8448,mg/dL,>27.8,mmol/L,"), "{text}");
+}
+
+/// The program itself: what it says on standard error is not in what it prints.
+#[tokio::test]
+async fn repeats_that_were_left_out_are_told_beside_the_readings() {
+    let endpoint = format!("http://{}", serve(TimelineServiceServer::new(Fake::default())).await);
+    let dir = tempfile::tempdir().unwrap();
+    let data = format!("data.dir={}", dir.path().display());
+    let said = async |metric: &str, view: &str| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_wardline"));
+        command.args(["--set", &data, "--endpoint", &endpoint, "timeline", PATIENT, "--token", "secret"]);
+        let ended = command.args(["--metric", metric, view]).output().await.unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        assert!(!String::from_utf8(ended.stdout).unwrap().contains("repeats"));
+        String::from_utf8(ended.stderr).unwrap()
+    };
+    for view in ["--csv", "--json"] {
+        let text = said(GLUCOSE, view).await;
+        assert!(text.contains("exact repeats left out: 3"), "{view}: {text}");
+        let text = said("8310-5", view).await;
+        assert!(!text.contains("repeats"), "{view}: {text}");
+    }
+    // a plot counts the same
+    let options = Cli::parse_from(["timeline", PATIENT, "--metric", GLUCOSE]).options;
+    let n_repeats = read(&options, View::Terminal(80), &endpoint, "secret", &mut Vec::new()).await.unwrap();
+    assert_eq!(n_repeats, 3);
+}
+
+#[tokio::test]
+async fn samples_that_are_missing_are_not_drawn_and_a_waveform_counts_once() {
+    let (text, _) = output(&[PATIENT, "--metric", ECG], View::Terminal(80)).await;
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[2], "ECG (11524-6), 5 readings");
+    assert!(lines[3].starts_with("      0.5 ┤") && lines[8].starts_with("      0.3 ┤"), "{text}");
 }
 
 #[tokio::test]

@@ -133,6 +133,32 @@ async fn eicu_tables_are_told_apart_and_read_together() {
 }
 
 #[tokio::test]
+async fn what_was_gathered_over_a_time_says_over_which() {
+    let place = Place::new();
+    let hourly = "stay_id,time_min,hr,resp,o2sat,sbp,dbp,map,temp,fio2,glu,urine\n1,60,83,,,,,,,,,500\n";
+    let path = place.file("hourly_vitals.csv", hourly);
+    let (_, readings) = played("eicu", &path, &place, &["--anchor", "1970-01-01T02:00:00Z"]).await;
+    // the hour that begins with its time; its end is the end of the recording
+    let expected = [
+        plain("8867-4", "1970-01-01T01:00:00Z", "/min", "83"),
+        plain("9187-6", "1970-01-01T01:00:00Z", "mL", "500 in 3600 s"),
+    ];
+    assert_eq!(readings, expected);
+
+    let stay = "Time,Parameter,Value\n00:30,Urine,200\n01:30,Urine,60\n03:00,Urine,-1\n04:00,Urine,150\n04:00,HR,70\n";
+    let (place, anchor) = (Place::new(), ["--anchor", "1970-01-01T04:00:00Z"]);
+    let (_, readings) = played("physionet2012", &place.file("1.txt", stay), &place, &anchor).await;
+    // since the one charted before it; when the first began is not known
+    let expected = [
+        plain("8867-4", "1970-01-01T04:00:00Z", "/min", "70"),
+        plain("9187-6", "1970-01-01T00:30:00Z", "mL", "200"),
+        plain("9187-6", "1970-01-01T00:30:00Z", "mL", "60 in 3600 s"),
+        plain("9187-6", "1970-01-01T01:30:00Z", "mL", "150 in 9000 s"),
+    ];
+    assert_eq!(readings, expected);
+}
+
+#[tokio::test]
 async fn glucose_monitors() {
     let place = Place::new();
     let path =

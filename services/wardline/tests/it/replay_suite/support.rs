@@ -63,7 +63,7 @@ impl Place {
     }
 }
 
-/// A reading in a form that can be compared.
+/// A reading in a form that can be compared; the value says how long it lasts.
 pub type Plain = (String, i64, String, String, bool);
 
 #[derive(Default)]
@@ -167,8 +167,9 @@ impl Server {
 }
 
 fn plain(reading: &Reading) -> Plain {
-    let at = guard::convert::nanos(reading.measured_at.as_ref().unwrap()).unwrap().0;
-    let value = match reading.value.as_ref().unwrap() {
+    let nanos = |stamp| guard::convert::nanos(stamp).unwrap().0;
+    let at = nanos(reading.measured_at.as_ref().unwrap());
+    let mut value = match reading.value.as_ref().unwrap() {
         Value::Number(number) => number.to_string(),
         Value::Code(code) => code.clone(),
         Value::Bound(bound) => {
@@ -177,6 +178,9 @@ fn plain(reading: &Reading) -> Plain {
         }
         Value::Waveform(_) | Value::AbsentReason(_) => unreachable!("no recording has such"),
     };
+    if let Some(until) = &reading.measured_until {
+        value += &format!(" in {} s", (nanos(until) - at) / model::Nanos::SECOND);
+    }
     (reading.metric.clone(), at, reading.unit.clone(), value, reading.questionable)
 }
 

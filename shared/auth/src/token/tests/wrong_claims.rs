@@ -158,6 +158,35 @@ fn restrictions() -> Vec<(&'static str, Value)> {
         "openid\\wardline/readings.read",
         "wardline／readings.read",
     ];
+    // and no space between them, in quotes, as a pattern, with other signs, of an address, or nothing that is there
+    let unlike = [
+        "readings.read,audit.read",
+        "openid,users.manage",
+        "users.manage;",
+        "'users.manage'",
+        "users.manage+readings.write",
+        "users.*",
+        "'users.*'",
+        "readings.*",
+        "users.foo",
+        "readings.foo",
+        "Users.Foo",
+        "users:manage",
+        "users_manage",
+        "users-manage",
+        "users/manage",
+        "users/*",
+        "profile:foo",
+        "urn:example:users:manage",
+        "wardline",
+        "Wardline",
+        "wardline-api",
+        "wardline-api/users.manage",
+        "api://wardline/users.manage",
+        "api://wardline/.default",
+        "https://wardline.example.org/users.manage",
+        "https://clinic.example.org/users.manage",
+    ];
     let mut cases = vec![
         ("scope", json!([read])),
         ("scp", json!([format!("openid {read}")])),
@@ -174,6 +203,8 @@ fn restrictions() -> Vec<(&'static str, Value)> {
         cases.extend(texts.map(|text| (name, json!(text))));
     }
     cases.extend(texts.map(|text| ("scp", json!(["openid", text]))));
+    cases.extend(unlike.map(|text| ("scope", json!(text))));
+    cases.extend(unlike.map(|text| ("scp", json!([text]))));
     cases
 }
 

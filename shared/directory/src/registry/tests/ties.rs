@@ -75,6 +75,48 @@ fn the_same_tie_twice_in_a_time_is_refused() {
 }
 
 #[test]
+fn what_a_file_says_already_is_refused() {
+    let mut directory = after(&base());
+    let (nurse, patient) = (format!("user = \"{NURSE}\""), format!("patient = \"{PATIENT}\""));
+    let file = format!(
+        "[[user]]\nid = \"{NURSE}\"\nname = \"A\"\nroles = [\"nurse\"]\n\
+         [[user]]\nid = \"{DOCTOR}\"\nname = \"B\"\nroles = []\n{patient}\n\
+         [[care_team]]\n{nurse}\n{patient}\nto = \"2100-01-01T00:00:00Z\"\n\
+         [[study]]\n{nurse}\n{patient}\nstudy = \"heart\"\n\
+         [[consent]]\n{patient}\nbars = \"study\"\n"
+    );
+    directory.add("files.toml", &file).unwrap();
+    let fits =
+        |directory: &Directory, change: Change| directory.check_files(&change, NOW).map_err(|refused| refused.reason);
+    let later = 5_000_000_000 * Nanos::SECOND;
+    let team = |span| Change::Relation(relation(20, "care-team", span));
+    let study =
+        |study: &str| Change::Relation(Relation { study: Some(study.into()), ..relation(21, "study", (0, i64::MAX)) });
+    let bars = |bars, purpose| Change::Consent(consent(30, bars, purpose));
+    let kind = || Barring::Kind("study".to_owned());
+    let cases = [
+        (team((i64::MIN, i64::MAX)), Err("ALREADY_TIED")),
+        (team((later, i64::MAX)), Ok(())),
+        (Change::Relation(relation(20, "proxy", (0, i64::MAX))), Ok(())),
+        (study("heart"), Err("ALREADY_TIED")),
+        (study("lung"), Ok(())),
+        (bars(kind(), None), Err("ALREADY_BARRED")),
+        (bars(kind(), Some("HRESCH")), Ok(())),
+        (bars(Barring::User(DOCTOR), None), Err("BARS_NOBODY")),
+        (bars(Barring::User(NURSE), None), Ok(())),
+        (grant(10, "nurse", None), Err("ALREADY_GRANTED")),
+        (grant(10, "nurse", Some("icu")), Ok(())),
+    ];
+    for (place, (change, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(fits(&directory, change), expected, "case {place}");
+    }
+    // one that the registry has beside it can be ended
+    let tied = after(&with(&[team((0, i64::MAX))]));
+    let both = Directory { files: directory.files, registry: tied.registry };
+    assert_eq!(fits(&both, team((0, NOW.0))), Ok(()));
+}
+
+#[test]
 fn what_never_holds_is_refused() {
     let over = |to| Change::Relation(relation(20, "care-team", (0, to)));
     assert_eq!([fits(&base(), over(NOW.0)), fits(&base(), over(NOW.0 + 1))], [Err("ALREADY_OVER"), Ok(())]);
