@@ -121,6 +121,8 @@ async fn what_a_clock_that_was_never_set_says_is_in_no_study() -> anyhow::Result
         numbers.extend(lines(&answer).into_iter().map(|(_, number)| number));
     }
     assert_eq!(numbers, [51.0]);
+    let misspelled = subjects(&sandbox, "ml-scientist", "Heart").await?.err().context("no study is spelled so")?;
+    assert_eq!(misspelled.code(), Code::InvalidArgument, "{misspelled}");
     Ok(())
 }
 
@@ -144,8 +146,6 @@ async fn a_study_shows_numbers_under_other_names_and_times() -> anyhow::Result<(
     assert_eq!(other_study.len(), 1);
     assert!(!names.contains(&other_study[0]), "another name in each study");
     assert_eq!(subjects(&sandbox, "ml-scientist", "no-such").await??, Vec::<String>::new());
-    let misspelled = subjects(&sandbox, "ml-scientist", "Heart").await?.err().context("no study is spelled so")?;
-    assert_eq!(misspelled.code(), Code::InvalidArgument, "{misspelled}");
     for number in [0, 1] {
         let listed = listings(&sandbox, &Bed::numbered(number)).await?;
         assert!(!listed.is_empty() && listed.iter().all(|purpose| purpose == "HRESCH"), "{number}: {listed:?}");
