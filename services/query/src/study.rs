@@ -104,8 +104,7 @@ impl StudyRpcs {
         let mut page = Page::new(size);
         let directory = query.decisions.directory();
         let retractions = directory.retractions(permit.patient());
-        let left_out = FALSE_TIMES;
-        let selection = Selection { range, after, metrics: &metrics, retractions, left_out };
+        let selection = Selection { range, after, metrics: &metrics, retractions, left_out: FALSE_TIMES };
         let full = page.fill(query, permit, selection).await?;
         let mut response =
             ReadSubjectResponse { series: pack(&page.held), n_repeats: page.n_repeats(), ..Default::default() };

@@ -200,8 +200,8 @@ impl Registry {
         let (directory, mut draft) = self.draft(Some(caller.subject)).await?;
         let (fit, not) = fitting(&directory, &mut draft, &rows);
         refused.extend(not);
-        let things = fit.iter().map(|row| (row.patient(), format!("import {}", row.id))).collect();
-        self.decisions.each(caller, action, things).await?;
+        let things: Vec<_> = fit.iter().map(|row| (row.patient(), format!("import {}", row.id))).collect();
+        self.decisions.each(caller, (action, None), things).await?;
         let mut taken = Vec::with_capacity(fit.len());
         for some in fit.chunks(ROWS_AT_ONCE) {
             let decide = |directory: &Directory, draft: &mut Draft| {

@@ -2,7 +2,7 @@
 
 use crate::Registry;
 use guard::{convert, errors};
-use model::{ClockTolerance, DeviceId, HourRange, Nanos, Permit, Quality, Range, SheetColumn};
+use model::{ClockTolerance, DeviceId, HourRange, Nanos, Permit, Quality, Range, Retraction, SheetColumn};
 use proto::problem;
 use std::time::Duration;
 use store::{HourEntry, Order};
@@ -31,8 +31,10 @@ impl Registry {
         let hours: HourRange = range.hours();
         let found =
             self.readings.timeline.hours(permit, hours, Order::Descending, HOURS_MAX).await.map_err(errors::store)?;
+        let directory = self.decisions.directory();
+        let retractions = directory.retractions(permit.patient());
         for entry in &found {
-            if let Some(last) = self.last_of(permit, device, range, entry).await? {
+            if let Some(last) = self.last_of(permit, (device, range), entry, retractions).await? {
                 let text = format!(
                     "readings of the device are kept as the patient's up to {}: end it after that, or retract what is of \
                      somebody else (CreateRetraction) and try again",
@@ -63,19 +65,19 @@ impl Registry {
         }
     }
 
-    /// When the last reading of a device in a range and an hour was measured.
+    /// When the last reading of a device in a range and an hour was measured that counts.
     async fn last_of(
         &self,
         permit: &Permit,
-        device: DeviceId,
-        range: Range,
+        (device, range): (DeviceId, Range),
         entry: &HourEntry,
+        retractions: &[Retraction],
     ) -> Result<Option<Nanos>, Status> {
-        let (directory, mut last) = (self.decisions.directory(), None);
+        let mut last = None;
         for data in self.readings.timeline.read(permit, std::slice::from_ref(entry)).await.map_err(errors::store)? {
             let mut sheet = data.sheet(&[]).map_err(|error| errors::unreadable(&error))?;
             ClockTolerance::EVERYTHING.mark(&mut sheet);
-            directory.retractions(permit.patient()).iter().for_each(|retraction| retraction.mark(&mut sheet));
+            retractions.iter().for_each(|retraction| retraction.mark(&mut sheet));
             sheet.leave_out(Quality::ENTERED_IN_ERROR.with(Quality::FUTURE));
             let of_device = |column: &SheetColumn| {
                 let lines = column.lines.measured_at.iter().zip(&column.batch);

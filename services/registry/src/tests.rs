@@ -20,7 +20,7 @@ use guard::decisions::Decisions;
 use model::{
     DeviceId, Nanos, StreamId, UserId, WriterId,
     access::{Permission, Principal, Subject},
-    audit::{Checkpoint, Entry},
+    audit::{Checkpoint, Entry, Outcome},
 };
 use std::{
     collections::HashMap,
@@ -148,9 +148,14 @@ impl Publish for Quiet {
     }
 }
 
+/// An audit log that keeps the outcome of each entry.
+#[derive(Default)]
+struct Outcomes(Mutex<Vec<Outcome>>);
+
 #[async_trait]
-impl store::Audit for Quiet {
-    async fn append(&self, _: &[Entry]) -> Result<(), Error> {
+impl store::Audit for Outcomes {
+    async fn append(&self, entries: &[Entry]) -> Result<(), Error> {
+        self.0.lock().unwrap().extend(entries.iter().map(|entry| entry.event.outcome.clone()));
         Ok(())
     }
 
@@ -201,7 +206,7 @@ fn readings() -> Readings {
 
 /// A node's registry, and the work of its audit log: nothing is written down unless it runs.
 fn node(store: &Arc<Memory>) -> (Registry, Work) {
-    node_with(store, Path::new("none"), Arc::new(Quiet))
+    node_with(store, Path::new("none"), Arc::<Outcomes>::default())
 }
 
 /// The same, with the files of a folder, and a log of its own.

@@ -112,11 +112,8 @@ impl Decisions {
     ) -> Result<(), Status> {
         // each once
         let patients: BTreeSet<_> = patients.into_iter().collect();
-        let entries: Vec<_> = patients
-            .into_iter()
-            .map(|patient| self.with_purpose(caller, action, Some(patient), Ok(purpose)).written(detail))
-            .collect();
-        stream::iter(entries).buffer_unordered(AT_ONCE).try_collect().await
+        let things = patients.into_iter().map(|patient| (Some(patient), detail.to_owned()));
+        self.each(caller, (action, purpose), things).await
     }
 
     /// What is done to each of several things, permitted as a whole: the patient whom it touches, and the detail that names it.
@@ -127,13 +124,13 @@ impl Decisions {
     pub async fn each(
         &self,
         caller: &Principal,
-        action: Action,
-        things: Vec<(Option<PatientId>, String)>,
+        (action, purpose): (Action, Option<Purpose>),
+        things: impl IntoIterator<Item = (Option<PatientId>, String)>,
     ) -> Result<(), Status> {
         let entries: Vec<_> = things
             .into_iter()
             .map(|(patient, detail)| {
-                let decision = self.with_purpose(caller, action, patient, Ok(None));
+                let decision = self.with_purpose(caller, action, patient, Ok(purpose));
                 async move { decision.written(&detail).await }
             })
             .collect();

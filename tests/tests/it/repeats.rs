@@ -50,6 +50,20 @@ async fn what_is_sent_again_in_a_new_stream_is_shown_once_and_counted() -> anyho
     Ok(())
 }
 
+/// How many readings all pages together show, and how many repeats they tell of.
+async fn counted(sandbox: &Sandbox, bed: &Bed, page_size: i32) -> anyhow::Result<(usize, u64)> {
+    let (mut request, mut n_shown, mut n_repeats) = (ReadTimelineRequest { page_size, ..everything(bed) }, 0, 0);
+    loop {
+        let asked = sandbox.as_person("doctor", request.clone())?;
+        let page = sandbox.timeline().await?.read_timeline(asked).await?.into_inner();
+        (n_shown, n_repeats) = (n_shown + page.readings.len(), n_repeats + page.n_repeats);
+        if page.next_page_token.is_empty() {
+            return Ok((n_shown, n_repeats));
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
 /// Page by page each repeat is counted once.
 #[tokio::test]
 async fn repeats_are_counted_once_over_all_pages() -> anyhow::Result<()> {
@@ -61,17 +75,7 @@ async fn repeats_are_counted_once_over_all_pages() -> anyhow::Result<()> {
     let again = Bed { stream: StreamId::new(Uuid::new_v4()), ..bed };
     sandbox.write(&again, 1, [readings, vec![pulse(99.0, at(20))]].concat()).await?;
     sandbox.readable(&bed, 11).await?;
-    let (mut request, mut n_shown, mut n_repeats) = (ReadTimelineRequest { page_size: 4, ..everything(&bed) }, 0, 0);
-    loop {
-        let asked = sandbox.as_person("doctor", request.clone())?;
-        let page = sandbox.timeline().await?.read_timeline(asked).await?.into_inner();
-        (n_shown, n_repeats) = (n_shown + page.readings.len(), n_repeats + page.n_repeats);
-        if page.next_page_token.is_empty() {
-            break;
-        }
-        request.page_token = page.next_page_token;
-    }
-    assert_eq!((n_shown, n_repeats), (11, 10));
+    assert_eq!(counted(&sandbox, &bed, 4).await?, (11, 10));
     Ok(())
 }
 
@@ -103,17 +107,7 @@ async fn readings_of_all_kinds_are_shown_once_whatever_batches_they_are_sent_aga
     sandbox.write(&once_more, 9, vec![pulse(60.0, hour.plus(61 * MINUTE))]).await?;
     sandbox.readable(&bed, 13).await?;
     for page_size in [0, 1, 5, 12, 13] {
-        let (mut request, mut n_shown, mut n_repeats) = (ReadTimelineRequest { page_size, ..everything(&bed) }, 0, 0);
-        loop {
-            let asked = sandbox.as_person("doctor", request.clone())?;
-            let page = sandbox.timeline().await?.read_timeline(asked).await?.into_inner();
-            (n_shown, n_repeats) = (n_shown + page.readings.len(), n_repeats + page.n_repeats);
-            if page.next_page_token.is_empty() {
-                break;
-            }
-            request.page_token = page.next_page_token;
-        }
-        assert_eq!((n_shown, n_repeats), (13, 25), "pages of {page_size}");
+        assert_eq!(counted(&sandbox, &bed, page_size).await?, (13, 25), "pages of {page_size}");
     }
     let trend = ReadTrendRequest { patient_id: bed.patient.uuid().to_string(), ..Default::default() };
     let trend = sandbox.timeline().await?.read_trend(sandbox.as_person("doctor", trend)?).await?.into_inner();

@@ -2,7 +2,6 @@
 
 use super::{ties::changed, *};
 use directory::registry::{self as kept, Change};
-use model::audit::Outcome;
 
 const ME: Uuid = Uuid::from_u128(1);
 const PATIENT: Uuid = Uuid::from_u128(3);
@@ -78,30 +77,6 @@ async fn a_review_as_unjustified_ends_the_access_and_bars_the_next_for_a_day() {
     assert_eq!(refused.get_details_error_info().unwrap().reason, "BARRED_BY_REVIEW");
     for registry in [reviewed(24, "unjustified"), reviewed(1, "justified"), reviewed(1, "unclear")] {
         open(&registry, PATIENT, "no pulse, alone here").await.unwrap();
-    }
-}
-
-/// An audit log that keeps the outcome of each entry.
-#[derive(Default)]
-struct Outcomes(Mutex<Vec<Outcome>>);
-
-#[async_trait]
-impl store::Audit for Outcomes {
-    async fn append(&self, entries: &[Entry]) -> Result<(), Error> {
-        self.0.lock().unwrap().extend(entries.iter().map(|entry| entry.event.outcome.clone()));
-        Ok(())
-    }
-
-    async fn entries(&self, _: WriterId, _: u64, _: usize) -> Result<Vec<(u64, Bytes)>, Error> {
-        Ok(vec![])
-    }
-
-    async fn writers(&self) -> Result<Vec<WriterId>, Error> {
-        Ok(vec![])
-    }
-
-    async fn search(&self, _: &AuditQuery) -> Result<FoundEntries, Error> {
-        Ok(FoundEntries::default())
     }
 }
 
