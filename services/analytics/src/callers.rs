@@ -18,6 +18,11 @@ pub(crate) fn caller_id(name: &str) -> String {
     id.unwrap_or_default()
 }
 
+/// What is done to the thing of an id, as it is written down: what is no id may be anything, and is left out.
+pub(crate) fn done_to(done: &str, id: &str) -> String {
+    model::uuid(id).map_or_else(|_| done.to_owned(), |id| format!("{done} {id}"))
+}
+
 /// Permission for an action, written down when this returns; the caller's name.
 pub(crate) async fn permit(
     decisions: &Decisions,
@@ -42,4 +47,19 @@ pub(crate) async fn permit_jobs(
     let manages = decide_system(caller, Action::ManageJobs, decisions.now()).is_ok();
     let action = if manages { Action::ManageJobs } else { action };
     permit(decisions, extensions, action, detail).await.map(|name| (manages, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_written_down_and_nothing_else_is() {
+        let id = "0191c3c8-7a00-7000-8000-00000000abcd";
+        assert_eq!(done_to("delete version", id), format!("delete version {id}"));
+        assert_eq!(done_to("delete version", &id.to_uppercase()), format!("delete version {id}"));
+        for other in ["", "Ada Okafor", "00000000-0000-0000-0000-000000000000"] {
+            assert_eq!(done_to("delete version", other), "delete version");
+        }
+    }
 }

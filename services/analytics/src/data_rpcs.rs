@@ -1,7 +1,7 @@
 //! `DataService`: which data sets there are, which version counts, and files on their way to an import.
 
 use crate::{
-    callers::{caller_id, permit},
+    callers::{caller_id, done_to, permit},
     catalogue::{Catalogue, DataSet, Error, Version},
     datasets::{self, Kind},
     import,
@@ -81,7 +81,11 @@ impl DataRpcs {
         found.cloned().ok_or_else(|| no_version(field))
     }
 
-    async fn take(&self, mut pieces: Streaming<UploadFileRequest>, by: &str) -> Result<UploadFileResponse, Status> {
+    async fn take(
+        &self,
+        extensions: &Extensions,
+        mut pieces: Streaming<UploadFileRequest>,
+    ) -> Result<UploadFileResponse, Status> {
         let no_room =
             || problem::exhausted("UPLOADS", "as many files as may be are on their way; try again", IDLE / 10);
         let _room = self.receiving.clone().try_acquire_owned().map_err(|_| no_room())?;
@@ -94,7 +98,8 @@ impl DataRpcs {
                 format!("at most {} bytes; send the file in parts that are files of their own", uploads::FILE_BYTES);
             return Err(problem::invalid("TOO_LARGE", "bytes", text));
         }
-        let receiving = self.uploads.receive(id, by, (name, first.bytes), first.offset).await;
+        let by = self.permit(extensions, Action::ManageData, &format!("upload {id}")).await?;
+        let receiving = self.uploads.receive(id, &by, (name, first.bytes), first.offset).await;
         let mut receiving = receiving.map_err(failed_upload)?;
         let mut piece = Some(first);
         while let Some(UploadFileRequest { data, .. }) = piece {
@@ -152,7 +157,8 @@ impl DataService for DataRpcs {
         &self,
         request: Request<SetCurrentVersionRequest>,
     ) -> Result<Response<SetCurrentVersionResponse>, Status> {
-        let by = self.permit(request.extensions(), Action::ManageData, "set current version").await?;
+        let done = done_to("set current version", &request.get_ref().version_id);
+        let by = self.permit(request.extensions(), Action::ManageData, &done).await?;
         let SetCurrentVersionRequest { kind, version_id } = request.into_inner();
         let (kind, id) = (known(&kind)?, ids::uuid("version_id", &version_id)?);
         let data_set = self.catalogue.set_current(&kind.name, id, &by).await.map_err(Error::status)?;
@@ -163,7 +169,8 @@ impl DataService for DataRpcs {
         &self,
         request: Request<DeleteVersionRequest>,
     ) -> Result<Response<DeleteVersionResponse>, Status> {
-        let by = self.permit(request.extensions(), Action::ManageData, "delete version").await?;
+        let done = done_to("delete version", &request.get_ref().version_id);
+        let by = self.permit(request.extensions(), Action::ManageData, &done).await?;
         let DeleteVersionRequest { kind, version_id } = request.into_inner();
         let (kind, id) = (known(&kind)?, ids::uuid("version_id", &version_id)?);
         self.catalogue.delete(&kind.name, id, &by, false).await.map_err(Error::status)?;
@@ -191,8 +198,11 @@ impl DataService for DataRpcs {
         &self,
         request: Request<Streaming<UploadFileRequest>>,
     ) -> Result<Response<UploadFileResponse>, Status> {
-        let by = self.permit(request.extensions(), Action::ManageData, "upload").await?;
-        self.take(request.into_inner(), &by).await.map(Response::new)
+        let (_, extensions, pieces) = request.into_parts();
+        // which file it is stands in the first piece: of who may not send it nothing is read
+        let may = self.decisions.on_system(guard::principal(&extensions)?, Action::ManageData, None);
+        may.refusal_recorded("upload").await?;
+        self.take(&extensions, pieces).await.map(Response::new)
     }
 
     async fn get_upload(&self, request: Request<GetUploadRequest>) -> Result<Response<GetUploadResponse>, Status> {
@@ -228,6 +238,8 @@ impl DataService for DataRpcs {
         let mut deleted = 0;
         for kind in datasets::kinds() {
             for version in self.data_set(kind).await?.versions {
+                let done = format!("delete version {}", version.id);
+                self.permit(request.extensions(), Action::ManageData, &done).await?;
                 match self.catalogue.delete(&kind.name, version.id, &by, true).await {
                     Ok(_) => deleted += 1,
                     // by somebody else, at the same time

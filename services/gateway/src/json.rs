@@ -11,7 +11,7 @@ use serde::{
 use serde_json::{Map, Value as Json};
 use std::{
     collections::HashMap,
-    fmt::{self, Display},
+    fmt::{self, Display, Write as _},
     iter,
 };
 
@@ -47,7 +47,25 @@ pub(super) type Wrong = Violations;
 
 /// Puts one more on the list.
 pub(super) fn refuse(wrong: &mut Wrong, at: impl Display, description: impl Into<String>) {
-    wrong.push(at, description);
+    wrong.push(InAscii(at), description);
+}
+
+/// Names that callers may have made up, as `\u{e9}` where they are not ASCII: a letter that only looks like another and a mark
+/// that turns the line around are seen for what they are.
+struct InAscii<T>(T);
+
+impl<T: Display> Display for InAscii<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escaping(out), "{}", self.0)
+    }
+}
+
+struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for Escaping<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        write!(self.0, "{}", text.escape_default())
+    }
 }
 
 /// What one of each takes at most while a text is taken apart, in bytes: parsed, and as a message. A map has room for eleven.

@@ -48,6 +48,7 @@ use guard::{
     access::OPENAPI,
     auth_layer::Named,
     bounds::{Bounds, InProcess},
+    ids,
 };
 use intake::{Intake, Sent};
 use problem::Problem;
@@ -300,7 +301,14 @@ fn without_body(response: Response<Body>) -> Response<Body> {
 fn named(served: &Served, variables: &[(&'static str, String)]) -> Named {
     let value = |name: &str| variables.iter().find(|(field, _)| routes::last(field) == name).map(|(_, value)| value);
     let writes = served.method.name() == "WriteReadings";
+    // anything may stand in a path: what can be no id is not written down
+    let thing = |(field, value): &(&'static str, String)| match routes::last(field) {
+        "patient_id" => None,
+        "role_id" => ids::word(field, value).ok().map(|()| format!("role {value}")),
+        _ => ids::uuid(field, value).ok().map(|id| id.to_string()),
+    };
     Named {
+        thing: variables.iter().find_map(thing),
         patient: value("patient_id").and_then(|id| id.parse().ok()),
         device: value("device_id").filter(|_| writes).cloned(),
     }

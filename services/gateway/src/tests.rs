@@ -147,6 +147,7 @@ async fn a_query_is_fields_of_the_request() {
         ("patient_id=q", "patient_id"),
         ("metric=8867-4", "metric"),
         ("metrics=%zz", "query"),
+        ("%C3%A9%E2%80%AEb=1", r"\u{e9}\u{202e}b"),
     ] {
         assert!(read(query).await.is_err_and(|problem| at_fault(&problem) == [field]), "{query}");
     }
@@ -180,6 +181,7 @@ async fn a_body_is_read_strictly() {
         (r#"{"readings": [{"measured_at": "2026-01-31T12:00:60Z"}]}"#, "readings[0].measured_at"),
         (r#"{"readings": [{"measured_at": "2026-01-31T12:00:00.1234567891Z"}]}"#, "readings[0].measured_at"),
         (r#"{"device_id": "other"}"#, "device_id"),
+        (r#"{"\u00e9\u202eb": 1}"#, r"\u{e9}\u{202e}b"),
     ] {
         let Err(problem) = write(body).await else { panic!("{body} was taken") };
         assert_eq!(at_fault(&problem), [field], "{body}");

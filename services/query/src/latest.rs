@@ -10,7 +10,7 @@ use crate::{
     readings::{NewestReading, Readings, Selection},
 };
 use guard::{convert, errors};
-use model::{ClockQuality, Hour, MetricId, Nanos, Permit, Quality, Range, Retraction, age};
+use model::{ClockQuality, Hour, MetricId, Nanos, Permit, Quality, Range, Reach, Retraction, age};
 use proto::telemetry::v1::{LatestReading, LatestReadingsResponse};
 use std::collections::BTreeMap;
 use store::{HourEntry, Order};
@@ -74,21 +74,35 @@ async fn in_reach(
     Ok(found)
 }
 
-/// The newest reading of each metric in a range (`metrics` empty: of all there are).
+/// The newest reading of each of these metrics that has a part in a range. What has begun before the range's first hour is looked
+/// at last: nothing there is newer than what has begun later.
 pub(crate) async fn newest(
     query: &Query,
     permit: &Permit,
     range: Range,
     metrics: &[MetricId],
 ) -> Result<Newest, Status> {
+    // further on, an empty list is all there are
+    if metrics.is_empty() {
+        return Ok(Newest::new());
+    }
     let directory = query.decisions.directory();
     let asked = asked(range, metrics, directory.retractions(permit.patient()));
-    walk(query, permit, asked, |before, found| all_known(before, metrics, found)).await
+    let mut found = walk(query, permit, asked, |before, found| all_known(before, metrics, found)).await?;
+    let first = range.hours().first;
+    // a week's hours, all in one go
+    let begun =
+        query.store.hours(permit, Reach::before(first), Order::Descending, INDEX_AT_ONCE).await.map_err(failed)?;
+    for entry in begun.iter().filter(|entry| entry.reach.reaches(entry.hour, first)) {
+        let missing = wanted(entry, metrics, |metric| may_be_newer(entry.hour, found.get(metric)));
+        add(query, permit, entry, Selection { metrics: &missing, ..asked }, &mut found, |_| true).await?;
+    }
+    Ok(found)
 }
 
 /// What is asked for; marked by the retractions of one directory, however many hours are read.
 fn asked<'a>(range: Range, metrics: &'a [MetricId], retractions: &'a [Retraction]) -> Selection<'a> {
-    Selection { range, after: None, metrics, retractions, left_out: Quality::GOOD }
+    Selection { range, after: None, metrics, retractions, left_out: Quality::GOOD, ended_before: None }
 }
 
 /// Whether no hour up to `before` can have a newer reading of any of these metrics; never, when all there are are meant.

@@ -51,6 +51,8 @@ pub(crate) struct Selection<'a> {
     pub retractions: &'a [Retraction],
     /// What is left out beside repeats: the present is without what was measured ahead of its receipt.
     pub left_out: Quality,
+    /// What lasts until then or longer is left out, too; `None`: nothing is for that.
+    pub ended_before: Option<Nanos>,
 }
 
 /// A reading that counts when the newest is looked for.
@@ -64,13 +66,16 @@ pub(crate) struct NewestReading {
 impl Readings {
     /// Decodes an hour, marks in it what only the whole hour shows, and keeps what was selected.
     pub(crate) fn new(data: &HourData, selection: Selection<'_>, tolerance: ClockTolerance) -> Result<Self, Malformed> {
-        let Selection { range, after, metrics, retractions, left_out } = selection;
+        let Selection { range, after, metrics, retractions, left_out, ended_before } = selection;
         let mut sheet = data.sheet(metrics)?;
         tolerance.mark(&mut sheet);
         retractions.iter().for_each(|retraction| retraction.mark(&mut sheet));
+        if let Some(instant) = ended_before {
+            sheet.keep_ended(instant);
+        }
         // a page that goes on in an hour has told of its repeats
         let n_repeats =
-            if after.is_none_or(|after| after.at.hour() != sheet.hour) { repeats(&sheet, range) } else { 0 };
+            if after.is_none_or(|after| after.at.hour() != sheet.hour) { repeats(&sheet, range, left_out) } else { 0 };
         sheet.leave_out(Quality::REPEAT.with(left_out));
         sheet.keep_overlapping(range);
         let run = |column: &SheetColumn| {
@@ -215,10 +220,12 @@ impl Readings {
     }
 }
 
-/// How many readings of a range a device had sent before.
-fn repeats(sheet: &Sheet, range: Range) -> u64 {
+/// How many readings of a range a device had sent before; not of those that are left out for another reason, for their number
+/// says when they were.
+fn repeats(sheet: &Sheet, range: Range, left_out: Quality) -> u64 {
     let of = |lines: &Column| {
-        let is_counted = |line: &usize| lines.quality[*line].has(Quality::REPEAT) && lines.overlaps(*line, range);
+        let is_told = |quality: Quality| quality.has(Quality::REPEAT) && !quality.has_any(left_out);
+        let is_counted = |line: &usize| is_told(lines.quality[*line]) && lines.overlaps(*line, range);
         (0..lines.len()).filter(is_counted).count() as u64
     };
     sheet.columns.iter().map(|column| of(&column.lines)).sum()

@@ -1,7 +1,7 @@
 //! `StudyService`: readings of those who take part in a study, without their names and times.
 //!
-//! Times are moved back by a secret number of days, and nothing is shown before it is older than the longest such move:
-//! otherwise a subject's newest reading would tell how far the times were moved.
+//! Times are moved back by a secret number of days, and nothing is shown before it is older than the longest such move, of what
+//! lasts its end: otherwise a subject's newest reading would tell how far the times were moved.
 
 use crate::{
     Query, listed, metrics,
@@ -25,6 +25,7 @@ use proto::telemetry::v1::{
 use std::{
     collections::BTreeMap,
     ops::Bound::{Excluded, Unbounded},
+    str::FromStr,
     sync::Arc,
 };
 use tonic::{Request, Response, Status};
@@ -94,8 +95,8 @@ impl StudyRpcs {
         let question = Question { of: "subject", patient_id: &subject, metrics: &request.metrics, bounds };
         let context = question.context(principal);
         let size = pages::size(request.page_size, PAGE_COLUMNS)?;
+        let shown_until = now.plus(-self.names.longest());
         let (range, after) = if request.page_token.is_empty() {
-            let shown_until = now.plus(-self.names.longest());
             (measured(range(bounds, Nanos::DAY, shown_until)?, shown_until, moved_by), None)
         } else {
             let cursor = Cursor::open(&request.page_token, &query.sealer, &context, now)?;
@@ -104,7 +105,8 @@ impl StudyRpcs {
         let mut page = Page::new(size);
         let directory = query.decisions.directory();
         let retractions = directory.retractions(permit.patient());
-        let selection = Selection { range, after, metrics: &metrics, retractions, left_out: FALSE_TIMES };
+        let ended_before = Some(shown_until.plus(moved_by));
+        let selection = Selection { range, after, metrics: &metrics, retractions, left_out: FALSE_TIMES, ended_before };
         let full = page.fill(query, permit, selection).await?;
         let mut response =
             ReadSubjectResponse { series: pack(&page.held), n_repeats: page.n_repeats(), ..Default::default() };
@@ -127,6 +129,17 @@ fn measured(asked: Range, shown_until: Nanos, moved_by: i64) -> Range {
     Range::new(asked.from().plus(moved_by), to.plus(moved_by)).unwrap_or(asked)
 }
 
+/// What a study calls a subject, as a page token.
+struct Name(String);
+
+impl FromStr for Name {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Pseudonyms::is_name(text).then(|| Self(text.to_owned())).ok_or(())
+    }
+}
+
 fn user(principal: &Principal) -> Option<UserId> {
     match principal.subject {
         Subject::User(user) => Some(user),
@@ -144,7 +157,8 @@ impl StudyService for StudyRpcs {
         let principal = guard::principal(&extensions)?;
         self.query.decisions.anywhere(principal, Action::ReadDeidentified).recorded("list").await?;
         let size = pages::size(request.page_size, PAGE_SUBJECTS)?;
-        let after = (Excluded(request.page_token.as_str()), Unbounded);
+        let after = pages::after::<Name>(&request.page_token)?;
+        let after = (after.as_ref().map_or(Unbounded, |Name(last)| Excluded(last.as_str())), Unbounded);
         let subjects = self.subjects(principal, &request.study);
         // a file of the directory may spell its studies in another way
         if subjects.is_empty() {

@@ -12,7 +12,10 @@ use crate::{
 };
 use guard::{errors, pages};
 use model::{Hour, HourRange, Nanos, Permit, Quality, Reach, access::Principal};
-use proto::telemetry::v1::{ReadTimelineRequest, ReadTimelineResponse, TimelineLayout};
+use proto::{
+    problem,
+    telemetry::v1::{ReadTimelineRequest, ReadTimelineResponse, TimelineLayout},
+};
 use store::Order;
 use tonic::Status;
 
@@ -30,7 +33,7 @@ pub(crate) async fn read(
 ) -> Result<ReadTimelineResponse, Status> {
     let now = query.decisions.now();
     let metrics = metrics(&request.metrics)?;
-    let columns = request.layout == TimelineLayout::Columns as i32;
+    let columns = in_columns(request.layout)?;
     let bounds = (request.start_time.as_ref(), request.end_time.as_ref());
     let question = Question {
         of: if columns { "columns" } else { "readings" },
@@ -55,7 +58,7 @@ pub(crate) async fn read(
     let retractions = directory.retractions(permit.patient());
     // who asks up to now asks for the present
     let left_out = if request.end_time.is_none() { Quality::FUTURE } else { Quality::GOOD };
-    let selection = Selection { range, after, metrics: &metrics, retractions, left_out };
+    let selection = Selection { range, after, metrics: &metrics, retractions, left_out, ended_before: None };
     let full = page.fill(query, permit, selection).await?;
     match columns {
         true => response.series = pack(&page.held),
@@ -66,6 +69,18 @@ pub(crate) async fn read(
         response.next_page_token = Cursor { range, after }.seal(&query.sealer, &context, now)?;
     }
     Ok(response)
+}
+
+/// Whether the layout that was asked for is that of columns.
+fn in_columns(sent: i32) -> Result<bool, Status> {
+    match TimelineLayout::try_from(sent) {
+        Ok(TimelineLayout::Unspecified | TimelineLayout::Readings) => Ok(false),
+        Ok(TimelineLayout::Columns) => Ok(true),
+        Err(_) => {
+            let text = "must be readings (1) or columns (2), or 0 for readings";
+            Err(problem::invalid("INVALID_LAYOUT", "layout", text))
+        }
+    }
 }
 
 /// A page that is being filled.

@@ -163,9 +163,8 @@ impl Registry {
         shown: impl IntoIterator<Item = &'a Kept<kept::Assignment>>,
         detail: &str,
     ) -> Result<(), Status> {
-        let action = self.sees_fleet_by(caller).unwrap_or(Action::RegisterDevices);
         let patients: Vec<_> = shown.into_iter().map(|kept| PatientId::new(kept.value.patient)).collect();
-        self.decisions.shows(caller, (action, None), patients, detail).await
+        self.decisions.shows(caller, (self.fleet_action(caller), None), patients, detail).await
     }
 
     fn assignment(&self, id: &Uuid) -> Result<Assignment, Status> {

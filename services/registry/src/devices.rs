@@ -13,7 +13,7 @@ use guard::{
 };
 use model::{
     DeviceId, Nanos,
-    access::{Action, Principal, decide_system},
+    access::{Action, Principal, Subject, decide_system},
 };
 use proto::{
     problem,
@@ -163,7 +163,12 @@ impl Registry {
     ) -> Result<ReportDeviceResponse, Status> {
         check::line("firmware_version", &request.firmware_version, 64)?;
         check::line("software_version", &request.software_version, 64)?;
-        let id = self.decisions.as_device(caller).recorded("report").await?.uuid();
+        let detail = match caller.subject {
+            Subject::Device(device) => format!("report {}", device.uuid()),
+            // refused: it is no device's to do
+            Subject::User(_) => "report".to_owned(),
+        };
+        let id = self.decisions.as_device(caller).recorded(&detail).await?.uuid();
         self.change(caller, |directory, _| {
             let kept = directory.registry().device(&id).ok_or_else(|| not_found("device"))?;
             let mut device = kept.value.clone();
@@ -188,9 +193,14 @@ impl Registry {
             .find(|action| decide_system(caller, *action, now).is_ok())
     }
 
+    /// What is written down when devices are seen or made; of who may not, what that needs at least.
+    pub(crate) fn fleet_action(&self, caller: &Principal) -> Action {
+        self.sees_fleet_by(caller).unwrap_or(Action::RegisterDevices)
+    }
+
     /// Which devices the caller may see and change; written down when this returns.
     pub(crate) async fn fleet(&self, caller: &Principal, detail: &str) -> Result<Fleet, Status> {
-        let action = self.sees_fleet_by(caller).unwrap_or(Action::RegisterDevices);
+        let action = self.fleet_action(caller);
         self.decisions.on_system(caller, action, None).recorded(detail).await?;
         match action {
             Action::ManageDevices => Ok(Fleet::All),

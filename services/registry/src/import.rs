@@ -5,7 +5,7 @@ use crate::{
     access::person,
     check,
     devices::new_device,
-    roles::may_give,
+    roles::{granted, may_give},
     table::{At, Columns, Table},
     users::new_person,
     writing::{Profile, free},
@@ -54,6 +54,8 @@ const NAMED_MAX: usize = 20;
 const REASON_BYTES_MAX: usize = 500;
 /// Rows in one change of the registry; a row of people makes two at most.
 const ROWS_AT_ONCE: usize = CHANGES_MAX / 2;
+/// Errors after which nothing of a change is in force; after any other that is not known.
+const NOTHING_PUT: [&str; 3] = ["REGISTRY_BUSY", "NO_SPACE", "AUDIT_UNAVAILABLE"];
 
 /// A row that can be taken, as far as it alone shows.
 struct Row {
@@ -72,6 +74,13 @@ impl Row {
             Change::User(kept) => kept.patient.map(PatientId::new),
             _ => None,
         }
+    }
+
+    fn grant(&self) -> Option<&kept::Grant> {
+        self.changes.iter().find_map(|change| match change {
+            Change::Grant(grant) => Some(grant),
+            _ => None,
+        })
     }
 
     fn profile(&self) -> Option<Profile<'_>> {
@@ -179,16 +188,18 @@ impl Registry {
                 Err(why) => refused.push(refusal(*at, &why)),
             }
         }
-        let action = self.sees_fleet_by(caller).unwrap_or(Action::RegisterDevices);
-        let taken = self.take(caller, action, rows, &mut refused).await?;
+        let taken = self.take(caller, self.fleet_action(caller), rows, &mut refused).await?;
         let code = |(id, claim_code): (Uuid, String)| ClaimCode { device_id: id.to_string(), claim_code };
         let claim_codes: Vec<_> = taken.into_iter().map(code).collect();
         let refused_more = cut(&mut refused);
         Ok(ImportDevicesResponse { imported: claim_codes.len() as i32, refused, claim_codes, refused_more })
     }
 
-    /// Takes the rows that fit what is there and each other, each written down before; the others are refused. Returns ids and
-    /// claim codes.
+    /// Takes the rows that fit what is there and each other, part by part; the others are refused, and so is what is left when a
+    /// part cannot be put: those before it are in force, and only this answer has their ids and claim codes, which it returns.
+    ///
+    /// # Errors
+    /// Why the first part could not be put.
     async fn take(
         &self,
         caller: &Principal,
@@ -200,21 +211,50 @@ impl Registry {
         let (directory, mut draft) = self.draft(Some(caller.subject)).await?;
         let (fit, not) = fitting(&directory, &mut draft, &rows);
         refused.extend(not);
-        let things: Vec<_> = fit.iter().map(|row| (row.patient(), format!("import {}", row.id))).collect();
-        self.decisions.each(caller, (action, None), things).await?;
-        let mut taken = Vec::with_capacity(fit.len());
-        for some in fit.chunks(ROWS_AT_ONCE) {
-            let decide = |directory: &Directory, draft: &mut Draft| {
-                let (fit, not) = fitting(directory, draft, some.iter().copied());
-                let profiles = fit.iter().filter_map(|row| row.profile()).collect();
-                Ok(((fit, not), profiles))
-            };
-            let (fit, not) = self.put(Some(caller.subject), decide).await?;
-            taken.extend(fit.into_iter().map(|row| (row.id, row.claim_code.clone())));
-            refused.extend(not);
+        let (mut taken, mut rest, mut ended_at) = (Vec::with_capacity(fit.len()), &fit[..], None);
+        while let Some(first) = rest.first() {
+            let (part, later) = rest.split_at(rest.len().min(ROWS_AT_ONCE));
+            match self.take_part(caller, action, part).await {
+                Ok((fit, not)) => {
+                    taken.extend(fit.into_iter().map(|row| (row.id, row.claim_code.clone())));
+                    refused.extend(not);
+                    rest = later;
+                }
+                Err(why) if rest.len() == fit.len() => return Err(why),
+                Err(why) => {
+                    refused.extend(left(part, later, &why));
+                    ended_at = Some(first.at.row);
+                    break;
+                }
+            }
         }
         refused.sort_by_key(|row| row.row);
+        // it is named in any case, for it tells of all after it
+        let ended_at = ended_at.and_then(|at| refused.iter().position(|row| row.row == at));
+        if let Some(place) = ended_at.filter(|place| *place >= NAMED_MAX) {
+            refused.swap(NAMED_MAX - 1, place);
+        }
         Ok(taken)
+    }
+
+    /// Writes down that these rows are taken, with what they grant, and puts them: those that still fit, and why not the others.
+    async fn take_part<'a>(
+        &self,
+        caller: &Principal,
+        action: Action,
+        part: &[&'a Row],
+    ) -> Result<(Vec<&'a Row>, Vec<RefusedRow>), Status> {
+        let things: Vec<_> = part.iter().map(|row| (row.patient(), format!("import {}", row.id))).collect();
+        self.decisions.each(caller, (action, None), things).await?;
+        let grants = part.iter().filter_map(|row| row.grant());
+        let grants: Vec<_> = grants.map(|grant| (None, granted(grant.id, &grant.role, grant.user))).collect();
+        self.decisions.each(caller, (Action::ManageRoles, None), grants).await?;
+        let decide = |directory: &Directory, draft: &mut Draft| {
+            let (fit, not) = fitting(directory, draft, part.iter().copied());
+            let profiles = fit.iter().filter_map(|row| row.profile()).collect();
+            Ok(((fit, not), profiles))
+        };
+        self.put(Some(caller.subject), decide).await
     }
 }
 
@@ -242,6 +282,34 @@ fn fitting<'a>(
         }
     }
     (fit, not)
+}
+
+/// Refuses the rows of a part that could not be put, and those after it: each says what holds of it and of those that follow, for
+/// not all are named.
+fn left(part: &[&Row], later: &[&Row], why: &Status) -> Vec<RefusedRow> {
+    let reason = why.get_details_error_info().map(|info| info.reason).unwrap_or_default();
+    let is_known = NOTHING_PUT.contains(&reason.as_str());
+    let row_of = |row: Option<&&Row>| row.map_or(0, |row| row.at.row);
+    let (part_end, end) = (row_of(part.last()), row_of(later.last().or(part.last())));
+    let these = |at: At, end: i32| match end - at.row {
+        0 => "this row".to_owned(),
+        n => format!("this row and the next {n}"),
+    };
+    let not_put = |at: At| format!("not in force: {}; send these rows again", these(at, end));
+    let perhaps = |at: At| {
+        let after = match end - part_end {
+            0 => String::new(),
+            n => format!("; not in force: the {n} after these, which are to be sent again"),
+        };
+        let these = these(at, part_end);
+        format!("perhaps in force: {these}; look for these rows before you send them again{after}")
+    };
+    let refused = |at: At, advice: String| {
+        let row = refusal(at, why);
+        refused_row(at, &row.field, &format!("{advice} ({})", row.reason))
+    };
+    let of_part = part.iter().map(|row| refused(row.at, if is_known { not_put(row.at) } else { perhaps(row.at) }));
+    of_part.chain(later.iter().map(|row| refused(row.at, not_put(row.at)))).collect()
 }
 
 /// As a list prints it, or as JSON does; nothing is no.

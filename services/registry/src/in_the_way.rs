@@ -1,8 +1,10 @@
-//! Readings that an assignment cannot be corrected around: they are kept as its patient's, and stay so.
+//! Readings that an assignment cannot be corrected around: they are kept as its patient's, and stay so. And those that a
+//! retraction keeps from being shown as a patient's whose they are not.
 
 use crate::Registry;
+use directory::Directory;
 use guard::{convert, errors};
-use model::{ClockTolerance, DeviceId, HourRange, Nanos, Permit, Quality, Range, Retraction, SheetColumn};
+use model::{ClockTolerance, DeviceId, HourRange, Nanos, Permit, Quality, Range, Retraction, Sheet, SheetColumn};
 use proto::problem;
 use std::time::Duration;
 use store::{HourEntry, Order};
@@ -27,7 +29,7 @@ impl Registry {
         device: DeviceId,
         range: Range,
     ) -> Result<(), Status> {
-        self.all_written(permit).await?;
+        self.all_written(permit, "at").await?;
         let hours: HourRange = range.hours();
         let found =
             self.readings.timeline.hours(permit, hours, Order::Descending, HOURS_MAX).await.map_err(errors::store)?;
@@ -53,14 +55,53 @@ impl Registry {
         }
     }
 
-    /// Waits until all that is acknowledged of a patient is in the timeline.
-    async fn all_written(&self, permit: &Permit) -> Result<(), Status> {
+    /// Refuses to end a retraction of readings whose device was not the patient's when they were measured: it was made for them, and
+    /// they would be shown as the patient's again. Not where another retraction is about them, too.
+    ///
+    /// # Errors
+    /// FAILED_PRECONDITION: there are such readings; the last of them is named. UNAVAILABLE: as above.
+    pub(crate) async fn refuse_before_others(
+        &self,
+        permit: &Permit,
+        directory: &Directory,
+        ending: &Retraction,
+    ) -> Result<(), Status> {
+        self.all_written(permit, "retraction_id").await?;
+        // a retraction has fewer hours than that
+        let hours: HourRange = ending.range.hours();
+        let found =
+            self.readings.timeline.hours(permit, hours, Order::Descending, HOURS_MAX).await.map_err(errors::store)?;
+        let mut others = directory.retractions(permit.patient()).to_vec();
+        if let Some(place) = others.iter().position(|one| one == ending) {
+            others.remove(place);
+        }
+        let is_theirs = |device, at| directory.was_assigned_at(device, permit.patient(), at);
+        for entry in &found {
+            let sheets = self.counting(permit, entry, &others).await?.into_iter();
+            if let Some((at, device)) = sheets.filter_map(|sheet| last_of_others(sheet, ending, is_theirs)).max() {
+                let text = format!(
+                    "readings of the device {} up to {} would count as the patient's again, and the device was not the \
+                     patient's then: leave it, or retract those alone first (CreateRetraction) and try again",
+                    device.uuid(),
+                    convert::timestamp(at)
+                );
+                return Err(problem::field(Code::FailedPrecondition, "READINGS_IN_THE_WAY", "retraction_id", &text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until all that is acknowledged of a patient is in the timeline; what for is said of a field.
+    async fn all_written(&self, permit: &Permit, field: &str) -> Result<(), Status> {
         let written = self.readings.written.as_ref();
         match bus::catches_up(written, permit.patient(), WRITER_LIMIT).await.map_err(|error| errors::log(&error))? {
             true => Ok(()),
             false => {
-                let text = "at: readings are acknowledged that the writer has not written yet; they may be in the way: try again";
-                Err(problem::unavailable("READINGS_NOT_WRITTEN", text, WRITER_LIMIT))
+                let text = format!(
+                    "{field}: there may be acknowledged readings that the writer has not written yet, and they may be in \
+                     the way: try again"
+                );
+                Err(problem::unavailable("READINGS_NOT_WRITTEN", &text, WRITER_LIMIT))
             }
         }
     }
@@ -74,11 +115,7 @@ impl Registry {
         retractions: &[Retraction],
     ) -> Result<Option<Nanos>, Status> {
         let mut last = None;
-        for data in self.readings.timeline.read(permit, std::slice::from_ref(entry)).await.map_err(errors::store)? {
-            let mut sheet = data.sheet(&[]).map_err(|error| errors::unreadable(&error))?;
-            ClockTolerance::EVERYTHING.mark(&mut sheet);
-            retractions.iter().for_each(|retraction| retraction.mark(&mut sheet));
-            sheet.leave_out(Quality::ENTERED_IN_ERROR.with(Quality::FUTURE));
+        for sheet in self.counting(permit, entry, retractions).await? {
             let of_device = |column: &SheetColumn| {
                 let lines = column.lines.measured_at.iter().zip(&column.batch);
                 let is_meant = |(at, batch): &(&Nanos, &u32)| {
@@ -90,4 +127,39 @@ impl Registry {
         }
         Ok(last)
     }
+
+    /// The readings of an hour that count: not taken back, not retracted, and not measured far ahead of their receipt.
+    async fn counting(
+        &self,
+        permit: &Permit,
+        entry: &HourEntry,
+        retractions: &[Retraction],
+    ) -> Result<Vec<Sheet>, Status> {
+        let found = self.readings.timeline.read(permit, std::slice::from_ref(entry)).await.map_err(errors::store)?;
+        let mut sheets = Vec::with_capacity(found.len());
+        for data in found {
+            let mut sheet = data.sheet(&[]).map_err(|error| errors::unreadable(&error))?;
+            ClockTolerance::EVERYTHING.mark(&mut sheet);
+            retractions.iter().for_each(|retraction| retraction.mark(&mut sheet));
+            sheet.leave_out(Quality::ENTERED_IN_ERROR.with(Quality::FUTURE));
+            sheets.push(sheet);
+        }
+        Ok(sheets)
+    }
+}
+
+/// The last reading that a retraction is about and whose device was not the patient's then: its time, and the device.
+fn last_of_others(
+    mut sheet: Sheet,
+    ending: &Retraction,
+    is_theirs: impl Fn(DeviceId, Nanos) -> bool,
+) -> Option<(Nanos, DeviceId)> {
+    ending.mark(&mut sheet);
+    let of_others = |column: &SheetColumn| {
+        let is_about = |line: &usize| column.lines.quality[*line].has(Quality::ENTERED_IN_ERROR);
+        let device = |line: usize| sheet.batches[column.batch[line] as usize].identity.device;
+        let lines = (0..column.batch.len()).filter(is_about).map(|line| (column.lines.measured_at[line], device(line)));
+        lines.filter(|(at, device)| !is_theirs(*device, *at)).max()
+    };
+    sheet.columns.iter().filter_map(of_others).max()
 }

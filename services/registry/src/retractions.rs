@@ -127,6 +127,12 @@ impl Registry {
         let detail = format!("end {id}");
         let permit = self.decisions.on_patient(caller, Action::RetractReadings, patient).recorded(&detail).await?;
         let by = person(caller)?.uuid();
+        // with all that was changed elsewhere, too
+        let (directory, _) = self.draft(Some(caller.subject)).await?;
+        let in_force = own(&directory, &id, &permit).ok().filter(|kept| kept.value.ended.is_none());
+        if let Some(ending) = in_force.and_then(|kept| kept.value.mark()) {
+            self.refuse_before_others(&permit, &directory, &ending).await?;
+        }
         self.change(caller, |directory, now| {
             let kept = own(directory, &id, &permit)?;
             if kept.value.ended.is_some() {

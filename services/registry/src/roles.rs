@@ -182,10 +182,7 @@ impl Registry {
         if ward.is_some() && study.is_some() {
             return Err(check::bad("grant.study", "empty when there is a ward: a grant is for one of both"));
         }
-        self.decisions
-            .on_system(caller, Action::ManageRoles, None)
-            .recorded(&format!("grant {id} of {} to {user}", sent.role_id))
-            .await?;
+        self.decisions.on_system(caller, Action::ManageRoles, None).recorded(&granted(id, &sent.role_id, user)).await?;
         let author = person(caller)?;
         let grant = kept::Grant { id, user, role: sent.role_id, ward, study };
         self.change(caller, |directory, _| {
@@ -227,6 +224,11 @@ impl Registry {
         let directory = self.decisions.directory();
         directory.registry().role(&id.to_owned()).map(wire).ok_or_else(|| not_found("role"))
     }
+}
+
+/// How the audit log calls a new grant, however it comes about.
+pub(crate) fn granted(id: Uuid, role: &str, user: Uuid) -> String {
+    format!("grant {id} of {role} to {user}")
 }
 
 /// Refuses a grant that its author may not give.

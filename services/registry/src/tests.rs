@@ -3,6 +3,7 @@
 mod credentials;
 mod emergencies;
 mod floor;
+mod imports;
 mod lists;
 mod newer;
 mod ties;

@@ -71,15 +71,15 @@ fn is_ideograph(c: char) -> bool {
 }
 
 /// Shows nothing, or only changes what is around it: Unicode's `Default_Ignorable_Code_Point`, annotations, format controls and
-/// blanks of Egyptian writing, the blank of Braille, and what is no character. Of format characters (Cf) those are not here that
-/// have a sign of their own, such as Arabic number signs.
+/// blanks of Egyptian writing, the blanks of Braille, of Khitan and of music, and what is no character. Of format characters (Cf)
+/// those are not here that have a sign of their own, such as Arabic number signs.
 fn is_hidden(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
         | '\u{fdd0}'..='\u{fdef}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-        | '\u{13430}'..='\u{1343f}' | '\u{13441}' | '\u{13442}' | '\u{1bca0}'..='\u{1bca3}'
-        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+        | '\u{13430}'..='\u{1343f}' | '\u{13441}' | '\u{13442}' | '\u{16fe4}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
         || u32::from(c) & 0xfffe == 0xfffe
 }
 
@@ -120,11 +120,44 @@ mod tests {
             "A\u{13430}B",
             "A\u{1343f}B",
             "\u{13441}",
+            "\u{1d159}",
+            "A\u{16fe4}da",
         ];
         for bad in bad {
             assert!(line("name", bad, 200).is_err(), "{bad:?}");
         }
         assert!(name("name", "", 9).is_err() && line("name", "0123456789", 9).is_err());
+    }
+
+    #[test]
+    fn what_shows_nothing_is_named_by_its_number() {
+        // Unicode 16, DerivedCoreProperties.txt: Default_Ignorable_Code_Point
+        let ignorable = [
+            (0xad, 0xad),
+            (0x34f, 0x34f),
+            (0x61c, 0x61c),
+            (0x115f, 0x1160),
+            (0x17b4, 0x17b5),
+            (0x180b, 0x180f),
+            (0x200b, 0x200f),
+            (0x202a, 0x202e),
+            (0x2060, 0x206f),
+            (0x3164, 0x3164),
+            (0xfe00, 0xfe0f),
+            (0xfeff, 0xfeff),
+            (0xffa0, 0xffa0),
+            (0xfff0, 0xfff8),
+            (0x1bca0, 0x1bca3),
+            (0x1d173, 0x1d17a),
+            (0xe0000, 0xe0fff),
+        ];
+        let blank = [0x2800, 0x13441, 0x13442, 0x16fe4, 0x1d159].map(|code| (code, code));
+        for code in ignorable.into_iter().chain(blank).flat_map(|(first, last)| first..=last) {
+            let hidden = char::from_u32(code).unwrap();
+            assert!(is_hidden(hidden), "U+{code:04X}");
+            let refused = reason("text", &hidden.to_string().repeat(12), 10, 500).unwrap_err();
+            assert!(refused.message().contains(&format!("U+{code:04X}")), "{}", refused.message());
+        }
     }
 
     #[test]

@@ -28,15 +28,38 @@ use proto::{
     resource,
     update::Update,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-/// How the audit log calls a change of a person, before the person's id.
-const UPDATE: &str = "update";
-
 /// Under which id somebody is a patient, and in which ward.
 pub(crate) type Placement = (Option<Uuid>, Option<String>);
+
+/// What is to be done with the person who is looked for.
+#[derive(Debug, Clone, Copy)]
+enum Sought {
+    Get,
+    Versions,
+    Update,
+}
+
+impl Sought {
+    /// What the audit log says of it, whether the person may be seen or not.
+    fn detail(self, id: Uuid, is_seen: bool) -> String {
+        match self {
+            Self::Get => format!("get {id}"),
+            Self::Versions => format!("versions of {id}"),
+            // to read is no update yet: that is written down when nothing is against it
+            Self::Update if is_seen => format!("read {id} to update it"),
+            Self::Update => update_of(id),
+        }
+    }
+}
+
+/// How the audit log calls a change of a person.
+fn update_of(id: Uuid) -> String {
+    format!("update {id}")
+}
 
 /// What the registry keeps of somebody, and how the caller may see it.
 pub(crate) struct Seen {
@@ -50,7 +73,7 @@ impl Registry {
         caller: &Principal,
         request: GetUserRequest,
     ) -> Result<GetUserResponse, Status> {
-        let seen = self.see(caller, &request.user_id, "get").await?;
+        let seen = self.see(caller, &request.user_id, Sought::Get).await?;
         Ok(GetUserResponse { user: Some(self.shown_user(&seen.kept, &seen.sections).await?) })
     }
 
@@ -59,7 +82,7 @@ impl Registry {
         caller: &Principal,
         request: ListUserVersionsRequest,
     ) -> Result<ListUserVersionsResponse, Status> {
-        let Seen { kept, sections } = self.see(caller, &request.user_id, "versions of").await?;
+        let Seen { kept, sections } = self.see(caller, &request.user_id, Sought::Versions).await?;
         let (size, after) = (pages::size(request.page_size, PAGE)?, pages::after::<u64>(&request.page_token)?);
         let directory = self.decisions.directory();
         let numbers = directory.registry().versions(&kept.value.id).rev();
@@ -80,9 +103,9 @@ impl Registry {
         version.ok_or_else(errors::profile_unreadable)
     }
 
-    /// Finds a person for the caller; written down with what is done (`verb`) when this returns, and the same for one who
-    /// does not exist.
-    async fn see(&self, caller: &Principal, user_id: &str, verb: &str) -> Result<Seen, Status> {
+    /// Finds a person for the caller; written down with what is done when this returns, and the same for one who does not
+    /// exist.
+    async fn see(&self, caller: &Principal, user_id: &str, sought: Sought) -> Result<Seen, Status> {
         let user = check::user(user_id)?;
         let (directory, action) = (self.decisions.directory(), Action::ReadProfile);
         let found = directory.registry().user(&user.uuid()).cloned();
@@ -93,12 +116,7 @@ impl Registry {
         // without a relation it is for who manages people, or is that person
         let purpose = related.map_or(Purpose::Operations, |permit| permit.purpose());
         let decided = sections.as_ref().map(|_| Some(purpose)).map_err(|denied| *denied);
-        let id = user.uuid();
-        let detail = match (verb, &sections) {
-            // to read is no update yet: that is written down when nothing is against it
-            (UPDATE, Ok(_)) => format!("read {id} to update it"),
-            _ => format!("{verb} {id}"),
-        };
+        let detail = sought.detail(user.uuid(), sections.is_ok());
         self.decisions.with_purpose(caller, action, patient, decided).written(&detail).await?;
         match (sections, found) {
             (Ok(sections), Some(kept)) => Ok(Seen { kept, sections }),
@@ -191,7 +209,7 @@ impl Registry {
     ) -> Result<UpdateUserResponse, Status> {
         let sent = request.user.ok_or_else(|| check::bad("user", "must be there"))?;
         let update = Update::new(&sent, request.update_mask.as_ref())?;
-        let Seen { kept: before, sections } = self.see(caller, &sent.user_id, UPDATE).await?;
+        let Seen { kept: before, sections } = self.see(caller, &sent.user_id, Sought::Update).await?;
         let (id, user_id) = (before.value.id, UserId::new(before.value.id));
         let patient = before.value.patient.map(PatientId::new);
         let mut changed: Vec<_> = update.fields().map(|field| Section::of(&field)).collect();
@@ -219,7 +237,7 @@ impl Registry {
         let now = new_person(id, &user, self.checked(&changed)?);
         for (action, purpose) in permitted {
             let decision = self.decisions.with_purpose(caller, action, patient, Ok(Some(purpose)));
-            decision.recorded(&format!("{UPDATE} {id}")).await?;
+            decision.recorded(&update_of(id)).await?;
         }
         self.change_person(caller, &now, &after, |directory| {
             // what was read above must still be what is there: a change in between would be undone
@@ -248,7 +266,7 @@ impl Registry {
             };
             let decided = self.may_set(&directory, caller, *section, UserId::new(user.id), patient);
             let decision = self.decisions.with_purpose(caller, action, patient, decided.map(Some));
-            decision.refusal_recorded(&format!("{UPDATE} {}", user.id)).await?;
+            decision.refusal_recorded(&update_of(user.id)).await?;
             permitted.extend(decided.ok().map(|purpose| (action, purpose)));
         }
         Ok(permitted)
@@ -263,13 +281,29 @@ impl Registry {
         let about = self.decisions.directory().registry().user(&id).and_then(|kept| kept.value.patient);
         let about = about.map(PatientId::new);
         self.decisions.on_system(caller, Action::ManageUsers, about).recorded(&format!("delete {id}")).await?;
-        self.change(caller, |directory, _| {
-            let kept = directory.registry().user(&id).ok_or_else(|| not_found("person"))?;
-            check_etag(&request.etag, kept.sequence)?;
-            Ok((vec![Change::UserRemoved(id)], ()))
-        })
-        .await?;
-        Ok(DeleteUserResponse {})
+        let mut written = BTreeSet::new();
+        loop {
+            // assignments of one who is a patient end with the person: each is written down before
+            let (patient, ended) = self
+                .change(caller, |directory, now| {
+                    let kept = directory.registry().user(&id).ok_or_else(|| not_found("person"))?;
+                    check_etag(&request.etag, kept.sequence)?;
+                    let patient = kept.value.patient.map(PatientId::new);
+                    let ended = patient.map(|patient| directory.registry().open_assignments(patient, now));
+                    let ended = ended.unwrap_or_default();
+                    let change = ended.is_subset(&written).then_some(Change::UserRemoved(id));
+                    Ok((change.into_iter().collect(), (patient, ended)))
+                })
+                .await?;
+            let unwritten: Vec<_> = ended.difference(&written).copied().collect();
+            if unwritten.is_empty() {
+                return Ok(DeleteUserResponse {});
+            }
+            let things: Vec<_> = unwritten.iter().map(|one| (patient, format!("end {one}"))).collect();
+            let why = (Action::AssignDevice, Some(Purpose::Operations));
+            self.decisions.each(caller, why, things).await?;
+            written.extend(unwritten);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ mod fhir;
 
 use crate::{
     cli::Audit,
-    operator::{self, Token, ask, shown},
+    operator::{self, Token, ask, on_one_line, shown},
     timeline::when,
 };
 use anyhow::{Context, bail};
@@ -63,17 +63,7 @@ pub async fn run(
                 writeln!(out)?;
                 return Ok(());
             }
-            for record in &records {
-                let outcome = if record.denied.is_empty() { "allowed" } else { &record.denied };
-                let AuditRecord { patient_id, action, purpose, detail, .. } = record;
-                let subject = match record.claimed_subject.as_str() {
-                    "" if record.subject.is_empty() => "unknown".to_owned(),
-                    "" => record.subject.clone(),
-                    claimed => format!("{claimed}?"),
-                };
-                let at = shown(record.at).unwrap_or_default();
-                writeln!(out, "{at:<30} {subject:<44} {action:<17} {purpose:<7} {outcome:<11} {patient_id} {detail}")?;
-            }
+            records.iter().try_for_each(|record| writeln!(out, "{}", line(record)))?;
         }
         Audit::Export { asked } => {
             let export = |some: Vec<AuditRecord>| {
@@ -217,6 +207,20 @@ impl Auditor {
     }
 }
 
+/// An entry in a line; who proved nothing may claim any name.
+fn line(record: &AuditRecord) -> String {
+    let outcome = if record.denied.is_empty() { "allowed" } else { &record.denied };
+    let AuditRecord { patient_id, action, purpose, detail, .. } = record;
+    let subject = match record.claimed_subject.as_str() {
+        "" if record.subject.is_empty() => "unknown".to_owned(),
+        "" => record.subject.clone(),
+        claimed => format!("{claimed}?"),
+    };
+    let at = shown(record.at).unwrap_or_default();
+    let text = format!("{at:<30} {subject:<44} {action:<17} {purpose:<7} {outcome:<11} {patient_id} {detail}");
+    on_one_line(&text).into_owned()
+}
+
 fn as_json(record: &AuditRecord) -> Value {
     json!({
         "at": shown(record.at), "subject": record.subject, "claimed_subject": record.claimed_subject,
@@ -225,4 +229,19 @@ fn as_json(record: &AuditRecord) -> Value {
         "purpose": record.purpose, "denied": record.denied, "detail": record.detail,
         "writer_id": record.writer_id, "sequence": record.sequence, "request_id": record.request_id,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_claims_a_name_forges_no_entry() {
+        let claimed_subject = "user:1\n2026-01-01T00:00:00Z  user:2\u{1b}[1A".to_owned();
+        let line = line(&AuditRecord { claimed_subject, detail: "login".into(), ..AuditRecord::default() });
+        assert!(
+            line.contains("user:1\\n2026-01-01T00:00:00Z  user:2\\u{1b}[1A?") && line.lines().count() == 1,
+            "{line}"
+        );
+    }
 }

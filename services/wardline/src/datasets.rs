@@ -2,7 +2,7 @@
 
 use crate::{
     jobs::JobsClient,
-    operator::{self, Token, ask, change, shown},
+    operator::{self, Token, ask, change, on_one_line, shown},
 };
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
@@ -151,7 +151,8 @@ impl DataClient {
                 writeln!(out, "{}: {} ({}; {})", data_set.kind, data_set.title, data_set.publisher, data_set.licence)?;
                 for version in found.versions {
                     let mark = if data_set.current.as_ref() == Some(&version) { "*" } else { " " };
-                    writeln!(out, "{mark} {}  {}", line(&version), version.source_files.join(", "))?;
+                    let files = version.source_files.join(", ");
+                    writeln!(out, "{mark} {}  {}", line(&version), on_one_line(&files))?;
                 }
             }
             DataSets::Report { kind, version } => {

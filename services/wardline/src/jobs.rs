@@ -2,7 +2,7 @@
 
 use crate::{
     ending::No,
-    operator::{self, Token, ask, ask_all, change, shown},
+    operator::{self, Token, ask, ask_all, change, on_one_line, shown},
 };
 use anyhow::{Context, bail};
 use clap::Subcommand;
@@ -173,11 +173,7 @@ impl JobsClient {
         let state = state.map_or(0, |state| of_state(state).into());
         let jobs = ask_all!(self.list_jobs(ListJobsRequest { state: state, kind: kind.clone() }).jobs);
         writeln!(out, "{} jobs", jobs.len())?;
-        for job in jobs {
-            let (state, submitted) = (word(job.state()), shown(job.submit_time).unwrap_or_default());
-            let error = job.error.lines().next().unwrap_or_default();
-            writeln!(out, "{}  {submitted}  {state:<9}  {:<20} {}  {error}", job.job_id, job.kind, given(&job))?;
-        }
+        jobs.iter().try_for_each(|job| writeln!(out, "{}", line(job)))?;
         Ok(())
     }
 
@@ -226,7 +222,7 @@ impl JobsClient {
 fn say(job: Job, out: &mut impl Write) -> anyhow::Result<()> {
     let state = word(job.state());
     writeln!(out, "{}  {}  {state}", job.job_id, job.kind)?;
-    job.log.iter().try_for_each(|line| writeln!(out, "  {line}"))?;
+    job.log.iter().try_for_each(|line| writeln!(out, "  {}", on_one_line(line)))?;
     if !job.result.is_empty() {
         writeln!(out, "{}", job.result)?;
     }
@@ -279,6 +275,14 @@ pub(crate) fn of_notify(word: &str) -> JobNotify {
     JobNotify::from_str_name(&format!("JOB_NOTIFY_{}", word.to_uppercase())).unwrap_or_default()
 }
 
+/// A job of a list.
+fn line(job: &Job) -> String {
+    let (state, submitted) = (word(job.state()), shown(job.submit_time).unwrap_or_default());
+    let error = job.error.lines().next().unwrap_or_default();
+    let text = format!("{}  {submitted}  {state:<9}  {:<20} {}  {error}", job.job_id, job.kind, given(job));
+    on_one_line(&text).into_owned()
+}
+
 /// What it was given, in one line.
 fn given(job: &Job) -> String {
     let mut pairs: Vec<_> = job.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -324,6 +328,13 @@ mod tests {
         for state in [JobState::Failed, JobState::Cancelled] {
             assert!(ending(state).err().is_some_and(|error| error.is::<No>()), "{}", word(state));
         }
+    }
+
+    #[test]
+    fn what_a_job_was_given_makes_no_row_of_a_list() {
+        let parameters = HashMap::from([("note".to_owned(), "a\nb".to_owned())]);
+        let line = line(&Job { parameters, error: "bad\u{1b}[2J\nmore".into(), ..Job::default() });
+        assert!(line.ends_with("note=a\\nb  bad\\u{1b}[2J"), "{line}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use clap::Args;
 use client::{Connection, Error, Remote, Tokens};
 use guard::convert;
 use proto::prost_types::Timestamp;
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{borrow::Cow, fmt, path::PathBuf, str::FromStr, time::Duration};
 use tonic::Code;
 use uuid::Uuid;
 
@@ -164,6 +164,19 @@ pub(crate) fn shown(at: Option<Timestamp>) -> Option<String> {
     convert::nanos(&at?).map(when::show)
 }
 
+/// A text as it is printed in a row: what begins another row, moves the cursor or turns the text around it is written out.
+pub(crate) fn on_one_line(text: &str) -> Cow<'_, str> {
+    let is_raw = |sign: char| sign.is_control() || matches!(sign, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !text.contains(is_raw) {
+        return text.into();
+    }
+    let mut line = String::with_capacity(text.len() + 8);
+    for sign in text.chars() {
+        if is_raw(sign) { line.extend(sign.escape_default()) } else { line.push(sign) }
+    }
+    line.into()
+}
+
 /// Why a node refused, in its own words; or that none answers.
 pub(crate) fn plain(error: Error) -> anyhow::Error {
     if let Some(text) = put_off(&error) {
@@ -191,11 +204,12 @@ pub struct Sending {
 
 #[cfg(test)]
 mod tests {
-    use super::plain;
+    use super::{on_one_line, plain};
     use crate::cli::Cli;
     use clap::Parser;
     use proto::problem;
     use std::{
+        borrow::Cow,
         sync::{
             Arc,
             atomic::{AtomicU32, Ordering},
@@ -248,6 +262,12 @@ mod tests {
             assert_eq!(caller.client.n_calls.load(Ordering::Relaxed), 4);
             assert!(began.elapsed() >= wait * 3, "{:?}", began.elapsed());
         }
+    }
+
+    #[test]
+    fn a_row_stays_one() {
+        assert!(matches!(on_one_line("Zoë: 7 °C, 1/2"), Cow::Borrowed("Zoë: 7 °C, 1/2")));
+        assert_eq!(on_one_line("a\r\nb\tc\u{1b}[2J\u{85}\u{202e}ä"), "a\\r\\nb\\tc\\u{1b}[2J\\u{85}\\u{202e}ä");
     }
 
     #[test]

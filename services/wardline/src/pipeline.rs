@@ -3,7 +3,7 @@
 use crate::{
     ending::No,
     jobs::{of_notify, word},
-    operator::{self, Token, ask, ask_all, change, shown},
+    operator::{self, Token, ask, ask_all, change, on_one_line, shown},
 };
 use anyhow::{Context, bail};
 use clap::Subcommand;
@@ -180,12 +180,12 @@ fn say(run: &PipelineRun, out: &mut impl Write) -> anyhow::Result<()> {
     writeln!(out, "{}", line(run))?;
     for step in &run.steps {
         let error = step.error.lines().next().unwrap_or_default();
-        writeln!(out, "  {:<9}  {:<36} {}  {error}", word(step.state()), step.name, step.job_id)?;
+        writeln!(out, "  {:<9}  {:<36} {}  {}", word(step.state()), step.name, step.job_id, on_one_line(error))?;
     }
     for step in &run.skipped {
         writeln!(out, "  skipped    {:<36} {}", step.name, step.reason)?;
     }
-    run.log.iter().try_for_each(|line| writeln!(out, "  | {line}"))?;
+    run.log.iter().try_for_each(|line| writeln!(out, "  | {}", on_one_line(line)))?;
     Ok(())
 }
 
@@ -198,7 +198,7 @@ fn say_schedule(schedule: &Schedule, out: &mut impl Write) -> anyhow::Result<()>
     writeln!(out, "  next   {next}")?;
     if let Some(last) = last {
         let job = if last.job_id.is_empty() { &last.error } else { &last.job_id };
-        writeln!(out, "  last   {}  {job}", shown(last.due_time).unwrap_or_default())?;
+        writeln!(out, "  last   {}  {}", shown(last.due_time).unwrap_or_default(), on_one_line(job))?;
     }
     if *n_left_out > 0 {
         writeln!(out, "  {n_left_out} firings were missed and left out")?;

@@ -2,7 +2,7 @@
 
 use crate::{
     cli::Quarantine,
-    operator::{self, Token, ask, calling, plain, shown},
+    operator::{self, Token, ask, calling, on_one_line, plain, shown},
 };
 use anyhow::bail;
 use client::{Connection, Remote};
@@ -43,7 +43,8 @@ impl QuarantineClient {
                 for record in records {
                     let replayed = shown(record.replayed_at).map_or("no".to_owned(), |at| format!("at {at}"));
                     let aside = shown(record.put_aside_at).unwrap_or_default();
-                    let QuarantinedRecord { log_position, bytes, reason, .. } = record;
+                    let QuarantinedRecord { log_position, bytes, reason, .. } = &record;
+                    let reason = on_one_line(reason);
                     writeln!(out, "{log_position}  put aside {aside}  {bytes} bytes  replayed: {replayed}  {reason}")?;
                 }
             }
@@ -72,7 +73,7 @@ impl QuarantineClient {
                 Ok(_) => writeln!(out, "{log_position}  published again")?,
                 Err(client::Error::Refused(status)) => {
                     failed += 1;
-                    writeln!(out, "{log_position}  {}", status.message())?;
+                    writeln!(out, "{log_position}  {}", on_one_line(status.message()))?;
                 }
                 // the others would wait as long, and in vain
                 Err(error) => return Err(plain(error).context(format!("{log_position} and those after it stay"))),

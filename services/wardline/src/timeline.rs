@@ -216,8 +216,8 @@ fn show(
     Ok(())
 }
 
-/// Puts a page's columns into a plot: numbers as they are, of a waveform its lowest and highest sample; codes have no
-/// place on an axis and are only counted.
+/// Puts a page's columns into a plot: numbers as they are, of a waveform its lowest and highest sample in the range; codes have
+/// no place on an axis and are only counted.
 fn add(plot: &mut Plot, series: &Series, is_present: bool) {
     let mut at = 0_i64;
     for (i, delta) in series.measured_at_delta_ticks.iter().enumerate() {
@@ -229,10 +229,13 @@ fn add(plot: &mut Plot, series: &Series, is_present: bool) {
             continue;
         }
         if let Some(value) = series.numbers.get(i) {
-            plot.add(Nanos(at), *value);
+            let lasting = series.lasting_ns.get(i).copied().unwrap_or_default();
+            plot.add(plot.place(Nanos(at), Nanos(at).plus(lasting)), *value);
         } else if let Some(wave) = series.waveforms.get(i) {
-            match ends(wave) {
-                Some((low, high)) => plot.add_between(Nanos(at), low, high),
+            let is_shown = |n| plot.shows(Nanos(at).plus(wave.period_ns.saturating_mul(n)));
+            match ends(wave, is_shown) {
+                // some of its samples are in the range, whenever it began
+                Some((low, high)) => plot.add_between(plot.place(Nanos(at), Nanos::MAX), low, high),
                 None => plot.count(),
             }
         } else {
@@ -241,9 +244,10 @@ fn add(plot: &mut Plot, series: &Series, is_present: bool) {
     }
 }
 
-/// Lowest and highest sample, of those that are not missing.
-fn ends(wave: &Waveform) -> Option<(f64, f64)> {
-    let ends = rows::samples(wave).flatten().map(|sample| (sample, sample));
+/// Lowest and highest sample, of those that are not missing and are shown.
+fn ends(wave: &Waveform, is_shown: impl Fn(i64) -> bool) -> Option<(f64, f64)> {
+    let shown = (0..).zip(rows::samples(wave)).filter(|(n, _)| is_shown(*n));
+    let ends = shown.filter_map(|(_, sample)| sample).map(|sample| (sample, sample));
     ends.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)))
 }
 
@@ -307,7 +311,7 @@ fn now() -> Nanos {
     Nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// Columns of the terminal: what the shell exports, else what the terminal says through `stty` (caller it directly
+/// Columns of the terminal: what the shell exports, else what the terminal says through `stty` (calling it directly
 /// takes a system call that needs unsafe code).
 fn width() -> usize {
     let from_shell = env::var("COLUMNS").ok().and_then(|text| text.parse().ok());

@@ -39,6 +39,11 @@ impl Pseudonyms {
         self.tag(b"subject", study, patient)[..NAME_BYTES].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// Whether a text is written as [`Self::subject`] writes a name, whoever's that is.
+    pub fn is_name(text: &str) -> bool {
+        text.len() == 2 * NAME_BYTES && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
+
     /// By how much a patient's times are moved back in a study, in nanoseconds: 1 day to [`Pseudonyms::longest`].
     pub fn moved_by(&self, study: &str, patient: PatientId) -> i64 {
         let tag = self.tag(b"days", study, patient);
@@ -80,6 +85,10 @@ mod tests {
         let [one, other] = [1, 2].map(|byte| Pseudonyms::new(&[byte; 32], 365).unwrap());
         let name = one.subject("heart", patient(1));
         assert!(name.len() == 32 && name.bytes().all(|c| c.is_ascii_hexdigit()));
+        assert!(Pseudonyms::is_name(&name));
+        for other in ["", "x", &name[1..], &"A".repeat(32), &"g".repeat(32), "0191c3c8-7a00-7000-8000-00000000abcd"] {
+            assert!(!Pseudonyms::is_name(other), "{other}");
+        }
         assert_eq!(name, Pseudonyms::new(&[1; 32], 9).unwrap().subject("heart", patient(1)));
         let others =
             [other.subject("heart", patient(1)), one.subject("lungs", patient(1)), one.subject("heart", patient(2))];

@@ -15,12 +15,13 @@
 //! [[assignment]]  # device, patient, from, to
 //! ```
 //!
-//! The same tie twice in any of its time is refused, as an assignment is that meets another of its device.
+//! The same tie or consent twice in any of its time is refused, as an assignment is that meets another of its device, and so is
+//! a consent that bars nobody. Whether anybody has an id that is named is not asked: it may be of the registry.
 
 use crate::{
     Error,
     links::{Links, Span},
-    registry::at_least_granted,
+    registry::{Refused, against_consent, at_least_granted, bars_another},
 };
 use model::{
     DeviceId, Nanos, PatientId, UserId,
@@ -86,10 +87,7 @@ pub(super) fn add(links: &mut Links, file: &str, text: &str) -> Result<(), Error
         links.set_ward(PatientId::new(patient.id.0), Some(&patient.ward));
     }
     add_ties(links, tables.care_team, tables.proxy, tables.study).map_err(&wrong)?;
-    for consent in tables.consent {
-        let patient = PatientId::new(consent.patient.0);
-        links.consents.entry(patient).or_default().push(consent.read().map_err(&wrong)?);
-    }
+    add_consents(links, tables.consent).map_err(&wrong)?;
     for device in &tables.device {
         links.devices.insert(DeviceId::new(device.id.0), Some(Nanos::MIN));
     }
@@ -137,6 +135,23 @@ fn add_ties(links: &mut Links, teams: Vec<CareTeam>, proxies: Vec<Tie>, parts: V
         // of two studies each is a relation of its own
         links.tie(user, Some(part.patient.0), None, span.relation(RelationKind::Study), true);
         links.enrol(user, patient, &part.study, span, true);
+    }
+    Ok(())
+}
+
+/// Adds what patients do not want, as the registry would take it.
+fn add_consents(links: &mut Links, rows: Vec<ConsentRow>) -> Result<(), String> {
+    let refused = |patient: PatientId, what: Refused| format!("consent of patient {}: {what}", patient.uuid());
+    for row in rows {
+        let (patient, consent) = (PatientId::new(row.patient.0), row.read()?);
+        against_consent(links, patient, &consent, Nanos::MIN).map_err(|what| refused(patient, what))?;
+        links.consents.entry(patient).or_default().push(consent);
+    }
+    // which person is the patient may stand in a later file than the consent
+    let links = &*links;
+    for (patient, held) in &links.consents {
+        let barred = held.iter().try_for_each(|consent| bars_another(links, *patient, consent));
+        barred.map_err(|what| refused(*patient, what))?;
     }
     Ok(())
 }

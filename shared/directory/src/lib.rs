@@ -290,8 +290,18 @@ impl Directory {
 
     /// Whether a device is or was a patient's, by a file or by the registry.
     pub fn was_assigned(&self, device: DeviceId, patient: PatientId) -> bool {
-        let assigned = self.sources().into_iter().flat_map(|links| links.assignments.get(&device)).flatten();
-        assigned.into_iter().any(|assignment| assignment.patient == patient)
+        self.assigned(device, patient).next().is_some()
+    }
+
+    /// Whether a device was a patient's at an instant, by a file or by the registry.
+    pub fn was_assigned_at(&self, device: DeviceId, patient: PatientId, at: Nanos) -> bool {
+        self.assigned(device, patient).any(|one| one.from <= at && at < one.to)
+    }
+
+    /// When a device was or is a patient's, by both sources.
+    fn assigned(&self, device: DeviceId, patient: PatientId) -> impl Iterator<Item = &Assignment> {
+        let held = self.sources().into_iter().flat_map(move |links| links.assignments.get(&device)).flatten();
+        held.filter(move |one| one.patient == patient)
     }
 
     /// A device's assignments, ascending by time and without overlap, for a token or a certificate issued then.

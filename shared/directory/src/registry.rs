@@ -21,7 +21,7 @@ pub use resources::{
     Role, User,
 };
 pub use state::{Kept, State};
-pub(crate) use ties::check_files;
+pub(crate) use ties::{against_consent, bars_another, check_files};
 
 use model::{Nanos, access::Subject};
 use serde::{Deserialize, Serialize};

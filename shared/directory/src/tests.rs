@@ -157,6 +157,8 @@ fn each_mistake_is_refused_with_the_file_and_what_is_wrong() {
     let team = |rest: &str| format!("[[care_team]]\nuser = \"{USER}\"\n{rest}");
     let tie = |table: &str, rest: &str| format!("[[{table}]]\nuser = \"{USER}\"\npatient = \"{PATIENT}\"\n{rest}");
     let ward = "ward = \"icu\"\n";
+    let bars = |whom: &str, rest: &str| format!("[[consent]]\npatient = \"{PATIENT}\"\nbars = \"{whom}\"\n{rest}\n");
+    let is_patient = format!("[[user]]\nid = \"{USER}\"\nname = \"A\"\nroles = []\npatient = \"{PATIENT}\"\n");
     let cases = [
         ("not TOML".to_owned(), "expected"),
         ("[[nurse]]\nname = \"n\"".to_owned(), "unknown field"),
@@ -189,6 +191,19 @@ fn each_mistake_is_refused_with_the_file_and_what_is_wrong() {
         ),
         (tie("proxy", "").repeat(2), "proxy: user 00000000-0000-0000-0000-000000000001 has patient"),
         (tie("study", "study = \"s\"\n").repeat(2), "in study \"s\" in that time already"),
+        (bars("anyone", "").repeat(2), "bars: the patient has said this for that time already"),
+        (
+            format!(
+                "{}{}",
+                bars("proxy", "to = \"2024-01-02T00:00:00Z\""),
+                bars("proxy", "from = \"2024-01-01T00:00:00Z\"")
+            ),
+            "has said this for that time already",
+        ),
+        (bars("self", ""), "purpose: nobody who is barred has a relation that serves this"),
+        (bars("care-team", "purpose = \"HRESCH\""), "nobody who is barred has a relation that serves this"),
+        (bars("anyone", "purpose = \"HPAYMT\""), "nobody who is barred has a relation that serves this"),
+        (format!("{}{}", bars(&USER.to_string(), ""), is_patient), "bars: nobody bars themselves"),
     ];
     for (text, what) in cases {
         let error = read(&text).err().map(|error| error.to_string()).unwrap_or_default();
@@ -206,6 +221,18 @@ fn ties_that_do_not_meet_and_those_of_two_studies_are_taken() {
     {
         read(&text).unwrap();
     }
+}
+
+#[test]
+fn who_is_the_patient_may_stand_in_another_file_than_the_consent() {
+    let consent = format!("[[consent]]\npatient = \"{PATIENT}\"\nbars = \"{USER}\"\n");
+    let person = format!("[[user]]\nid = \"{USER}\"\nname = \"A\"\nroles = []\npatient = \"{PATIENT}\"\n");
+    // whom it bars may be a person of the registry
+    let mut directory = read(&consent).unwrap();
+    let refused = directory.add("people.toml", &person).unwrap_err().to_string();
+    assert!(refused.starts_with(&format!("people.toml: consent of patient {PATIENT}: bars: nobody bars")), "{refused}");
+    let (until, from) = ("to = \"2024-01-01T00:00:00Z\"\n", "from = \"2024-01-01T00:00:00Z\"\n");
+    read(&format!("{consent}{until}{consent}{from}")).unwrap();
 }
 
 #[test]

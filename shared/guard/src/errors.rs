@@ -77,6 +77,7 @@ pub fn change(refused: &Refused) -> Status {
         | "ALREADY_BARRED"
         | "PATIENT_TAKEN"
         | "USER_GONE"
+        | "ID_TAKEN"
         | "ASSIGNMENT_OVERLAPS" => Code::AlreadyExists,
         "ROLE_IN_USE" | "BUILT_IN_ROLE" | "LAST_ADMINISTRATOR" | "RETIRED" => Code::FailedPrecondition,
         reason if reason.starts_with("NO_SUCH_") => Code::NotFound,

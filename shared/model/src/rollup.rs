@@ -2,16 +2,17 @@
 //!
 //! Derived from a [`Sheet`], never counted up: late and repeated data make it right, not double. What was measured ahead of
 //! its receipt, or by a clock that was never set, is doubtful; how far ahead that is stands in the bytes, so that they are used
-//! under the same rule only. Layout (notation as in [`crate::Block`]), version 4 (version 1 knew none of these rules, version 2
-//! nothing of clocks that were never set, nor of repeats, bounds and what is absent, version 3 not all repeats):
+//! under the same rule only. Layout (notation as in [`crate::Block`]), version 5 (version 1 knew none of these rules, version 2
+//! nothing of clocks that were never set, nor of repeats, bounds and what is absent, version 3 not all repeats, version 4 nothing
+//! against what is no number but that it was entered in error):
 //!
 //! ```text
-//! rollups = 4:u8, v max_ahead_ns, v n, (v metric, v n_doubtful, v n_repeats, v n_bounded, v n_absent, v n_good,
+//! rollups = 5:u8, v max_ahead_ns, v n, (v metric, v n_doubtful, v n_repeats, v n_bounded, v n_absent, v n_good,
 //!           (f64 min, f64 max, f64 sum) unless n_good is 0)*
 //! ```
 
 use crate::{
-    block::{Column, Values},
+    block::Values,
     bytes::{Malformed, Reader, put_varint},
     catalog::MetricId,
     newest::{ClockTolerance, said_again},
@@ -20,9 +21,9 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-const VERSION: u8 = 4;
-/// Written before repeats, or readings of a clock that was never set, were left out.
-const OF_OTHER_RULES: std::ops::RangeInclusive<u8> = 1..=3;
+const VERSION: u8 = 5;
+/// Written before repeats, or all that is doubtful, were left out.
+const OF_OTHER_RULES: std::ops::RangeInclusive<u8> = 1..=4;
 /// The fewest bytes that a rollup takes.
 const MIN_BYTES: usize = 6;
 
@@ -31,14 +32,14 @@ const MIN_BYTES: usize = 6;
 pub struct Rollup {
     /// Catalogue number of the metric.
     pub metric: MetricId,
-    /// Readings left out because something is known against them ([`crate::Quality`]): whatever has no value or only a bound
-    /// counts here only where it was entered in error.
+    /// Readings left out because something is known against them ([`crate::Quality`]), bounds and those without a value among
+    /// them.
     pub n_doubtful: u64,
     /// Readings left out because their device had sent the same before ([`crate::Quality::REPEAT`]).
     pub n_repeats: u64,
-    /// Readings of which only a bound is known ([`crate::Bound`]): they have no part in `good`.
+    /// Other readings of which only a bound is known ([`crate::Bound`]): they have no part in `good`.
     pub n_bounded: u64,
-    /// Readings without a value.
+    /// Other readings without a value.
     pub n_absent: u64,
     /// The others, if there are any.
     pub good: Option<Summary>,
@@ -98,7 +99,7 @@ impl Rollup {
             let values = match &column.lines.values {
                 Values::Number(values) => values,
                 Values::Bounded(_) | Values::Absent(_) => {
-                    rollup.add_without_number(&column.lines, again);
+                    rollup.add_without_number(column, &sheet.batches, tolerance, again);
                     continue;
                 }
                 Values::Coded(_) | Values::Waveform(_) => continue,
@@ -119,12 +120,10 @@ impl Rollup {
         let SheetColumn { lines, batch } = column;
         for (line, value) in values.iter().enumerate() {
             let quality = lines.quality[line].with(again(line));
+            let doubts = || tolerance.doubts_in(&batches[batch[line] as usize], lines.measured_at[line]);
             if quality.has(Quality::REPEAT) {
                 self.n_repeats += 1;
-            } else if quality
-                .with(tolerance.doubts_in(&batches[batch[line] as usize], lines.measured_at[line]))
-                .is_good()
-            {
+            } else if quality.with(doubts()).is_good() {
                 let one = Summary::one(lines.factor.apply(*value));
                 self.good = Some(self.good.map_or(one, |good| good.and(one)));
             } else {
@@ -133,13 +132,21 @@ impl Rollup {
         }
     }
 
-    fn add_without_number(&mut self, lines: &Column, again: impl Fn(usize) -> Quality) {
+    fn add_without_number(
+        &mut self,
+        column: &SheetColumn,
+        batches: &[Batch],
+        tolerance: ClockTolerance,
+        again: impl Fn(usize) -> Quality,
+    ) {
+        let SheetColumn { lines, batch } = column;
         let is_bounded = matches!(lines.values, Values::Bounded(_));
         for (line, quality) in lines.quality.iter().enumerate() {
             let quality = quality.with(again(line));
+            let doubts = || tolerance.doubts_in(&batches[batch[line] as usize], lines.measured_at[line]);
             let n = match is_bounded {
                 _ if quality.has(Quality::REPEAT) => &mut self.n_repeats,
-                _ if quality.has(Quality::ENTERED_IN_ERROR) => &mut self.n_doubtful,
+                _ if !quality.with(doubts()).is_good() => &mut self.n_doubtful,
                 true => &mut self.n_bounded,
                 false => &mut self.n_absent,
             };
@@ -175,7 +182,7 @@ impl Rollup {
             VERSION if input.varint()? == tolerance.max_ahead_ns() => {}
             VERSION => return Ok(None),
             version if OF_OTHER_RULES.contains(&version) => return Ok(None),
-            _ => return Err(input.malformed("rollup version 1 to 4")),
+            _ => return Err(input.malformed("rollup version 1 to 5")),
         }
         let n = input.count(MIN_BYTES)?;
         let mut rollups: Vec<Self> = Vec::with_capacity(n);

@@ -141,9 +141,18 @@ impl Sheet {
     /// Leaves out what lasts and has no part in a range: of what lasts, those who read by `measured_at` would see too much, and
     /// miss what has begun before.
     pub fn keep_overlapping(&mut self, range: Range) {
+        self.keep_of_lasting(|lines, line| lines.overlaps(line, range));
+    }
+
+    /// Leaves out what lasts until an instant or longer.
+    pub fn keep_ended(&mut self, before: Nanos) {
+        self.keep_of_lasting(|lines, line| lines.end(line) < before);
+    }
+
+    fn keep_of_lasting(&mut self, is_kept: impl Fn(&Column, usize) -> bool) {
         for column in self.columns.iter_mut().filter(|column| column.lasts()) {
             let lines = &column.lines;
-            let kept: Vec<usize> = (0..lines.len()).filter(|line| lines.overlaps(*line, range)).collect();
+            let kept: Vec<usize> = (0..lines.len()).filter(|line| is_kept(lines, *line)).collect();
             if kept.len() < lines.len() {
                 column.pick(&kept);
             }

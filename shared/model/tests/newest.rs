@@ -2,8 +2,8 @@
 //! later stands.
 
 use model::{
-    Batch, BatchId, Block, ClockQuality, ClockTolerance, Column, DeviceId, Factor, Hour, MetricId, Nanos, Quality,
-    Range, Retraction, Rollup, Sheet, StreamId, Summary, Values, age, counts_from,
+    Absence, Batch, BatchId, Block, Bound, ClockQuality, ClockTolerance, Column, Comparator, DeviceId, Factor, Hour,
+    MetricId, Nanos, Quality, Range, Retraction, Rollup, Sheet, StreamId, Summary, Values, age, counts_from,
 };
 
 const HOUR: Hour = Hour(470_000);
@@ -88,7 +88,9 @@ fn rollups_made_under_another_rule_are_made_again() {
     assert_eq!(Rollup::decode(&before, two), Ok(None), "as they were before clocks that were never set were known");
     before[0] = 3;
     assert_eq!(Rollup::decode(&before, two), Ok(None), "as they were before all repeats were counted");
-    assert!(Rollup::decode(&[5, 0], two).is_err());
+    before[0] = 4;
+    assert_eq!(Rollup::decode(&before, two), Ok(None), "as they were before bounds were doubted");
+    assert!(Rollup::decode(&[6, 0], two).is_err());
 }
 
 #[test]
@@ -315,6 +317,35 @@ fn rows_that_do_not_say_so_of_a_clock_that_was_never_set_are_marked_when_they_ar
         [Rollup { metric: MetricId(3), n_doubtful: 1, n_repeats: 0, n_bounded: 0, n_absent: 0, good: None }]
     );
     assert_eq!(marked(sheet), [(70.0, Quality::UNSET_CLOCK)]);
+}
+
+#[test]
+fn doubtful_bounds_and_doubtful_readings_without_a_value_are_counted_as_doubtful() {
+    let qualities = [GOOD, Quality::SUSPECT_UNIT, Quality::ANCIENT, Quality::IMPLAUSIBLE, Quality::UNSET_CLOCK, GOOD];
+    // the last one is ahead of its receipt, and its row does not say so
+    let seconds = [0, 1, 2, 3, 4, 3_000];
+    let bound = Bound { comparator: Comparator::Less, number: 20.0 };
+    let absent = Absence::from_code(1).unwrap();
+    for (values, n_bounded, n_absent) in
+        [(Values::Bounded(vec![bound; 6]), 1, 0), (Values::Absent(vec![absent; 6]), 0, 1)]
+    {
+        let column = Column {
+            metric: MetricId(3),
+            unit: "".into(),
+            factor: Factor::IDENTITY,
+            index: (0..6).collect(),
+            measured_at: seconds.map(|second| HOUR.start().plus(second * SECOND)).to_vec(),
+            quality: qualities.to_vec(),
+            lasting: vec![],
+            values,
+        };
+        let mut block = Vec::new();
+        Block { columns: vec![column] }.encode(HOUR, &mut block);
+        let (batch, _) = row(1, 1, 0, "", &[]);
+        let rollups = Rollup::of(&sheet(&[(batch, block)]), ClockTolerance::default());
+        let expected = Rollup { metric: MetricId(3), n_doubtful: 5, n_repeats: 0, n_bounded, n_absent, good: None };
+        assert_eq!(rollups, [expected]);
+    }
 }
 
 #[test]

@@ -63,14 +63,19 @@ fn collect(rows: &[(Batch, Block)], wanted: &[MetricId]) -> Sheet {
 /// No reading of these rows is ahead of its receipt.
 const RULE: ClockTolerance = ClockTolerance::EVERYTHING;
 
-/// A metric's numbers in its canonical unit that nothing is known against, and how many others there are.
+/// A metric's numbers in its canonical unit that nothing is known against, and how many readings something is known against.
 fn numbers(rows: &[(Batch, Block)], metric: MetricId) -> (Vec<f64>, u64) {
     let (mut good, mut n_doubtful) = (Vec::new(), 0);
     for column in rows.iter().flat_map(|(_, block)| &block.columns).filter(|column| column.metric == metric) {
-        let Values::Number(values) = &column.values else { continue };
-        for (value, quality) in values.iter().zip(&column.quality) {
-            match *quality {
-                Quality::GOOD => good.push(column.factor.apply(*value)),
+        let values = match &column.values {
+            Values::Number(values) => Some(values),
+            Values::Bounded(_) | Values::Absent(_) => None,
+            Values::Coded(_) | Values::Waveform(_) => continue,
+        };
+        for (line, quality) in column.quality.iter().enumerate() {
+            match (*quality, values) {
+                (Quality::GOOD, Some(values)) => good.push(column.factor.apply(values[line])),
+                (Quality::GOOD, None) => {}
                 _ => n_doubtful += 1,
             }
         }
@@ -158,7 +163,8 @@ proptest! {
             let (good, n_doubtful) = numbers(&rows, rollup.metric);
             let of_kind = |is: fn(&Values) -> bool| {
                 let columns = rows.iter().flat_map(|(_, block)| &block.columns);
-                columns.filter(|c| c.metric == rollup.metric && is(&c.values)).map(|c| c.len() as u64).sum::<u64>()
+                let columns = columns.filter(|c| c.metric == rollup.metric && is(&c.values));
+                columns.flat_map(|c| &c.quality).filter(|quality| quality.is_good()).count() as u64
             };
             prop_assert_eq!(rollup.n_doubtful, n_doubtful);
             prop_assert_eq!(rollup.n_bounded, of_kind(|values| matches!(values, Values::Bounded(_))));

@@ -85,7 +85,8 @@ fn there_for(world: &World, asker: &Asker) -> &'static str {
     }
 }
 
-fn serves(kind: &str) -> &'static [&'static str] {
+/// What a kind of tie is for.
+pub fn serves(kind: &str) -> &'static [&'static str] {
     match kind {
         "self" | "proxy" => &["PATRQT"],
         "care-team" | "ward-staff" => &["TREAT", "ETREAT"],

@@ -1,5 +1,6 @@
 //! A world in plain data: who is tied to whom, from when to when, and the directory file that says so.
 
+use super::oracle::serves;
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 use std::fmt::Write as _;
 use uuid::Uuid;
@@ -116,6 +117,14 @@ pub struct Bar {
     pub span: Span,
 }
 
+impl Bar {
+    /// Whether another says the same for some of the same time.
+    fn is_met_by(&self, other: &Self) -> bool {
+        let said = |bar: &Self| (bar.patient, bar.who.clone(), bar.purpose);
+        said(self) == said(other) && self.span.meets(other.span)
+    }
+}
+
 impl World {
     /// A world that is not like another.
     pub fn random(random: &mut StdRng) -> Self {
@@ -164,7 +173,22 @@ impl World {
             _ => self.people[random.random_range(0..N_PEOPLE)].id.to_string(),
         };
         let purpose = random.random_bool(0.4).then(|| *one(&PURPOSES, random));
-        self.bars.push(Bar { patient, who, purpose, span: span(random) });
+        let bar = Bar { patient, who, purpose, span: span(random) };
+        // a file that has a wish twice is refused
+        if !self.bars.iter().any(|held| held.is_met_by(&bar)) {
+            self.wish(bar);
+        }
+    }
+
+    /// Takes a wish, if it bars anybody else: a file in which it does not is refused.
+    fn wish(&mut self, bar: Bar) {
+        let is_a_kind = KINDS.iter().any(|kind| *kind == bar.who);
+        let mut kinds = KINDS.iter().filter(|kind| **kind != "self" && (!is_a_kind || **kind == bar.who));
+        let bars_somebody = kinds.any(|kind| bar.purpose.is_none_or(|purpose| serves(kind).contains(&purpose)));
+        let mut own = self.people.iter().filter(|person| person.is == Some(bar.patient));
+        if bars_somebody && !own.any(|person| person.id.to_string() == bar.who) {
+            self.bars.push(bar);
+        }
     }
 
     /// Makes one change of the world, at random.
@@ -181,10 +205,14 @@ impl World {
 
     /// Ends what lets a person see a patient, one way or another (but nobody is parted from himself by a wish).
     pub fn part(&mut self, person: usize, patient: usize, random: &mut StdRng) {
-        let bar = |who: String| Bar { patient, who, purpose: None, span: Span { from: None, to: None } };
         match random.random_range(0..4) {
-            0 => self.bars.push(bar("anyone".to_owned())),
-            1 => self.bars.push(bar(self.people[person].id.to_string())),
+            way @ (0 | 1) => {
+                let who = if way == 0 { "anyone".to_owned() } else { self.people[person].id.to_string() };
+                let bar = Bar { patient, who, purpose: None, span: Span { from: None, to: None } };
+                // the one for all time is in place of those for some of it
+                self.bars.retain(|held| !held.is_met_by(&bar));
+                self.wish(bar);
+            }
             2 => self.people[person].held.clear(),
             _ => {
                 let ward = self.patients[patient].ward;

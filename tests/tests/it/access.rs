@@ -298,7 +298,8 @@ async fn the_same_request_is_answered_by_role_relation_purpose_and_consent() -> 
     assert_eq!(problem.parts(), (Code::InvalidArgument, "UNKNOWN_PURPOSE", "purpose-of-use"));
 
     // taken back, it is open again
-    sandbox.write_directory("ties", &text.replace(&format!("bars = \"{nurse}\""), "bars = \"study\""))?;
+    let of_a_study = text.replace(&format!("bars = \"{nurse}\""), "bars = \"study\"").replace("TREAT", "HRESCH");
+    sandbox.write_directory("ties", &of_a_study)?;
     let opened = Instant::now();
     let seen =
         until("the nurse sees again", async || ask("nurse", None, &bed).await, |answer| *answer == Ok(1)).await?;

@@ -9,7 +9,7 @@ use model::access::{Permission, Principal, Subject};
 use prost::Message;
 use proto::operations::v1::{SearchAuditLogRequest, audit_service_client::AuditServiceClient};
 use serde_json::json;
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 use tests::{
     Bed, Sandbox,
     builders::{batch, open, pulse, reading},
@@ -94,6 +94,20 @@ async fn a_refusal_before_the_body_is_written_down_once() -> anyhow::Result<()> 
     head_only(&sandbox, "POST", "/v1/users", Some(&doctor)).await?;
     let consents = format!("/v1/patients/{}/consents", bed.patient.uuid());
     head_only(&sandbox, "POST", &consents, Some(&doctor)).await?;
+    let id = uuid::Uuid::new_v4();
+    for (method, path) in [
+        ("POST", format!("/v1/relations/{id}:end")),
+        ("POST", format!("/v1/break-glass/{id}:review")),
+        ("POST", format!("/v1/devices/{id}:revoke")),
+        ("POST", format!("/v1/devices/{id}:rotate")),
+        ("PATCH", format!("/v1/devices/{id}")),
+        ("PATCH", "/v1/roles/helper".to_owned()),
+        // what can be the id of none may be anything
+        ("PATCH", "/v1/roles/Ada%20Okafor".to_owned()),
+    ] {
+        let (status, answer) = head_only(&sandbox, method, &path, Some(&doctor)).await?;
+        assert_eq!(status, 403, "{method} {path}: {answer}");
+    }
     let mut client = AuditServiceClient::new(sandbox.channel().await?);
     let request = sandbox.as_person("auditor", SearchAuditLogRequest::default())?;
     let records = client.search_audit_log(request).await?.into_inner().records;
@@ -105,6 +119,13 @@ async fn a_refusal_before_the_body_is_written_down_once() -> anyhow::Result<()> 
     };
     let denied = |rpc: &str, patient: String| vec![("PERMISSION".to_owned(), rpc.to_owned(), patient)];
     assert_eq!(of("users.manage"), denied("CreateUser", String::new()));
+    assert_eq!(of("relations.manage"), denied(&format!("EndRelation {id}"), String::new()));
+    assert_eq!(of("emergency.review"), denied(&format!("ReviewBreakGlass {id}"), String::new()));
+    let roles: Vec<_> = of("roles.manage").into_iter().map(|(_, detail, _)| detail).collect();
+    assert_eq!(roles, ["UpdateRole", "UpdateRole role helper"], "newest first");
+    let devices: BTreeSet<_> = of("devices.register").into_iter().map(|(_, detail, _)| detail).collect();
+    let expected = ["RevokeDevice", "RotateDevice", "UpdateDevice"].map(|rpc| format!("{rpc} {id}"));
+    assert_eq!(devices, BTreeSet::from(expected));
     assert_eq!(of("consents.manage"), denied("CreateConsent", bed.patient.uuid().to_string()));
     Ok(())
 }

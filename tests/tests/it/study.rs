@@ -3,16 +3,17 @@
 use anyhow::Context;
 use auth::demo_person;
 use guard::convert;
-use model::Nanos;
+use model::{Nanos, StreamId};
 use proto::operations::v1::{SearchAuditLogRequest, audit_service_client::AuditServiceClient};
 use proto::telemetry::v1::{
-    ClockQuality, ListSubjectsRequest, ReadSubjectRequest, ReadSubjectResponse,
+    ClockQuality, ListSubjectsRequest, ReadSubjectRequest, ReadSubjectResponse, Reading,
     study_service_client::StudyServiceClient,
 };
 use std::collections::BTreeSet;
 use tests::{
     Bed, Sandbox,
     builders::{reading, write},
+    line::Problem,
     wait::until,
 };
 use tonic::{Code, Status};
@@ -106,9 +107,10 @@ async fn what_a_clock_that_was_never_set_says_is_in_no_study() -> anyhow::Result
     let sandbox = Sandbox::with(3, &[&format!("study.max_days={MAX_DAYS}")], &node::services::ALL).await?;
     let (bed, now) = (Bed::numbered(0), guard::clock::now());
     let old = now.plus(-3 * MAX_DAYS * Nanos::DAY);
-    let readings =
-        vec![reading("8867-4", "bpm", 51.0, old), reading("8867-4", "bpm", 55.0, Nanos(315_964_803 * Nanos::SECOND))];
-    sandbox.write(&bed, 1, readings).await?;
+    let never_set = reading("8867-4", "bpm", 55.0, Nanos(315_964_803 * Nanos::SECOND));
+    sandbox.write(&bed, 1, vec![reading("8867-4", "bpm", 51.0, old), never_set.clone()]).await?;
+    let again = Bed { stream: StreamId::new(Uuid::new_v4()), ..bed };
+    sandbox.write(&again, 1, vec![never_set]).await?;
     let mut said = write(&bed, 2, vec![reading("8867-4", "bpm", 56.0, old.plus(Nanos::SECOND))]);
     said.clock_quality = ClockQuality::Unset.into();
     sandbox.ingest().await?.write_readings(sandbox.as_device(bed.device, said)?).await?;
@@ -119,10 +121,41 @@ async fn what_a_clock_that_was_never_set_says_is_in_no_study() -> anyhow::Result
     for name in until("both take part", both, |names| names.len() == 2).await? {
         let answer = read(&sandbox, "ml-scientist", &everything("heart", &name)).await??;
         numbers.extend(lines(&answer).into_iter().map(|(_, number)| number));
+        assert_eq!(answer.n_repeats, 0, "when it was sent again says the same");
     }
     assert_eq!(numbers, [51.0]);
     let misspelled = subjects(&sandbox, "ml-scientist", "Heart").await?.err().context("no study is spelled so")?;
     assert_eq!(misspelled.code(), Code::InvalidArgument, "{misspelled}");
+    Ok(())
+}
+
+/// The end of what lasts would tell how far times were moved, as the newest reading would.
+#[tokio::test]
+async fn what_lasts_is_shown_when_its_end_is_old_enough() -> anyhow::Result<()> {
+    let sandbox = Sandbox::with(3, &[&format!("study.max_days={MAX_DAYS}")], &node::services::ALL).await?;
+    let (bed, now) = (Bed::numbered(0), guard::clock::now().0 / Nanos::SECOND);
+    // steps of two days; their number is how many days ago they ended
+    let steps = |days: i64| {
+        let end = now - days * DAY_SECONDS - 60;
+        let [from, until] = [end - 2 * DAY_SECONDS, end].map(|seconds| Nanos(seconds * Nanos::SECOND));
+        Reading { measured_until: Some(convert::timestamp(until)), ..reading("55423-8", "", days as f64, from) }
+    };
+    let all: Vec<_> = (0..=MAX_DAYS + 2).map(steps).collect();
+    let n = all.len();
+    assert_eq!(sandbox.write(&bed, 1, all).await?.accepted_readings, n as u64);
+    sandbox.readable(&bed, n).await?;
+    sandbox.write_directory("study", &ties(false)?)?;
+    let both = async || Ok(subjects(&sandbox, "ml-scientist", "heart").await??);
+    let mut shown = Vec::new();
+    for name in until("both take part", both, |names| names.len() == 2).await? {
+        shown.extend(lines(&read(&sandbox, "ml-scientist", &everything("heart", &name)).await??));
+    }
+    let (first, number) = *shown.first().context("nothing is shown")?;
+    let moved = now - (number as i64 + 2) * DAY_SECONDS - 60 - first;
+    assert!(moved % DAY_SECONDS == 0 && (1..=MAX_DAYS).contains(&(moved / DAY_SECONDS)), "moved by {moved} s");
+    let ended: Vec<_> = shown.iter().map(|(_, number)| *number as i64).collect();
+    let old_enough: Vec<_> = (MAX_DAYS - moved / DAY_SECONDS..=MAX_DAYS + 2).rev().collect();
+    assert_eq!(ended, old_enough, "moved by {moved} s");
     Ok(())
 }
 
@@ -230,6 +263,12 @@ async fn who_takes_no_part_or_does_not_want_it_does_not_exist() -> anyhow::Resul
         assert_eq!(refused.code(), Code::PermissionDenied, "{role}");
         let refused = read(&sandbox, role, &everything("heart", &left[0])).await?.err().context(role)?;
         assert_eq!(refused.code(), Code::PermissionDenied, "{role}");
+    }
+    let mut client = StudyServiceClient::new(sandbox.channel().await?);
+    for token in ["x".to_owned(), left[0].to_uppercase(), format!("{}0", left[0]), Uuid::new_v4().to_string()] {
+        let request = ListSubjectsRequest { study: "heart".into(), page_size: 1, page_token: token };
+        let problem = Problem::from(client.list_subjects(sandbox.as_person("ml-scientist", request)?).await)?;
+        assert_eq!(problem.parts(), (Code::InvalidArgument, "INVALID_PAGE_TOKEN", "page_token"));
     }
     Ok(())
 }

@@ -122,7 +122,8 @@ async fn coverage_counts_an_hour_into_which_a_reading_only_reaches() -> anyhow::
     let minute = 60 * Nanos::SECOND;
     let from = now.hour().start().plus(-120 * minute);
     let until = Some(convert::timestamp(from.plus(5 * minute)));
-    let steps = Reading { measured_until: until, ..number("55423-8", "", 500.0, from.plus(-5 * minute)) };
+    let begun = from.plus(-5 * minute);
+    let steps = Reading { measured_until: until, ..number("55423-8", "", 500.0, begun) };
     // one that is there in both hours is counted once
     let pulses = [-5, 5].map(|minutes| pulse(60.0, from.plus(minutes * minute)));
     sandbox.write(&bed, 1, [vec![steps], pulses.to_vec()].concat()).await?;
@@ -134,7 +135,31 @@ async fn coverage_counts_an_hour_into_which_a_reading_only_reaches() -> anyhow::
         found.sort();
         let hours = hours as u32;
         assert_eq!(found, [("55423-8", hours), ("8867-4", hours)]);
+        // the newest of what has a part in the range began before it
+        let steps = page.coverage.iter().find(|metric| metric.metric == "55423-8").expect("was found");
+        assert_eq!(steps.newest_measured_at, Some(convert::timestamp(begun)));
+        assert!(steps.newest_age.as_ref().is_some_and(|age| age.seconds >= 125 * 60), "{:?}", steps.newest_age);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn coverage_leaves_out_no_hour_however_many_reach_into_others() -> anyhow::Result<()> {
+    const N: i64 = 1_010;
+    let sandbox = Sandbox::start(1).await?;
+    let (bed, first) = (Bed::numbered(0), START.hour().start());
+    let (hour, minute) = (3_600 * Nanos::SECOND, 60 * Nanos::SECOND);
+    let steps = (0..N).map(|n| {
+        let turn = first.plus((2 * n + 1) * hour);
+        let measured_until = Some(convert::timestamp(turn.plus(5 * minute)));
+        Reading { measured_until, ..number("55423-8", "", 500.0, turn.plus(-5 * minute)) }
+    });
+    sandbox.write(&bed, 1, steps.collect()).await?;
+    sandbox.readable(&bed, N as usize).await?;
+    let request = between(&bed, first, first.plus(2 * N * hour));
+    let page = sandbox.timeline().await?.read_timeline(sandbox.as_person("doctor", request)?).await?.into_inner();
+    let found: Vec<_> = page.coverage.iter().map(|c| (c.hours_with_data, c.hours_in_range)).collect();
+    assert_eq!(found, [(2_020, 2_020)]);
     Ok(())
 }
 

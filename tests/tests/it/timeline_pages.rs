@@ -217,6 +217,8 @@ async fn a_question_without_an_answer_is_refused_with_its_field() -> anyhow::Res
             ReadTimelineRequest { metrics: vec!["8867-4".into(), "x".into()], ..good.clone() },
         ),
         ("INVALID_PAGE_SIZE", "page_size", ReadTimelineRequest { page_size: -1, ..good.clone() }),
+        ("INVALID_LAYOUT", "layout", ReadTimelineRequest { layout: 9, ..good.clone() }),
+        ("INVALID_LAYOUT", "layout", ReadTimelineRequest { layout: -1, ..good.clone() }),
         (
             "TIME_OUT_OF_RANGE",
             "end_time",

@@ -65,11 +65,11 @@ impl Filters<'_> {
         }
         match self.name {
             "" => {}
-            name if name.chars().count() <= NAME_CHARS && !name.chars().any(char::is_control) => {
+            name if name.chars().count() <= NAME_CHARS && !name.chars().any(|c| c.is_control() || is_hidden(c)) => {
                 given.insert("name".to_owned(), pattern(name));
             }
             _ => {
-                let text = format!("must be a text of 1 to {NAME_CHARS} characters");
+                let text = format!("must be a text of 1 to {NAME_CHARS} characters, all of which can be seen");
                 wrong.push(("name_contains".to_owned(), text));
             }
         }
@@ -85,6 +85,12 @@ fn unfit(parameter: &Parameter, value: &str) -> Option<String> {
         true => "leave it out for all".to_owned(),
         false => format!("must be {}", parameter.domain.to_string().trim_end_matches(", or all")),
     })
+}
+
+/// Shows nothing, or turns what is around it: no hospital's name has it, and who copied it does not see why nothing is found.
+fn is_hidden(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A pattern of SQL's for all that has this text in it, whatever characters that has.

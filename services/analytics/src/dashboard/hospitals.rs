@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     answers::{failed, written},
+    reporting::Snapshot,
     reports::{Row, output::Format},
     results,
 };
@@ -21,6 +22,7 @@ use proto::{
     google::api::HttpBody,
     problem,
 };
+use std::collections::{BTreeMap, BTreeSet};
 use tonic::{
     Code, Status,
     metadata::{MetadataMap, MetadataValue},
@@ -36,6 +38,8 @@ const KIND: &str = "hospitals";
 const PAGE: (usize, usize) = (50, 500);
 /// Characters of a CMS certification number.
 const CCN_CHARS: usize = 6;
+/// Most types or owners that a refusal names: it has to fit into a header.
+const NAMED_MAX: usize = 20;
 
 impl Dashboard {
     pub(super) async fn list_hospitals(&self, request: ListHospitalsRequest) -> Result<ListHospitalsResponse, Status> {
@@ -58,6 +62,9 @@ impl Dashboard {
                 .filter(|row| token.as_ref().is_none_or(|token| row.text("ccn") > token.after))
                 .take(size + 1 - page.len());
             page.extend(left.map(|row| hospital(&row)));
+        }
+        if total_size == 0 {
+            self.check_known(&snapshot, &given).await?;
         }
         let (hospitals, last) = pages::page(page.into_iter(), size, |hospital: &Hospital| hospital.facility_id.clone());
         let next = |version: Uuid| Token { version, filters, after: last.clone() }.written();
@@ -91,10 +98,29 @@ impl Dashboard {
         let (_, format) = format(request)?;
         let list = report(LIST)?;
         let given = Filters::from(request).parameters(list)?;
-        let (answer, _) = self.runner.run(list, &given, None).await.map_err(failed)?;
+        let snapshot = self.runner.snapshot(&list.tables).await.map_err(failed)?;
+        self.check_known(&snapshot, &given).await?;
+        let parameters = list.check(&given).map_err(of_report)?;
+        let answer = self.runner.run_on(&snapshot, list, parameters, None).await.map_err(of_report)?;
         let (data, _) = written(answer, format).await?;
         let content_type = results::media_type(format).to_owned();
         Ok(HttpBody { content_type, data: data.into(), extensions: Vec::new() })
+    }
+
+    /// Refuses a type and an owner that no hospital of the newest release has: a word spelled otherwise is no empty list.
+    async fn check_known(&self, snapshot: &Snapshot, given: &BTreeMap<String, String>) -> Result<(), Status> {
+        let mut wrong = Vec::new();
+        for (field, column) in [("type", "hospital_type"), ("ownership", "ownership")] {
+            let Some(asked) = given.get(column).map(|asked| asked.to_lowercase()) else { continue };
+            let all = self.rows(snapshot, report(LIST)?, &BTreeMap::new(), |row: &Row<'_>| row.text(column)).await?;
+            let known: BTreeSet<String> = all.into_iter().collect();
+            if !known.iter().any(|known| known.to_lowercase() == asked) {
+                let known: Vec<_> = known.into_iter().take(NAMED_MAX).collect();
+                let text = format!("must be one that a hospital of the newest release has: {}", known.join(", "));
+                wrong.push((field.to_owned(), text));
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(problem::invalid_fields("INVALID_FILTER", &wrong)) }
     }
 }
 

@@ -110,12 +110,29 @@ impl Board {
     ///
     /// # Errors
     /// The key was used for something else; the store.
-    pub async fn submit(&self, mut submission: Submission, key: Option<&str>) -> Result<Job, SubmitError> {
-        let mut id = Uuid::now_v7();
+    pub async fn submit(&self, submission: Submission, key: Option<&str>) -> Result<Job, SubmitError> {
+        let id = self.id_for(&submission.submitter, key).await?;
+        self.submit_as(id, submission, key).await
+    }
+
+    /// The id of a job that is to be submitted: a new one, or the one for which the submitter's key stands.
+    pub(super) async fn id_for(&self, submitter: &str, key: Option<&str>) -> Result<Uuid, store::Error> {
+        let id = Uuid::now_v7();
+        match key {
+            Some(key) => self.claim(key_id(submitter, key), id).await,
+            None => Ok(id),
+        }
+    }
+
+    /// As [`Self::submit`], under the id of [`Self::id_for`].
+    pub(super) async fn submit_as(
+        &self,
+        id: Uuid,
+        mut submission: Submission,
+        key: Option<&str>,
+    ) -> Result<Job, SubmitError> {
         if let Some(key) = key {
-            let key = key_id(&submission.submitter, key);
-            submission.key = Some(key);
-            id = self.claim(key, id).await?;
+            submission.key = Some(key_id(&submission.submitter, key));
         }
         if let Some(there) = self.read(id).await? {
             return if is_the_same(&there.submission, &submission) { Ok(there) } else { Err(SubmitError::KeyTaken) };

@@ -206,9 +206,13 @@ impl JobService for JobRpcs {
         let needed: HashSet<_> = needed.copied().collect();
         let runs: HashSet<_> = waiting().filter_map(|(_, submission)| Some(submission.run.as_ref()?.run_id)).collect();
         let is_of_open_run = |job: &Job| job.submission.run.as_ref().is_some_and(|run| runs.contains(&run.run_id));
-        let mut cleared = 0;
         let may_go = |job: &&Arc<Job>| job.state.has_ended() && !needed.contains(&job.id) && !is_of_open_run(job);
-        for job in jobs.iter().filter(may_go).filter(|job| sees.has(job)) {
+        let gone: Vec<_> = jobs.iter().filter(may_go).filter(|job| sees.has(job)).collect();
+        let action = if matches!(sees, Sees::All) { Action::ManageJobs } else { Action::SubmitJobs };
+        let things: Vec<_> = gone.iter().map(|job| (None, format!("clear {}", job.id))).collect();
+        self.decisions.each(guard::principal(request.extensions())?, (action, None), things).await?;
+        let mut cleared = 0;
+        for job in gone {
             results::remove(&self.objects, job.id).await.map_err(|error| objects_failed(&error))?;
             self.board.forget(job).await.map_err(errors::store)?;
             cleared += 1;
@@ -234,7 +238,7 @@ impl JobService for JobRpcs {
         let routed = self.kinds.routed(&request.route);
         if let Err(unfitting) = routed {
             let caller = guard::principal(&extensions)?;
-            self.decisions.on_system(caller, Action::SubmitJobs, None).recorded("submit").await?;
+            self.decisions.on_system(caller, Action::SubmitJobs, None).refusal_recorded("submit").await?;
             return Err(unfit(unfitting));
         }
         let (kind, parameters) = routed.map_err(unfit)?;

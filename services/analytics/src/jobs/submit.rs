@@ -65,12 +65,11 @@ impl Submit {
     pub(super) async fn submit(&self, extensions: &Extensions, request: SubmitJobRequest) -> Result<v1::Job, Status> {
         let caller = guard::principal(extensions)?;
         let kind = self.orders.kinds.find(&request.kind);
-        let detail = kind.as_ref().map_or("submit", |kind| kind.name()).to_owned();
-        self.decisions.on_system(caller, Action::SubmitJobs, None).recorded(&detail).await?;
+        let name = kind.as_ref().map_or("submit", |kind| kind.name()).to_owned();
+        let may = |action| self.decisions.on_system(caller, action, None);
+        may(Action::SubmitJobs).refusal_recorded(&name).await?;
         let kind = kind.map_err(unfit)?;
-        if kind.needs() != Action::SubmitJobs {
-            self.decisions.on_system(caller, kind.needs(), None).recorded(&detail).await?;
-        }
+        may(kind.needs()).refusal_recorded(&name).await?;
         let parameters: Parameters = request.parameters.into_iter().collect();
         let (board, by) = (&self.orders.board, caller_name(caller));
         let submission = Submission {
@@ -89,7 +88,13 @@ impl Submit {
                 format!("at most {KEY_CHARS} characters"),
             ));
         }
-        let job = board.submit(submission, key).await.map_err(|error| match error {
+        let id = board.id_for(&by, key).await.map_err(errors::store)?;
+        let detail = format!("{name} {id}");
+        may(Action::SubmitJobs).recorded(&detail).await?;
+        if kind.needs() != Action::SubmitJobs {
+            may(kind.needs()).recorded(&detail).await?;
+        }
+        let job = board.submit_as(id, submission, key).await.map_err(|error| match error {
             SubmitError::KeyTaken => {
                 let text = "another job was submitted with it: take another one for each";
                 problem::field(Code::AlreadyExists, "REQUEST_ID_TAKEN", "request_id", text)

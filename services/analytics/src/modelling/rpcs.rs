@@ -5,7 +5,7 @@ use super::{
     wire,
 };
 use crate::{
-    callers::permit,
+    callers::{done_to, permit},
     models::{self, Pipeline, names},
     versions::{self, History, no_version},
 };
@@ -114,7 +114,8 @@ impl ModelService for ModelRpcs {
         &self,
         request: Request<SetCurrentModelVersionRequest>,
     ) -> Result<Response<SetCurrentModelVersionResponse>, Status> {
-        let by = self.permit(request.extensions(), Action::ManageData, "set current model version").await?;
+        let done = done_to("set current model version", &request.get_ref().version_id);
+        let by = self.permit(request.extensions(), Action::ManageData, &done).await?;
         let SetCurrentModelVersionRequest { name, version_id } = request.into_inner();
         let (pipeline, id) = (known(&name)?, ids::uuid("version_id", &version_id)?);
         let history = self.shelf.set_current(&pipeline, id, &by).await.map_err(failed)?;
@@ -125,7 +126,8 @@ impl ModelService for ModelRpcs {
         &self,
         request: Request<DeleteModelVersionRequest>,
     ) -> Result<Response<DeleteModelVersionResponse>, Status> {
-        let by = self.permit(request.extensions(), Action::ManageData, "delete model version").await?;
+        let done = done_to("delete model version", &request.get_ref().version_id);
+        let by = self.permit(request.extensions(), Action::ManageData, &done).await?;
         let DeleteModelVersionRequest { name, version_id } = request.into_inner();
         let (pipeline, id) = (known(&name)?, ids::uuid("version_id", &version_id)?);
         self.shelf.delete(&pipeline.name, id, &by).await.map_err(versions::Error::status)?;

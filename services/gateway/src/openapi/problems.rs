@@ -56,6 +56,7 @@ const ANSWERS: [Answer; 13] = [
             "ALREADY_BARRED",
             "PATIENT_TAKEN",
             "USER_GONE",
+            "ID_TAKEN",
             "ASSIGNMENT_OVERLAPS",
             "ROLE_IN_USE",
             "LAST_ADMINISTRATOR",

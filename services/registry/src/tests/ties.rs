@@ -48,6 +48,33 @@ async fn who_ends_a_relation_ends_the_same_one_beside_it() {
 }
 
 #[tokio::test]
+async fn what_has_not_begun_ends_alone() {
+    let later = NOW().plus(Nanos::DAY).0;
+    let consent = |id: u128, (from, to)| {
+        let (id, purpose) = (Uuid::from_u128(id), None);
+        Change::Consent(kept::Consent { id, patient: PATIENT, bars: Barring::User(NURSE), purpose, from, to })
+    };
+    let registry = changed(vec![
+        somebody(ADMIN, Some(PATIENT)),
+        somebody(NURSE, None),
+        Change::Relation(kept::Relation { to: later, ..tied(20, NURSE, "care-team", 0) }),
+        Change::Relation(tied(21, NURSE, "care-team", later)),
+        consent(30, (0, later)),
+        consent(31, (later, i64::MAX)),
+    ]);
+    directory::follow(registry.decisions.live(), registry.store.as_ref()).await.unwrap();
+    let relation_id = Uuid::from_u128(21).to_string();
+    registry.end_relation(&caller(), EndRelationRequest { relation_id }).await.unwrap();
+    let (patient_id, consent_id) = (PATIENT.to_string(), Uuid::from_u128(31).to_string());
+    registry.revoke_consent(&caller(), RevokeConsentRequest { patient_id, consent_id }).await.unwrap();
+    let directory = registry.decisions.directory();
+    let ends: Vec<_> = directory.registry().relations(None).map(|(_, kept)| kept.value.to).collect();
+    assert_eq!(ends, [later, NOW().0], "the relation that holds now goes on");
+    let ends: Vec<_> = directory.registry().consents(None).map(|(_, kept)| kept.value.to).collect();
+    assert_eq!(ends, [later, NOW().0], "and so does the consent");
+}
+
+#[tokio::test]
 async fn who_takes_a_consent_back_takes_the_same_one_back() {
     let consent = |id: u128, bars| {
         let (id, purpose, from, to) = (Uuid::from_u128(id), Some("TREAT".to_owned()), 0, i64::MAX);
@@ -141,7 +168,13 @@ async fn a_deleted_persons_id_is_nobody_elses() {
     create(user(7, 1)).await.unwrap();
     let user_id = Uuid::from_u128(7).to_string();
     registry.delete_user(&caller(), DeleteUserRequest { user_id, etag: String::new() }).await.unwrap();
-    for (again, expected) in [(user(7, 2), "USER_GONE"), (user(8, 1), "PATIENT_TAKEN")] {
+    for (again, expected) in [
+        (user(7, 2), "USER_GONE"),
+        (user(8, 1), "PATIENT_TAKEN"),
+        // as the other one of the two, too
+        (user(1, 2), "ID_TAKEN"),
+        (user(8, 7), "ID_TAKEN"),
+    ] {
         let refused = create(again).await.err().unwrap();
         assert_eq!((refused.code(), &*reason(&refused)), (Code::AlreadyExists, expected));
     }

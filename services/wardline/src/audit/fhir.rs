@@ -109,10 +109,13 @@ fn target(record: &AuditRecord) -> Value {
     let is_given = matches!(kind, "relations" | "roles");
     let names_it = |word: &&str| !(is_given && ["for", "to"].contains(word));
     let id = words().take_while(names_it).find(|word| Uuid::try_parse(word).is_ok());
-    let is_assignment = ["end ", "get assignment "].iter().any(|start| record.detail.starts_with(start));
+    // the last one: as it is refused before its message is read
+    let is_assignment =
+        ["end ", "get assignment ", "EndAssignment "].iter().any(|start| record.detail.starts_with(start));
     let role_id = || (kind == "roles").then(|| words().skip_while(|word| *word != "role").nth(1)).flatten();
     if let Some(id) = id {
         target["what"] = match kind {
+            "readings" if record.action == "readings.send" => json!({"reference": format!("Device/{id}")}),
             "devices" | "device" if !is_assignment => json!({"reference": format!("Device/{id}")}),
             _ => json!({"identifier": urn(id)}),
         };
@@ -172,6 +175,11 @@ mod tests {
             ("device.assign", "assign {id}", "C", "create", json!({"reference": format!("Device/{ID}")})),
             ("device.assign", "get assignment {id}", "R", "read", json!({"identifier": urn(ID)})),
             ("devices.manage", "get assignment {id}", "R", "read", json!({"identifier": urn(ID)})),
+            ("readings.send", "report {id}", "U", "update", json!({"reference": format!("Device/{ID}")})),
+            ("readings.retract", "end {id}", "U", "update", json!({"identifier": urn(ID)})),
+            ("device.assign", "EndAssignment {id}", "U", "update", json!({"identifier": urn(ID)})),
+            ("devices.manage", "RevokeDevice {id}", "U", "update", json!({"reference": format!("Device/{ID}")})),
+            ("relations.manage", "EndRelation {id}", "U", "update", json!({"identifier": urn(ID)})),
             (
                 "roles.manage",
                 "update role helper",
@@ -181,6 +189,11 @@ mod tests {
             ),
             ("quarantine.replay", "readings.v1/0/7", "E", "operation", Value::Null),
             ("login", "wardline.telemetry.v1.TimelineService", "E", "110122", Value::Null),
+            ("data.manage", "delete version {id}", "D", "delete", json!({"identifier": urn(ID)})),
+            ("data.manage", "set current model version {id}", "U", "update", json!({"identifier": urn(ID)})),
+            ("data.manage", "upload {id}", "C", "create", json!({"identifier": urn(ID)})),
+            ("jobs.submit", "task {id}", "C", "create", json!({"identifier": urn(ID)})),
+            ("jobs.manage", "clear {id}", "D", "delete", json!({"identifier": urn(ID)})),
             ("emergency.open", "life-threat {id}", "C", "110127", json!({"identifier": urn(ID)})),
             ("emergency.open", "life-threat", "C", "110127", Value::Null),
         ] {

@@ -1,8 +1,13 @@
 //! `wardline users import` and `devices import`: files of any size, part by part.
 
-use super::{RegistryCli, parts::Parts, rows::Rows};
-use crate::operator::change;
-use anyhow::{Context, bail};
+use super::{
+    RegistryCli,
+    parts::{Part, Parts},
+    rows::Rows,
+};
+use crate::operator::{calling, plain};
+use anyhow::{Context, anyhow, bail};
+use client::Error;
 use proto::registry::v1::{ImportDevicesRequest, ImportUsersRequest, RefusedRow};
 use std::{
     fs::File,
@@ -44,7 +49,8 @@ impl RegistryCli {
     async fn send_users(&mut self, file: &Path, done: &mut Done) -> anyhow::Result<()> {
         let mut parts = open(file)?;
         while let Some(part) = parts.next().with_context(|| file.display().to_string())? {
-            let answer = change!(self.import_users(ImportUsersRequest { csv: part.csv.clone() }));
+            let answer = calling!(Unbegun, self.import_users(ImportUsersRequest { csv: part.csv.clone() }));
+            let answer = answer.map_err(|error| refused(error, &part))?;
             answer.user_ids.iter().for_each(|id| done.taken.push([id]));
             done.refuse(&answer.refused, answer.refused_more, |line| part.line(line));
         }
@@ -61,7 +67,8 @@ impl RegistryCli {
     async fn send_devices(&mut self, file: &Path, done: &mut Done) -> anyhow::Result<()> {
         let mut parts = open(file)?;
         while let Some(part) = parts.next().with_context(|| file.display().to_string())? {
-            let answer = change!(self.import_devices(ImportDevicesRequest { csv: part.csv.clone() }));
+            let answer = calling!(Unbegun, self.import_devices(ImportDevicesRequest { csv: part.csv.clone() }));
+            let answer = answer.map_err(|error| refused(error, &part))?;
             answer.claim_codes.iter().for_each(|one| done.taken.push([&one.device_id, &one.claim_code]));
             done.refuse(&answer.refused, answer.refused_more, |line| part.line(line));
         }
@@ -90,4 +97,37 @@ impl RegistryCli {
 fn open(file: &Path) -> anyhow::Result<Parts<BufReader<File>>> {
     let shown = || file.display().to_string();
     Parts::new(BufReader::new(File::open(file).with_context(shown)?)).with_context(shown)
+}
+
+/// Why a part was refused as a whole, with the line that the file has.
+fn refused(error: Error, part: &Part) -> anyhow::Error {
+    match &error {
+        Error::Refused(status) if error.reason().as_deref() == Some("INVALID_CSV") => {
+            anyhow!("{} ({:?})", part.in_file(status.message()), status.code())
+        }
+        _ => plain(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::problem;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_is_wrong_with_the_structure_is_said_with_the_files_line() {
+        let far = format!("name\n{}a \"b\" c\n", "\n".repeat(1_100));
+        for (text, of_part, said) in [
+            (far.as_str(), "line 102: a cell", "csv: line 1102: a cell (InvalidArgument)"),
+            ("\n\nname\nA \"x\" y\n", "line 2: a cell", "csv: line 4: a cell (InvalidArgument)"),
+            ("\n\nsep=;\nname;x\n", "line 1: no heading", "csv: line 3: no heading (InvalidArgument)"),
+            ("\nname;x\n", "separated by semicolons", "csv: separated by semicolons (InvalidArgument)"),
+        ] {
+            let mut parts = Parts::new(text.as_bytes()).unwrap();
+            let last = std::iter::from_fn(|| parts.next().unwrap()).last().unwrap();
+            let status = problem::invalid("INVALID_CSV", "csv", of_part);
+            assert_eq!(refused(Error::Refused(Arc::new(status)), &last).to_string(), said);
+        }
+    }
 }

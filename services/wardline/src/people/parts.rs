@@ -31,6 +31,16 @@ impl Part {
     pub(super) fn line(&self, line: i32) -> usize {
         self.n_before + usize::try_from(line).unwrap_or_default()
     }
+
+    /// What a server says of the part (`csv: line 2: ...`), with the line of the file.
+    pub(super) fn in_file(&self, said: &str) -> String {
+        const BEFORE: &str = "csv: line ";
+        let named = said.strip_prefix(BEFORE).and_then(|rest| rest.split_once(':'));
+        match named.and_then(|(line, what)| Some((line.parse::<i32>().ok()?, what))) {
+            Some((line, what)) => format!("{BEFORE}{}:{what}", self.line(line)),
+            None => said.to_owned(),
+        }
+    }
 }
 
 impl<R: BufRead> Parts<R> {

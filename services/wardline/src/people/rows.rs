@@ -1,6 +1,7 @@
 //! Lists as a table, JSON or CSV.
 
 use super::cli::Format;
+use crate::operator::on_one_line;
 use model::is_formula;
 use serde_json::{Map, Value};
 use std::{borrow::Cow, io::Write};
@@ -48,7 +49,9 @@ impl Rows {
 
     fn table(&self, out: &mut impl Write) -> anyhow::Result<()> {
         let heading: Vec<_> = self.columns.iter().map(|column| column.to_uppercase()).collect();
-        let lines = || std::iter::once(&heading).chain(&self.rows);
+        let rows: Vec<Vec<_>> =
+            self.rows.iter().map(|row| row.iter().map(|cell| on_one_line(cell).into_owned()).collect()).collect();
+        let lines = || std::iter::once(&heading).chain(&rows);
         let widths: Vec<_> = (0..heading.len())
             .map(|column| {
                 let longest = lines().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
@@ -107,6 +110,21 @@ mod tests {
         let error = serde_json::to_writer_pretty(Closed, &[1]).unwrap_err();
         assert!(crate::ending::is_closed_pipe(&error.into()), "as audit and quarantine print");
         assert!(!crate::ending::is_closed_pipe(&anyhow::anyhow!("another")));
+    }
+
+    #[test]
+    fn no_cell_of_a_table_makes_a_row() {
+        let mut rows = Rows::new(&["id", "reason"]);
+        rows.push(["1", "the probe\r\n22  forged\u{1b}[2K"]);
+        let printed = |format| {
+            let mut out = Vec::new();
+            rows.print(format, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(printed(Format::Table), "ID  REASON\n1   the probe\\r\\n22  forged\\u{1b}[2K\n");
+        assert_eq!(printed(Format::Csv), "id,reason\n1,\"the probe\r\n22  forged\u{1b}[2K\"\n");
+        let json: Value = serde_json::from_str(&printed(Format::Json)).unwrap();
+        assert_eq!(json[0]["reason"], "the probe\r\n22  forged\u{1b}[2K");
     }
 
     #[test]

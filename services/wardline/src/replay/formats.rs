@@ -124,9 +124,8 @@ fn mimic(name: &str, text: &mut dyn Read, mapping: &Mapping, recording: &mut Rec
                 arrived => table::instant(arrived)?,
             };
             let written = Written { text: field(&row, value)?, number: field(&row, number)?, unit: field(&row, unit)? };
-            let (sent, value) = item.judge(written)?;
             let questionable = optional(&row, warning) == "1" || optional(&row, error) == "1";
-            Ok(Row { measured_ns, arrived_ns, value, sent, lasting_s: 0, questionable })
+            Ok(Row { arrived_ns, questionable, ..Row::charted(measured_ns, item.judge(written)?) })
         };
         keep(recording, field(&row, subject).unwrap_or(""), item.source, read());
     }
@@ -168,11 +167,7 @@ fn eicu_hourly(mut table: Table<'_>, items: &HashMap<String, Item>, recording: &
                 recording.tally.unmapped(column);
                 continue;
             };
-            let read = || {
-                let measured_ns = measured?;
-                let (sent, value) = item.judge(Written { text: cell?, number: "", unit: "" })?;
-                Ok(Row { measured_ns, arrived_ns: measured_ns, value, sent, lasting_s: 0, questionable: false })
-            };
+            let read = || Ok(Row::charted(measured?, item.judge(Written { text: cell?, number: "", unit: "" })?));
             keep(recording, patient, item.source, read());
         }
     }
@@ -202,8 +197,8 @@ fn eicu_respiratory(mut table: Table<'_>, items: &HashMap<String, Item>, recordi
                 "" => measured_ns,
                 arrived => table::minutes(arrived)?,
             };
-            let (sent, value) = item.judge(Written { text: field(&row, value)?, number: "", unit: "" })?;
-            Ok(Row { measured_ns, arrived_ns, value, sent, lasting_s: 0, questionable: false })
+            let judged = item.judge(Written { text: field(&row, value)?, number: "", unit: "" })?;
+            Ok(Row { arrived_ns, ..Row::charted(measured_ns, judged) })
         };
         keep(recording, field(&row, stay).unwrap_or(""), item.source, read());
     }
@@ -223,8 +218,8 @@ fn cgm(name: &str, text: &mut dyn Read, mapping: &Mapping, recording: &mut Recor
         for (value, item) in &values {
             let read = || {
                 let measured_ns = table::instant(field(&row, time)?)?;
-                let (sent, value) = item.judge(Written { text: field(&row, *value)?, number: "", unit: "" })?;
-                Ok(Row { measured_ns, arrived_ns: measured_ns, value, sent, lasting_s: 0, questionable: false })
+                let judged = item.judge(Written { text: field(&row, *value)?, number: "", unit: "" })?;
+                Ok(Row::charted(measured_ns, judged))
             };
             keep(recording, field(&row, person).unwrap_or(""), item.source, read());
         }
@@ -263,8 +258,8 @@ fn physionet(name: &str, text: &mut dyn Read, mapping: &Mapping, recording: &mut
         };
         let read = || {
             let measured_ns = hours_and_minutes(field(row, time)?)?;
-            let (sent, value) = item.judge(Written { text: field(row, value)?, number: "", unit: "" })?;
-            Ok(Row { measured_ns, arrived_ns: measured_ns, value, sent, lasting_s: 0, questionable: false })
+            let judged = item.judge(Written { text: field(row, value)?, number: "", unit: "" })?;
+            Ok(Row::charted(measured_ns, judged))
         };
         keep(recording, &stay, item.source, read());
     }

@@ -52,16 +52,8 @@ mod tests {
     fn spread_over(section: &str, item: &str, minutes: &[i64]) -> Vec<(i64, i64, i64)> {
         let mapping = Mapping::load().unwrap();
         let written = Written { text: "50", number: "", unit: "" };
-        let (sent, value) = mapping.section(section).unwrap()[item].judge(written).unwrap();
-        let charted = |at: &i64| Row {
-            measured_ns: at * MINUTE,
-            arrived_ns: at * MINUTE,
-            value,
-            sent,
-            lasting_s: 0,
-            questionable: false,
-        };
-        let mut rows: Vec<_> = minutes.iter().map(charted).collect();
+        let judged = mapping.section(section).unwrap()[item].judge(written).unwrap();
+        let mut rows: Vec<_> = minutes.iter().map(|at| Row::charted(at * MINUTE, judged)).collect();
         spread(&mut rows, &mapping);
         let in_minutes = |row: &Row| (row.measured_ns / MINUTE, row.ended_ns() / MINUTE, row.arrived_ns / MINUTE);
         rows.iter().map(in_minutes).collect()

@@ -22,6 +22,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// One that arrives when it is measured and that nobody doubts, with what it is sent as and its value.
+    pub fn charted(measured_ns: i64, (sent, value): (u16, f64)) -> Self {
+        Self { measured_ns, arrived_ns: measured_ns, value, sent, lasting_s: 0, questionable: false }
+    }
+
     /// When it was over: the time of measurement for what is of an instant.
     pub fn ended_ns(&self) -> i64 {
         self.measured_ns.saturating_add(i64::from(self.lasting_s) * Nanos::SECOND)

@@ -15,12 +15,30 @@ const SIGNS: [(&str, Comparator); 6] = [
     (">", Comparator::Greater),
 ];
 
+/// Words that say the same before a number, alone or with "than", "or equal to".
+const WORDS: [(&str, Comparator); 14] = [
+    ("greater", Comparator::Greater),
+    ("higher", Comparator::Greater),
+    ("more", Comparator::Greater),
+    ("over", Comparator::Greater),
+    ("above", Comparator::Greater),
+    ("exceeds", Comparator::Greater),
+    ("at least", Comparator::GreaterOrEqual),
+    ("less", Comparator::Less),
+    ("lower", Comparator::Less),
+    ("fewer", Comparator::Less),
+    ("under", Comparator::Less),
+    ("below", Comparator::Less),
+    ("at most", Comparator::LessOrEqual),
+    ("up to", Comparator::LessOrEqual),
+];
+
 /// On which side of a number a text says that the value lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side<'a> {
     /// It says nothing of it.
     Neither,
-    /// `> 500 mg/dL`: with what follows the sign, which begins with a number.
+    /// `> 500 mg/dL`, `over 500`, `500+`: with what begins with the number.
     Of(Comparator, &'a str),
     /// `LO`, `Critical High`: below or above what the device can measure, without saying what that is.
     Beyond(Comparator),
@@ -30,7 +48,6 @@ pub enum Side<'a> {
 
 /// What a text that is no plain number says of a side.
 pub fn side(text: &str) -> Side<'_> {
-    let begins_a_number = |rest: &str| rest.trim_start().starts_with(|c: char| c.is_ascii_digit() || ".+-".contains(c));
     if let Some((comparator, rest)) = SIGNS.iter().find_map(|(sign, is)| Some((*is, text.strip_prefix(sign)?))) {
         return if begins_a_number(rest) { Side::Of(comparator, rest) } else { Side::Unclear };
     }
@@ -38,8 +55,18 @@ pub fn side(text: &str) -> Side<'_> {
         // a score's number comes before its words, which may have signs of their own
         return if begins_a_number(text) { Side::Neither } else { Side::Unclear };
     }
-    if text.contains(|c: char| c.is_ascii_digit()) {
-        return Side::Neither;
+    let has_digits = text.contains(|c: char| c.is_ascii_digit());
+    if has_digits && begins_a_number(text) {
+        return side_behind(text);
+    }
+    if let Some((comparator, rest)) = in_words(text) {
+        return if begins_a_number(rest) { Side::Of(comparator, rest) } else { Side::Unclear };
+    }
+    if has_digits {
+        // `not over 500`
+        let mut words =
+            text.match_indices(|c: char| !c.is_ascii_alphabetic()).map(|(at, between)| &text[at + between.len()..]);
+        return if words.any(|rest| in_words(rest).is_some()) { Side::Unclear } else { Side::Neither };
     }
     let is_any = |words: [&str; 2]| {
         let mut all = text.split(|c: char| !c.is_ascii_alphabetic());
@@ -53,19 +80,71 @@ pub fn side(text: &str) -> Side<'_> {
     }
 }
 
+fn begins_a_number(text: &str) -> bool {
+    text.trim_start().starts_with(|c: char| c.is_ascii_digit() || ".+-".contains(c))
+}
+
+/// What a text that begins with a number says behind it: `500+`, `20 mg/dL or less`. More than a unit between them are the words
+/// of a score.
+fn side_behind(text: &str) -> Side<'_> {
+    let plus = text.split_once('+').filter(|(number, _)| number.starts_with(|c: char| c.is_ascii_digit()));
+    if let Some((number, unit)) = plus
+        && number.chars().all(|c| c.is_ascii_digit() || ".,".contains(c))
+        && unit.split_whitespace().count() <= 1
+        && !begins_a_number(unit)
+    {
+        return Side::Of(Comparator::GreaterOrEqual, text);
+    }
+    let Some((before, word)) = text.trim_end().rsplit_once(char::is_whitespace) else { return Side::Neither };
+    let Some((before, or)) = before.trim_end().rsplit_once(char::is_whitespace) else { return Side::Neither };
+    let joins = ["or", "and"].iter().any(|one| one.eq_ignore_ascii_case(or));
+    match in_words(word) {
+        Some((comparator, "")) if joins && before.split_whitespace().count() <= 2 => {
+            Side::Of(or_equal(comparator), before)
+        }
+        _ => Side::Neither,
+    }
+}
+
+/// What a text says in the words that it begins with, and what follows them.
+fn in_words(text: &str) -> Option<(Comparator, &str)> {
+    let (comparator, rest) =
+        WORDS.iter().find_map(|(words, is)| Some((*is, words.split(' ').try_fold(text, after)?)))?;
+    let rest = after(rest, "than").unwrap_or(rest);
+    Some(match after(rest, "or").and_then(|rest| after(rest, "equal")) {
+        Some(rest) => (or_equal(comparator), after(rest, "to").unwrap_or(rest)),
+        None => (comparator, rest),
+    })
+}
+
+/// What follows a word that a text begins with.
+fn after<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    let (first, rest) = text.split_at_checked(word.len())?;
+    let ends = !rest.starts_with(char::is_alphabetic);
+    (ends && first.eq_ignore_ascii_case(word)).then(|| rest.trim_start())
+}
+
+fn or_equal(comparator: Comparator) -> Comparator {
+    match comparator {
+        Comparator::Less | Comparator::LessOrEqual => Comparator::LessOrEqual,
+        Comparator::GreaterOrEqual | Comparator::Greater => Comparator::GreaterOrEqual,
+    }
+}
+
 /// The finite number that a text is.
 pub fn parse(text: &str) -> Option<f64> {
     text.trim().parse().ok().filter(|value: &f64| value.is_finite())
 }
 
-/// The number that a text begins with, and what stands behind it.
+/// The number that a text begins with, and what stands behind it; a plus right behind it is no part of either.
 pub fn leading(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
     if let Some(number) = parse(text) {
         return Some((number, ""));
     }
-    let end = text.find(|c: char| !c.is_ascii_digit() && !".+-".contains(c))?;
+    let end = text.find(|c: char| !c.is_ascii_digit() && !".+-".contains(c)).unwrap_or(text.len());
     let (number, behind) = text.split_at(end);
+    let number = number.strip_suffix('+').unwrap_or(number);
     // 1,000 is not 1, and 0,5 is not 0
     if behind.starts_with(',') { None } else { Some((parse(number)?, behind.trim())) }
 }
@@ -84,8 +163,46 @@ mod tests {
         assert_eq!(leading(" 500 mg/dL "), Some((500.0, "mg/dL")));
         assert_eq!(leading("70%"), Some((70.0, "%")));
         assert_eq!(leading("-1.5e1"), Some((-15.0, "")));
+        assert_eq!([leading("500+"), leading("500+ mg/dL")], [Some((500.0, "")), Some((500.0, "mg/dL"))]);
         for text in ["1,000 mg/dL", "0,5", "40-60", "", "mg/dL", "."] {
             assert_eq!(leading(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_side_is_told_in_words_too() {
+        for (text, comparator, rest) in [
+            ("greater than 500", Comparator::Greater, "500"),
+            ("More than 500 mg/dL", Comparator::Greater, "500 mg/dL"),
+            ("Greater than or equal to 500", Comparator::GreaterOrEqual, "500"),
+            ("over 600", Comparator::Greater, "600"),
+            ("ABOVE 1,000", Comparator::Greater, "1,000"),
+            ("exceeds 500", Comparator::Greater, "500"),
+            ("at least 9", Comparator::GreaterOrEqual, "9"),
+            ("BELOW 20", Comparator::Less, "20"),
+            ("Less than 20", Comparator::Less, "20"),
+            ("under .5", Comparator::Less, ".5"),
+            ("At  most 5", Comparator::LessOrEqual, "5"),
+            ("up to 5", Comparator::LessOrEqual, "5"),
+            ("500+", Comparator::GreaterOrEqual, "500+"),
+            ("1,000+ mg/dL", Comparator::GreaterOrEqual, "1,000+ mg/dL"),
+            ("20 mg/dL or less", Comparator::LessOrEqual, "20 mg/dL"),
+            ("500 and above", Comparator::GreaterOrEqual, "500"),
+        ] {
+            assert_eq!(side(text), Side::Of(comparator, rest), "{text}");
+        }
+        for text in ["not over 500", "no more than 500", "reads over 600", "over range", "greater than >500"] {
+            assert_eq!(side(text), Side::Unclear, "{text}");
+        }
+        for text in [
+            "4 Spontaneously",
+            "5 Localizes Pain",
+            "1+1",
+            "-5 Awakens no more",
+            "4 Alert, obeys and more",
+            "Moreover 5",
+        ] {
+            assert_eq!(side(text), Side::Neither, "{text}");
         }
     }
 
@@ -97,6 +214,7 @@ mod tests {
             ("Critical-Low", Comparator::Less),
             ("CRITICAL HI", Comparator::Greater),
             ("reads high", Comparator::Greater),
+            ("- low -", Comparator::Less),
         ] {
             assert_eq!(side(text), Side::Beyond(comparator), "{text}");
         }

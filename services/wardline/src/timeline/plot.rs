@@ -51,6 +51,16 @@ impl Plot {
         self.n_readings += 1;
     }
 
+    /// Where a reading that lasts has its place: one that began before the range and reaches into it, at the range's beginning.
+    pub(super) fn place(&self, at: Nanos, until: Nanos) -> Nanos {
+        if until > self.range.from() { at.max(self.range.from()) } else { at }
+    }
+
+    /// Whether an instant lies in the range.
+    pub(super) fn shows(&self, at: Nanos) -> bool {
+        self.range.contains(at)
+    }
+
     /// Adds a reading of one value; what lies outside of the range is left out.
     pub(super) fn add(&mut self, at: Nanos, value: f64) {
         self.add_between(at, value, value);
@@ -239,6 +249,14 @@ mod tests {
         assert!(plot.lines()[5].contains(|c| ('\u{2801}'..='\u{28ff}').contains(&c)));
         assert!(plot.lines()[5].trim_start().starts_with("80 "));
         assert_eq!(plot.n_readings(), 86_400);
+    }
+
+    #[test]
+    fn what_began_before_the_range_and_reaches_into_it_stands_at_its_beginning() {
+        let plot = Plot::new(Range::new(Nanos(HOUR), Nanos(2 * HOUR)).unwrap(), 30, "/min");
+        for (at, until, place) in [(0, HOUR + 1, HOUR), (0, HOUR, 0), (0, 0, 0), (HOUR + 1, HOUR + 2, HOUR + 1)] {
+            assert_eq!(plot.place(Nanos(at), Nanos(until)), Nanos(place), "{at} to {until}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Readings as rows: CSV, JSON, and a table of the latest.
 
 use super::when;
+use crate::operator::on_one_line;
 use guard::convert::nanos;
 use proto::telemetry::v1::{Bound, LatestReading, ReadingFlag, StoredReading, Waveform, stored_reading::Value};
 use serde_json::json;
@@ -236,7 +237,7 @@ pub(super) fn table(latest: &[LatestReading]) -> String {
     for row in [&header].into_iter().chain(&rows) {
         let line: String =
             row.iter().enumerate().map(|(i, cell)| format!("{cell:<width$}  ", width = width(i))).collect();
-        text.push_str(line.trim_end());
+        text.push_str(&on_one_line(line.trim_end()));
         text.push('\n');
     }
     text

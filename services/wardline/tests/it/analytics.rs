@@ -64,6 +64,44 @@ fn what_is_imported_is_reported_on_by_command_and_by_the_old_paths() -> anyhow::
     Ok(())
 }
 
+#[test]
+fn what_is_made_changed_and_deleted_is_named_in_the_audit_log() -> anyhow::Result<()> {
+    let dir = TempDir::new()?;
+    let node = Node::start_with(dir.path(), &["--service", "query"])?;
+    let admin = "administrator";
+    for name in ["sites.2020.csv.zst", "sites.daily.csv"] {
+        ensure!(node.run(admin, &["import", "sites", &sample(name)])?.is_ok(), "{name}");
+    }
+    let (_, found) = node.ask("doctor", "GET", "/v1/datasets/sites", "")?;
+    let [newer, older] = [0, 1].map(|n: usize| found["versions"][n]["version_id"].as_str().unwrap_or_default());
+    let imported = found["versions"][0]["job_id"].as_str().context("no job")?;
+    ensure!(node.run(admin, &["datasets", "use", "sites", older])?.is_ok());
+    let path = format!("/v1/datasets/sites/versions/{newer}");
+    ensure!(node.ask("doctor", "DELETE", &path, "")?.0 == 403);
+    ensure!(node.ask(admin, "DELETE", &path, "")?.0 == 200);
+    let (_, answer) = node.ask(admin, "GET", "/task?n=41", "")?;
+    let task = answer["job"]["job_id"].as_str().context("no id")?;
+    node.ended(task)?;
+    ensure!(node.ask(admin, "DELETE", "/jobs/clear", "")?.0 == 200);
+    let (_, log) = node.ask("auditor", "GET", "/v1/audit/records", "")?;
+    let records = log["records"].as_array().context("no records")?;
+    let n_uploads = records.iter().filter(|record| record["detail"].to_string().contains("upload ")).count();
+    ensure!(n_uploads >= 2, "{log}");
+    for (detail, n) in [
+        // jobs.submit and data.manage
+        (format!("import {imported}"), 2),
+        (format!("set current version {older}"), 1),
+        // refused, and done
+        (format!("delete version {newer}"), 2),
+        (format!("task {task}"), 1),
+        (format!("clear {task}"), 1),
+    ] {
+        let found = records.iter().filter(|record| record["detail"] == json!(detail)).count();
+        ensure!(found == n, "{detail}: {found} in {log}");
+    }
+    Ok(())
+}
+
 /// A publisher of one file, which it gives to whoever does not have it yet.
 fn publisher(body: &'static str) -> anyhow::Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0")?;

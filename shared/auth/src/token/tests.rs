@@ -209,6 +209,17 @@ fn words_of_others_restrict_nothing() {
         "patient/Observation.rs?category=http://terminology.hl7.org/CodeSystem/observation-category|laboratory",
         "launch/patient",
         "fhirUser",
+        "address",
+        "phone",
+        "microprofile-jwt",
+        "User.ReadWrite.All",
+        "AuditLog.Read.All",
+        "https://graph.microsoft.com/.default",
+        "https://graph.microsoft.com/User.Read",
+        "api://x/.default",
+        "read:user",
+        "100%",
+        "%zz",
     ];
     for (name, value) in [("scope", json!(others.join(" "))), ("scp", json!(others))] {
         let left = verify(&rig.verifier(), &rig.with_claims(&changed(name, value))).map(|identity| identity.scope);

@@ -16,12 +16,17 @@ use rdkafka::{
     metadata::Metadata,
     types::RDKafkaErrorCode,
 };
-use std::time::{Duration, Instant};
+use std::{
+    mem,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+use tokio::runtime::Handle;
 
 /// A new topic is known everywhere within this time, or something is wrong.
 const CREATE_LIMIT: Duration = Duration::from_secs(30);
-/// Each of the two questions of how far a group has come.
-const PROGRESS_LIMIT: Duration = Duration::from_secs(5);
+/// Both questions of how far a group has come; less than who asks waits for, who then hears why there is no answer.
+const PROGRESS_LIMIT: Duration = Duration::from_secs(4);
 /// The first try of a question; the one after a try that took it all has twice the time, so that a slow broker gets half
 /// of the limit. Between them we check whether a broker has refused us, and more time is of no use.
 const FIRST_TRY: Duration = Duration::from_secs(1);
@@ -96,25 +101,44 @@ pub async fn ensure_group(settings: &Settings, group: &str) -> Result<(), Error>
     .await?
 }
 
-/// How far a group has come, for who is not of it. A client of its own for each question: it is asked seldom.
+/// How far a group has come, for who is not of it. It is asked seldom: each wait has a client of its own for all its questions.
 pub struct GroupProgress {
     settings: Settings,
     group: String,
+    /// Made with the first question.
+    client: Arc<OnceLock<BaseConsumer<Asking>>>,
 }
 
 impl GroupProgress {
     /// Of `group` on the settings' topic; does not ask yet.
     pub fn new(settings: Settings, group: &str) -> Self {
-        Self { settings, group: group.to_owned() }
+        Self { settings, group: group.to_owned(), client: Arc::default() }
+    }
+}
+
+impl Drop for GroupProgress {
+    fn drop(&mut self) {
+        let client = mem::take(&mut self.client);
+        // a client ends when its threads have: not where others are served meanwhile
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(move || drop(client));
+        }
     }
 }
 
 #[async_trait]
 impl Progress for GroupProgress {
     async fn progress(&self, key: PatientId) -> Result<(NextOffset, NextOffset), Error> {
-        let (settings, group) = (self.settings.clone(), self.group.clone());
+        let (settings, group, made) = (self.settings.clone(), self.group.clone(), Arc::clone(&self.client));
         blocking(move || {
-            let (client, topic) = (asking_of(&settings, &group)?, &settings.topic);
+            let client = match made.get() {
+                Some(client) => client,
+                None => {
+                    let client = asking_of(&settings, &group)?;
+                    made.get_or_init(|| client)
+                }
+            };
+            let (topic, until) = (&settings.topic, Instant::now() + PROGRESS_LIMIT);
             let partition = i32::from(model::spread(key.as_bytes(), settings.partitions));
             let explained = |error| {
                 client.hear();
@@ -123,12 +147,17 @@ impl Progress for GroupProgress {
             let mut sought = TopicPartitionList::new();
             sought.add_partition(topic, partition);
             let committed = client.committed_offsets(sought, PROGRESS_LIMIT).map_err(explained)?;
-            let (earliest, end) = client.fetch_watermarks(topic, partition, PROGRESS_LIMIT).map_err(explained)?;
+            let rest = until.saturating_duration_since(Instant::now());
+            let (earliest, end) = client.fetch_watermarks(topic, partition, rest).map_err(explained)?;
             let next = committed.elements().first().and_then(|found| found.offset().to_raw()).unwrap_or(earliest);
             // a group that has never committed has a mark of that, and goes on from the earliest
             Ok((NextOffset::at(next.max(earliest)), NextOffset::at(end)))
         })
         .await?
+    }
+
+    fn opened(&self) -> Option<Box<dyn Progress>> {
+        Some(Box::new(Self::new(self.settings.clone(), &self.group)))
     }
 }
 

@@ -293,10 +293,10 @@ pub async fn how_far_a_group_has_come_is_known_to_others<B: Bench>() {
     let progress = bench.progress_of("writer");
     let [key, elsewhere] = [1u128, 2].map(|n| PatientId::new(Uuid::from_u128(n)));
     assert_ne!(spread(key), spread(elsewhere), "two partitions");
-    assert!(bus::catches_up(&*progress, key, SHORT).await.unwrap(), "there is nothing yet");
+    assert!(bus::catches_up(&*progress, key, PATIENCE).await.unwrap(), "there is nothing yet");
     publish_all(&*bench.publisher(), [record(1, "a"), record(1, "b")]).await;
     assert!(!bus::catches_up(&*progress, key, SHORT).await.unwrap(), "a group that has never committed");
-    assert!(bus::catches_up(&*progress, elsewhere, SHORT).await.unwrap());
+    assert!(bus::catches_up(&*progress, elsewhere, PATIENCE).await.unwrap());
     let mut reader = bench.subscribe("writer").await;
     let found = read(&mut *reader, 2).await;
     assert!(!bus::catches_up(&*progress, key, SHORT).await.unwrap(), "read is not dealt with");

@@ -128,6 +128,16 @@ async fn nobody_there_is_unavailable() {
 
 #[tokio::test]
 #[ignore = "needs Kafka"]
+async fn how_far_a_group_has_come_is_asked_no_longer_than_the_limit() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let progress = GroupProgress::new(Settings { brokers: closed.to_string(), ..settings() }, "writer");
+    let (key, begun) = (model::PatientId::new(Uuid::nil()), Instant::now());
+    assert!(!bus::catches_up(&progress, key, Duration::from_millis(300)).await.unwrap());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+#[ignore = "needs Kafka"]
 async fn settings_that_librdkafka_refuses_are_a_mistake() {
     let mut settings = settings();
     settings.extra.insert("acks".into(), "1".into());

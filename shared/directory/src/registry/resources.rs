@@ -279,17 +279,18 @@ impl Grant {
 }
 
 impl Relation {
-    /// Whether another one ties the same person in the same way, at whatever time.
+    /// Whether another one ties the same person in the same way, at any instant of its time.
     pub fn is_twin(&self, other: &Self) -> bool {
         let of = |one: &Self| (one.user, one.patient, one.kind.clone(), one.ward.clone(), one.study.clone());
-        of(self) == of(other)
+        of(self) == of(other) && self.from < other.to && other.from < self.to
     }
 }
 
 impl Consent {
-    /// Whether another one bars the same, at whatever time.
+    /// Whether another one bars the same, at any instant of its time.
     pub fn is_twin(&self, other: &Self) -> bool {
-        (self.patient, &self.bars, &self.purpose) == (other.patient, &other.bars, &other.purpose)
+        let is_same = (self.patient, &self.bars, &self.purpose) == (other.patient, &other.bars, &other.purpose);
+        is_same && self.from < other.to && other.from < self.to
     }
 
     /// As the policy knows it; `None` when a word of it is not known.

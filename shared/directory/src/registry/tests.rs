@@ -141,6 +141,44 @@ fn who_is_gone_leaves_nothing_in_force() {
 }
 
 #[test]
+fn what_devices_send_for_a_patient_ends_with_the_patient() {
+    let (other, bed) = (Uuid::from_u128(5), Uuid::from_u128(6));
+    let planned =
+        Assignment { id: Uuid::from_u128(53), device: bed, patient: PATIENT, from: 2_000, to: 3_000, by: NURSE };
+    let base = [
+        user(PATIENT, Some(PATIENT)),
+        user(other, Some(other)),
+        Change::Device(device(MONITOR, None, DeviceStatus::Active)),
+        Change::Device(device(bed, None, DeviceStatus::Active)),
+        assignment(50, PATIENT, 0, 500),
+        assignment(51, PATIENT, 500, i64::MAX),
+        Change::Assignment(Assignment {
+            id: Uuid::from_u128(52),
+            patient: other,
+            from: 0,
+            to: 2_000,
+            ..planned.clone()
+        }),
+        Change::Assignment(planned.clone()),
+    ];
+    let open = after(&base).registry().open_assignments(PatientId::new(PATIENT), NOW);
+    assert_eq!(open.into_iter().collect::<Vec<_>>(), [Uuid::from_u128(51), planned.id]);
+    let gone = [&base[..], &[Change::UserRemoved(PATIENT)]].concat();
+    let directory = after(&gone);
+    assert!(directory.registry().open_assignments(PatientId::new(PATIENT), NOW).is_empty());
+    let ends: Vec<_> = directory.registry().assignments(None).map(|(_, kept)| kept.value.to).collect();
+    assert_eq!(ends, [500, NOW.0, 2_000, 2_000], "one that has not begun ends where it begins");
+    let held = |device| directory.assignments(DeviceId::new(device), Nanos::MAX).unwrap();
+    let of_monitor: Vec<_> = held(MONITOR).iter().map(|one| (one.from.0, one.to.0)).collect();
+    assert_eq!(of_monitor, [(0, 500), (500, NOW.0)]);
+    assert!(held(bed).iter().all(|one| one.patient == PatientId::new(other)), "another's stays");
+    // the devices are free, also by what an older version could still say of such an assignment
+    after(&[&gone[..], &[assignment(54, other, NOW.0, i64::MAX), Change::Assignment(planned.clone())]].concat());
+    let later = Assignment { id: Uuid::from_u128(55), patient: other, from: 2_000, to: i64::MAX, ..planned };
+    after(&[&gone[..], &[Change::Assignment(later)]].concat());
+}
+
+#[test]
 fn an_emergency_opens_one_patient_for_its_time_and_the_purpose_is_that() {
     let emergency = BreakGlass {
         id: Uuid::from_u128(40),

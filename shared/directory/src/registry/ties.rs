@@ -6,7 +6,7 @@ use super::{Assignment, Change, Consent, DeviceStatus, Refused, Relation, State}
 use crate::links::{Links, Span};
 use model::{
     Nanos, PatientId, UserId,
-    access::{Barred, Purpose, RelationKind},
+    access::{self, Barred, Purpose, RelationKind},
 };
 
 /// Refuses a new tie that is there already or never holds; one that is changed is not new.
@@ -34,8 +34,9 @@ pub(crate) fn check_files(files: &Links, state: &State, change: &Change, now: Na
             by_file("ALREADY_TIED", "kind", "the person has this relation in that time already")
         }
         Change::Consent(one) if state.consent(&one.id).is_none() => {
-            bars_another(files, one)?;
-            if is_barred(files, one, now) {
+            let (patient, Some(consent)) = (PatientId::new(one.patient), policy(one)) else { return Ok(()) };
+            bars_another(files, patient, &consent)?;
+            if is_barred(files, patient, &consent, now) {
                 return by_file("ALREADY_BARRED", "bars", "this is barred for that time already");
             }
             Ok(())
@@ -77,24 +78,40 @@ fn is_tied(links: &Links, relation: &Relation, now: Nanos) -> bool {
 }
 
 fn check_consent(state: &State, consent: &Consent, now: Nanos) -> Result<(), Refused> {
-    let Some((policy, span)) = consent.policy().zip(Span::new(consent.from, consent.to)) else { return Ok(()) };
-    still_to_come(span, now)?;
-    bars_another(state.links(), consent)?;
-    if !bars_somebody(policy.barred, policy.purpose) {
+    let Some(policy) = policy(consent) else { return Ok(()) };
+    still_to_come(Span { from: policy.from, to: policy.to }, now)?;
+    against_consent(state.links(), PatientId::new(consent.patient), &policy, now)
+}
+
+/// A consent as the policy knows it; `None` for what is none, which is refused where it is applied.
+fn policy(consent: &Consent) -> Option<access::Consent> {
+    consent.policy().filter(|policy| policy.from < policy.to)
+}
+
+/// Refuses a new consent of which a source makes nothing new: it bars nobody, or what is barred already at an instant of that
+/// time that is not before `now`.
+pub(crate) fn against_consent(
+    links: &Links,
+    patient: PatientId,
+    consent: &access::Consent,
+    now: Nanos,
+) -> Result<(), Refused> {
+    bars_another(links, patient, consent)?;
+    if !bars_somebody(consent.barred, consent.purpose) {
         let text = "nobody who is barred has a relation that serves this; leave it out, or name another";
         return Err(Refused::new("BARS_NOBODY", "purpose", text));
     }
-    if is_barred(state.links(), consent, now) {
-        let text = "the patient has said this for that time already; revoke that one first, or leave it";
+    if is_barred(links, patient, consent, now) {
+        let text = "the patient has said this for that time already; take that one back first, or leave it";
         return Err(Refused::new("ALREADY_BARRED", "bars", text));
     }
     Ok(())
 }
 
 /// Refuses a consent that bars the person who is the patient by this source.
-fn bars_another(links: &Links, consent: &Consent) -> Result<(), Refused> {
-    let is_patients = |user| links.myself.get(&user) == Some(&PatientId::new(consent.patient));
-    if consent.policy().is_some_and(|policy| matches!(policy.barred, Barred::User(user) if is_patients(user))) {
+pub(crate) fn bars_another(links: &Links, patient: PatientId, consent: &access::Consent) -> Result<(), Refused> {
+    let is_patients = |user| links.myself.get(&user) == Some(&patient);
+    if matches!(consent.barred, Barred::User(user) if is_patients(user)) {
         return Err(Refused::new(
             "BARS_NOBODY",
             "bars",
@@ -105,12 +122,12 @@ fn bars_another(links: &Links, consent: &Consent) -> Result<(), Refused> {
 }
 
 /// Whether by this source the same is barred at any instant of that time that is not over.
-fn is_barred(links: &Links, consent: &Consent, now: Nanos) -> bool {
-    let Some((policy, span)) = consent.policy().zip(Span::new(consent.from, consent.to)) else { return false };
-    let is_one = |one: &model::access::Consent| {
-        (one.barred, one.purpose) == (policy.barred, policy.purpose) && span.meets(one.from, one.to, now)
+fn is_barred(links: &Links, patient: PatientId, consent: &access::Consent, now: Nanos) -> bool {
+    let span = Span { from: consent.from, to: consent.to };
+    let is_one = |one: &access::Consent| {
+        (one.barred, one.purpose) == (consent.barred, consent.purpose) && span.meets(one.from, one.to, now)
     };
-    links.consents.get(&PatientId::new(consent.patient)).into_iter().flatten().any(is_one)
+    links.consents.get(&patient).into_iter().flatten().any(is_one)
 }
 
 /// Whether any relation serves the purpose, of those that a consent bars; never the patient's own.

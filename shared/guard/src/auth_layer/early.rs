@@ -22,6 +22,8 @@ pub struct Named {
     pub patient: Option<PatientId>,
     /// The device that writes readings.
     pub device: Option<String>,
+    /// What else it names, as the audit log has it: an id, or `role` and a role's.
+    pub thing: Option<String>,
 }
 
 /// A refusal, and what is written down of it.
@@ -58,8 +60,12 @@ impl AuthLayer {
             None => crate::errors::denied(denied),
         };
         // what devices send is in no audit log
+        let detail = || match named.and_then(|named| named.thing.as_ref()) {
+            Some(thing) => format!("{rpc} {thing}"),
+            None => rpc.to_owned(),
+        };
         let event = (first != Action::SendReadings).then(|| Event {
-            detail: rpc.into(),
+            detail: detail().into(),
             ..Event::of(principal, first, patient, Err(denied), now, RequestId::current().into_bytes())
         });
         Some(Refused { status, event })

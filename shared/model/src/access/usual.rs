@@ -18,7 +18,8 @@ impl Principal {
         let is_for_patients =
             |purpose: &Purpose| matches!(purpose, Purpose::Treatment | Purpose::Emergency | Purpose::PatientRequest);
         let usual = match action {
-            Action::OpenBreakGlass => return Purpose::Emergency,
+            // who runs the place is refused
+            Action::OpenBreakGlass if self.is_there_for() != Purpose::Operations => return Purpose::Emergency,
             Action::ReadDeidentified => Purpose::Research,
             action if action.about() == About::System => Purpose::Operations,
             _ => self.is_there_for(),
@@ -94,6 +95,10 @@ mod tests {
         for said in [None, Some(Purpose::Treatment), Some(Purpose::Operations)] {
             let doctor = Principal { purpose: said, ..of("doctor") };
             assert_eq!(doctor.purpose_of(Action::OpenBreakGlass), Purpose::Emergency, "{said:?}");
+            for role in ["administrator", "auditor", "application-developer"] {
+                let refused = Principal { purpose: said, ..of(role) };
+                assert_eq!(refused.purpose_of(Action::OpenBreakGlass), Purpose::Operations, "{role} {said:?}");
+            }
         }
     }
 }

@@ -135,16 +135,25 @@ mod tests {
             (Action::SendReadings, "claim", "E"),
             (Action::SendReadings, "renew", "E"),
             (Action::SendReadings, "report", "U"),
+            (Action::SendReadings, "report {id}", "U"),
             (Action::ReplayQuarantined, "readings.v1/0/7", "E"),
             (Action::GetQuarantined, "readings.v1/0/7", "R"),
             (Action::SubmitJobs, "train", "C"),
             (Action::SubmitJobs, "cancel {id}", "E"),
+            (Action::SubmitJobs, "train {id}", "C"),
+            (Action::ManageJobs, "clear {id}", "D"),
             (Action::ManageData, "delete version", "D"),
+            (Action::ManageData, "delete version {id}", "D"),
             (Action::ManageData, "set current version", "U"),
+            (Action::ManageData, "upload {id}", "C"),
         ] {
             let detail = detail.replace("{id}", id);
             assert_eq!(Interaction::of(action.name(), &detail).code(), code, "{} {detail}", action.name());
         }
+    }
+
+    #[test]
+    fn to_log_in_is_to_execute() {
         assert_eq!(Interaction::of("login", "wardline.telemetry.v1.TimelineService"), Interaction::Execute);
     }
 }

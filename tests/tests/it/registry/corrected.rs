@@ -6,10 +6,15 @@ use super::{
     grant, person, refusal, refused, tie,
 };
 use anyhow::Context;
+use auth::demo_person;
 use guard::{clock, convert};
 use model::{DeviceId, Nanos, PatientId, StreamId};
 use node::services::{ALL, INGEST, REGISTRY};
-use proto::registry::v1::{CreateRetractionRequest, EndAssignmentRequest, Retraction};
+use proto::operations::v1::{SearchAuditLogRequest, audit_service_client::AuditServiceClient};
+use proto::registry::v1::{
+    Assignment, CreateRetractionRequest, DeleteUserRequest, EndAssignmentRequest, EndRetractionRequest, Retraction,
+    User,
+};
 use tests::{
     Bed, Sandbox,
     builders::{self, pulse},
@@ -18,26 +23,44 @@ use tests::{
 use tonic::Code;
 use uuid::Uuid;
 
-#[tokio::test]
-async fn what_is_acknowledged_is_in_the_way_before_it_is_written() -> anyhow::Result<()> {
-    let mut sandbox = Sandbox::with(0, &[], &[INGEST, REGISTRY]).await?; // nobody writes
-    let mut integrator = Asking::demo(&sandbox, "device-integrator").await?;
-    let mut admin = Asking::demo(&sandbox, "administrator").await?;
+/// A device that sends for a patient, whom a nurse treats.
+struct Monitored {
+    device_id: String,
+    token: String,
+    nurse: Uuid,
+    patient: User,
+    assigned: Assignment,
+    bed: Bed,
+}
+
+/// A new one, assigned from a time on (in seconds since 1970).
+async fn monitored(sandbox: &Sandbox, from: i64) -> anyhow::Result<Monitored> {
+    let mut integrator = Asking::demo(sandbox, "device-integrator").await?;
+    let mut admin = Asking::demo(sandbox, "administrator").await?;
     let made = register(&mut integrator, monitor("")).await?.into_inner();
     let device_id = made.device.context("a device")?.device_id;
-    let token = claim(&sandbox, &device_id, &made.claim_code).await??.token;
+    let token = claim(sandbox, &device_id, &made.claim_code).await??.token;
     let nurse = person(&mut admin, "Nina Nurse", false).await?;
     grant(&mut admin, &nurse.user_id, "nurse").await?;
     let patient = person(&mut admin, "A", true).await?;
     tie(&mut admin, &nurse.user_id, "care-team", patient.patient_id()).await?;
-    let mut nursing = Asking::user(&sandbox, nurse.user_id.parse()?).await?;
-    let now = clock::now().0 / Nanos::SECOND;
-    let assigned = assign(&mut nursing, &device_id, patient.patient_id(), (now - 3_600, 0)).await?;
+    let nurse: Uuid = nurse.user_id.parse()?;
+    let mut nursing = Asking::user(sandbox, nurse).await?;
+    let assigned = assign(&mut nursing, &device_id, patient.patient_id(), (from, 0)).await?;
     let bed = Bed {
         device: DeviceId::new(device_id.parse()?),
         patient: PatientId::new(patient.patient_id().parse()?),
         stream: StreamId::new(Uuid::new_v4()),
     };
+    Ok(Monitored { device_id, token, nurse, patient, assigned, bed })
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_is_in_the_way_before_it_is_written() -> anyhow::Result<()> {
+    let mut sandbox = Sandbox::with(0, &[], &[INGEST, REGISTRY]).await?; // nobody writes
+    let now = clock::now().0 / Nanos::SECOND;
+    let Monitored { device_id, token, nurse, patient, assigned, bed } = monitored(&sandbox, now - 3_600).await?;
+    let mut nursing = Asking::user(&sandbox, nurse).await?;
     assert_eq!(write(&sandbox, &token, &bed, 1).await??.accepted_readings, 1);
     let earlier = || EndAssignmentRequest {
         assignment_id: assigned.assignment_id.clone(),
@@ -49,7 +72,7 @@ async fn what_is_acknowledged_is_in_the_way_before_it_is_written() -> anyhow::Re
     sandbox.stop().await?;
     sandbox.set_services(&ALL);
     sandbox.run().await?;
-    let mut nursing = Asking::user(&sandbox, nurse.user_id.parse()?).await?;
+    let mut nursing = Asking::user(&sandbox, nurse).await?;
     let request = nursing.request(earlier());
     refused!(nursing.client.end_assignment(request).await, FailedPrecondition, "READINGS_IN_THE_WAY");
 
@@ -65,19 +88,56 @@ async fn what_is_acknowledged_is_in_the_way_before_it_is_written() -> anyhow::Re
         ..Retraction::default()
     };
     let request = nursing.request(CreateRetractionRequest { retraction: Some(retraction) });
-    nursing.client.create_retraction(request).await?;
+    let made = nursing.client.create_retraction(request).await?.into_inner().retraction.context("a retraction")?;
     let request = nursing.request(earlier());
     nursing.client.end_assignment(request).await?;
+    // for as long as the device was not the patient's then: they would be shown as the patient's again
+    let count_again =
+        || EndRetractionRequest { patient_id: made.patient_id.clone(), retraction_id: made.retraction_id.clone() };
+    let request = nursing.request(count_again());
+    let field = refused!(nursing.client.end_retraction(request).await, FailedPrecondition, "READINGS_IN_THE_WAY");
+    assert_eq!(field, "retraction_id");
 
     // from now on one ends, whether somebody writes or not
     let assigned = assign(&mut nursing, &device_id, patient.patient_id(), (now - 30, 0)).await?;
+    let request = nursing.request(count_again());
+    nursing.client.end_retraction(request).await?;
     sandbox.stop().await?;
     sandbox.set_services(&[INGEST, REGISTRY]);
     sandbox.run().await?;
     assert_eq!(write(&sandbox, &token, &bed, 3).await??.accepted_readings, 1);
-    let mut nursing = Asking::user(&sandbox, nurse.user_id.parse()?).await?;
+    let mut nursing = Asking::user(&sandbox, nurse).await?;
     let request = nursing.request(EndAssignmentRequest { assignment_id: assigned.assignment_id, at: None });
     let ended = nursing.client.end_assignment(request).await?.into_inner().assignment.context("an assignment")?;
     assert!(ended.end_time.is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_deletes_a_patient_ends_what_devices_send_for_the_patient() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let mut admin = Asking::demo(&sandbox, "administrator").await?;
+    let now = || clock::now().0 / Nanos::SECOND;
+    let Monitored { device_id, token, nurse, patient, assigned, bed } = monitored(&sandbox, now() - 3_600).await?;
+    assert_eq!(write(&sandbox, &token, &bed, 1).await??.accepted_readings, 1);
+    let request = admin.request(DeleteUserRequest { user_id: patient.user_id.clone(), etag: String::new() });
+    admin.client.delete_user(request).await?;
+    assert_eq!(write(&sandbox, &token, &bed, 2).await??.refused[0].reason, "NOT_ASSIGNED");
+
+    // as if it had been ended alone
+    let mut log = AuditServiceClient::new(sandbox.channel().await?);
+    let request = SearchAuditLogRequest { patient_id: patient.patient_id().to_owned(), ..Default::default() };
+    let records = log.search_audit_log(sandbox.as_person("auditor", request)?).await?.into_inner().records;
+    let end = format!("end {}", assigned.assignment_id);
+    let ends = records.iter().filter(|record| record.detail == end);
+    let ends: Vec<_> = ends.map(|record| (record.subject.as_str(), record.action.as_str(), &*record.denied)).collect();
+    let administrator = format!("user:{}", demo_person("administrator").context("nobody")?.uuid());
+    assert_eq!(ends, [(administrator.as_str(), "device.assign", "")]);
+
+    // the device is free for another patient
+    let other = person(&mut admin, "B", true).await?;
+    tie(&mut admin, &nurse.to_string(), "care-team", other.patient_id()).await?;
+    let mut nursing = Asking::user(&sandbox, nurse).await?;
+    assign(&mut nursing, &device_id, other.patient_id(), (now() + 1, 0)).await?;
     Ok(())
 }

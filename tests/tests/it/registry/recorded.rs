@@ -259,6 +259,6 @@ async fn what_a_device_does_is_written_down_too() -> anyhow::Result<()> {
     assert_eq!(last().await?, ("renew".to_owned(), String::new()));
     let request = itself.request(ReportDeviceRequest::default());
     itself.client.report_device(request).await?;
-    assert_eq!(last().await?, ("report".to_owned(), String::new()));
+    assert_eq!(last().await?, (format!("report {device_id}"), String::new()));
     Ok(())
 }

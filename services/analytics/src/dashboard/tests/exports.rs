@@ -61,6 +61,10 @@ async fn filters_are_those_of_the_list_and_the_file_has_a_name() {
     for (request, said) in [
         (request("xlsx"), "format: must be csv, json or parquet"),
         (ExportHospitalsRequest { state: "ZZ".into(), ..request("csv") }, "state: must be"),
+        (
+            ExportHospitalsRequest { ownership: "foo".into(), ..request("csv") },
+            "ownership: must be one that a hospital",
+        ),
     ] {
         let status = dashboard.export_hospitals(&request).await.err().unwrap();
         assert!(status.code() == Code::InvalidArgument && status.message().starts_with(said), "{status}");

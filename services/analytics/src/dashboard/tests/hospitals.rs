@@ -78,6 +78,9 @@ async fn a_value_that_cannot_be_is_refused_by_its_field() {
         (ListHospitalsRequest { min_rating: 6, ..base() }, "min_rating: must be a whole number from 0 to 5"),
         (ListHospitalsRequest { min_rating: -1, ..base() }, "min_rating: must be a whole number from 0 to 5"),
         (ListHospitalsRequest { name_contains: "x".repeat(101), ..base() }, "name_contains: must be a text"),
+        (ListHospitalsRequest { name_contains: "a\u{202e}b".into(), ..base() }, "name_contains: must be a text"),
+        (ListHospitalsRequest { r#type: "acute".into(), ..base() }, "type: must be one that a hospital"),
+        (ListHospitalsRequest { ownership: "foo".into(), ..base() }, "ownership: must be one that a hospital"),
         (ListHospitalsRequest { page_size: -1, ..base() }, "page_size: "),
         (ListHospitalsRequest { page_token: "010001".into(), ..base() }, "page_token: must be the next_page_token"),
     ] {
@@ -88,6 +91,15 @@ async fn a_value_that_cannot_be_is_refused_by_its_field() {
     let two = ListHospitalsRequest { state: "Texas".into(), min_rating: 9, ..base() };
     let status = refused(&dashboard, two).await;
     assert!(status.message().contains("state: ") && status.message().contains("; min_rating: "), "{status}");
+    let unknown = ListHospitalsRequest { r#type: "acute".into(), ownership: "PROPRIETARY".into(), ..base() };
+    let status = refused(&dashboard, unknown).await;
+    assert!(
+        status.message().contains("Acute Care Hospitals, ") && !status.message().contains("ownership: "),
+        "{status}"
+    );
+    let none =
+        ListHospitalsRequest { r#type: "Acute Care Hospitals".into(), name_contains: "no such name".into(), ..base() };
+    assert_eq!(dashboard.list_hospitals(none).await.ok().unwrap().total_size, 0, "known, and none is left");
 }
 
 #[tokio::test]

@@ -65,6 +65,12 @@ fn a_number_column_hides_no_comparator() {
         ("223835", ">90%", "90", "", ("3150-0 %>", 90.0)),
         ("211", "\u{2264} 30 bpm", "30", "BPM", ("8867-4 BPM<=", 30.0)),
         ("678", ">=104.4", "104.4000015258789", "Deg. F", ("8310-5 Deg. F>=", 104.4)),
+        ("807", "greater than 500", "500", "mg/dL", ("41653-7 mg/dL>", 500.0)),
+        ("807", "over 600", "600", "mg/dL", ("41653-7 mg/dL>", 600.0)),
+        ("807", "BELOW 20", "20", "mg/dL", ("41653-7 mg/dL<", 20.0)),
+        ("807", "500+", "500", "mg/dL", ("41653-7 mg/dL>=", 500.0)),
+        ("807", "500+ mg/dL", "", "", ("41653-7 mg/dL>=", 500.0)),
+        ("807", "Less than or equal to 1,000", "1000", "", ("41653-7 mg/dL<=", 1_000.0)),
     ] {
         let expected = Ok((expected.0.to_owned(), expected.1));
         assert_eq!(judge("mimic", item, text, number, unit), expected, "{text} {number} {unit}");
@@ -78,6 +84,8 @@ fn a_number_column_hides_no_comparator() {
         ("CRITICAL LOW", "0", Skip::NotANumber),
         ("HI >600", "600", Skip::NotANumber),
         ("=<20", "20", Skip::NotANumber),
+        ("no more than 500", "500", Skip::NotANumber),
+        ("over range", "600", Skip::NotANumber),
         ("> 27.8 mmol/L", "27.8", Skip::UnknownUnit),
     ] {
         assert_eq!(judge("mimic", "807", text, number, ""), Err(reason), "{text} {number}");
@@ -97,6 +105,17 @@ fn a_number_with_its_unit_is_a_plain_number() {
     assert_eq!(judge("mimic", "807", "500 mg/dL", "500", ""), Ok(("41653-7 mg/dL".to_owned(), 500.0)));
     assert_eq!(judge("mimic", "807", "401", "401", "mg/dl"), Ok(("41653-7 mg/dl".to_owned(), 401.0)));
     assert_eq!(judge("mimic", "646", "70%", "70", "%"), Ok(("59408-5 %".to_owned(), 70.0)));
+    for (item, metric, text, number) in [
+        ("184", "9267-6", "4 Spontaneously", 4.0),
+        ("220739", "9267-6", "Spontaneously", 4.0),
+        ("220739", "9267-6", "To Speech", 3.0),
+        ("723", "9270-0", "5 Oriented", 5.0),
+        ("223901", "9268-4", "Obeys Commands", 6.0),
+        ("454", "9268-4", "5 Localizes Pain", 5.0),
+    ] {
+        let expected = Ok((format!("{metric} {{score}}"), number));
+        assert_eq!(judge("mimic", item, text, &number.to_string(), ""), expected, "{text}");
+    }
     assert_eq!(judge("mimic", "223791", "Moderate to Severe.", "7", ""), Ok(("72514-3 {score}".to_owned(), 7.0)));
 }
 

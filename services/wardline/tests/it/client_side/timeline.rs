@@ -22,6 +22,7 @@ const NOON: i64 = 1_767_268_800;
 /// Metrics of which, asked for alone, the server has pages of their own.
 const ECG: &str = "11524-6";
 const GLUCOSE: &str = "2339-0";
+const STEPS: &str = "55423-8";
 
 /// Three pages: one reading, none, one more. Of glucose alone two, with repeats left out of both.
 #[derive(Clone, Default)]
@@ -66,6 +67,22 @@ fn waves() -> Series {
     }
 }
 
+/// Ten minutes each: a strip with a sample a second, which is flat in the first half, and steps.
+fn begun_before() -> Vec<Series> {
+    let samples = [vec![5_000; 300], vec![200; 100], vec![400; 200]].concat();
+    let wave = Waveform { origin: 0.0, period_ns: SECOND, scale: 0.001, width: 1, samples, missing: vec![] };
+    let steps = Series {
+        metric: STEPS.into(),
+        measured_at_delta_ticks: vec![NOON - 3_600],
+        tick_ns: SECOND,
+        numbers: vec![500.0],
+        lasting_ns: vec![600 * SECOND],
+        ..Default::default()
+    };
+    let strip = Series { measured_at_delta_ticks: vec![NOON - 3_600], waveforms: vec![wave], ..waves() };
+    vec![strip, steps]
+}
+
 /// More than a meter can measure.
 fn beyond() -> StoredReading {
     let bound = Bound { comparator: model::Comparator::Greater.code().into(), number: 500.8448 };
@@ -103,6 +120,10 @@ impl TimelineService for Fake {
             }
             _ if request.metrics == [GLUCOSE] => {
                 page.n_repeats = 1;
+                ""
+            }
+            ("", TimelineLayout::Columns) if request.metrics == [STEPS] => {
+                page.series = begun_before();
                 ""
             }
             ("", TimelineLayout::Columns) if request.metrics == [ECG] => {
@@ -236,6 +257,19 @@ async fn samples_that_are_missing_are_not_drawn_and_a_waveform_counts_once() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[2], "ECG (11524-6), 5 readings");
     assert!(lines[3].starts_with("      0.5 ┤") && lines[8].starts_with("      0.3 ┤"), "{text}");
+}
+
+#[tokio::test]
+async fn what_began_before_the_range_is_drawn_with_what_is_in_it() {
+    let between = ["--from", "2026-01-01T11:05:00Z", "--to", "2026-01-01T11:09:00Z"];
+    let arguments = [&[PATIENT, "--metric", STEPS][..], &between[..]].concat();
+    let (text, _) = output(&arguments, View::Terminal(80)).await;
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[2], "ECG (11524-6), 1 readings");
+    assert!(lines[3].starts_with("      0.4 ┤") && lines[8].starts_with("      0.2 ┤"), "{text}");
+    assert!(lines[12].ends_with("(55423-8), 1 readings"), "{text}");
+    let in_the_middle = lines[13..19].iter().filter_map(|line| line.chars().nth(11)).filter(|dots| *dots != '\u{2800}');
+    assert_eq!(in_the_middle.count(), 1, "at the left edge: {text}");
 }
 
 #[tokio::test]

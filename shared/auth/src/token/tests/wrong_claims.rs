@@ -203,10 +203,31 @@ fn restrictions() -> Vec<(&'static str, Value)> {
         cases.extend(texts.map(|text| (name, json!(text))));
     }
     cases.extend(texts.map(|text| ("scp", json!(["openid", text]))));
-    cases.extend(unlike.map(|text| ("scope", json!(text))));
-    cases.extend(unlike.map(|text| ("scp", json!([text]))));
+    for text in unlike.into_iter().chain(TWISTED) {
+        cases.extend([("scope", json!(text)), ("scp", json!([text]))]);
+    }
     cases
 }
+
+/// Permissions the other way round, with no sign between their parts, and escaped as in an address.
+const TWISTED: [&str; 16] = [
+    "read:readings",
+    "read_readings",
+    "manage:users",
+    "openid,manage:users",
+    "usersManage",
+    "UsersManage",
+    "usersmanage",
+    "USERSMANAGE",
+    "manageUsers",
+    "ManageUsers",
+    "api://clinic/ManageUsers",
+    "users%2Emanage",
+    "users%2emanage",
+    "%75sers.manage",
+    "users%252Emanage",
+    "%77ardline",
+];
 
 /// Claims that are no JSON object, or can be read in two ways.
 fn texts() -> Vec<(String, Vec<u8>)> {

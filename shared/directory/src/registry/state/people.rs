@@ -54,6 +54,8 @@ impl State {
         if let Some(patient) = user.value.patient.map(PatientId::new) {
             self.links.people.remove(&patient);
             self.links.set_ward(patient, None);
+            // nobody could end them any more
+            self.end_assignments(patient, entry);
         }
         Ok(())
     }

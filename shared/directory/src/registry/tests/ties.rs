@@ -4,6 +4,8 @@ use super::*;
 
 const DOCTOR: Uuid = Uuid::from_u128(4);
 const LATE: Uuid = Uuid::from_u128(21);
+const NEXT: Uuid = Uuid::from_u128(22);
+const BED: Uuid = Uuid::from_u128(23);
 
 fn relation(id: u128, kind: &str, (from, to): (i64, i64)) -> Relation {
     let (id, kind) = (Uuid::from_u128(id), kind.to_owned());
@@ -203,6 +205,17 @@ fn an_id_is_never_given_to_another() {
         assert_eq!(fits(state, monitor(id)), Err("ID_TAKEN"));
     }
     assert_eq!(fits(&gone, monitor(LATE)), Ok(()));
+    // nor in the other role: a patient's to a person, a person's to a patient, a device's to either
+    let as_another = [&there[..], &[own(LATE, Some(BED))]].concat();
+    let both_gone = [&as_another[..], &[Change::UserRemoved(LATE)]].concat();
+    for state in [&as_another, &both_gone] {
+        assert_eq!(fits(state, own(BED, None)), Err("ID_TAKEN"));
+        assert_eq!(fits(state, own(NEXT, Some(LATE))), Err("ID_TAKEN"));
+        assert_eq!(fits(state, own(NEXT, Some(MONITOR))), Err("ID_TAKEN"));
+        assert_eq!(fits(state, own(MONITOR, None)), Err("ID_TAKEN"));
+        assert_eq!(fits(state, own(NEXT, Some(NEXT))), Ok(()));
+    }
+    assert_eq!(fits(&as_another, own(LATE, Some(BED))), Ok(()), "the same as before");
     // one who is a patient no more comes back as the same, and nobody else does
     let left = [&there[..], &[own(PATIENT, None)]].concat();
     assert_eq!(fits(&left, own(PATIENT, Some(PATIENT))), Ok(()));
