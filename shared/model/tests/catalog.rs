@@ -1,4 +1,4 @@
-//! Holds the catalogue to the clinical reference table: every one of its 55 rows, with its codes, its unit and its
+//! Holds the catalogue to the clinical reference table: every one of its 55 rows and the bedside laboratory (56), with its codes, its unit and its
 //! plausible range, and nothing that the table does not have.
 
 use model::{CodeSystem, Kind, Metric, by_code, by_id, metrics};
@@ -77,13 +77,40 @@ const TABLE: &[Line] = &[
     (54, &["mdc:150036"], PRESSURE, Some((-50.0, 400.0))),
     (54, &["mdc:150084"], PRESSURE, Some((-50.0, 150.0))),
     (55, &["sct:1104051000000101"], "{score}", Some((0.0, 20.0))),
+    // the bedside laboratory, which the reference lists without numbers
+    (56, &["2744-1"], "[pH]", Some((6.5, 8.0))),
+    (56, &["2703-7"], PRESSURE, Some((5.0, 800.0))),
+    (56, &["2019-8"], PRESSURE, Some((5.0, 250.0))),
+    (56, &["1960-4"], "mmol/L", Some((1.0, 80.0))),
+    (56, &["1925-7"], "mmol/L", Some((-50.0, 50.0))),
+    (56, &["20564-1"], "%", Some((0.0, 100.0))),
+    (56, &["2518-9+32693-4"], "mmol/L", Some((0.0, 40.0))),
+    (56, &["2951-2+2947-0"], "mmol/L", Some((80.0, 220.0))),
+    (56, &["2823-3+6298-4"], "mmol/L", Some((0.5, 25.0))),
+    (56, &["2075-0+2069-3"], "mmol/L", Some((40.0, 180.0))),
+    (56, &["1995-0+1994-3"], "mmol/L", Some((0.1, 5.0))),
+    (56, &["718-7"], "g/dL", Some((1.0, 30.0))),
+    (56, &["4544-3"], "%", Some((3.0, 80.0))),
+    (56, &["2160-0"], "mg/dL", Some((0.05, 40.0))),
+    (56, &["3094-0"], "mg/dL", Some((0.5, 300.0))),
+    (56, &["1975-2"], "mg/dL", Some((0.02, 80.0))),
+    (56, &["777-3"], "10*3/uL", Some((1.0, 3000.0))),
+    (56, &["6690-2+804-5"], "10*3/uL", Some((0.01, 800.0))),
+    (56, &["1742-6"], "U/L", Some((0.5, 30_000.0))),
+    (56, &["1920-8"], "U/L", Some((0.5, 40_000.0))),
+    (56, &["6768-6"], "U/L", Some((1.0, 8000.0))),
+    (56, &["1751-7"], "g/dL", Some((0.3, 10.0))),
+    (56, &["19123-9+2601-3"], "mg/dL", Some((0.2, 20.0))),
+    (56, &["10839-9"], "ng/mL", Some((0.0, 1000.0))),
+    (56, &["6598-7"], "ng/mL", Some((0.0, 200.0))),
+    (56, &["2093-3"], "mg/dL", Some((10.0, 1500.0))),
 ];
 
 /// The category of a row by the reference; `None` where it names none (ventilation: procedure or therapy).
 fn category_of(row: u8) -> Option<&'static str> {
     match row {
         1..=25 | 36..=39 => Some("vital-signs"),
-        33..=35 => Some("laboratory"),
+        33..=35 | 56 => Some("laboratory"),
         42..=44 => Some("activity"),
         46..=48 | 55 => Some("survey"),
         _ => None,
@@ -109,9 +136,9 @@ fn every_row_of_the_table_is_in_the_catalogue_as_it_says() {
 }
 
 #[test]
-fn the_table_has_55_rows_and_the_catalogue_nothing_else() {
+fn the_table_has_56_rows_and_the_catalogue_nothing_else() {
     let rows: BTreeSet<u8> = TABLE.iter().map(|line| line.0).collect();
-    assert_eq!(rows, (1..=55).collect());
+    assert_eq!(rows, (1..=56).collect());
     let in_table: Vec<_> = TABLE.iter().flat_map(|line| line.1).map(|c| c.split('+').next().unwrap()).collect();
     let in_catalogue: Vec<_> = metrics().iter().map(|m| m.key).collect();
     assert_eq!(in_table, in_catalogue, "one line per metric, in the order of the table");
@@ -125,12 +152,13 @@ fn numbers_are_the_ones_that_stored_blocks_have() {
     {
         assert_eq!(metric(key).id.0, number, "{key}");
     }
-    for (key, number) in [("2339-0", 50), ("9269-2", 65), ("11524-6", 73), ("sct:1104051000000101", 84)] {
+    for (key, number) in [("2339-0", 50), ("9269-2", 65), ("11524-6", 73), ("sct:1104051000000101", 84), ("2744-1", 85)]
+    {
         assert_eq!(metric(key).id.0, number, "{key}");
     }
     let numbers: Vec<u16> = metrics().iter().map(|m| m.id.0).collect();
-    assert_eq!(numbers, (1..=84).collect::<Vec<_>>());
-    assert!(by_id(model::MetricId(85)).is_none());
+    assert_eq!(numbers, (1..=110).collect::<Vec<_>>());
+    assert!(by_id(model::MetricId(111)).is_none());
 }
 
 #[test]
@@ -143,9 +171,9 @@ fn kinds_and_categories_are_known_ones() {
     let known = ["vital-signs", "activity", "survey", "laboratory", "procedure", "therapy", "exam"];
     for metric in metrics() {
         assert!(known.contains(&metric.category), "{}: {}", metric.key, metric.category);
-        let glucose = metric.category == "laboratory";
+        let glucose = metric.name.starts_with("Glucose");
         let factor = metric.factors.iter().find(|(unit, _)| *unit == "mmol/L").map(|(_, factor)| factor.scale);
-        assert_eq!(factor, glucose.then_some(18.016), "{}", metric.key);
+        assert!(!glucose || factor == Some(18.016), "{}", metric.key);
     }
 }
 
@@ -154,7 +182,7 @@ fn what_was_not_confirmed_says_so() {
     let doubtful: Vec<_> = metrics().iter().filter(|m| !m.confirmed).map(|m| m.key).collect();
     #[rustfmt::skip]
     let expected = ["8889-8", "39106-0", "9269-2", "9267-6", "9270-0", "9268-4", "72514-3", "8625-6", "mdc:150452",
-                    "mdc:150036", "sct:1104051000000101"];
+                    "mdc:150036", "sct:1104051000000101", "2744-1", "2703-7", "2019-8", "1960-4", "1925-7", "2518-9", "1995-0", "6690-2", "19123-9"];
     assert_eq!(doubtful, expected);
 }
 

@@ -84,8 +84,8 @@ fn a_typical_value_labelled_with_another_unit_of_the_field_is_suspect() {
             }
         }
     }
-    // 75 lb are a weight, too
-    assert_eq!(not_found, [("Body weight", "[lb_av]")]);
+    // 75 lb are a weight, too, and 25 ukat/L an activity, of a liver that fails
+    assert_eq!(not_found, [("Body weight", "[lb_av]"), ("ALT", "ukat/L"), ("AST", "ukat/L")]);
 }
 
 #[test]

@@ -1,21 +1,22 @@
 //! The four formats: each turns one document into readings of a [`Recording`].
 
 use super::{
-    mapping::{Item, Mapping, Skip, Written},
+    eicu,
+    mapping::{Mapping, Skip, Written},
     recording::{Recording, Row},
     source,
     table::{self, Table, field, optional},
 };
 use anyhow::{Result, bail};
 use csv::ByteRecord;
-use std::{collections::HashMap, io::Read, path::Path};
+use std::{io::Read, path::Path};
 
 /// A format of recordings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// MIMIC-III (or -IV) CHARTEVENTS.
     Mimic,
-    /// eICU: hourly vital signs, respiratoryCharting.
+    /// eICU: vitalPeriodic, vitalAperiodic, respiratoryCharting, or hourly vital signs made of them.
     Eicu,
     /// Continuous glucose: columns id, time, gl.
     Cgm,
@@ -57,9 +58,7 @@ impl Format {
     fn wants(self, name: &str) -> bool {
         match self {
             Self::Mimic => name.starts_with("chartevents") && name.ends_with(".csv"),
-            Self::Eicu => {
-                (name.starts_with("hourly_vitals") || name.starts_with("respiratorycharting")) && name.ends_with(".csv")
-            }
+            Self::Eicu => eicu::TABLES.iter().any(|table| name.starts_with(table)) && name.ends_with(".csv"),
             Self::Cgm => name.ends_with(".csv"),
             Self::Physionet2012 => name.ends_with(".txt") && !name.starts_with("outcomes"),
         }
@@ -67,10 +66,12 @@ impl Format {
 
     fn expected(self) -> &'static str {
         match self {
-            Self::Mimic => "chartevents*.csv[.zst]",
-            Self::Eicu => "hourly_vitals*.csv[.zst] or respiratoryCharting*.csv[.zst]",
-            Self::Cgm => "*.csv[.zst]",
-            Self::Physionet2012 => "*.txt[.zst] (one a stay), nor a .tar[.zst] of them",
+            Self::Mimic => "chartevents*.csv[.gz|.zst]",
+            Self::Eicu => {
+                "vitalPeriodic*.csv, vitalAperiodic*.csv, respiratoryCharting*.csv or hourly_vitals*.csv[.gz|.zst]"
+            }
+            Self::Cgm => "*.csv[.gz|.zst]",
+            Self::Physionet2012 => "*.txt[.gz|.zst] (one a stay), nor a .tar[.gz|.zst] of them",
         }
     }
 
@@ -80,7 +81,7 @@ impl Format {
         let wanted = |name: &str| self.wants(name);
         recording.files = source::each(path, &wanted, self.expected(), &mut |name, text| match self {
             Self::Mimic => mimic(name, text, mapping, &mut recording),
-            Self::Eicu => eicu(name, text, mapping, &mut recording),
+            Self::Eicu => eicu::read(name, text, mapping, &mut recording),
             Self::Cgm => cgm(name, text, mapping, &mut recording),
             Self::Physionet2012 => physionet(name, text, mapping, &mut recording),
         })?;
@@ -89,7 +90,7 @@ impl Format {
 }
 
 /// A row that may turn out to be none: counts the reason.
-fn keep(recording: &mut Recording, patient: &str, source: &'static str, row: Result<Row, Skip>) {
+pub(super) fn keep(recording: &mut Recording, patient: &str, source: &'static str, row: Result<Row, Skip>) {
     match row {
         Ok(_) if patient.is_empty() => recording.tally.skip(Skip::NoPatient),
         Ok(row) => recording.push(patient, source, row),
@@ -128,79 +129,6 @@ fn mimic(name: &str, text: &mut dyn Read, mapping: &Mapping, recording: &mut Rec
             Ok(Row { arrived_ns, questionable, ..Row::charted(measured_ns, item.judge(written)?) })
         };
         keep(recording, field(&row, subject).unwrap_or(""), item.source, read());
-    }
-    Ok(())
-}
-
-fn eicu(name: &str, text: &mut dyn Read, mapping: &Mapping, recording: &mut Recording) -> Result<()> {
-    let table = Table::open(name, text)?;
-    if table.header().iter().any(|column| column.starts_with("respchart")) {
-        eicu_respiratory(table, mapping.section("eicu_respiratory")?, recording)
-    } else {
-        eicu_hourly(table, mapping.section("eicu_hourly")?, recording)
-    }
-}
-
-fn eicu_hourly(mut table: Table<'_>, items: &HashMap<String, Item>, recording: &mut Recording) -> Result<()> {
-    let (stay, time) = (table.need("stay_id")?, table.need("time_min")?);
-    let mut known: Vec<_> = items.keys().collect();
-    known.sort();
-    for column in known {
-        table.need(column)?;
-    }
-    let header = table.header().to_vec();
-    let mut row = ByteRecord::new();
-    while table.next(&mut row)? {
-        if row.len() < header.len() {
-            recording.tally.skip(Skip::ShortRow);
-            continue;
-        }
-        let patient = field(&row, stay).unwrap_or("");
-        let measured = field(&row, time).and_then(table::minutes);
-        for (place, column) in header.iter().enumerate() {
-            let cell = field(&row, place);
-            // an empty cell is nothing measured, not a reading without value
-            if place == stay || place == time || cell == Ok("") {
-                continue;
-            }
-            let Some(item) = items.get(column) else {
-                recording.tally.unmapped(column);
-                continue;
-            };
-            let read = || Ok(Row::charted(measured?, item.judge(Written { text: cell?, number: "", unit: "" })?));
-            keep(recording, patient, item.source, read());
-        }
-    }
-    Ok(())
-}
-
-fn eicu_respiratory(mut table: Table<'_>, items: &HashMap<String, Item>, recording: &mut Recording) -> Result<()> {
-    let (stay, label, value) =
-        (table.need("patientunitstayid")?, table.need("respchartvaluelabel")?, table.need("respchartvalue")?);
-    let (measured, arrived) = (table.need("respchartoffset")?, table.need("respchartentryoffset")?);
-    let mut row = ByteRecord::new();
-    while table.next(&mut row)? {
-        let name = match field(&row, label) {
-            Ok(name) => name,
-            Err(reason) => {
-                recording.tally.skip(reason);
-                continue;
-            }
-        };
-        let Some(item) = items.get(name) else {
-            recording.tally.unmapped(name);
-            continue;
-        };
-        let read = || {
-            let measured_ns = table::minutes(field(&row, measured)?)?;
-            let arrived_ns = match field(&row, arrived)? {
-                "" => measured_ns,
-                arrived => table::minutes(arrived)?,
-            };
-            let judged = item.judge(Written { text: field(&row, value)?, number: "", unit: "" })?;
-            Ok(Row { arrived_ns, ..Row::charted(measured_ns, judged) })
-        };
-        keep(recording, field(&row, stay).unwrap_or(""), item.source, read());
     }
     Ok(())
 }

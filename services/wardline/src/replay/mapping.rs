@@ -212,6 +212,8 @@ struct File {
     version: u32,
     mimic: Vec<Entry>,
     eicu_hourly: Vec<Entry>,
+    eicu_periodic: Vec<Entry>,
+    eicu_aperiodic: Vec<Entry>,
     eicu_respiratory: Vec<Entry>,
     cgm: Vec<Entry>,
     physionet2012: Vec<Entry>,
@@ -253,6 +255,8 @@ impl Mapping {
         for (section, entries) in [
             ("mimic", file.mimic),
             ("eicu_hourly", file.eicu_hourly),
+            ("eicu_periodic", file.eicu_periodic),
+            ("eicu_aperiodic", file.eicu_aperiodic),
             ("eicu_respiratory", file.eicu_respiratory),
             ("cgm", file.cgm),
             ("physionet2012", file.physionet2012),
@@ -266,7 +270,7 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// The items of a section: `mimic`, `eicu_hourly`, `eicu_respiratory`, `cgm` or `physionet2012`.
+    /// The items of a section: `mimic`, `eicu_hourly`, `eicu_periodic`, `eicu_aperiodic`, `eicu_respiratory`, `cgm` or `physionet2012`.
     pub fn section(&self, name: &str) -> Result<&HashMap<String, Item>> {
         self.sections.get(name).with_context(|| format!("replay/mapping.toml has no section {name}"))
     }

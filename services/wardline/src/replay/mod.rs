@@ -6,6 +6,7 @@
 //!
 //! A recording is held in memory, at 32 bytes a reading (MIMIC-III's demo: 24 MB). What items mean: `mapping.toml`.
 
+mod eicu;
 mod formats;
 mod grpc;
 mod lasting;

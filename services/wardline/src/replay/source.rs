@@ -7,15 +7,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// First bytes of a zstd frame: files are judged by them, not by their name.
+/// First bytes of a zstd frame and of a gzip file: files are judged by them, not by their name.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// Takes one document: its name for messages, and its text.
 pub type Visit<'a> = dyn FnMut(&str, &mut dyn Read) -> Result<()> + 'a;
 
 /// Calls `visit` for the file, or for each document of a folder or archive that `wanted` (lower-case file name without
-/// `.zst`) wants, in the order of their names. Says what was expected when there is none.
+/// `.zst` or `.gz`) wants, in the order of their names. Says what was expected when there is none.
 pub fn each(path: &Path, wanted: &dyn Fn(&str) -> bool, expected: &str, visit: &mut Visit<'_>) -> Result<u64> {
     let about = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut found = 0;
@@ -53,34 +54,41 @@ fn archive(path: &Path, wanted: &dyn Fn(&str) -> bool, visit: &mut Visit<'_>) ->
     let mut archive = tar::Archive::new(open(path)?);
     let mut found = 0;
     for entry in archive.entries().with_context(context)? {
-        let mut entry = entry.with_context(context)?;
+        let entry = entry.with_context(context)?;
         let inside = entry.path().with_context(context)?.into_owned();
         if !entry.header().entry_type().is_file() || !wanted(&plain_name(&inside)) {
             continue;
         }
         let name = format!("{}:{}", path.display(), inside.display());
-        if inside.extension().is_some_and(|extension| extension == "zst") {
-            visit(&name, &mut zstd::stream::read::Decoder::new(entry).with_context(|| name.clone())?)?;
-        } else {
-            visit(&name, &mut entry)?;
-        }
+        visit(&name, &mut unpacked(BufReader::with_capacity(BUFFER_BYTES, entry), &name, &inside)?)?;
         found += 1;
     }
     Ok(found)
 }
 
 fn open(path: &Path) -> Result<Box<dyn Read>> {
-    let context = || format!("cannot read {}", path.display());
-    let mut file = BufReader::with_capacity(BUFFER_BYTES, File::open(path).with_context(context)?);
-    let head = file.fill_buf().with_context(context)?;
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    unpacked(BufReader::with_capacity(BUFFER_BYTES, file), &path.display().to_string(), path)
+}
+
+/// The text of what may be compressed; `path` says by its ending what it should be.
+fn unpacked<'a>(mut packed: impl BufRead + 'a, name: &str, path: &Path) -> Result<Box<dyn Read + 'a>> {
+    let context = || format!("cannot read {name}");
+    let head = packed.fill_buf().with_context(context)?;
     if head.starts_with(&ZSTD_MAGIC) {
-        let decoder = zstd::stream::read::Decoder::with_buffer(file).with_context(context)?;
+        let decoder = zstd::stream::read::Decoder::with_buffer(packed).with_context(context)?;
         return Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder)));
     }
-    if path.extension().is_some_and(|extension| extension == "zst") {
-        bail!("{}: not a zstd file, or one that was cut off", path.display());
+    if head.starts_with(&GZIP_MAGIC) {
+        // a file may be several, one after the other
+        let decoder = flate2::bufread::MultiGzDecoder::new(packed);
+        return Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder)));
     }
-    Ok(Box::new(file))
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("zst") => bail!("{name}: not a zstd file, or one that was cut off"),
+        Some("gz") => bail!("{name}: not a gzip file, or one that was cut off"),
+        _ => Ok(Box::new(packed)),
+    }
 }
 
 /// All files below a folder, ascending.
@@ -102,8 +110,11 @@ fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Lower-case file name without `.zst`.
+/// Lower-case file name without `.zst` or `.gz`; `.tgz` is `.tar`.
 fn plain_name(path: &Path) -> String {
     let name = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    name.strip_suffix(".zst").map(str::to_owned).unwrap_or(name)
+    if let Some(archive) = name.strip_suffix(".tgz") {
+        return format!("{archive}.tar");
+    }
+    name.strip_suffix(".zst").or_else(|| name.strip_suffix(".gz")).map(str::to_owned).unwrap_or(name)
 }

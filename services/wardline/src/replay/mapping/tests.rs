@@ -144,7 +144,9 @@ fn numbers_keep_their_digits_and_wrong_unit_labels_are_put_right() {
 #[test]
 fn a_table_with_a_mistake_is_refused() {
     let table = |line: &str| {
-        format!("version = 1\neicu_hourly = []\neicu_respiratory = []\ncgm = []\nphysionet2012 = []\n[[mimic]]\n{line}")
+        format!(
+            "version = 1\neicu_hourly = []\neicu_periodic = []\neicu_aperiodic = []\neicu_respiratory = []\ncgm = []\nphysionet2012 = []\n[[mimic]]\n{line}"
+        )
     };
     let refused = |line: &str| format!("{:#}", Mapping::parse(&table(line)).err().unwrap());
     assert!(refused("metric = \"0-0\"\nsource = \"x\"\nitems = {}").contains("no metric 0-0"));

@@ -133,6 +133,88 @@ async fn eicu_tables_are_told_apart_and_read_together() {
 }
 
 #[tokio::test]
+async fn eicu_own_tables_plain_and_compressed() {
+    let place = Place::new();
+    let gzip = |text: &str| {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        std::io::Write::write_all(&mut packed, text.as_bytes()).unwrap();
+        packed.finish().unwrap()
+    };
+    let periodic = "vitalperiodicid,patientunitstayid,observationoffset,temperature,sao2,heartrate,respiration,cvp,etco2,\
+                    systemicsystolic,systemicdiastolic,systemicmean,pasystolic,padiastolic,pamean,st1,st2,st3,icp\n";
+    // two files packed one after the other are one
+    let mut packed = gzip(&format!("{periodic}900,1,55,,97,80,18,,,,,,,,,0.5,,,\n"));
+    packed.extend(gzip("901,1,60,36.9,96,82,,8,35,120,60,80,30,12,18,,,,11\n"));
+    place.file("e/vitalPeriodic.csv.gz", packed);
+    let aperiodic = "vitalaperiodicid,patientunitstayid,observationoffset,noninvasivesystolic,noninvasivediastolic,\
+                     noninvasivemean,paop,cardiacoutput,cardiacinput,svr,svri,pvr,pvri\n7,1,60,118,58,,14,5.1,2.8,,,,\n";
+    place.file("e/vitalAperiodic.csv.zst", zstd::encode_all(aperiodic.as_bytes(), 0).unwrap());
+    let path = place.folder.path().join("e");
+    let (report, readings) = played("eicu", &path, &place, &["--anchor", "1970-01-01T01:00:00Z"]).await;
+    let (before, last) = ("1970-01-01T00:55:00Z", "1970-01-01T01:00:00Z");
+    let pressure = |metric, value| plain(metric, last, "mm[Hg]", value);
+    let mut expected = vec![
+        plain("59408-5", before, "%", "97"),
+        plain("8867-4", before, "/min", "80"),
+        plain("9279-1", before, "/min", "18"),
+        plain("8310-5", last, "Cel", "36.9"),
+        plain("59408-5", last, "%", "96"),
+        plain("8867-4", last, "/min", "82"),
+        plain("8741-1", last, "L/min", "5.1"),
+    ];
+    for (metric, value) in [
+        ("60985-9", "8"),
+        ("19891-1", "35"),
+        ("76215-3", "120"),
+        ("76213-8", "60"),
+        ("76214-6", "80"),
+        ("8440-0", "30"),
+        ("8385-7", "12"),
+        ("8414-5", "18"),
+        ("60956-0", "11"),
+        ("8480-6", "118"),
+        ("8462-4", "58"),
+        ("75994-4", "14"),
+    ] {
+        expected.push(pressure(metric, value));
+    }
+    expected.sort();
+    assert_eq!(readings, expected);
+    // what the table numbers its rows with is nothing measured
+    assert_eq!(report.unmapped, [("cardiacinput".to_owned(), 1), ("st1".to_owned(), 1)].into());
+    assert_eq!((report.files, report.patients, report.read), (2, 1, 21));
+
+    let said = refused("eicu", &place.file("cut.csv.gz", "vitalperiodicid")).await;
+    assert!(said.contains("cut.csv.gz") && said.contains("not a gzip file"), "{said}");
+    let said = refused("eicu", &place.file("v.csv", periodic.replacen("sao2", "spo2", 1))).await;
+    assert!(said.contains("`sao2`") && said.contains("v.csv"), "{said}");
+}
+
+#[tokio::test]
+async fn the_laboratory_of_a_stay() {
+    let place = Place::new();
+    let stay = "Time,Parameter,Value\n00:10,pH,7.31\n00:10,PaCO2,44\n00:10,Lactate,2.4\n00:10,K,4.1\n00:10,Mg,1.9\n\
+                00:10,SaO2,97\n00:10,WBC,11.2\n00:10,TroponinT,0.4\n00:10,Creatinine,-1\n";
+    let (report, mut readings) =
+        played("physionet2012", &place.file("1.txt", stay), &place, &["--anchor", "1970-01-01T00:10:00Z"]).await;
+    let at = "1970-01-01T00:10:00Z";
+    let mut expected = [
+        plain("2744-1", at, "[pH]", "7.31"),
+        plain("2019-8", at, "mm[Hg]", "44"),
+        plain("2518-9", at, "mmol/L", "2.4"),
+        plain("2823-3", at, "meq/L", "4.1"),
+        plain("19123-9", at, "mg/dL", "1.9"),
+        plain("20564-1", at, "%", "97"),
+        plain("6690-2", at, "10*3/uL", "11.2"),
+        plain("6598-7", at, "ug/L", "0.4"),
+    ];
+    expected.sort();
+    readings.sort();
+    assert_eq!(readings, expected);
+    assert_eq!((report.unmapped, report.skipped), ([].into(), [("missing", 1)].into()));
+}
+
+#[tokio::test]
 async fn what_was_gathered_over_a_time_says_over_which() {
     let place = Place::new();
     let hourly = "stay_id,time_min,hr,resp,o2sat,sbp,dbp,map,temp,fio2,glu,urine\n1,60,83,,,,,,,,,500\n";
@@ -177,7 +259,7 @@ async fn challenge_stays_in_an_archive() {
     for (name, text) in [
         (
             "set-a/1.txt",
-            "Time,Parameter,Value\n00:00,RecordID,1\n00:00,Height,-1\n00:07,HR,73\n00:07,FiO2,0.5\n47:59,SaO2,97\n",
+            "Time,Parameter,Value\n00:00,RecordID,1\n00:00,Height,-1\n00:07,HR,73\n00:07,FiO2,0.5\n47:59,MechVent,1\n",
         ),
         ("set-a/2.txt", "Time,Parameter,Value\n00:99,HR,73\n01:00,HR,74\n"),
         ("set-a/Outcomes-a.txt", "RecordID,SAPS-I\n1,2\n"),
@@ -196,7 +278,7 @@ async fn challenge_stays_in_an_archive() {
     ];
     assert_eq!(readings, expected);
     assert_eq!((report.files, report.patients), (2, 2));
-    assert_eq!(report.unmapped, [("RecordID".to_owned(), 1), ("SaO2".to_owned(), 1)].into());
+    assert_eq!(report.unmapped, [("MechVent".to_owned(), 1), ("RecordID".to_owned(), 1)].into());
     assert_eq!(report.skipped, [("missing", 1), ("bad_time", 1)].into());
 }
 

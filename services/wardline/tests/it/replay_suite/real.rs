@@ -52,6 +52,9 @@ async fn cgm() {
 async fn physionet2012() {
     let Some(report) = planned("physionet2012", "physionet2012").await else { return };
     assert_eq!((report.read, report.files), (1_757_980, 4_000));
+    // who the patient is, and that a ventilator is there
+    let left: Vec<_> = report.unmapped.keys().map(String::as_str).collect();
+    assert_eq!(left, ["Age", "Gender", "ICUType", "MechVent", "RecordID"]);
 }
 
 #[tokio::test]
