@@ -88,6 +88,11 @@ variables, and where files from Secrets are mounted.
 {{- if .Values.directory.secretName }}{{ $_ := set $config "directory" (dict "dir" "/etc/wardline/directory") }}{{ end -}}
 {{- $_ := set $config "audit" (dict "dir" "/var/lib/wardline/audit") -}}
 {{- $_ := set $config "analytics" (dict "objects_dir" "/var/lib/wardline/analytics") -}}
+{{- $archive := dict "dir" "/var/lib/wardline/archive" -}}
+{{- with .Values.archive.bucket }}{{ if .name }}
+{{- $_ := set $archive "bucket" (dict "name" .name "endpoint" .endpoint "region" .region "allow_private" .allowPrivate) -}}
+{{- end }}{{ end -}}
+{{- $_ := set $config "archive" $archive -}}
 {{- $config = mergeOverwrite $config (deepCopy .Values.extraConfig) -}}
 {{- /* Helm reads every number as a float; TOML and the program tell 8 from 8.0. */ -}}
 {{- regexReplaceAll "(?m)= (-?[0-9]+)\\.0$" (toToml $config) "= ${1}" | trim -}}
@@ -193,6 +198,16 @@ variables, and where files from Secrets are mounted.
   emptyDir: {}
 {{- end }}
 {{- end }}
+{{- if eq .component "archive" }}
+- name: archive
+{{- if .root.Values.archive.claimName }}
+  persistentVolumeClaim: {claimName: {{ .root.Values.archive.claimName | quote }}}
+{{- else if and .root.Values.services.archive.replicas (not .root.Values.archive.bucket.name) }}
+{{- fail "archive.claimName: name a PersistentVolumeClaim, or archive.bucket.name a bucket, or set services.archive.replicas to 0" }}
+{{- else }}
+  emptyDir: {}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- /* Argument: dict "root" $ "component" name. */ -}}
@@ -230,5 +245,8 @@ variables, and where files from Secrets are mounted.
 - {name: audit, mountPath: /var/lib/wardline/audit}
 {{- if eq .component "analytics" }}
 - {name: analytics, mountPath: /var/lib/wardline/analytics}
+{{- end }}
+{{- if eq .component "archive" }}
+- {name: archive, mountPath: /var/lib/wardline/archive}
 {{- end }}
 {{- end -}}

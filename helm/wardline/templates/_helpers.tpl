@@ -15,6 +15,7 @@
 {{- /* The services there are. A new one is a line here and a key in values.yaml. */ -}}
 {{- define "wardline.services" -}}
 - analytics
+- archive
 - ingest
 - query
 - registry

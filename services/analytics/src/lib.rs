@@ -1,6 +1,7 @@
 //! Analytics: long work as jobs; data sets, reports and models of the health system's reference data.
 
 mod answers;
+pub mod archive;
 mod callers;
 pub mod catalogue;
 pub mod check_quality;

@@ -78,6 +78,7 @@ pub struct Config {
     pub directory: Directory,
     pub audit: Audit,
     pub analytics: Analytics,
+    pub archive: Archive,
     pub telemetry: Telemetry,
     #[serde(skip)]
     merged: Table,
@@ -134,6 +135,11 @@ sections! {
     }
     Directory { dir: PathBuf }
     Audit { dir: PathBuf }
+    Archive { group: String, dir: PathBuf, flush_seconds: u64, merge_minutes: u64, bucket: ArchiveBucket }
+    ArchiveBucket {
+        name: String, endpoint: String, region: String, access_key_id_file: PathBuf, secret_access_key_file: PathBuf,
+        ca_file: PathBuf, allow_private: bool,
+    }
     Analytics {
         workers: usize, lease_seconds: u64, follow_milliseconds: u64, objects_dir: PathBuf, memory_mib: usize, spill_gib: u64,
         retry_pause_seconds: u32, sources: Vec<DataSource>, s3: S3, postgres: Postgres, schedules: Vec<Schedule>, notify: Notify,
@@ -232,6 +238,12 @@ impl Config {
     pub fn objects_dir(&self) -> PathBuf {
         let dir = &self.analytics.objects_dir;
         if is_set(dir) { dir.clone() } else { self.data.dir.join("analytics") }
+    }
+
+    /// Where the archive's files are, if not in a bucket.
+    pub fn archive_dir(&self) -> PathBuf {
+        let dir = &self.archive.dir;
+        if is_set(dir) { dir.clone() } else { self.data.dir.join("archive") }
     }
 
     /// Where the key is from which subjects of studies get their names; none: studies are not offered.

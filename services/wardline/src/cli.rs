@@ -113,7 +113,7 @@ fn read(flag: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
 pub enum Command {
     /// Run services: all of them, or those named.
     Run {
-        /// Which, repeatable: ingest, writer, query, registry, analytics.
+        /// Which, repeatable: ingest, writer, query, registry, analytics, archive.
         #[arg(long = "service")]
         services: Vec<String>,
     },

@@ -2,6 +2,7 @@
 
 mod analytics_schedules;
 mod analytics_service;
+mod archive_service;
 mod places;
 
 use node::{services, wiring::Service};
@@ -22,9 +23,15 @@ use wardline::{
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// What this binary can run: what every node can, and analytics, which nothing else links.
-static SERVICES: [Service; 5] =
-    [services::INGEST, services::WRITER, services::QUERY, services::REGISTRY, analytics_service::SERVICE];
+/// What this binary can run: what every node can, and what stands on analytics, which nothing else links.
+static SERVICES: [Service; 6] = [
+    services::INGEST,
+    services::WRITER,
+    services::QUERY,
+    services::REGISTRY,
+    analytics_service::SERVICE,
+    archive_service::SERVICE,
+];
 
 #[tokio::main]
 async fn main() -> ExitCode {

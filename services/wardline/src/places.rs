@@ -69,7 +69,7 @@ fn place(source: &DataSource, s3: &S3) -> Place {
         prefix: source.prefix.clone(),
         endpoint: text(&source.endpoint),
         region: source.region.clone(),
-        keys: keys(source, s3),
+        keys: keys(&source.access_key_id_file, &source.secret_access_key_file, s3),
         ca_file: file(&source.ca_file),
         allow_private: source.allow_private,
         max_bytes,
@@ -77,8 +77,22 @@ fn place(source: &DataSource, s3: &S3) -> Place {
     })
 }
 
-fn keys(source: &DataSource, s3: &S3) -> Keys {
-    match file(&source.access_key_id_file).zip(file(&source.secret_access_key_file)) {
+/// The bucket of the archive, if it is in one.
+pub(crate) fn archive_bucket(config: &Config) -> Option<Bucket> {
+    let set = &config.archive.bucket;
+    (!set.name.is_empty()).then(|| Bucket {
+        bucket: set.name.clone(),
+        endpoint: text(&set.endpoint),
+        region: set.region.clone(),
+        keys: keys(&set.access_key_id_file, &set.secret_access_key_file, &config.analytics.s3),
+        ca_file: file(&set.ca_file),
+        allow_private: set.allow_private,
+        ..Bucket::default()
+    })
+}
+
+fn keys(access_key_id_file: &Path, secret_access_key_file: &Path, s3: &S3) -> Keys {
+    match file(access_key_id_file).zip(file(secret_access_key_file)) {
         Some((access_key_id, secret_access_key)) => Keys::Files { access_key_id, secret_access_key },
         None if s3.access_key_id.is_empty() => Keys::None,
         None => Keys::Given {

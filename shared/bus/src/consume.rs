@@ -22,6 +22,14 @@ pub trait Handle: Send {
     /// stopped before that: they are read again.
     async fn handle(&mut self, deliveries: &[Delivery], stop: &CancellationToken) -> bool;
 
+    /// How far everything is dealt with once these deliveries were handed over: all of them. Who gathers what it is handed over
+    /// says so itself.
+    fn settled(&mut self, deliveries: &[Delivery]) -> Commits {
+        let mut commits = Commits::default();
+        deliveries.iter().for_each(|delivery| commits.add(delivery));
+        commits
+    }
+
     /// Called now and then and at the end, for what need not be done with each poll.
     async fn note(&mut self);
 }
@@ -78,7 +86,7 @@ pub async fn consume(
         if !handled {
             break;
         }
-        held.iter().for_each(|delivery| done.add(delivery));
+        done.extend(handler.settled(&held));
         held.clear();
         match polled {
             Ok(deliveries) => {

@@ -38,9 +38,18 @@ pub struct Commits(BTreeMap<Partition, NextOffset>);
 impl Commits {
     /// Notes that a record and all before it in its partition have been dealt with.
     pub fn add(&mut self, delivery: &Delivery) {
-        let next = NextOffset::after(delivery);
-        let entry = self.0.entry(delivery.partition).or_insert(next);
+        self.reach(delivery.partition, NextOffset::after(delivery));
+    }
+
+    /// Notes that all records of a partition before an offset have been dealt with.
+    pub fn reach(&mut self, partition: Partition, next: NextOffset) {
+        let entry = self.0.entry(partition).or_insert(next);
         *entry = next.max(*entry);
+    }
+
+    /// Adds the positions of others.
+    pub fn extend(&mut self, others: Self) {
+        others.iter().for_each(|(partition, next)| self.reach(partition, next));
     }
 
     /// Whether there is nothing to commit.

@@ -222,7 +222,7 @@ async fn peer(python: &Path, arguments: &[&str]) -> anyhow::Result<Vec<Took>> {
 }
 
 /// What a program prints; an error with its last words when it fails.
-async fn output(command: &mut Command) -> anyhow::Result<String> {
+pub(super) async fn output(command: &mut Command) -> anyhow::Result<String> {
     let done = command.stdin(Stdio::null()).output().await?;
     let said = String::from_utf8_lossy(&done.stderr);
     let last: Vec<_> = said.lines().rev().take(5).collect();

@@ -7,6 +7,7 @@
 mod access;
 mod all_in;
 mod analytics;
+mod archive;
 mod bare;
 mod idle;
 mod ingest;
@@ -66,6 +67,8 @@ pub enum What {
     AllIn(all_in::Options),
     /// Reports over the rows of a year of Medicare Part D, beside DuckDB and Spark.
     Analytics(analytics::Options),
+    /// Readings a second from the log to Parquet files, and a day of one patient out of them.
+    Archive(archive::Options),
     /// A day of one patient through the public API, and bytes a reading on disk.
     Timeline(timeline::Options),
     /// What a stream costs on which nothing happens.
@@ -134,6 +137,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         What::Access(what) => access::run(what, &at).await,
         What::AllIn(what) => all_in::run(what, &at).await,
         What::Analytics(what) => analytics::run(what, &at).await,
+        What::Archive(what) => archive::run(what, &at).await,
         What::Timeline(what) => timeline::run(what, &at).await,
         What::IdleStreams(what) => idle::run(what, &at).await,
         What::Memory(what) => memory::run(what, &at).await,

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use async_trait::async_trait;
 use bus::{Commits, Delivery, Outgoing, Subscribe};
 use guard::clock;
-use model::{Nanos, Record};
+use model::{Block, Nanos, Record};
 use node::engines;
 use serde_json::json;
 use std::{
@@ -80,7 +80,7 @@ async fn measure(options: &Options, place: &mut Workspace, report: &mut Report) 
             round += 1;
             let records = records(options, batch.get() as usize, round);
             let n_readings = (records.len() * batch.get() as usize) as f64;
-            fill(place, &records).await?;
+            fill(place, records.iter().cloned()).await?;
             let took = drain(place, records.len() as u64).await?.as_secs_f64();
             ours.push(n_readings / took);
             rows_a_second.push(records.len() as f64 / took);
@@ -106,12 +106,16 @@ fn records(options: &Options, batch: usize, round: u64) -> Vec<Record> {
     (0..options.records.get()).filter_map(|n| devices[(n % u64::from(n_patients)) as usize].next()).collect()
 }
 
-/// Publishes all records, until they are durable.
-async fn fill(place: &Workspace, records: &[Record]) -> anyhow::Result<()> {
+/// Publishes all records, until they are durable; how many readings they have, where a batch lies in one hour.
+pub(super) async fn fill(place: &Workspace, records: impl IntoIterator<Item = Record>) -> anyhow::Result<u64> {
     let log = engines::Log::open(&place.config)?;
     let publisher = log.publisher()?;
     let mut waiting = VecDeque::with_capacity(WINDOW);
+    let mut n_readings = 0;
     for record in records {
+        for slice in &record.slices {
+            n_readings += Block::decode(slice.hour, &slice.block).map_or(0, |block| block.len() as u64);
+        }
         let outgoing = Outgoing { key: record.patient, payload: record.encode() };
         waiting.push_back(publisher.publish(outgoing).await?);
         if waiting.len() == WINDOW
@@ -123,7 +127,7 @@ async fn fill(place: &Workspace, records: &[Record]) -> anyhow::Result<()> {
     for receipt in waiting {
         receipt.await?;
     }
-    Ok(())
+    Ok(n_readings)
 }
 
 /// Runs the writer until every record is in the store; from its first poll that brought something.

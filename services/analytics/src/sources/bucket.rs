@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -254,6 +255,14 @@ impl HttpConnector for Connector {
 }
 
 impl Bucket {
+    /// The store behind it, for who keeps it; keys in files are read now.
+    ///
+    /// # Errors
+    /// What is wrong with the settings, for operators.
+    pub fn store(&self) -> Result<Arc<dyn ObjectStore>, String> {
+        Ok(Arc::new(self.open(&Pace::default()).map_err(Trouble::text)?))
+    }
+
     fn open(&self, pace: &Pace) -> Result<impl ObjectStore + use<>, Trouble> {
         let client = http::client(self.ca_file.as_deref(), self.allow_private, pace).map_err(Trouble::Final)?;
         let retry = RetryConfig { max_retries: 3, retry_timeout: pace.longest_pause, ..RetryConfig::default() };

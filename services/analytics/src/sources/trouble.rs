@@ -37,6 +37,13 @@ impl Trouble {
         Self::again(format!("the file cannot be written here: {}", error.kind()))
     }
 
+    /// What happened, alone.
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::Again { text, .. } | Self::Final(text) => text,
+        }
+    }
+
     /// As the failure of a job.
     pub(super) fn of(self, source: &str) -> Failure {
         match self {

@@ -4,7 +4,7 @@ use super::Config;
 use guard::bounds::Settings as Memory;
 
 /// Name, value, least and most of each setting.
-pub(super) fn of(config: &Config) -> [(&'static str, u64, u64, u64); 22] {
+pub(super) fn of(config: &Config) -> [(&'static str, u64, u64, u64); 24] {
     [
         ("server.max_streams", config.server.max_streams.into(), 1, 65_536),
         ("server.max_connections", config.server.max_connections as u64, 1, 1_000_000),
@@ -26,6 +26,8 @@ pub(super) fn of(config: &Config) -> [(&'static str, u64, u64, u64); 22] {
         ("analytics.retry_pause_seconds", config.analytics.retry_pause_seconds.into(), 0, 86_400),
         ("analytics.memory_mib", config.analytics.memory_mib as u64, 16, 1 << 20),
         ("analytics.spill_gib", config.analytics.spill_gib, 0, 1 << 20),
+        ("archive.flush_seconds", config.archive.flush_seconds, 1, 86_400),
+        ("archive.merge_minutes", config.archive.merge_minutes, 1, 10_080),
         ("auth.keys_every_seconds", config.auth.keys_every_seconds, 1, 86_400),
         ("auth.unknown_key_every_seconds", config.auth.unknown_key_every_seconds, 1, 86_400),
     ]

@@ -1,0 +1,151 @@
+//! Which batches are archived: of each stream the sequences, as ranges. A device numbers its batches without gaps, so that a stream
+//! is one range, about 100 bytes.
+//!
+//! A batch may be about two patients: each part is a record of its own.
+
+use super::Error;
+use bytes::Bytes;
+use model::{DeviceId, PatientId, Record, StreamId};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Whose batches of one stream.
+pub(crate) type Stream = (PatientId, DeviceId, StreamId);
+
+/// The sequences of each stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Seen(HashMap<Stream, Ranges>);
+
+/// Numbers as ranges: the first of each, and its last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Ranges(BTreeMap<u64, u64>);
+
+impl Ranges {
+    fn has(&self, number: u64) -> bool {
+        self.0.range(..=number).next_back().is_some_and(|(_, last)| number <= *last)
+    }
+
+    fn add(&mut self, number: u64) {
+        if self.has(number) {
+            return;
+        }
+        let mut range = (number, number);
+        if let Some(after) = number.checked_add(1).and_then(|next| self.0.remove(&next)) {
+            range.1 = after;
+        }
+        if let Some((&first, &last)) = self.0.range(..number).next_back()
+            && last + 1 == number
+        {
+            range.0 = first;
+        }
+        self.0.insert(range.0, range.1);
+    }
+}
+
+/// Whose batch it is, and its number in its stream.
+pub(crate) fn of(record: &Record) -> (Stream, u64) {
+    let identity = &record.identity;
+    ((record.patient, identity.device, identity.stream), identity.sequence)
+}
+
+/// Bytes of a stream's ids, and of each number.
+const IDS: usize = 48;
+const NUMBER: usize = 8;
+
+impl Seen {
+    /// Notes a batch.
+    pub(crate) fn add(&mut self, (stream, sequence): (Stream, u64)) {
+        self.0.entry(stream).or_default().add(sequence);
+    }
+
+    /// Whether a batch was noted.
+    fn has(&self, (stream, sequence): &(Stream, u64)) -> bool {
+        self.0.get(stream).is_some_and(|ranges| ranges.has(*sequence))
+    }
+
+    /// Those records that were not there before, neither noted nor among those in front of them.
+    pub(crate) fn new_ones<'a>(&self, records: impl IntoIterator<Item = &'a Record>) -> Vec<&'a Record> {
+        let mut here = HashSet::new();
+        records.into_iter().filter(|record| !self.has(&of(record)) && here.insert(of(record))).collect()
+    }
+
+    /// As bytes: of each stream its ids, the number of ranges, and these; little-endian, in the order of the ids.
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut streams: Vec<_> = self.0.iter().collect();
+        streams.sort_unstable_by_key(|(stream, _)| **stream);
+        let mut out = Vec::with_capacity(streams.len() * (IDS + 3 * NUMBER));
+        for ((patient, device, stream), ranges) in streams {
+            for id in [patient.as_bytes(), device.as_bytes(), stream.as_bytes()] {
+                out.extend_from_slice(id);
+            }
+            let numbers = ranges.0.iter().flat_map(|(first, last)| [*first, *last]);
+            for number in [ranges.0.len() as u64].into_iter().chain(numbers) {
+                out.extend_from_slice(&number.to_le_bytes());
+            }
+        }
+        out.into()
+    }
+
+    /// Reads them back; `key` names them in an error.
+    pub(crate) fn decode(key: &str, bytes: &[u8]) -> Result<Self, Error> {
+        let damaged = || Error::Damaged { key: key.to_owned(), what: "it is cut off".to_owned() };
+        let (mut seen, mut rest) = (Self::default(), bytes);
+        while !rest.is_empty() {
+            let mut id = || {
+                let (id, after) = rest.split_first_chunk::<16>().ok_or_else(damaged)?;
+                rest = after;
+                Ok::<_, Error>(*id)
+            };
+            let (patient, device, stream) = (id()?, id()?, id()?);
+            let mut number = || {
+                let (number, after) = rest.split_first_chunk::<NUMBER>().ok_or_else(damaged)?;
+                rest = after;
+                Ok::<_, Error>(u64::from_le_bytes(*number))
+            };
+            let mut ranges = Ranges::default();
+            for _ in 0..number()? {
+                ranges.0.insert(number()?, number()?);
+            }
+            let stream = (PatientId::from_bytes(patient), DeviceId::from_bytes(device), StreamId::from_bytes(stream));
+            seen.0.insert(stream, ranges);
+        }
+        Ok(seen)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn numbers_are_those_that_were_added(numbers in prop::collection::vec(0u64..40, 0..60)) {
+            let (mut ranges, mut all) = (Ranges::default(), BTreeSet::new());
+            for number in numbers {
+                ranges.add(number);
+                all.insert(number);
+            }
+            for number in 0..42 {
+                prop_assert_eq!(ranges.has(number), all.contains(&number));
+            }
+            let gaps = all.iter().filter(|number| !all.contains(&(*number + 1))).count();
+            prop_assert_eq!(ranges.0.len(), gaps, "as few ranges as there can be");
+        }
+    }
+
+    #[test]
+    fn what_was_seen_comes_back_and_a_cut_is_noticed() {
+        let id = |n| [n; 16];
+        let mut seen = Seen::default();
+        for (stream, sequence) in [(1, 1), (1, 2), (1, 9), (2, 5), (1, u64::MAX)] {
+            let stream = (PatientId::from_bytes(id(7)), DeviceId::from_bytes(id(8)), StreamId::from_bytes(id(stream)));
+            seen.add((stream, sequence));
+        }
+        let bytes = seen.encode();
+        assert_eq!(Seen::decode("x", &bytes).unwrap(), seen);
+        for cut in [1, 15, 47, bytes.len() - 1] {
+            assert!(Seen::decode("x", &bytes[..cut]).unwrap_err().to_string().contains("x is damaged"), "{cut}");
+        }
+    }
+}

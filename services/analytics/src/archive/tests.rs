@@ -1,0 +1,7 @@
+//! The archive, with a disk that is taken away at any point.
+
+mod bucket;
+mod disk;
+mod exactly_once;
+mod made;
+mod readers;
