@@ -64,6 +64,11 @@ impl io::Write for Bounded {
 pub(crate) fn failed(error: RunError) -> Status {
     let error = match error {
         RunError::Store(error) => return errors::store(error),
+        RunError::Archive(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the archive of readings cannot be read");
+            let text = "the archive of readings cannot be reached; try again";
+            return problem::unavailable("OBJECTS_UNAVAILABLE", text, Duration::from_secs(1));
+        }
         RunError::Report(error) => error,
     };
     let text = error.to_string();

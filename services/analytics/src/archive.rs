@@ -29,6 +29,7 @@ pub mod folder;
 pub mod generations;
 pub mod merge;
 mod names;
+pub mod reading;
 mod rows;
 mod seen;
 

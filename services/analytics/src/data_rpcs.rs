@@ -206,7 +206,8 @@ impl DataService for DataRpcs {
     }
 
     async fn get_upload(&self, request: Request<GetUploadRequest>) -> Result<Response<GetUploadResponse>, Status> {
-        let by = self.permit(request.extensions(), Action::ManageData, "get upload").await?;
+        let done = done_to("get upload", &request.get_ref().upload_id);
+        let by = self.permit(request.extensions(), Action::ManageData, &done).await?;
         let id = ids::uuid("upload_id", &request.get_ref().upload_id)?;
         let answer = match self.uploads.find(id, &by).await {
             Ok((begun, received)) => GetUploadResponse { received, bytes: begun.bytes },

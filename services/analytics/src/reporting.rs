@@ -1,6 +1,10 @@
 //! Each report as a kind of job, and what a report reads: the current versions of its tables.
 
 use crate::{
+    archive::{
+        self,
+        reading::{Readings, TABLE},
+    },
     catalogue::Catalogue,
     datasets,
     jobs::{
@@ -32,12 +36,19 @@ pub type DataVersions = BTreeMap<String, String>;
 pub struct Runner {
     catalogue: Catalogue,
     limits: Limits,
+    readings: Option<Readings>,
 }
 
 impl Runner {
     /// Of the data sets in a catalogue, within these limits.
     pub fn new(catalogue: Catalogue, limits: Limits) -> Self {
-        Self { catalogue, limits }
+        Self { catalogue, limits, readings: None }
+    }
+
+    /// The same, which reads an archive's readings, too.
+    pub fn with_readings(mut self, readings: Readings) -> Self {
+        self.readings = Some(readings);
+        self
     }
 
     /// Starts a report; also the versions that it reads, by kind. `rows`: the most that it may have.
@@ -55,6 +66,17 @@ impl Runner {
         Ok((self.run_on(&snapshot, report, parameters, rows).await?, snapshot.versions))
     }
 
+    /// Whether there is a table of this name.
+    ///
+    /// # Errors
+    /// Which versions there are cannot be read.
+    pub async fn has(&self, table: &str) -> Result<bool, store::Error> {
+        Ok(match table {
+            TABLE => self.readings.is_some(),
+            kind => self.catalogue.get(kind).await?.current().is_some(),
+        })
+    }
+
     /// The current versions of some kinds of data sets: what is read of them together is of one moment.
     ///
     /// # Errors
@@ -62,6 +84,14 @@ impl Runner {
     pub async fn snapshot(&self, kinds: impl IntoIterator<Item = &String>) -> Result<Snapshot, RunError> {
         let mut snapshot = Snapshot::default();
         for kind in kinds {
+            if kind == TABLE {
+                if let Some(readings) = &self.readings {
+                    let (files, version) = readings.table().await?;
+                    snapshot.tables.insert(kind.clone(), files);
+                    snapshot.versions.insert(kind.clone(), version);
+                }
+                continue;
+            }
             let data_set = self.catalogue.get(kind).await?;
             if let Some(version) = data_set.current() {
                 snapshot.tables.insert(kind.clone(), TableFiles::local(self.catalogue.files(version))?);
@@ -157,6 +187,9 @@ pub enum RunError {
     /// Which versions there are cannot be read.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The archive of readings cannot be read.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
 }
 
 /// A report as a kind of job: its rows go to an object.
@@ -248,6 +281,7 @@ pub(crate) fn parameters(report: &Report) -> impl Iterator<Item = Parameter> {
 pub(crate) fn failed(error: RunError) -> Failure {
     match error {
         RunError::Store(error) => Failure::again(error),
+        RunError::Archive(error) => Failure::again(error),
         // a disk that was full, a file that was being replaced
         RunError::Report(error @ (Error::Engine(_) | Error::Write(_))) => Failure::again(error),
         RunError::Report(error) => Failure::for_good(error),

@@ -3,7 +3,7 @@
 mod shown;
 
 use crate::{
-    callers::permit_jobs,
+    callers::{done_to, permit_jobs},
     jobs::{
         board::{Board, SubmitError},
         orders::Orders,
@@ -151,17 +151,19 @@ impl ScheduleService for ScheduleRpcs {
         &self,
         request: Request<RunPipelineRequest>,
     ) -> Result<Response<RunPipelineResponse>, Status> {
-        let by = self.permit(request.extensions(), Action::SubmitJobs, "run pipeline").await?;
         let (_, extensions, RunPipelineRequest { name, date: sent, notify: when }) = request.into_parts();
-        pipeline(&name)?;
         let today = self.today(&name);
-        let date = if sent.is_empty() { today } else { date("date", &sent)? };
+        let date = if sent.is_empty() { Ok(today) } else { date("date", &sent) };
+        let detail = to_run(&name, date.as_ref().ok());
+        let by = self.permit(&extensions, Action::SubmitJobs, &detail).await?;
+        pipeline(&name)?;
+        let date = date?;
         if date > today {
             return Err(problem::invalid("INVALID_DATE", "date", format!("must not be after today, {today}")));
         }
         let when = if when == 0 { Notify::Failure } else { wire::notify(when)? };
         let target = target(&name, date, when);
-        self.planned(&extensions, &target, "run pipeline").await?;
+        self.planned(&extensions, &target, &detail).await?;
         let job = pipelines::submit(&self.orders, &target, &by).await.map_err(unsubmitted)?;
         self.board().follow().await.map_err(errors::store)?;
         let run = job.submission.run.and_then(|run| pipelines::get(self.board(), run.run_id));
@@ -198,18 +200,18 @@ impl ScheduleService for ScheduleRpcs {
         &self,
         request: Request<RetryPipelineRunRequest>,
     ) -> Result<Response<RetryPipelineRunResponse>, Status> {
-        let by = self.permit(request.extensions(), Action::SubmitJobs, "retry pipeline run").await?;
+        let detail = done_to("retry pipeline run", &request.get_ref().run_id);
+        let by = self.permit(request.extensions(), Action::SubmitJobs, &detail).await?;
         let (_, extensions, RetryPipelineRunRequest { name, run_id }) = request.into_parts();
         let run = self.find(&name, &run_id).await?;
-        let detail = "retry pipeline run";
         let has_failed = |step: &&Step| step.job.state.has_failed();
         if run.steps.iter().filter(has_failed).any(|step| step.name == pipelines::PLAN) {
             // it submits the others, which nobody was permitted to have yet
             let date = date("date", &run.date)?;
-            self.planned(&extensions, &target(&name, date, Notify::Always), detail).await?;
+            self.planned(&extensions, &target(&name, date, Notify::Always), &detail).await?;
         }
         let kinds = run.steps.iter().map(|step| step.job.submission.kind.as_str());
-        self.permit_kinds(&extensions, kinds.filter(|kind| is_callers(kind)), detail).await?;
+        self.permit_kinds(&extensions, kinds.filter(|kind| is_callers(kind)), &detail).await?;
         if pipelines::retry(self.board(), &run, &by).await.map_err(errors::store)? == 0 {
             let text = "no step of it failed or was cancelled";
             return Err(problem::status(Code::FailedPrecondition, "NOT_FAILED", text));
@@ -223,6 +225,13 @@ impl ScheduleService for ScheduleRpcs {
 /// the settings say.
 fn is_callers(kind: &str) -> bool {
     ![pipelines::NAME, notify::NAME].contains(&kind)
+}
+
+/// How the audit log calls a run that is asked for: a name or a date that is none may be anything, and is left out.
+fn to_run(name: &str, date: Option<&Date>) -> String {
+    let known = pipelines::find(name).map(|pipeline| format!(" {}", pipeline.name)).unwrap_or_default();
+    let date = date.map(|date| format!(" {date}")).unwrap_or_default();
+    format!("run pipeline{known}{date}")
 }
 
 fn target(pipeline: &str, date: Date, notify: Notify) -> Target {
@@ -258,5 +267,18 @@ fn unsubmitted(error: SubmitError) -> Status {
             let text = "its job was cleared at the same time; try again";
             problem::status(Code::Aborted, "CLEARED", text)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_is_asked_for_is_named_by_what_is_known() {
+        let (name, day) = (pipelines::names().next().unwrap(), date("date", "2027-03-14").ok());
+        assert_eq!(to_run(name, day.as_ref()), format!("run pipeline {name} 2027-03-14"));
+        assert_eq!(to_run(name, None), format!("run pipeline {name}"));
+        assert_eq!(to_run("Ada Okafor", day.as_ref()), "run pipeline 2027-03-14");
     }
 }

@@ -1,6 +1,6 @@
 //! Analytics in a node: jobs and those who do them, data sets, reports.
 
-use crate::{analytics_schedules, places};
+use crate::{analytics_schedules, archive_service, places};
 use analytics::{
     catalogue::Catalogue,
     check_quality::CheckQuality,
@@ -56,7 +56,8 @@ fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let objects = Objects::open(&dir).with_context(|| format!("analytics.objects_dir {}", dir.display()))?;
     let catalogue = Catalogue::new(histories.clone(), objects.clone(), clock::now);
     let uploads = Uploads::new(objects.clone(), clock::now);
-    let (sources, runner) = (sources(config)?, Runner::new(catalogue.clone(), limits(config)));
+    let sources = sources(config)?;
+    let runner = Runner::new(catalogue.clone(), limits(config)).with_readings(archive_service::readings(config)?);
     let import =
         Import { catalogue: catalogue.clone(), uploads: uploads.clone(), sources: sources.clone(), clock: clock::now };
     let board = Board::new(histories.clone(), clock::now);

@@ -4,10 +4,11 @@ use crate::places;
 use analytics::{
     archive::{
         archiver::{Archiver, Settings},
-        bucket,
+        bucket::Bucket,
         folder::{Folder, ThisDisk},
         generations::Archive,
         merge,
+        reading::Readings,
     },
     metrics,
 };
@@ -17,7 +18,8 @@ use node::{
     config::Config,
     wiring::{Need, Service, Wiring},
 };
-use std::{sync::Arc, time::Duration};
+use object_store::{ObjectStore, local::LocalFileSystem};
+use std::{path::Path, sync::Arc, time::Duration};
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -55,16 +57,32 @@ async fn run(config: &Config, subscriber: Box<dyn Subscribe>, stop: Cancellation
     }
 }
 
+/// The archive as a table of reports.
+pub(crate) fn readings(config: &Config) -> anyhow::Result<Readings> {
+    let Some(store) = bucket(config)? else {
+        let dir = config.archive_dir();
+        let archive = folder(&dir)?;
+        let store = LocalFileSystem::new_with_prefix(&dir).with_context(|| format!("archive.dir {}", dir.display()))?;
+        return Ok(Readings::new(archive, Arc::new(store)));
+    };
+    Ok(Readings::new(Archive::new(Arc::new(Bucket::trusted(Arc::clone(&store)))), store))
+}
+
+fn bucket(config: &Config) -> anyhow::Result<Option<Arc<dyn ObjectStore>>> {
+    let store = places::archive_bucket(config).map(|bucket| bucket.store().map_err(anyhow::Error::msg)).transpose();
+    store.context("archive.bucket")
+}
+
+fn folder(dir: &Path) -> anyhow::Result<Archive> {
+    let folder = Folder::open(dir, Arc::new(ThisDisk)).with_context(|| format!("archive.dir {}", dir.display()))?;
+    Ok(Archive::new(Arc::new(folder)))
+}
+
 /// Opens the folder, or the bucket as soon as it answers.
 async fn open(config: &Config) -> anyhow::Result<Archive> {
-    let Some(bucket) = places::archive_bucket(config) else {
-        let dir = config.archive_dir();
-        let folder = Folder::open(&dir, Arc::new(ThisDisk));
-        return Ok(Archive::new(Arc::new(folder.with_context(|| format!("archive.dir {}", dir.display()))?)));
-    };
-    let store = bucket.store().map_err(anyhow::Error::msg).context("archive.bucket")?;
+    let Some(store) = bucket(config)? else { return folder(&config.archive_dir()) };
     loop {
-        match bucket::Bucket::open(store.clone()).await {
+        match Bucket::open(store.clone()).await {
             Ok(files) => return Ok(Archive::new(Arc::new(files))),
             Err(analytics::archive::files::Error::Store(error)) => {
                 tracing::warn!(%error, "the bucket of the archive does not answer; asking again");

@@ -76,7 +76,8 @@ struct Gathered {
 
 impl Gathered {
     fn new(delivery: &Delivery) -> Self {
-        let record = Record::decode(&delivery.payload).ok();
+        // a copy: it waits, and what it came in may be large
+        let record = Record::decode(&Bytes::copy_from_slice(&delivery.payload)).ok();
         Self { offset: delivery.offset, bytes: delivery.payload.len(), record }
     }
 }
@@ -148,11 +149,16 @@ impl Archiver {
         let Self { archive, settings, parts, settled } = self;
         let due = parts.iter_mut().filter(|(_, part)| part.is_due(settings));
         let flushing: Vec<_> = due.map(|(partition, part)| part.flush(archive, *partition, settings)).collect();
-        let mut flushed = stream::iter(flushing).buffer_unordered(AT_ONCE);
-        while let Some(one) = flushed.next().await {
-            settled.extend(one?);
+        let flushed: Vec<_> = stream::iter(flushing).buffer_unordered(AT_ONCE).collect().await;
+        // one that fails holds up no other
+        let mut outcome = Ok(());
+        for one in flushed {
+            match one {
+                Ok(one) => settled.extend(one),
+                Err(error) => outcome = Err(error),
+            }
         }
-        Ok(())
+        outcome
     }
 }
 
@@ -257,14 +263,11 @@ pub(super) async fn load_seen(archive: &Archive, below: &str, held: &Held) -> Re
     let mut seen = Seen::default();
     if let Some(to) = held.seen_to {
         let key = names::seen(below, to);
-        let bytes = archive.files.get(&key).await?;
-        seen = Seen::decode(&key, &bytes.unwrap_or_default())?;
+        seen = Seen::decode(&key, &archive.there(&key).await?)?;
     }
     for range in held.files.keys().filter(|range| held.seen_to.is_none_or(|to| range.from >= to)) {
         let key = names::file(below, *range);
-        if let Some(bytes) = archive.files.get(&key).await? {
-            merge::add_batches(&key, bytes, &mut seen)?;
-        }
+        merge::add_batches(&key, archive.there(&key).await?, &mut seen)?;
     }
     Ok(seen)
 }

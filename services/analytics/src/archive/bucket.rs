@@ -15,12 +15,17 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// For who only reads, or for one that was tried.
+    pub fn trusted(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store }
+    }
+
     /// Opens it, and tries whether it keeps to what is asked: some stores write over what should only be created.
     ///
     /// # Errors
     /// The store does not answer, or a second `create` succeeds.
     pub async fn open(store: Arc<dyn ObjectStore>) -> Result<Self, Error> {
-        let bucket = Self { store };
+        let bucket = Self::trusted(store);
         let key = format!("readings/_probes/{}", Uuid::new_v4());
         let created = (bucket.create(&key, Bytes::new()).await?, bucket.create(&key, Bytes::new()).await?);
         bucket.remove(&key).await?;
@@ -68,6 +73,11 @@ impl Files for Bucket {
 
     /// What can be seen is durable.
     async fn hold(&self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Nothing is seen before it is finished.
+    async fn sweep(&self, _: &str) -> Result<(), Error> {
         Ok(())
     }
 

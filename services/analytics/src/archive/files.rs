@@ -25,6 +25,9 @@ pub trait Files: Send + Sync {
     /// Puts the object of one key under another one, too.
     async fn copy(&self, from: &str, to: &str) -> Result<(), Error>;
 
+    /// Removes what was never finished. Whoever is at it just now is told that it failed, and does it again.
+    async fn sweep(&self, below: &str) -> Result<(), Error>;
+
     /// Removes an object; one that is gone already is no error.
     async fn remove(&self, key: &str) -> Result<(), Error>;
 }

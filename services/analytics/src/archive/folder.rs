@@ -160,13 +160,31 @@ impl Folder {
         self.sync_names(&to)
     }
 
-    fn list_now(&self, below: &str) -> Result<Vec<Object>, Error> {
+    fn walk(&self, below: &str) -> Result<Vec<(PathBuf, u64)>, Error> {
         let root = self.path(below);
-        let files = match self.disk.walk(&root) {
-            Ok(files) => files,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(Error::Disk { path: root, source }),
+        match self.disk.walk(&root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            walked => walked.map_err(of(&root)),
+        }
+    }
+
+    fn remove_now(&self, path: &Path) -> Result<(), Error> {
+        match self.disk.remove(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(of(path)),
+        }
+    }
+
+    fn sweep_now(&self, below: &str) -> Result<(), Error> {
+        let is_unfinished = |path: &Path| {
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(UNFINISHED))
         };
+        let files = self.walk(below)?.into_iter().map(|(path, _)| path);
+        files.filter(|path| is_unfinished(path)).try_for_each(|path| self.remove_now(&path))
+    }
+
+    fn list_now(&self, below: &str) -> Result<Vec<Object>, Error> {
+        let files = self.walk(below)?;
         let object = |(path, bytes): (PathBuf, u64)| {
             let parts: Option<Vec<_>> = path.strip_prefix(&self.root).ok()?.iter().map(|part| part.to_str()).collect();
             let key = parts?.join("/");
@@ -249,10 +267,11 @@ impl Files for Folder {
 
     async fn remove(&self, key: &str) -> Result<(), Error> {
         let path = self.path(key);
-        self.blocking(move |this| match this.disk.remove(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::Disk { path, source: error }),
-            _ => Ok(()),
-        })
-        .await
+        self.blocking(move |this| this.remove_now(&path)).await
+    }
+
+    async fn sweep(&self, below: &str) -> Result<(), Error> {
+        let below = below.to_owned();
+        self.blocking(move |this| this.sweep_now(&below)).await
     }
 }

@@ -127,6 +127,11 @@ impl Archive {
         Ok(Some(read::<Named>(key, &bytes)?.folder))
     }
 
+    /// An object that was listed. It may be gone by now, with its generation: whoever asks again finds the next one.
+    pub(super) async fn there(&self, key: &str) -> Result<Bytes, Error> {
+        self.files.get(key).await?.ok_or_else(|| damaged(key, "it is gone"))
+    }
+
     /// What a generation has of one partition, and keeps.
     pub(super) async fn held_of(&self, folder: &str, partition: Partition) -> Result<Held, Error> {
         let (mut held, below) = (Held::default(), names::partition(ROOT, folder, partition));

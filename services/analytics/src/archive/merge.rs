@@ -38,7 +38,7 @@ use parquet::arrow::{
     ProjectionMask,
     arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use uuid::Uuid;
 
 /// A file of so many bytes is left as it is.
@@ -120,7 +120,7 @@ async fn one(
         let mut files = Vec::with_capacity(run.len());
         for range in &run {
             let key = names::file(&from, *range);
-            let bytes = archive.files.get(&key).await?.ok_or_else(|| damaged(&key, "it is gone"))?;
+            let bytes = archive.there(&key).await?;
             files.push((key, bytes));
         }
         let whole = Offsets { from: first.from, to: last.to };
@@ -237,18 +237,24 @@ pub(super) fn add_batches(key: &str, bytes: Bytes, seen: &mut Seen) -> Result<()
     Ok(())
 }
 
-/// What nobody reads any more: generations before the one that counted until now, and intents that are done.
+/// What nobody reads any more: generations before the one that counted until now, those that were never named, and intents that
+/// are done.
 async fn tidy(archive: &Archive, new: &Generation) -> Result<(), Error> {
+    let mut kept = vec![new.folder.clone()];
     for object in archive.files.list(&names::generations(ROOT)).await? {
         let number: Option<u64> = names::last(&object.key).parse().ok();
-        let is_old = number.is_some_and(|number| number + 1 < new.number);
-        if !is_old {
-            continue;
+        match number {
+            Some(number) if number + 1 < new.number => archive.files.remove(&object.key).await?,
+            _ => kept.extend(archive.folder(&object.key).await?),
         }
-        if let Some(folder) = archive.folder(&object.key).await? {
-            remove_folder(archive, &folder).await?;
-        }
-        archive.files.remove(&object.key).await?;
+    }
+    archive.files.sweep(ROOT).await?;
+    let all = archive.files.list(ROOT).await?;
+    let folders: BTreeSet<_> = all.iter().filter_map(|object| object.key.split('/').nth(1)).collect();
+    // a later one is being made
+    let is_over = |folder: &&&str| names::number_of(folder).is_some_and(|number| number <= new.number);
+    for folder in folders.iter().filter(is_over).filter(|folder| !kept.iter().any(|kept| kept == **folder)) {
+        remove_folder(archive, folder).await?;
     }
     for (partition, held) in archive.held(&new.folder).await? {
         let intents = archive.files.list(&names::log(ROOT, partition)).await?;

@@ -60,6 +60,11 @@ pub(crate) fn seen_to(key: &str) -> Option<i64> {
     last(key).strip_prefix("_seen-")?.parse().ok()
 }
 
+/// The number of a generation whose folder is called so: `g0000000002-9f3c`.
+pub(crate) fn number_of(folder: &str) -> Option<u64> {
+    folder.strip_prefix('g')?.split_once('-')?.0.parse().ok()
+}
+
 /// The partition whose folder it is: `p00003`.
 pub(crate) fn partition_of(part: &str) -> Option<Partition> {
     part.strip_prefix('p')?.parse().ok().map(Partition)

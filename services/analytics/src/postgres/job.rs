@@ -155,8 +155,7 @@ impl What {
     /// Whether all that it reads is there.
     async fn is_imported(&self, runner: &Runner) -> Result<bool, Failure> {
         for kind in self.kinds() {
-            let data_set = runner.catalogue().get(kind).await.map_err(Failure::again)?;
-            if data_set.current().is_none() {
+            if !runner.has(kind).await.map_err(Failure::again)? {
                 return Ok(false);
             }
         }

@@ -22,7 +22,7 @@ pub enum Error {
         mistakes: Vec<String>,
     },
     /// A table that the report reads is not there.
-    #[error("report `{report}` reads `{table}`, of which nothing is imported: import a data set of this kind")]
+    #[error("report `{report}` reads `{table}`, of which nothing is imported: {}", whence(table))]
     MissingTable {
         /// Name of the report, or of the model whose query it is.
         report: String,
@@ -61,6 +61,15 @@ pub enum Error {
     /// The output could not be written.
     #[error("the report's output could not be written")]
     Write(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Where rows of a table come from.
+fn whence(table: &str) -> &'static str {
+    if table == crate::archive::reading::TABLE {
+        "operators set up the archive"
+    } else {
+        "import a data set of this kind"
+    }
 }
 
 impl Error {

@@ -26,6 +26,8 @@ pub struct TableFiles {
     places: Vec<Place>,
     /// Of a table that has no files, and is read all the same.
     without: Option<SchemaRef>,
+    /// The columns, where files may lack some of them; none: those of a file.
+    columns: Option<SchemaRef>,
 }
 
 #[derive(Debug, Clone)]
@@ -54,19 +56,29 @@ impl TableFiles {
             Ok(Place::File(stored))
         };
         let places = paths.into_iter().map(place).collect::<Result<_, _>>()?;
-        Ok(Self { store: Arc::new(LocalFileSystem::new()), places, without: None })
+        Ok(Self { store: Arc::new(LocalFileSystem::new()), places, without: None, columns: None })
     }
 
     /// No file at all: a report reads a table without rows. For who knows what a report makes of nothing, such as counts of 0.
     #[must_use]
     pub fn none(schema: SchemaRef) -> Self {
-        Self { store: Arc::new(InMemory::new()), places: Vec::new(), without: Some(schema) }
+        Self { store: Arc::new(InMemory::new()), places: Vec::new(), without: Some(schema), columns: None }
     }
 
     /// All files in a folder of an object store whose names end in `.parquet`.
     #[must_use]
     pub fn stored(store: Arc<dyn ObjectStore>, folder: StorePath) -> Self {
-        Self { store, places: vec![Place::Folder(folder)], without: None }
+        Self { store, places: vec![Place::Folder(folder)], without: None, columns: None }
+    }
+
+    /// These files of an object store, with these columns; one that a file does not have is null there.
+    #[must_use]
+    pub fn chosen(store: Arc<dyn ObjectStore>, files: impl IntoIterator<Item = StorePath>, columns: SchemaRef) -> Self {
+        let places: Vec<_> = files.into_iter().map(Place::File).collect();
+        if places.is_empty() {
+            return Self::none(columns);
+        }
+        Self { store, places, without: None, columns: Some(columns) }
     }
 
     /// Makes the files the table `name` of the context; false where there is none.
@@ -85,7 +97,10 @@ impl TableFiles {
         let urls = self.places.iter().map(url).collect::<Result<_, _>>()?;
         let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(ENDING);
         let config = ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options);
-        let config = config.infer_schema(&context.state()).await?;
+        let config = match &self.columns {
+            Some(columns) => config.with_schema(Arc::clone(columns)),
+            None => config.infer_schema(&context.state()).await?,
+        };
         context.register_table(name, Arc::new(ListingTable::try_new(config)?))?;
         Ok(true)
     }

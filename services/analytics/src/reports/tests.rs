@@ -6,6 +6,7 @@ mod hospitals;
 mod output;
 mod parameters;
 mod prescribers;
+mod readings;
 mod sites;
 mod states;
 mod tables;

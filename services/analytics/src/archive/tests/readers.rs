@@ -168,10 +168,16 @@ async fn small_files_become_one_and_old_generations_go_one_later() {
     let mut all = [expected(&payloads(1)), expected(&payloads(2))].concat();
     all.sort();
     let first = archive.generation().await.unwrap();
+    // somebody was killed while the next one was made
+    files.put("readings/g0000000002-0/p00000/x.parquet", Bytes::from_static(b"half")).await.unwrap();
+    let unfinished = dir.path().join("readings/_log/00000/_unfinished-1-1");
+    std::fs::write(&unfinished, "half").unwrap();
     assert!(!merge::merge(&archive, 100).await.unwrap(), "too few");
     assert!(merge::merge(&archive, 4).await.unwrap());
     let second = archive.generation().await.unwrap();
     assert_eq!((first.number, second.number), (1, 2));
+    assert_eq!(files.list("readings/g0000000002-0").await.unwrap(), []);
+    assert!(!unfinished.exists());
     let in_folder = async |folder: &str| files.list(&format!("readings/{folder}")).await.unwrap();
     let merged = in_folder(&second.folder).await;
     let names: Vec<_> = merged.iter().map(|object| names::last(&object.key)).collect();

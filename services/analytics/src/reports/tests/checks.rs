@@ -204,6 +204,17 @@ impl Random {
             "overall_rating" => return self.of(&["1", "2", "3", "4", "5", ""]),
             "ccn" | "npi" | "location_id" | "site_id" => return format!("T{}", self.below(80)),
             "latitude" | "longitude" => return format!("{}", self.below(40)),
+            "metric" => return self.of(&["99504-3", "8867-4"]),
+            "patient_id" => return format!("T{}", self.below(20)),
+            "device_id" | "stream_id" | "unit" => return format!("T{}", self.below(4)),
+            "clock" => return self.of(&["free", "unset"]),
+            "good" => return self.of(&["true", "true", "false"]),
+            "comparator" => return self.of(&["<", ">", "", ""]),
+            "measured_at" | "received_at" => {
+                let (day, hour) = (1 + self.below(3), self.below(24));
+                return format!("2026-11-0{day}T{hour:02}:{:02}:00Z", self.below(60));
+            }
+            "value" => return self.below(400).to_string(),
             _ => {}
         }
         if self.below(10) == 0 && !["population", "city_key"].contains(&name) {
@@ -212,6 +223,8 @@ impl Random {
         match data_type {
             DataType::Utf8 => format!("T{}", self.below(5)),
             DataType::Int64 => self.below(9).to_string(),
+            DataType::Int32 => self.below(200).to_string(),
+            DataType::Timestamp(..) => String::new(),
             DataType::Float64 if name.starts_with("rank") => format!("0.{:02}", self.below(100)),
             DataType::Float64 => format!("{}.{:03}", self.below(50), self.below(1000)),
             DataType::Boolean => self.of(&["true", "false"]),

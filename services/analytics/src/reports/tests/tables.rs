@@ -11,7 +11,10 @@ use datafusion::arrow::{
 use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
 
-use crate::reports::{Answer, Cell, Error, Limits, Reports, TableFiles};
+use crate::{
+    archive,
+    reports::{Answer, Cell, Error, Limits, Reports, TableFiles},
+};
 
 /// A kind of data set as its file declares it: name and type of each column, and its key.
 pub(super) struct Kind {
@@ -22,6 +25,9 @@ pub(super) struct Kind {
 
 impl Kind {
     pub(super) fn of(table: &str) -> Self {
+        if table == archive::reading::TABLE {
+            return Self::of_readings();
+        }
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("datasets/{table}.toml"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let kind: toml::Table = toml::from_str(&text).unwrap();
@@ -32,6 +38,14 @@ impl Kind {
             key: kind["key"].as_array().unwrap().iter().map(text).collect(),
             publisher: text(&kind["publisher"]),
         }
+    }
+
+    /// The archive's table, without what no text can say.
+    fn of_readings() -> Self {
+        let fields = archive::columns::SCHEMA.fields().iter().filter(|field| !field.data_type().is_nested());
+        let columns = fields.map(|field| (field.name().clone(), field.data_type().clone())).collect();
+        let key = ["device_id", "stream_id", "sequence", "place"].map(str::to_owned).into();
+        Self { columns, key, publisher: "this installation".to_owned() }
     }
 
     fn schema(&self) -> SchemaRef {

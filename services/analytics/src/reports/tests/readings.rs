@@ -1,0 +1,79 @@
+//! Reports of the archive's readings, by hand.
+
+use super::tables::Tables;
+
+/// Readings: so many patients a line, one after the other from the number given.
+fn readings(lines: &[(u32, u32, &str)]) -> Tables {
+    let mut text =
+        "patient_id|metric|measured_at|measured_at_ns|value|comparator|absent_reason|quality|good|clock|received_at\
+                    |device_id|stream_id|sequence|place"
+            .to_owned();
+    for (first, n, rest) in lines {
+        for patient in *first..first + n {
+            text += &format!("\np{patient}|{}", rest.replace("{p}", &patient.to_string()));
+        }
+    }
+    Tables::of(&[("readings", &text)])
+}
+
+#[tokio::test]
+async fn a_device_is_late_silent_or_doubtful() {
+    let tables = readings(&[
+        (1, 1, "8867-4|2026-11-01T10:00:00Z|0|60|||0|true|free|2026-11-01T10:00:10Z|d1|s1|1|0"),
+        (1, 1, "8867-4|2026-11-01T10:00:01Z|0|61|||0|true|free|2026-11-01T10:00:10Z|d1|s1|1|1"),
+        (1, 1, "59408-5|2026-11-01T11:00:00Z|0|0.97|||32|false|free|2026-11-01T11:00:00Z|d1|s2|1|0"),
+        (2, 1, "8867-4|2026-11-01T10:30:00Z|0|||error|0|true|unset|2026-11-01T13:30:00Z|d2|s3|7|0"),
+        // longer ago than a day before the newest
+        (3, 1, "8867-4|2026-10-30T10:00:00Z|0|60|||0|true|free|2026-10-30T10:00:00Z|d3|s4|1|0"),
+    ]);
+    let lines = tables.lines("device_fleet", &[("days", "1")]).await;
+    assert_eq!(lines, ["d1|2.5|2|2|3|2|33.33|1|0|0|6.3|10", "d2|0|1|1|1|1|0|0|1|1|10800|10800"]);
+    assert_eq!(tables.lines("device_fleet", &[]).await.len(), 3);
+}
+
+#[tokio::test]
+async fn of_few_patients_nothing_is_told() {
+    let tables = readings(&[
+        (1, 11, "8867-4|2026-11-01T10:00:00Z|0|60|||0|true|free|2026-11-01T10:00:10Z|d{p}|s{p}|1|0"),
+        (1, 11, "8867-4|2026-11-01T11:30:00Z|0|60|||1|false|free|2026-11-01T11:30:10Z|d{p}|s{p}|2|0"),
+        (1, 10, "59408-5|2026-11-01T10:00:00Z|0|97|||0|true|free|2026-11-01T10:00:10Z|d{p}|s{p}|1|1"),
+        (1, 12, "8867-4|2026-11-02T10:00:00Z|0|60|||0|true|free|2026-11-02T10:00:10Z|d{p}|s{p}|3|0"),
+        // a clock that was never set does not say which day is the newest
+        (1, 1, "8867-4|2036-01-01T00:00:00Z|0|60|||64|false|free|2026-11-02T10:00:10Z|d1|s1|4|0"),
+    ]);
+    let lines = tables.lines("data_completeness", &[]).await;
+    assert_eq!(
+        lines,
+        ["2026-11-02|8867-4|false|12|12|0|1|0", "2026-11-01|59408-5|true|||||", "2026-11-01|8867-4|false|11|22|50|2|0",]
+    );
+    assert_eq!(tables.lines("data_completeness", &[("days", "1")]).await, lines[..1]);
+}
+
+#[tokio::test]
+async fn glucose_is_below_in_or_above_range() {
+    let line = |value: &str, rest: &str| {
+        format!("99504-3|2026-11-01T10:00:00Z|0|{value}|{rest}||0|true|free|2026-11-01T10:00:10Z|d{{p}}|s{{p}}|1|0")
+    };
+    let texts = [line("40", "<"), line("54", ""), line("70", ""), line("180", ""), line("181", ""), line("400", ">")];
+    let counts = [1, 1, 4, 2, 1, 2];
+    let mut lines: Vec<_> = counts.iter().zip(&texts).map(|(n, text)| (*n, text.as_str())).collect();
+    // of others nothing counts: flagged, without a value, of another metric, on a day of few
+    lines.push((1, "99504-3|2026-11-01T10:00:00Z|0|300|||1|false|free|2026-11-01T10:00:10Z|d1|s1|2|0"));
+    lines.push((1, "99504-3|2026-11-01T10:00:00Z|0|||error|0|true|free|2026-11-01T10:00:10Z|d1|s1|3|0"));
+    lines.push((1, "2339-0|2026-11-01T10:00:00Z|0|20|||0|true|free|2026-11-01T10:00:10Z|d1|s1|4|0"));
+    lines.push((9, "99504-3|2026-11-02T10:00:00Z|0|100|||0|true|free|2026-11-02T10:00:10Z|d{p}|s{p}|5|0"));
+    let mut first = 0;
+    let lines: Vec<_> = lines
+        .into_iter()
+        .map(|(n, text)| {
+            first += n;
+            (first - n, n, text)
+        })
+        .collect();
+    // 11 patients: 40 54 70 70 70 70 180 180 181 400 400; the mean is 1715 / 11
+    let tables = readings(&lines);
+    assert_eq!(
+        tables.lines("glucose_in_range", &[]).await,
+        ["2026-11-02|true|||||||||", "2026-11-01|false|11|11|9.09|18.18|54.55|27.27|18.18|155.9|7.04"]
+    );
+}
