@@ -7,7 +7,7 @@ use crate::{
 };
 use directory::{
     Directory,
-    registry::{self as kept, Change, Kept},
+    registry::{self as kept, Kept},
 };
 use guard::{
     convert, errors, ids,
@@ -28,7 +28,7 @@ use proto::{
     resource,
     update::Update,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -281,29 +281,12 @@ impl Registry {
         let about = self.decisions.directory().registry().user(&id).and_then(|kept| kept.value.patient);
         let about = about.map(PatientId::new);
         self.decisions.on_system(caller, Action::ManageUsers, about).recorded(&format!("delete {id}")).await?;
-        let mut written = BTreeSet::new();
-        loop {
-            // assignments of one who is a patient end with the person: each is written down before
-            let (patient, ended) = self
-                .change(caller, |directory, now| {
-                    let kept = directory.registry().user(&id).ok_or_else(|| not_found("person"))?;
-                    check_etag(&request.etag, kept.sequence)?;
-                    let patient = kept.value.patient.map(PatientId::new);
-                    let ended = patient.map(|patient| directory.registry().open_assignments(patient, now));
-                    let ended = ended.unwrap_or_default();
-                    let change = ended.is_subset(&written).then_some(Change::UserRemoved(id));
-                    Ok((change.into_iter().collect(), (patient, ended)))
-                })
-                .await?;
-            let unwritten: Vec<_> = ended.difference(&written).copied().collect();
-            if unwritten.is_empty() {
-                return Ok(DeleteUserResponse {});
-            }
-            let things: Vec<_> = unwritten.iter().map(|one| (patient, format!("end {one}"))).collect();
-            let why = (Action::AssignDevice, Some(Purpose::Operations));
-            self.decisions.each(caller, why, things).await?;
-            written.extend(unwritten);
-        }
+        self.put_person(caller, id, None, |directory| {
+            let kept = directory.registry().user(&id).ok_or_else(|| not_found("person"))?;
+            check_etag(&request.etag, kept.sequence)
+        })
+        .await?;
+        Ok(DeleteUserResponse {})
     }
 }
 

@@ -8,11 +8,12 @@ use directory::{
 use guard::errors;
 use model::{
     Nanos, PatientId, UserId,
-    access::{Principal, Subject},
+    access::{Action, Principal, Purpose, Subject},
 };
 use proto::problem;
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc, time::Duration};
 use tonic::{Code, Status};
+use uuid::Uuid;
 
 /// How often a place is lost to another node before the caller is told to try again.
 const ATTEMPTS: usize = 20;
@@ -59,13 +60,50 @@ impl Registry {
         profile: &[u8],
         decide: impl Fn(&Directory) -> Result<(), Status>,
     ) -> Result<(), Status> {
-        self.put(Some(caller.subject), |directory, draft| {
+        self.put_person(caller, kept.id, Some((kept, profile)), |directory| {
             decide(directory)?;
-            free(directory, kept).map_err(|refused| errors::change(&refused))?;
-            draft.add([Change::User(kept.clone())]).map_err(|refused| errors::change(&refused))?;
-            Ok(((), vec![Profile { kept, encoded: profile.into() }]))
+            free(directory, kept).map_err(|refused| errors::change(&refused))
         })
         .await
+    }
+
+    /// Makes of a person what is `now`, with the person's profile; `None` removes the person. Assignments under a patient id that
+    /// is nobody's then end with that: each is written down before.
+    pub(crate) async fn put_person(
+        &self,
+        caller: &Principal,
+        id: Uuid,
+        now: Option<(&kept::User, &[u8])>,
+        decide: impl Fn(&Directory) -> Result<(), Status>,
+    ) -> Result<(), Status> {
+        let change = now.map_or(Change::UserRemoved(id), |(kept, _)| Change::User(kept.clone()));
+        let mut written = BTreeSet::new();
+        loop {
+            let (patient, ended) = self
+                .put(Some(caller.subject), |directory, draft| {
+                    decide(directory)?;
+                    let before = directory.registry().user(&id).and_then(|kept| kept.value.patient);
+                    let left = before.filter(|before| now.and_then(|(kept, _)| kept.patient) != Some(*before));
+                    let left = left.map(PatientId::new);
+                    let ended = left.map(|patient| directory.registry().open_assignments(patient, draft.at()));
+                    let ended = ended.unwrap_or_default();
+                    if !ended.is_subset(&written) {
+                        return Ok(((left, ended), vec![]));
+                    }
+                    draft.add([change.clone()]).map_err(|refused| errors::change(&refused))?;
+                    let profile = now.map(|(kept, profile)| Profile { kept, encoded: profile.into() });
+                    Ok(((left, ended), profile.into_iter().collect()))
+                })
+                .await?;
+            let unwritten: Vec<_> = ended.difference(&written).copied().collect();
+            if unwritten.is_empty() {
+                return Ok(());
+            }
+            let things: Vec<_> = unwritten.iter().map(|one| (patient, format!("end {one}"))).collect();
+            let why = (Action::AssignDevice, Some(Purpose::Operations));
+            self.decisions.each(caller, why, things).await?;
+            written.extend(unwritten);
+        }
     }
 
     /// Whether a person is already what a change would make of the person: that is no new version.

@@ -200,8 +200,9 @@ fn each_mistake_is_refused_with_the_file_and_what_is_wrong() {
             ),
             "has said this for that time already",
         ),
-        (bars("self", ""), "purpose: nobody who is barred has a relation that serves this"),
-        (bars("care-team", "purpose = \"HRESCH\""), "nobody who is barred has a relation that serves this"),
+        (bars("self", ""), "bars: nobody is barred from their own readings"),
+        (bars("self", "purpose = \"TREAT\""), "bars: nobody is barred from their own readings"),
+        (bars("care-team", "purpose = \"HRESCH\""), "purpose: nobody who is barred has a relation that serves this"),
         (bars("anyone", "purpose = \"HPAYMT\""), "nobody who is barred has a relation that serves this"),
         (format!("{}{}", bars(&USER.to_string(), ""), is_patient), "bars: nobody bars themselves"),
     ];

@@ -65,7 +65,7 @@ pub struct Options {
     /// Format of the recording.
     #[arg(value_enum)]
     pub format: Format,
-    /// A file, folder or archive: plain, .zst or .tar.zst.
+    /// A file, folder or archive: plain, .gz, .zst or .tar.zst.
     pub path: PathBuf,
     /// By which time devices send [default: arrival where the format knows it].
     #[arg(long, value_enum)]

@@ -16,13 +16,15 @@ const SIGNS: [(&str, Comparator); 6] = [
 ];
 
 /// Words that say the same before a number, alone or with "than", "or equal to".
-const WORDS: [(&str, Comparator); 14] = [
+const WORDS: [(&str, Comparator); 16] = [
     ("greater", Comparator::Greater),
     ("higher", Comparator::Greater),
     ("more", Comparator::Greater),
     ("over", Comparator::Greater),
     ("above", Comparator::Greater),
+    ("beyond", Comparator::Greater),
     ("exceeds", Comparator::Greater),
+    ("exceeding", Comparator::Greater),
     ("at least", Comparator::GreaterOrEqual),
     ("less", Comparator::Less),
     ("lower", Comparator::Less),
@@ -66,12 +68,14 @@ pub fn side(text: &str) -> Side<'_> {
         // `not over 500`
         let mut words =
             text.match_indices(|c: char| !c.is_ascii_alphabetic()).map(|(at, between)| &text[at + between.len()..]);
-        return if words.any(|rest| in_words(rest).is_some()) { Side::Unclear } else { Side::Neither };
+        return if words.any(|rest| in_words(rest).is_some()) { Side::Unclear } else { side_before(text) };
     }
-    let is_any = |words: [&str; 2]| {
-        let mut all = text.split(|c: char| !c.is_ascii_alphabetic());
-        all.any(|word| words.iter().any(|one| word.eq_ignore_ascii_case(one)))
-    };
+    flagged(text)
+}
+
+/// What a text says of what the device cannot measure, in words of its own.
+fn flagged(text: &str) -> Side<'_> {
+    let is_any = |words: [&str; 2]| runs(text).any(|word| is_one_of(word, &words));
     match (is_any(["lo", "low"]), is_any(["hi", "high"])) {
         (true, false) => Side::Beyond(Comparator::Less),
         (false, true) => Side::Beyond(Comparator::Greater),
@@ -80,30 +84,73 @@ pub fn side(text: &str) -> Side<'_> {
     }
 }
 
+/// The runs of letters in a text.
+fn runs(text: &str) -> impl DoubleEndedIterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphabetic()).filter(|run| !run.is_empty())
+}
+
+fn is_one_of(word: &str, words: &[&str]) -> bool {
+    words.iter().any(|one| word.eq_ignore_ascii_case(one))
+}
+
+/// What a text says with the words before its number: `CRITICAL HIGH 600`. Other words beside these may say anything of it.
+fn side_before(text: &str) -> Side<'_> {
+    let start = text.find(|c: char| c.is_ascii_digit()).unwrap_or(text.len());
+    let (said, number) = text.split_at(start);
+    let is_plain = said.ends_with(|c: char| c.is_whitespace() || c == ':')
+        && runs(said).all(|word| is_one_of(word, &["critical", "very", "lo", "low", "hi", "high"]))
+        && number.split_whitespace().count() <= 2;
+    match (flagged(said), flagged(text)) {
+        (_, Side::Neither) => Side::Neither,
+        (Side::Beyond(comparator), Side::Beyond(_)) if is_plain => Side::Of(comparator, number),
+        _ => Side::Unclear,
+    }
+}
+
+/// Whether `HI` or the like stands behind a number and perhaps its unit: above what can be measured, or above what is normal.
+fn is_flagged_behind(text: &str) -> bool {
+    let n_words = text.split_whitespace().filter(|word| !is_one_of(word, &["critical"])).count();
+    let is_last = runs(text).next_back().is_some_and(|word| is_one_of(word, &["low", "high"]));
+    n_words <= 3 && (is_last || runs(text).any(|word| is_one_of(word, &["lo", "hi"])))
+}
+
 fn begins_a_number(text: &str) -> bool {
     text.trim_start().starts_with(|c: char| c.is_ascii_digit() || ".+-".contains(c))
 }
 
-/// What a text that begins with a number says behind it: `500+`, `20 mg/dL or less`. More than a unit between them are the words
-/// of a score.
+/// What a text that begins with a number says behind it: `500+`, `500 plus`, `20 mg/dL or less`. More than a unit between them
+/// are the words of a score.
 fn side_behind(text: &str) -> Side<'_> {
-    let plus = text.split_once('+').filter(|(number, _)| number.starts_with(|c: char| c.is_ascii_digit()));
-    if let Some((number, unit)) = plus
-        && number.chars().all(|c| c.is_ascii_digit() || ".,".contains(c))
+    let end = text.find(|c: char| !c.is_ascii_digit() && !".,".contains(c)).unwrap_or(text.len());
+    let (number, behind) = text.split_at(end);
+    if let Some(unit) = plus(behind)
+        && number.starts_with(|c: char| c.is_ascii_digit())
         && unit.split_whitespace().count() <= 1
         && !begins_a_number(unit)
     {
         return Side::Of(Comparator::GreaterOrEqual, text);
     }
-    let Some((before, word)) = text.trim_end().rsplit_once(char::is_whitespace) else { return Side::Neither };
-    let Some((before, or)) = before.trim_end().rsplit_once(char::is_whitespace) else { return Side::Neither };
-    let joins = ["or", "and"].iter().any(|one| one.eq_ignore_ascii_case(or));
-    match in_words(word) {
-        Some((comparator, "")) if joins && before.split_whitespace().count() <= 2 => {
-            Side::Of(or_equal(comparator), before)
-        }
-        _ => Side::Neither,
+    if is_flagged_behind(text) {
+        return Side::Unclear;
     }
+    let Some((before, word)) = text.trim_end().rsplit_once(char::is_whitespace) else { return Side::Neither };
+    let has_room = |before: &str| before.split_whitespace().count() <= 2;
+    if is_one_of(word, &["plus"]) && has_room(before) {
+        return Side::Of(Comparator::GreaterOrEqual, before);
+    }
+    let Some((before, or)) = before.trim_end().rsplit_once(char::is_whitespace) else { return Side::Neither };
+    let comparator = match in_words(word) {
+        Some((comparator, "")) => or_equal(comparator),
+        None if is_one_of(word, &["up", "upward", "upwards"]) => Comparator::GreaterOrEqual,
+        _ => return Side::Neither,
+    };
+    if is_one_of(or, &["or", "and"]) && has_room(before) { Side::Of(comparator, before) } else { Side::Neither }
+}
+
+/// What follows a plus that stands behind a number, as a sign or a word.
+fn plus(behind: &str) -> Option<&str> {
+    let behind = behind.trim_start();
+    behind.strip_prefix('+').or_else(|| after(behind, "plus"))
 }
 
 /// What a text says in the words that it begins with, and what follows them.
@@ -136,7 +183,7 @@ pub fn parse(text: &str) -> Option<f64> {
     text.trim().parse().ok().filter(|value: &f64| value.is_finite())
 }
 
-/// The number that a text begins with, and what stands behind it; a plus right behind it is no part of either.
+/// The number that a text begins with, and what stands behind it; a plus behind it is no part of either.
 pub fn leading(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
     if let Some(number) = parse(text) {
@@ -146,7 +193,7 @@ pub fn leading(text: &str) -> Option<(f64, &str)> {
     let (number, behind) = text.split_at(end);
     let number = number.strip_suffix('+').unwrap_or(number);
     // 1,000 is not 1, and 0,5 is not 0
-    if behind.starts_with(',') { None } else { Some((parse(number)?, behind.trim())) }
+    if behind.starts_with(',') { None } else { Some((parse(number)?, plus(behind).unwrap_or(behind).trim())) }
 }
 
 /// Whether two numbers are the same but for rounding.
@@ -164,6 +211,12 @@ mod tests {
         assert_eq!(leading("70%"), Some((70.0, "%")));
         assert_eq!(leading("-1.5e1"), Some((-15.0, "")));
         assert_eq!([leading("500+"), leading("500+ mg/dL")], [Some((500.0, "")), Some((500.0, "mg/dL"))]);
+        for text in ["500 +", "500 plus"] {
+            assert_eq!(leading(text), Some((500.0, "")), "{text}");
+        }
+        for text in ["500 + mg/dL", "500 plus mg/dL"] {
+            assert_eq!(leading(text), Some((500.0, "mg/dL")), "{text}");
+        }
         for text in ["1,000 mg/dL", "0,5", "40-60", "", "mg/dL", "."] {
             assert_eq!(leading(text), None, "{text}");
         }
@@ -178,6 +231,11 @@ mod tests {
             ("over 600", Comparator::Greater, "600"),
             ("ABOVE 1,000", Comparator::Greater, "1,000"),
             ("exceeds 500", Comparator::Greater, "500"),
+            ("Exceeding 500", Comparator::Greater, "500"),
+            ("beyond 500", Comparator::Greater, "500"),
+            ("HI 500", Comparator::Greater, "500"),
+            ("LO: 20 mg/dL", Comparator::Less, "20 mg/dL"),
+            ("CRITICAL HIGH 600", Comparator::Greater, "600"),
             ("at least 9", Comparator::GreaterOrEqual, "9"),
             ("BELOW 20", Comparator::Less, "20"),
             ("Less than 20", Comparator::Less, "20"),
@@ -188,6 +246,11 @@ mod tests {
             ("1,000+ mg/dL", Comparator::GreaterOrEqual, "1,000+ mg/dL"),
             ("20 mg/dL or less", Comparator::LessOrEqual, "20 mg/dL"),
             ("500 and above", Comparator::GreaterOrEqual, "500"),
+            ("500 +", Comparator::GreaterOrEqual, "500 +"),
+            ("500 + mg/dL", Comparator::GreaterOrEqual, "500 + mg/dL"),
+            ("500 plus", Comparator::GreaterOrEqual, "500 plus"),
+            ("500 mg/dL plus", Comparator::GreaterOrEqual, "500 mg/dL"),
+            ("500 and up", Comparator::GreaterOrEqual, "500"),
         ] {
             assert_eq!(side(text), Side::Of(comparator, rest), "{text}");
         }
@@ -195,7 +258,23 @@ mod tests {
             assert_eq!(side(text), Side::Unclear, "{text}");
         }
         for text in [
+            "500 HI",
+            "500HI",
+            "20 mg/dL (low)",
+            "500 HI mg/dL",
+            "500 mg/dL CRITICAL HIGH",
+            "not HI 500",
+            "HI at 8",
+            "HI -5",
+            "HI 500 LO",
+        ] {
+            assert_eq!(side(text), Side::Unclear, "{text}");
+        }
+        for text in [
             "4 Spontaneously",
+            "4 High pitched cry",
+            "1 + 1",
+            "2 Opens eyes and looks up",
             "5 Localizes Pain",
             "1+1",
             "-5 Awakens no more",

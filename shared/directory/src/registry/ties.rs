@@ -98,8 +98,12 @@ pub(crate) fn against_consent(
 ) -> Result<(), Refused> {
     bars_another(links, patient, consent)?;
     if !bars_somebody(consent.barred, consent.purpose) {
-        let text = "nobody who is barred has a relation that serves this; leave it out, or name another";
-        return Err(Refused::new("BARS_NOBODY", "purpose", text));
+        let (field, text) = if bars_somebody(consent.barred, None) {
+            ("purpose", "nobody who is barred has a relation that serves this; leave it out, or name another")
+        } else {
+            ("bars", "nobody is barred from their own readings; name a person, another kind of relation or anyone")
+        };
+        return Err(Refused::new("BARS_NOBODY", field, text));
     }
     if is_barred(links, patient, consent, now) {
         let text = "the patient has said this for that time already; take that one back first, or leave it";

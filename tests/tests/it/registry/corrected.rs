@@ -11,9 +11,10 @@ use guard::{clock, convert};
 use model::{DeviceId, Nanos, PatientId, StreamId};
 use node::services::{ALL, INGEST, REGISTRY};
 use proto::operations::v1::{SearchAuditLogRequest, audit_service_client::AuditServiceClient};
+use proto::prost_types::FieldMask;
 use proto::registry::v1::{
     Assignment, CreateRetractionRequest, DeleteUserRequest, EndAssignmentRequest, EndRetractionRequest, Retraction,
-    User,
+    UpdateUserRequest, User,
 };
 use tests::{
     Bed, Sandbox,
@@ -115,13 +116,31 @@ async fn what_is_acknowledged_is_in_the_way_before_it_is_written() -> anyhow::Re
 
 #[tokio::test]
 async fn who_deletes_a_patient_ends_what_devices_send_for_the_patient() -> anyhow::Result<()> {
+    ends_what_devices_send(true).await
+}
+
+#[tokio::test]
+async fn who_takes_a_patient_id_away_ends_what_devices_send_for_the_patient() -> anyhow::Result<()> {
+    ends_what_devices_send(false).await
+}
+
+/// A patient is deleted, or has no patient id any more.
+async fn ends_what_devices_send(is_deleted: bool) -> anyhow::Result<()> {
     let sandbox = Sandbox::start(0).await?;
     let mut admin = Asking::demo(&sandbox, "administrator").await?;
     let now = || clock::now().0 / Nanos::SECOND;
     let Monitored { device_id, token, nurse, patient, assigned, bed } = monitored(&sandbox, now() - 3_600).await?;
     assert_eq!(write(&sandbox, &token, &bed, 1).await??.accepted_readings, 1);
-    let request = admin.request(DeleteUserRequest { user_id: patient.user_id.clone(), etag: String::new() });
-    admin.client.delete_user(request).await?;
+    let user_id = patient.user_id.clone();
+    if is_deleted {
+        let request = admin.request(DeleteUserRequest { user_id, etag: String::new() });
+        admin.client.delete_user(request).await?;
+    } else {
+        let update_mask = Some(FieldMask { paths: vec!["patient_id".into(), "ward".into()] });
+        let user = Some(User { user_id, ..User::default() });
+        let request = admin.request(UpdateUserRequest { user, update_mask });
+        admin.client.update_user(request).await?;
+    }
     assert_eq!(write(&sandbox, &token, &bed, 2).await??.refused[0].reason, "NOT_ASSIGNED");
 
     // as if it had been ended alone

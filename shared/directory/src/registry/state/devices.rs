@@ -16,7 +16,7 @@ impl State {
         own.filter(|one| one.from < one.to && at.0 < one.to).map(|one| one.id).collect()
     }
 
-    /// Ends the assignments of a patient who is gone. One that has not begun never holds: it ends where it begins.
+    /// Ends the assignments of a patient id that is nobody's now. One that has not begun never holds: it ends where it begins.
     pub(super) fn end_assignments(&mut self, patient: PatientId, entry: &Entry) {
         for id in self.open_assignments(patient, entry.at()) {
             let Some(before) = self.assignments.get(&id).map(|kept| kept.value.clone()) else { continue };

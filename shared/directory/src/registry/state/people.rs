@@ -13,9 +13,13 @@ impl State {
         {
             return Err(Refused::new("PATIENT_TAKEN", "patient_id", "another person has this patient id"));
         }
-        if let Some(before) = self.users.get(&user.id).and_then(|kept| kept.value.patient).map(PatientId::new) {
-            self.links.people.remove(&before);
-            self.links.set_ward(before, None);
+        if let Some(before) = self.users.get(&user.id).and_then(|kept| kept.value.patient) {
+            self.links.people.remove(&PatientId::new(before));
+            self.links.set_ward(PatientId::new(before), None);
+            if user.patient != Some(before) {
+                // nobody could end them any more
+                self.end_assignments(PatientId::new(before), entry);
+            }
         }
         self.links.set_person(id, user.patient.map(PatientId::new), user.ward.as_deref(), user.suspended);
         let kept = self.kept(self.users.get(&user.id), user.clone(), entry);

@@ -240,3 +240,28 @@ fn wards_and_studies_are_there_from_their_first_patient_on() {
     files.add("demo.toml", &format!("[[patient]]\nid = \"{PATIENT}\"\nward = \"three\"\n")).unwrap();
     assert!(files.has_ward("three") && !files.has_ward("thre"));
 }
+
+#[test]
+fn what_devices_send_for_a_patient_id_ends_when_it_is_nobodys() {
+    let other = Uuid::from_u128(5);
+    let base = [
+        user(NURSE, Some(PATIENT)),
+        user(other, Some(other)),
+        Change::Device(device(MONITOR, None, DeviceStatus::Active)),
+        assignment(50, PATIENT, 0, i64::MAX),
+    ];
+    let open = |directory: &Directory| directory.registry().open_assignments(PatientId::new(PATIENT), NOW).len();
+    let Change::User(person) = user(NURSE, Some(PATIENT)) else { unreachable!() };
+    let moved = Change::User(User { ward: Some("ward 7".into()), suspended: true, ..person });
+    assert_eq!(open(&after(&[&base[..], &[moved]].concat())), 1, "the same patient elsewhere");
+    for patient in [None, Some(Uuid::from_u128(6))] {
+        let left = [&base[..], &[user(NURSE, patient)]].concat();
+        let directory = after(&left);
+        assert_eq!(open(&directory), 0, "{patient:?}");
+        let held = directory.assignments(DeviceId::new(MONITOR), Nanos::MAX).unwrap();
+        assert_eq!(held.iter().map(|one| (one.from.0, one.to.0)).collect::<Vec<_>>(), [(0, NOW.0)]);
+        // the device is free, and an older version could still end such an assignment later
+        after(&[&left[..], &[assignment(51, other, NOW.0, i64::MAX)]].concat());
+        after(&[&left[..], &[assignment(50, PATIENT, 0, 2_000)]].concat());
+    }
+}
