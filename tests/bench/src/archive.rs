@@ -27,6 +27,8 @@ const SEED: u64 = 0xa7c1;
 const ASK_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
 /// An archive that makes no progress for so long stands still.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+/// Files of which some partition has enough to be merged, if all have as many.
+const MERGED_FROM: usize = 16 * 8;
 const MIB: f64 = 1_048_576.0;
 const DAY: i64 = 86_400;
 
@@ -100,20 +102,24 @@ async fn measure(options: &Options, place: &Workspace, report: &mut Report) -> a
     reached(&server, "wardline_archive_readings_total", n).await?;
     report.row(line("log to files", n, begun, &server, &dir)?);
     server.stop().await?;
-    let begun = Instant::now();
-    let server = Server::start_as(&program, place, &["archive"]).await?;
-    reached(&server, "wardline_archive_merges_total", 1).await?;
-    report.row(line("merged", n, begun, &server, &dir)?);
-    server.stop().await?;
+    if files(&newest(&dir)?)? >= MERGED_FROM {
+        let begun = Instant::now();
+        let server = Server::start_as(&program, place, &["archive"]).await?;
+        reached(&server, "wardline_archive_merges_total", 1).await?;
+        report.row(line("merged", n, begun, &server, &dir)?);
+        server.stop().await?;
+    } else {
+        report.note("not merged: the files are few");
+    }
     let Some(python) = &options.python else { return Ok(()) };
-    let files = newest(&dir)?.join("p*").join("*.parquet");
+    let pattern = newest(&dir)?.join("p*").join("*.parquet");
     let patient = device(options.patients.get() / 2).patient.uuid().to_string();
-    let (files, from, repeats) =
-        (files.display().to_string(), (base + DAY / 2).to_string(), options.repeats.to_string());
+    let (pattern, from, repeats) =
+        (pattern.display().to_string(), (base + DAY / 2).to_string(), options.repeats.to_string());
     let mut all: Vec<Found> = Vec::new();
     for reader in &options.readers {
         let program = format!("{}/peers/archive.py", env!("CARGO_MANIFEST_DIR"));
-        let arguments = [&program, reader, &files, &patient, &from, &repeats];
+        let arguments = [&program, reader, &pattern, &patient, &from, &repeats];
         let said = analytics::output(tokio::process::Command::new(python).args(arguments)).await?;
         all.push(serde_json::from_str(&said).with_context(|| format!("{reader}: {said}"))?);
     }
@@ -159,10 +165,8 @@ fn line(what: &str, n: u64, begun: Instant, server: &Server, dir: &Path) -> anyh
     let seconds = begun.elapsed().as_secs_f64();
     let (_, peak) = resident_bytes(server.pid)?;
     let newest = newest(dir)?;
-    let is_file = |path: &Path| path.extension().is_some_and(|extension| extension == "parquet");
     let bytes = disk_bytes(&newest, &is_file)? as f64 / n as f64;
-    let folders = fs::read_dir(&newest)?.filter_map(|part| fs::read_dir(part.ok()?.path()).ok());
-    let n_files = folders.flatten().filter(|entry| entry.as_ref().is_ok_and(|entry| is_file(&entry.path()))).count();
+    let n_files = files(&newest)?;
     Ok([
         json!(what),
         json!(n),
@@ -173,6 +177,16 @@ fn line(what: &str, n: u64, begun: Instant, server: &Server, dir: &Path) -> anyh
         json!(bytes),
         json!(n_files),
     ])
+}
+
+fn is_file(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "parquet")
+}
+
+/// How many files of rows a generation has.
+fn files(generation: &Path) -> anyhow::Result<usize> {
+    let parts = fs::read_dir(generation)?.filter_map(|part| fs::read_dir(part.ok()?.path()).ok());
+    Ok(parts.flatten().filter(|entry| entry.as_ref().is_ok_and(|entry| is_file(&entry.path()))).count())
 }
 
 /// The folder of the newest generation: they are counted up.
