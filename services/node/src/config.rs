@@ -240,6 +240,12 @@ impl Config {
         if is_set(dir) { dir.clone() } else { self.data.dir.join("analytics") }
     }
 
+    /// The archive's group in the log: one for each of the writer's.
+    pub fn archive_group(&self) -> String {
+        let group = &self.archive.group;
+        if group.is_empty() { format!("{}-archive", self.writer.group) } else { group.clone() }
+    }
+
     /// Where the archive's files are, if not in a bucket.
     pub fn archive_dir(&self) -> PathBuf {
         let dir = &self.archive.dir;

@@ -232,7 +232,9 @@ pub async fn migrate(config: &Config) -> anyhow::Result<Vec<String>> {
         LogKind::Kafka => {
             let settings = kafka_settings(config);
             kafka::ensure_topic(&settings).await.context("Kafka topic")?;
-            kafka::ensure_group(&settings, &config.writer.group).await.context("Kafka consumer group")?;
+            for group in [config.writer.group.clone(), config.archive_group()] {
+                kafka::ensure_group(&settings, &group).await.context("Kafka consumer group")?;
+            }
             let notices = notices_settings(&settings, config);
             kafka::ensure_topic(&notices).await.context("Kafka topic of notices")?;
             let group = &config.writer.group;

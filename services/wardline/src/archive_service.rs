@@ -14,12 +14,13 @@ use analytics::{
 };
 use anyhow::Context;
 use bus::Subscribe;
+use disk::Space;
 use node::{
     config::Config,
     wiring::{Need, Service, Wiring},
 };
 use object_store::{ObjectStore, local::LocalFileSystem};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc, time::Duration};
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +38,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let (config, stop) = (wiring.config.clone(), wiring.stop.clone());
-    let subscriber = wiring.backends.log.subscriber(&config.archive.group)?;
+    let subscriber = wiring.backends.log.subscriber(&config.archive_group())?;
     wiring.tasks.spawn(async move { run(&config, subscriber, stop).await.context("archive") });
     Ok(())
 }
@@ -61,7 +62,7 @@ async fn run(config: &Config, subscriber: Box<dyn Subscribe>, stop: Cancellation
 pub(crate) fn readings(config: &Config) -> anyhow::Result<Readings> {
     let Some(store) = bucket(config)? else {
         let dir = config.archive_dir();
-        let archive = folder(&dir)?;
+        let archive = folder(&dir, config)?;
         let store = LocalFileSystem::new_with_prefix(&dir).with_context(|| format!("archive.dir {}", dir.display()))?;
         return Ok(Readings::new(archive, Arc::new(store)));
     };
@@ -73,14 +74,17 @@ fn bucket(config: &Config) -> anyhow::Result<Option<Arc<dyn ObjectStore>>> {
     store.context("archive.bucket")
 }
 
-fn folder(dir: &Path) -> anyhow::Result<Archive> {
+fn folder(dir: &Path, config: &Config) -> anyhow::Result<Archive> {
     let folder = Folder::open(dir, Arc::new(ThisDisk)).with_context(|| format!("archive.dir {}", dir.display()))?;
-    Ok(Archive::new(Arc::new(folder)))
+    // it stops before the engines do, which may have their files on the same disk
+    let space = Space::new(dir, 2 * (config.data.reserve_mib << 20));
+    let has_room = move || space.check(disk::Need::Data).map_err(io::Error::other);
+    Ok(Archive::new(Arc::new(folder.within(Arc::new(has_room)))))
 }
 
 /// Opens the folder, or the bucket as soon as it answers.
 async fn open(config: &Config) -> anyhow::Result<Archive> {
-    let Some(store) = bucket(config)? else { return folder(&config.archive_dir()) };
+    let Some(store) = bucket(config)? else { return folder(&config.archive_dir(), config) };
     loop {
         match Bucket::open(store.clone()).await {
             Ok(files) => return Ok(Archive::new(Arc::new(files))),

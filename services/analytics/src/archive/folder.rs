@@ -83,11 +83,15 @@ impl Disk for ThisDisk {
     }
 }
 
+/// Whether more may be written; an error says why not.
+pub type HasRoom = dyn Fn() -> io::Result<()> + Send + Sync;
+
 /// Objects as files of a folder.
 #[derive(Clone)]
 pub struct Folder {
     root: PathBuf,
     disk: Arc<dyn Disk>,
+    has_room: Arc<HasRoom>,
     /// Tells apart files that are being written by this process; the process's number tells it from others.
     made: Arc<AtomicU64>,
 }
@@ -110,7 +114,13 @@ impl Folder {
                 synced => synced.map_err(of(above))?,
             }
         }
-        Ok(Self { root: root.to_owned(), disk, made: Arc::default() })
+        Ok(Self { root: root.to_owned(), disk, has_room: Arc::new(|| Ok(())), made: Arc::default() })
+    }
+
+    /// The same, which asks before each file whether there is room: others on the same disk may need it more.
+    pub fn within(mut self, has_room: Arc<HasRoom>) -> Self {
+        self.has_room = has_room;
+        self
     }
 
     /// The folder itself.
@@ -124,6 +134,7 @@ impl Folder {
 
     /// Writes beside the place of an object.
     fn unfinished(&self, to: &Path, bytes: &[u8]) -> Result<PathBuf, Error> {
+        (self.has_room)().map_err(of(to))?;
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let folder = to.parent().unwrap_or(&self.root);
         let path = folder.join(format!("{UNFINISHED}{}-{number}", std::process::id()));

@@ -26,7 +26,13 @@ use parquet::{
     arrow::{ArrowWriter, arrow_reader::ParquetRecordBatchReaderBuilder},
     file::reader::{FileReader, SerializedFileReader},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 fn column(key: &str, unit: &str, factor: Factor, values: Values, seconds: &[u64]) -> Column {
     let n = seconds.len();
@@ -266,6 +272,28 @@ async fn a_folder_creates_only_what_is_not_there_and_leaves_nothing_unfinished()
     let keys: Vec<_> = files.list("a").await.unwrap().into_iter().map(|object| object.key).collect();
     assert_eq!((keys, files.list("b").await.unwrap()), (vec!["a/c/d".to_owned()], vec![]));
     assert_eq!(std::fs::read_dir(dir.path().join("new/folder/a")).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn without_room_nothing_is_archived_and_then_it_goes_on() {
+    let (dir, is_full) = (tempfile::tempdir().unwrap(), Arc::new(AtomicBool::new(true)));
+    let full = Arc::clone(&is_full);
+    let has_room = move || match full.load(Ordering::Relaxed) {
+        true => Err(std::io::Error::other("less than the reserve is free")),
+        false => Ok(()),
+    };
+    let files = Arc::new(Folder::open(dir.path(), Arc::new(ThisDisk)).unwrap().within(Arc::new(has_room)));
+    let archive = Archive::new(files.clone());
+    let settings = Settings { flush_every: Duration::ZERO, ..Settings::default() };
+    let mut archiver = Archiver::new(archive.clone(), settings);
+    let deliveries: Vec<_> = (0..).zip(payloads(1)).map(|(at, payload)| delivery(0, at, payload)).collect();
+    for _ in 0..2 {
+        let said = archiver.step(&deliveries).await.unwrap_err().to_string();
+        assert!(said.contains("less than the reserve"), "{said}");
+    }
+    is_full.store(false, Ordering::Relaxed);
+    archiver.step(&deliveries).await.unwrap();
+    assert_eq!(found(&*files, &archive).await, expected(&payloads(1)));
 }
 
 #[test]
