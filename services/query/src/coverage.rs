@@ -1,6 +1,6 @@
 //! How much of a range has data.
 
-use crate::{INDEX_AT_ONCE, Query, failed, latest, named, wants};
+use crate::{INDEX_AT_ONCE, Query, failed, is_asked, latest, named, wants};
 use guard::{convert, errors};
 use model::{Hour, HourRange, MetricId, Nanos, Permit, Range, Reach, age};
 use proto::telemetry::v1::Coverage;
@@ -58,7 +58,7 @@ async fn count(
             for before in lasting.see(entry) {
                 read(query, permit, wanted, &before, &mut counting).await?;
             }
-            counting.add(entry.hour, entry.metrics.iter().filter(|metric| is_wanted(wanted, **metric)).copied());
+            counting.add(entry.hour, entry.metrics.iter().filter(|metric| is_asked(wanted, **metric)).copied());
         }
         let Some(last) = last else { break };
         rest.first = Hour(last.0 + 1);
@@ -85,10 +85,6 @@ async fn read(
         }
     }
     Ok(())
-}
-
-fn is_wanted(wanted: &[MetricId], metric: MetricId) -> bool {
-    wanted.is_empty() || wanted.binary_search(&metric).is_ok()
 }
 
 /// The last hour seen, if it reaches into the next one: whether that has the same metrics is not known yet.

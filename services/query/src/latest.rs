@@ -6,7 +6,7 @@
 //! from times before such devices were made.
 
 use crate::{
-    Query, failed,
+    Query, failed, is_asked,
     readings::{NewestReading, Readings, Selection},
 };
 use guard::{convert, errors};
@@ -157,8 +157,7 @@ async fn add_without_clock(
 
 /// Those metrics of an hour that are asked for and satisfy a condition.
 fn wanted(entry: &HourEntry, metrics: &[MetricId], condition: impl Fn(&MetricId) -> bool) -> Vec<MetricId> {
-    let asked = |metric: &&MetricId| metrics.is_empty() || metrics.binary_search(metric).is_ok();
-    entry.metrics.iter().filter(asked).filter(|metric| condition(metric)).copied().collect()
+    entry.metrics.iter().filter(|metric| is_asked(metrics, **metric) && condition(metric)).copied().collect()
 }
 
 /// Adds an hour's newest readings of some metrics, of devices with such clocks.

@@ -167,7 +167,12 @@ fn range((from, to): (Option<&Timestamp>, Option<&Timestamp>), default_ns: i64, 
 
 /// Whether an hour has any of the metrics (ascending; empty: all).
 fn wants(entry: &HourEntry, metrics: &[MetricId]) -> bool {
-    metrics.is_empty() || entry.metrics.iter().any(|metric| metrics.binary_search(metric).is_ok())
+    metrics.is_empty() || entry.metrics.iter().any(|metric| is_asked(metrics, *metric))
+}
+
+/// Whether a metric is one of these (ascending; empty: all).
+fn is_asked(metrics: &[MetricId], metric: MetricId) -> bool {
+    metrics.is_empty() || metrics.binary_search(&metric).is_ok()
 }
 
 fn failed(error: store::Error) -> Status {

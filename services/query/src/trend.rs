@@ -1,7 +1,7 @@
 //! `ReadTrend`: what each metric came to in each hour, from the rollups of hours.
 
 use crate::{
-    Query, failed, metrics, named,
+    Query, failed, is_asked, metrics, named,
     page::{Cursor, Question},
     range,
     readings::Key,
@@ -70,7 +70,7 @@ async fn fill(
         entries.retain(|entry| wants(entry, metrics));
         for one in rollups(query, permit, &entries).await? {
             for rollup in one.rollups {
-                if metrics.is_empty() || metrics.binary_search(&rollup.metric).is_ok() {
+                if is_asked(metrics, rollup.metric) {
                     add(trends, one.hour, &rollup);
                     taken += 1;
                 }

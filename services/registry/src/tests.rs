@@ -21,7 +21,7 @@ use guard::decisions::Decisions;
 use model::{
     DeviceId, Nanos, StreamId, UserId, WriterId,
     access::{Permission, Principal, Subject},
-    audit::{Checkpoint, Entry, Outcome},
+    audit::{Checkpoint, Entry, Event, Outcome},
 };
 use std::{
     collections::HashMap,
@@ -149,14 +149,14 @@ impl Publish for Quiet {
     }
 }
 
-/// An audit log that keeps the outcome of each entry.
+/// An audit log that keeps what was written down.
 #[derive(Default)]
-struct Outcomes(Mutex<Vec<Outcome>>);
+struct Written(Mutex<Vec<Event>>);
 
 #[async_trait]
-impl store::Audit for Outcomes {
+impl store::Audit for Written {
     async fn append(&self, entries: &[Entry]) -> Result<(), Error> {
-        self.0.lock().unwrap().extend(entries.iter().map(|entry| entry.event.outcome.clone()));
+        self.0.lock().unwrap().extend(entries.iter().map(|entry| entry.event.clone()));
         Ok(())
     }
 
@@ -207,7 +207,7 @@ fn readings() -> Readings {
 
 /// A node's registry, and the work of its audit log: nothing is written down unless it runs.
 fn node(store: &Arc<Memory>) -> (Registry, Work) {
-    node_with(store, Path::new("none"), Arc::<Outcomes>::default())
+    node_with(store, Path::new("none"), Arc::<Written>::default())
 }
 
 /// The same, with the files of a folder, and a log of its own.

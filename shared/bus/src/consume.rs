@@ -57,7 +57,7 @@ pub async fn consume(
     tell: impl Fn(u64) + Send + Sync,
     stop: CancellationToken,
 ) -> Result<(), Error> {
-    let (mut wait, mut noted) = (RETRY.0, Instant::now());
+    let (mut backoff, mut noted) = (Backoff::default(), Instant::now());
     // read and not yet dealt with; dealt with and not yet committed
     let (mut held, mut done) = (Vec::new(), Commits::default());
     while !stop.is_cancelled() {
@@ -91,12 +91,12 @@ pub async fn consume(
         match polled {
             Ok(deliveries) => {
                 held = deliveries;
-                wait = RETRY.0;
+                backoff = Backoff::default();
             }
             Err(error @ (Error::Fatal(_) | Error::Config(_))) => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, "the log cannot be read; trying again");
-                pause(&mut wait, &stop).await;
+                backoff.pause(&stop).await;
             }
         }
         if held.is_empty() {
@@ -115,6 +115,27 @@ pub async fn consume(
     Ok(())
 }
 
+/// How long is waited before something is tried again: twice as long each time, up to some seconds.
+#[derive(Debug)]
+pub struct Backoff(Duration);
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self(RETRY.0)
+    }
+}
+
+impl Backoff {
+    /// Waits, no longer than until `stop`.
+    pub async fn pause(&mut self, stop: &CancellationToken) {
+        tokio::select! {
+            () = sleep(self.0) => {}
+            () = stop.cancelled() => {}
+        }
+        self.0 = (self.0 * 2).min(RETRY.1);
+    }
+}
+
 /// Asks until it is done; `None` when stopped. `what` did not answer is said, and counted.
 pub async fn until_done<T, E, F, O>(what: &'static str, stop: &CancellationToken, mut ask: F) -> Option<T>
 where
@@ -122,7 +143,7 @@ where
     F: FnMut() -> O,
     O: Future<Output = Result<T, E>>,
 {
-    let mut wait = RETRY.0;
+    let mut backoff = Backoff::default();
     loop {
         let error = match ask().await {
             Ok(done) => return Some(done),
@@ -133,7 +154,7 @@ where
         if stop.is_cancelled() {
             return None;
         }
-        pause(&mut wait, stop).await;
+        backoff.pause(stop).await;
     }
 }
 
@@ -174,14 +195,6 @@ async fn tell_lag(log: &mut dyn Subscribe, tell: &(impl Fn(u64) + Send + Sync)) 
         Ok(n_records) => tell(n_records),
         Err(error) => tracing::warn!(%error, "the lag is not known"),
     }
-}
-
-async fn pause(wait: &mut Duration, stop: &CancellationToken) {
-    tokio::select! {
-        () = sleep(*wait) => {}
-        () = stop.cancelled() => {}
-    }
-    *wait = (*wait * 2).min(RETRY.1);
 }
 
 #[cfg(test)]

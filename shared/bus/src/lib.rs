@@ -17,7 +17,7 @@ pub mod metrics;
 mod position;
 mod progress;
 
-pub use consume::{Handle, Pace, consume, until_done};
+pub use consume::{Backoff, Handle, Pace, consume, until_done};
 pub use position::{Commits, NextOffset, Partition};
 pub use progress::{Progress, catches_up};
 

@@ -2,21 +2,21 @@
 
 use super::{
     Error, encode,
-    generations::{Archive, Held},
-    merge,
+    generations::Archive,
     names::{self, Offsets},
     rows::Rows,
     seen::{self, Seen},
 };
 use crate::metrics;
 use async_trait::async_trait;
-use bus::{Commits, Delivery, Handle, NextOffset, Pace, Partition, Subscribe, consume};
+use bus::{Backoff, Commits, Delivery, Handle, NextOffset, Pace, Partition, Subscribe, consume};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use model::Record;
 use parquet::errors::ParquetError;
 use std::{
     collections::{BTreeMap, VecDeque},
+    mem,
     time::Duration,
 };
 use tokio::time::Instant;
@@ -49,13 +49,11 @@ pub struct Archiver {
     archive: Archive,
     settings: Settings,
     parts: BTreeMap<Partition, Part>,
-    settled: Vec<(Partition, i64)>,
+    settled: Commits,
 }
 
 /// What is gathered of a partition.
 struct Part {
-    /// Another archiver has come farther than `next`.
-    is_stale: bool,
     /// The first offset that is not archived, and that after the last one gathered.
     next: i64,
     end: i64,
@@ -65,6 +63,16 @@ struct Part {
     bytes: usize,
     since: Instant,
     seen: Seen,
+}
+
+/// What became of a range that was due.
+enum Flushed {
+    /// The partition is archived up to this offset.
+    To(i64),
+    /// Somebody has said that it ends later.
+    Waits,
+    /// Another archiver has come farther.
+    Overtaken,
 }
 
 struct Gathered {
@@ -85,7 +93,7 @@ impl Gathered {
 impl Archiver {
     /// Archives into these files.
     pub fn new(archive: Archive, settings: Settings) -> Self {
-        Self { archive, settings, parts: BTreeMap::new(), settled: Vec::new() }
+        Self { archive, settings, parts: BTreeMap::new(), settled: Commits::default() }
     }
 
     /// Runs until `stop`. What is gathered by then and not archived is read again.
@@ -99,19 +107,14 @@ impl Archiver {
     /// Takes what the log delivers, and archives what is due.
     pub(super) async fn step(&mut self, deliveries: &[Delivery]) -> Result<(), Error> {
         self.gather(deliveries).await?;
-        self.flush().await?;
-        let stale = self.parts.iter().filter(|(_, part)| part.is_stale).map(|(partition, _)| *partition);
-        for partition in stale.collect::<Vec<_>>() {
-            self.load(partition).await?;
-        }
-        Ok(())
+        self.flush().await
     }
 
     /// What the files say of a partition, and what is gathered after that.
     async fn load(&mut self, partition: Partition) -> Result<(), Error> {
         let mut part = Part::load(&self.archive, partition).await?;
         // who archived so far may not have come to say so
-        self.settled.push((partition, part.next));
+        self.settled.reach(partition, NextOffset::at(part.next));
         for gathered in self.parts.remove(&partition).into_iter().flat_map(|part| part.gathered) {
             part.take(gathered);
         }
@@ -151,12 +154,17 @@ impl Archiver {
         let flushing: Vec<_> = due.map(|(partition, part)| part.flush(archive, *partition, settings)).collect();
         let flushed: Vec<_> = stream::iter(flushing).buffer_unordered(AT_ONCE).collect().await;
         // one that fails holds up no other
-        let mut outcome = Ok(());
+        let (mut outcome, mut overtaken) = (Ok(()), Vec::new());
         for one in flushed {
             match one {
-                Ok(one) => settled.extend(one),
+                Ok((partition, Flushed::To(next))) => settled.reach(partition, NextOffset::at(next)),
+                Ok((_, Flushed::Waits)) => {}
+                Ok((partition, Flushed::Overtaken)) => overtaken.push(partition),
                 Err(error) => outcome = Err(error),
             }
+        }
+        for partition in overtaken {
+            self.load(partition).await?;
         }
         outcome
     }
@@ -167,12 +175,11 @@ impl Part {
     async fn load(archive: &Archive, partition: Partition) -> Result<Self, Error> {
         let generation = archive.generation().await?;
         let held = archive.held_of(&generation.folder, partition).await?;
-        let end = archive.end(partition, &held).await?;
-        let below = names::partition(super::generations::ROOT, &generation.folder, partition);
-        let seen = load_seen(archive, &below, &held).await?;
+        let next = held.end();
+        let begun = archive.begun(partition, next).await?;
+        let seen = Seen::load(archive, &names::partition(&generation.folder, partition), &held).await?;
         let since = Instant::now();
-        let (next, begun) = (end.next, end.begun);
-        Ok(Self { is_stale: false, next, end: next, begun, gathered: VecDeque::new(), bytes: 0, since, seen })
+        Ok(Self { next, end: next, begun, gathered: VecDeque::new(), bytes: 0, since, seen })
     }
 
     /// Adds what is not archived; how many records are missing in front of it.
@@ -191,21 +198,18 @@ impl Part {
     }
 
     fn is_due(&self, settings: &Settings) -> bool {
-        if self.is_stale {
-            return false;
-        }
         let has_begun = self.begun.is_some_and(|to| self.end >= to);
         let is_old = !self.gathered.is_empty() && self.since.elapsed() >= settings.flush_every;
         has_begun || self.begun.is_none() && (is_old || self.bytes >= settings.range_bytes)
     }
 
-    /// Archives the next range; up to which offset the partition is archived then. `None`: somebody has said that it ends later.
+    /// Archives the next range.
     async fn flush(
         &mut self,
         archive: &Archive,
         partition: Partition,
         settings: &Settings,
-    ) -> Result<Option<(Partition, i64)>, Error> {
+    ) -> Result<(Partition, Flushed), Error> {
         let to = match self.begun {
             Some(to) => to,
             None => {
@@ -213,27 +217,30 @@ impl Part {
                 let generation = archive.generation().await?;
                 // another one has come farther: what was said may be forgotten already, and said anew it would be wrong
                 let end = archive.held_of(&generation.folder, partition).await?.end();
-                self.is_stale = end > self.next && end != to;
+                if end > self.next && end != to {
+                    return Ok((partition, Flushed::Overtaken));
+                }
                 to
             }
         };
         self.begun = Some(to);
-        if self.is_stale || to > self.end {
-            return Ok(None);
+        if to > self.end {
+            return Ok((partition, Flushed::Waits));
         }
         let range = Offsets { from: self.next, to };
         let n_records = self.gathered.iter().take_while(|gathered| gathered.offset < to).count();
-        let records = self.gathered.iter().take(n_records).filter_map(|gathered| gathered.record.clone());
-        let records: Vec<_> = records.collect();
-        let new_ones: Vec<_> = self.seen.new_ones(&records).into_iter().cloned().collect();
+        let records: Vec<_> =
+            self.gathered.iter().take(n_records).filter_map(|gathered| gathered.record.as_ref()).collect();
+        let n_readable = records.len();
+        let new_ones: Vec<_> = self.seen.new_ones(records).into_iter().cloned().collect();
         let added: Vec<_> = new_ones.iter().map(seen::of).collect();
         let (n_rows, file) = made(new_ones).await?;
         archive.settle(partition, range, &file).await?;
-        metrics::archived(n_rows, records.len() - added.len(), file.len());
+        metrics::archived(n_rows, n_readable - added.len(), file.len());
         added.into_iter().for_each(|batch| self.seen.add(batch));
         self.bytes -= self.gathered.drain(..n_records).map(|gathered| gathered.bytes).sum::<usize>();
         (self.next, self.begun, self.since) = (to, None, Instant::now());
-        Ok(Some((partition, to)))
+        Ok((partition, Flushed::To(to)))
     }
 
     /// Where a file ends that has enough.
@@ -258,41 +265,23 @@ async fn made(records: Vec<Record>) -> Result<(usize, Bytes), Error> {
     made.unwrap_or_else(|cause| Err(ParquetError::External(cause.into()).into()))
 }
 
-/// What was seen: what an object says of merged files, and the batches in those after them.
-pub(super) async fn load_seen(archive: &Archive, below: &str, held: &Held) -> Result<Seen, Error> {
-    let mut seen = Seen::default();
-    if let Some(to) = held.seen_to {
-        let key = names::seen(below, to);
-        seen = Seen::decode(&key, &archive.there(&key).await?)?;
-    }
-    for range in held.files.keys().filter(|range| held.seen_to.is_none_or(|to| range.from >= to)) {
-        let key = names::file(below, *range);
-        merge::add_batches(&key, archive.there(&key).await?, &mut seen)?;
-    }
-    Ok(seen)
-}
-
 #[async_trait]
 impl Handle for Archiver {
     async fn handle(&mut self, deliveries: &[Delivery], stop: &CancellationToken) -> bool {
-        let mut wait = Duration::from_millis(100);
+        let mut backoff = Backoff::default();
         loop {
             let Err(error) = self.step(deliveries).await else { return true };
             tracing::warn!(error = &error as &dyn std::error::Error, "the archive cannot be written; trying again");
             metrics::archive_failed();
-            tokio::select! {
-                () = tokio::time::sleep(wait) => wait = (wait * 2).min(Duration::from_secs(5)),
-                () = stop.cancelled() => return false,
+            if stop.is_cancelled() {
+                return false;
             }
+            backoff.pause(stop).await;
         }
     }
 
     fn settled(&mut self, _: &[Delivery]) -> Commits {
-        let mut commits = Commits::default();
-        for (partition, next) in self.settled.drain(..) {
-            commits.reach(partition, NextOffset::at(next));
-        }
-        commits
+        mem::take(&mut self.settled)
     }
 
     async fn note(&mut self) {}

@@ -18,15 +18,12 @@ use std::{
 };
 use uuid::Uuid;
 
-/// Where archives of readings are, below the root of the files.
-pub const ROOT: &str = "readings";
-
 /// A generation of files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generation {
     /// Its number; they are counted up.
     pub number: u64,
-    /// The folder of its files, below [`ROOT`].
+    /// The folder of its files, below `readings`.
     pub folder: String,
 }
 
@@ -64,14 +61,6 @@ impl Held {
     }
 }
 
-/// What is known of a partition's end.
-pub(super) struct End {
-    /// The first offset that is in no file.
-    pub next: i64,
-    /// Where that intent's range ends.
-    pub begun: Option<i64>,
-}
-
 impl Archive {
     /// In these files.
     pub fn new(files: Arc<dyn Files>) -> Self {
@@ -84,7 +73,7 @@ impl Archive {
     /// The files, or a name that cannot be read.
     pub async fn generation(&self) -> Result<Generation, Error> {
         loop {
-            let named = self.files.list(&names::generations(ROOT)).await?;
+            let named = self.files.list(&names::generations()).await?;
             let Some(last) = named.last() else {
                 self.name(1, &new_folder(1)).await?;
                 continue;
@@ -94,7 +83,7 @@ impl Archive {
             // a name that was taken away meanwhile is not the last one any more
             let Some(folder) = self.folder(&last.key).await? else { continue };
             if self.held.load(Ordering::Relaxed) < number {
-                self.files.hold(&names::generations(ROOT)).await?;
+                self.files.hold(&names::generations()).await?;
                 self.held.store(number, Ordering::Relaxed);
             }
             return Ok(Generation { number, folder });
@@ -104,7 +93,7 @@ impl Archive {
     /// Names a generation; `false`: another one has that number.
     pub(super) async fn name(&self, number: u64, folder: &str) -> Result<bool, Error> {
         let named = Named { folder: folder.to_owned() };
-        Ok(self.files.create(&names::generation(ROOT, number), written(&named)).await?)
+        Ok(self.files.create(&names::generation(number), written(&named)).await?)
     }
 
     /// What a generation has, by partition.
@@ -113,7 +102,7 @@ impl Archive {
     /// The files.
     pub(super) async fn held(&self, folder: &str) -> Result<BTreeMap<Partition, Held>, Error> {
         let mut all: BTreeMap<Partition, Held> = BTreeMap::new();
-        for object in self.files.list(&format!("{ROOT}/{folder}")).await? {
+        for object in self.files.list(&names::generation_folder(folder)).await? {
             let part = object.key.rsplit('/').nth(1).and_then(names::partition_of);
             let Some(partition) = part else { continue };
             all.entry(partition).or_default().take(&object.key, object.bytes);
@@ -134,7 +123,7 @@ impl Archive {
 
     /// What a generation has of one partition, and keeps.
     pub(super) async fn held_of(&self, folder: &str, partition: Partition) -> Result<Held, Error> {
-        let (mut held, below) = (Held::default(), names::partition(ROOT, folder, partition));
+        let (mut held, below) = (Held::default(), names::partition(folder, partition));
         for object in self.files.list(&below).await? {
             held.take(&object.key, object.bytes);
         }
@@ -142,26 +131,20 @@ impl Archive {
         Ok(held)
     }
 
-    /// How far a partition is archived.
-    pub(super) async fn end(&self, partition: Partition, held: &Held) -> Result<End, Error> {
-        let mut end = End { next: held.end(), begun: None };
-        let intents = self.files.list(&names::log(ROOT, partition)).await?;
-        if let Some(last) = intents.last() {
-            let from = names::last(&last.key).parse();
-            let from = from.map_err(|_| damaged(&last.key, "its name is no offset"))?;
-            let to = self.intent(partition, from).await?.unwrap_or(from);
-            if to > end.next {
-                // whoever began it did not come to its end
-                end.begun = Some(to);
-            }
-        }
-        Ok(end)
+    /// Where the range ends that somebody has begun behind `end`, up to which all is in files; `None`: nobody has.
+    pub(super) async fn begun(&self, partition: Partition, end: i64) -> Result<Option<i64>, Error> {
+        let intents = self.files.list(&names::log(partition)).await?;
+        let Some(last) = intents.last() else { return Ok(None) };
+        let from = names::last(&last.key).parse();
+        let from = from.map_err(|_| damaged(&last.key, "its name is no offset"))?;
+        // whoever began it did not come to its end
+        Ok(self.intent(partition, from).await?.filter(|to| *to > end))
     }
 
     /// Where a range ends that begins here: as somebody has said before, or as is said now.
     pub(super) async fn begin(&self, partition: Partition, range: Offsets) -> Result<i64, Error> {
         loop {
-            let key = names::intent(ROOT, partition, range.from);
+            let key = names::intent(partition, range.from);
             if self.files.create(&key, written(&Intent { to: range.to })).await? {
                 return Ok(range.to);
             }
@@ -172,7 +155,7 @@ impl Archive {
     }
 
     async fn intent(&self, partition: Partition, from: i64) -> Result<Option<i64>, Error> {
-        let key = names::intent(ROOT, partition, from);
+        let key = names::intent(partition, from);
         let Some(bytes) = self.files.get(&key).await? else { return Ok(None) };
         let Intent { to } = read(&key, &bytes)?;
         if to <= from {
@@ -186,7 +169,7 @@ impl Archive {
         let mut generation = self.generation().await?;
         loop {
             if self.held_of(&generation.folder, partition).await?.end() < range.to {
-                let below = names::partition(ROOT, &generation.folder, partition);
+                let below = names::partition(&generation.folder, partition);
                 self.files.put(&names::file(&below, range), file.clone()).await?;
             }
             let now = self.generation().await?;

@@ -5,9 +5,8 @@
 
 use super::{
     Error,
-    archiver::load_seen,
     encode::Encoder,
-    generations::{Archive, Generation, Held, ROOT, damaged, new_folder},
+    generations::{Archive, Generation, Held, damaged, new_folder},
     names::{self, Offsets},
     seen::Seen,
 };
@@ -16,9 +15,9 @@ use bus::Partition;
 use bytes::Bytes;
 use datafusion::{
     arrow::{
-        array::{AsArray, RecordBatch, RecordBatchOptions},
+        array::{RecordBatch, new_null_array},
         compute::cast,
-        datatypes::{Int64Type, SchemaRef},
+        datatypes::{FieldRef, SchemaRef},
     },
     error::DataFusionError,
     execution::{
@@ -33,13 +32,8 @@ use datafusion::{
     },
 };
 use futures::{StreamExt, stream};
-use model::{DeviceId, PatientId, StreamId};
-use parquet::arrow::{
-    ProjectionMask,
-    arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
-};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::{collections::BTreeSet, sync::Arc};
-use uuid::Uuid;
 
 /// A file of so many bytes is left as it is.
 const LARGE_BYTES: u64 = 64 << 20;
@@ -108,8 +102,8 @@ async fn one(
     partition: Partition,
     held: &Held,
 ) -> Result<(), Error> {
-    let from = names::partition(ROOT, &old.folder, partition);
-    let to = names::partition(ROOT, &new.folder, partition);
+    let from = names::partition(&old.folder, partition);
+    let to = names::partition(&new.folder, partition);
     for run in runs(held) {
         let [first, .., last] = run[..] else {
             for range in run {
@@ -126,10 +120,11 @@ async fn one(
         let whole = Offsets { from: first.from, to: last.to };
         archive.files.put(&names::file(&to, whole), merged(files).await?).await?;
     }
-    let Some(end) = held.files.keys().map(|range| range.to).max() else { return Ok(()) };
-    let seen = load_seen(archive, &from, held).await?;
-    archive.files.put(&names::seen(&to, end), seen.encode()).await?;
-    Ok(())
+    if held.files.is_empty() {
+        return Ok(());
+    }
+    let seen = Seen::load(archive, &from, held).await?;
+    Ok(archive.files.put(&names::seen(&to, held.end()), seen.encode()).await?)
 }
 
 async fn copy(
@@ -138,7 +133,7 @@ async fn copy(
     partition: Partition,
     range: Offsets,
 ) -> Result<(), Error> {
-    let key = |generation: &Generation| names::file(&names::partition(ROOT, &generation.folder, partition), range);
+    let key = |generation: &Generation| names::file(&names::partition(&generation.folder, partition), range);
     Ok(archive.files.copy(&key(old), &key(new)).await?)
 }
 
@@ -190,66 +185,27 @@ fn rows(key: &str, bytes: Bytes) -> Result<SendableRecordBatchStream, Error> {
 }
 
 fn of_today(batch: &RecordBatch, today: &SchemaRef) -> Result<RecordBatch, DataFusionError> {
-    let column = |field: &Arc<datafusion::arrow::datatypes::Field>| match batch.column_by_name(field.name()) {
+    let column = |field: &FieldRef| match batch.column_by_name(field.name()) {
         Some(column) => cast(column, field.data_type()),
-        None => Ok(datafusion::arrow::array::new_null_array(field.data_type(), batch.num_rows())),
+        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
     };
     let columns = today.fields().iter().map(column).collect::<Result<_, _>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(today), columns, &options)?)
-}
-
-/// Notes the batches of a file's rows.
-pub(super) fn add_batches(key: &str, bytes: Bytes, seen: &mut Seen) -> Result<(), Error> {
-    const IDS: [&str; 3] = ["patient_id", "device_id", "stream_id"];
-    let options = ArrowReaderOptions::new();
-    let unreadable = |error: &dyn std::fmt::Display| damaged(key, &error.to_string());
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(|error| unreadable(&error))?;
-    let schema = builder.parquet_schema();
-    let mask = ProjectionMask::columns(schema, IDS.into_iter().chain(["sequence"]));
-    for batch in builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()? {
-        let batch = batch.map_err(|error| unreadable(&error))?;
-        let column = |name: &str| batch.column_by_name(name).ok_or_else(|| damaged(key, "a column is missing"));
-        let text = |name| {
-            let texts = cast(column(name)?, &datafusion::arrow::datatypes::DataType::Utf8);
-            texts.map_err(|error| unreadable(&error))
-        };
-        let ids = [text(IDS[0])?, text(IDS[1])?, text(IDS[2])?];
-        let sequences = column("sequence")?.as_primitive::<Int64Type>();
-        let mut last = None;
-        for row in 0..batch.num_rows() {
-            let id = |at: usize| Uuid::try_parse(ids[at].as_string::<i32>().value(row));
-            let sequence = sequences.value(row);
-            let texts = [0, 1, 2].map(|at| ids[at].as_string::<i32>().value(row));
-            if last == Some((texts, sequence)) {
-                continue;
-            }
-            last = Some((texts, sequence));
-            let (patient, device, stream) = match (id(0), id(1), id(2)) {
-                (Ok(patient), Ok(device), Ok(stream)) => (patient, device, stream),
-                _ => return Err(damaged(key, "an id is none")),
-            };
-            let stream = (PatientId::new(patient), DeviceId::new(device), StreamId::new(stream));
-            seen.add((stream, u64::try_from(sequence).unwrap_or_default()));
-        }
-    }
-    Ok(())
+    Ok(RecordBatch::try_new(Arc::clone(today), columns)?)
 }
 
 /// What nobody reads any more: generations before the one that counted until now, those that were never named, and intents that
 /// are done.
 async fn tidy(archive: &Archive, new: &Generation) -> Result<(), Error> {
     let mut kept = vec![new.folder.clone()];
-    for object in archive.files.list(&names::generations(ROOT)).await? {
+    for object in archive.files.list(&names::generations()).await? {
         let number: Option<u64> = names::last(&object.key).parse().ok();
         match number {
             Some(number) if number + 1 < new.number => archive.files.remove(&object.key).await?,
             _ => kept.extend(archive.folder(&object.key).await?),
         }
     }
-    archive.files.sweep(ROOT).await?;
-    let all = archive.files.list(ROOT).await?;
+    archive.files.sweep(names::ROOT).await?;
+    let all = archive.files.list(names::ROOT).await?;
     let folders: BTreeSet<_> = all.iter().filter_map(|object| object.key.split('/').nth(1)).collect();
     // a later one is being made
     let is_over = |folder: &&&str| names::number_of(folder).is_some_and(|number| number <= new.number);
@@ -257,7 +213,7 @@ async fn tidy(archive: &Archive, new: &Generation) -> Result<(), Error> {
         remove_folder(archive, folder).await?;
     }
     for (partition, held) in archive.held(&new.folder).await? {
-        let intents = archive.files.list(&names::log(ROOT, partition)).await?;
+        let intents = archive.files.list(&names::log(partition)).await?;
         // the last one says how far it is, whatever happens
         for object in intents.iter().rev().skip(1) {
             let from = names::last(&object.key).parse::<i64>().unwrap_or(i64::MAX);
@@ -270,7 +226,7 @@ async fn tidy(archive: &Archive, new: &Generation) -> Result<(), Error> {
 }
 
 async fn remove_folder(archive: &Archive, folder: &str) -> Result<(), Error> {
-    for object in archive.files.list(&format!("{ROOT}/{folder}")).await? {
+    for object in archive.files.list(&names::generation_folder(folder)).await? {
         archive.files.remove(&object.key).await?;
     }
     Ok(())

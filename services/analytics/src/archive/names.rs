@@ -2,6 +2,9 @@
 
 use bus::Partition;
 
+/// Below it is all of the archive of readings.
+pub(crate) const ROOT: &str = "readings";
+
 /// A contiguous part of a partition: `from` is in it, `to` is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Offsets {
@@ -10,28 +13,33 @@ pub(crate) struct Offsets {
 }
 
 /// Below it are the intents of a partition.
-pub(crate) fn log(root: &str, partition: Partition) -> String {
-    format!("{root}/_log/{:05}", partition.0)
+pub(crate) fn log(partition: Partition) -> String {
+    format!("{ROOT}/_log/{:05}", partition.0)
 }
 
 /// The intent of a range that begins here.
-pub(crate) fn intent(root: &str, partition: Partition, from: i64) -> String {
-    format!("{}/{from:020}", log(root, partition))
+pub(crate) fn intent(partition: Partition, from: i64) -> String {
+    format!("{}/{from:020}", log(partition))
 }
 
 /// Below it are the generations' names.
-pub(crate) fn generations(root: &str) -> String {
-    format!("{root}/_generations")
+pub(crate) fn generations() -> String {
+    format!("{ROOT}/_generations")
 }
 
 /// What names a generation.
-pub(crate) fn generation(root: &str, number: u64) -> String {
-    format!("{}/{number:010}", generations(root))
+pub(crate) fn generation(number: u64) -> String {
+    format!("{}/{number:010}", generations())
+}
+
+/// Below it are the files of a generation.
+pub(crate) fn generation_folder(folder: &str) -> String {
+    format!("{ROOT}/{folder}")
 }
 
 /// Below it are the files of a partition, in a generation's folder.
-pub(crate) fn partition(root: &str, folder: &str, partition: Partition) -> String {
-    format!("{root}/{folder}/p{:05}", partition.0)
+pub(crate) fn partition(folder: &str, partition: Partition) -> String {
+    format!("{}/p{:05}", generation_folder(folder), partition.0)
 }
 
 /// The file of a range.

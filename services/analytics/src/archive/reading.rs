@@ -1,10 +1,6 @@
 //! The archive as a table of reports.
 
-use super::{
-    Error,
-    columns::SCHEMA,
-    generations::{Archive, ROOT},
-};
+use super::{Error, columns::SCHEMA, generations::Archive, names};
 use crate::reports::TableFiles;
 use object_store::{ObjectStore, path::Path as Key};
 use std::sync::Arc;
@@ -31,7 +27,7 @@ impl Readings {
     /// The files cannot be listed.
     pub async fn table(&self) -> Result<(TableFiles, String), Error> {
         let folder = self.archive.generation().await?.folder;
-        let objects = self.archive.files.list(&format!("{ROOT}/{folder}")).await?;
+        let objects = self.archive.files.list(&names::generation_folder(&folder)).await?;
         let files: Vec<_> = objects
             .iter()
             .filter(|object| object.key.ends_with(".parquet"))

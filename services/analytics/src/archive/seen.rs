@@ -3,10 +3,21 @@
 //!
 //! A batch may be about two patients: each part is a record of its own.
 
-use super::Error;
+use super::{
+    Error,
+    generations::{Archive, Held, damaged},
+    names,
+};
 use bytes::Bytes;
+use datafusion::arrow::{
+    array::{AsArray, RecordBatch},
+    compute::cast,
+    datatypes::{DataType, Int64Type},
+};
 use model::{DeviceId, PatientId, Record, StreamId};
+use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use uuid::Uuid;
 
 /// Whose batches of one stream.
 pub(crate) type Stream = (PatientId, DeviceId, StreamId);
@@ -51,7 +62,58 @@ pub(crate) fn of(record: &Record) -> (Stream, u64) {
 const IDS: usize = 48;
 const NUMBER: usize = 8;
 
+/// Columns that say whose batch a row is of.
+const COLUMNS: [&str; 4] = ["patient_id", "device_id", "stream_id", "sequence"];
+
 impl Seen {
+    /// Of a partition's files: what an object says of merged ones, and the batches in those after them.
+    pub(crate) async fn load(archive: &Archive, below: &str, held: &Held) -> Result<Self, Error> {
+        let mut seen = Self::default();
+        if let Some(to) = held.seen_to {
+            let key = names::seen(below, to);
+            seen = Self::decode(&key, &archive.there(&key).await?)?;
+        }
+        for range in held.files.keys().filter(|range| held.seen_to.is_none_or(|to| range.from >= to)) {
+            let key = names::file(below, *range);
+            seen.add_file(&key, archive.there(&key).await?)?;
+        }
+        Ok(seen)
+    }
+
+    /// Notes the batches of a file's rows.
+    fn add_file(&mut self, key: &str, file: Bytes) -> Result<(), Error> {
+        let damaged = |error: String| damaged(key, &error);
+        let file = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| damaged(error.to_string()))?;
+        let mask = ProjectionMask::columns(file.parquet_schema(), COLUMNS);
+        for rows in file.with_projection(mask).build()? {
+            let rows = rows.map_err(|error| damaged(error.to_string()))?;
+            self.add_rows(&rows).ok_or_else(|| damaged("its rows do not say whose they are".to_owned()))?;
+        }
+        Ok(())
+    }
+
+    /// `None`: they do not say whose they are.
+    fn add_rows(&mut self, rows: &RecordBatch) -> Option<()> {
+        let [patients, devices, streams, sequences] = COLUMNS.map(|name| rows.column_by_name(name));
+        let texts = |column| cast(column, &DataType::Utf8).ok();
+        let ids = [texts(patients?)?, texts(devices?)?, texts(streams?)?];
+        let ids = ids.each_ref().map(|column| column.as_string::<i32>());
+        let sequences = sequences?.as_primitive_opt::<Int64Type>()?;
+        let mut last = None;
+        for (row, sequence) in sequences.values().iter().enumerate() {
+            let batch = (ids.map(|column| column.value(row)), u64::try_from(*sequence).ok()?);
+            // a batch has many rows
+            if last.replace(batch) == Some(batch) {
+                continue;
+            }
+            let id = |text| Uuid::try_parse(text).ok();
+            let ([patient, device, stream], sequence) = batch;
+            let stream = (PatientId::new(id(patient)?), DeviceId::new(id(device)?), StreamId::new(id(stream)?));
+            self.add((stream, sequence));
+        }
+        Some(())
+    }
+
     /// Notes a batch.
     pub(crate) fn add(&mut self, (stream, sequence): (Stream, u64)) {
         self.0.entry(stream).or_default().add(sequence);
@@ -87,7 +149,7 @@ impl Seen {
 
     /// Reads them back; `key` names them in an error.
     pub(crate) fn decode(key: &str, bytes: &[u8]) -> Result<Self, Error> {
-        let damaged = || Error::Damaged { key: key.to_owned(), what: "it is cut off".to_owned() };
+        let damaged = || damaged(key, "it is cut off");
         let (mut seen, mut rest) = (Self::default(), bytes);
         while !rest.is_empty() {
             let mut id = || {

@@ -1,6 +1,6 @@
 //! Claims and refreshes: what they leave behind, and a clock that jumps.
 
-use super::{Memory, Outcomes, Quiet, caller, device, readings, running};
+use super::{Memory, Quiet, Written, caller, device, readings, running};
 use crate::{
     Credentials, Registry,
     wire::{enrolment_service_server::EnrolmentService, *},
@@ -50,7 +50,7 @@ impl Stage {
         let (store, keys) = (Arc::new(Memory::default()), tempfile::tempdir().unwrap());
         let directory = LiveDirectory::open(&keys.path().join("none")).unwrap();
         let tokens = Some(DemoIssuer::open(keys.path()).unwrap().into_devices());
-        let (auditor, work) = Auditor::new(Arc::<Outcomes>::default(), Arc::new(Quiet), Arc::new(Quiet), clock);
+        let (auditor, work) = Auditor::new(Arc::<Written>::default(), Arc::new(Quiet), Arc::new(Quiet), clock);
         tokio::spawn(work.run(CancellationToken::new()));
         let credentials = Credentials { tokens, authority: None };
         let registry = Registry::new(

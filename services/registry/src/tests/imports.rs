@@ -65,35 +65,17 @@ impl store::Registry for Failing {
     }
 }
 
-/// An audit log that keeps action and detail of what was allowed.
-#[derive(Default)]
-struct Details(Mutex<Vec<(String, String)>>);
+impl Written {
+    /// Action and detail of what was allowed.
+    fn allowed(&self) -> Vec<(String, String)> {
+        let events = self.0.lock().unwrap();
+        let allowed = events.iter().filter(|event| event.outcome == Outcome::Allowed);
+        allowed.map(|event| (event.action.to_string(), event.detail.to_string())).collect()
+    }
 
-impl Details {
-    /// How many details begin so.
+    /// How many details of what was allowed begin so.
     fn count(&self, begin: &str) -> usize {
-        self.0.lock().unwrap().iter().filter(|(_, detail)| detail.starts_with(begin)).count()
-    }
-}
-
-#[async_trait]
-impl store::Audit for Details {
-    async fn append(&self, entries: &[Entry]) -> Result<(), Error> {
-        let allowed = entries.iter().map(|entry| &entry.event).filter(|event| event.outcome == Outcome::Allowed);
-        self.0.lock().unwrap().extend(allowed.map(|event| (event.action.to_string(), event.detail.to_string())));
-        Ok(())
-    }
-
-    async fn entries(&self, _: WriterId, _: u64, _: usize) -> Result<Vec<(u64, Bytes)>, Error> {
-        Ok(vec![])
-    }
-
-    async fn writers(&self) -> Result<Vec<WriterId>, Error> {
-        Ok(vec![])
-    }
-
-    async fn search(&self, _: &AuditQuery) -> Result<FoundEntries, Error> {
-        Ok(FoundEntries::default())
+        self.allowed().iter().filter(|(_, detail)| detail.starts_with(begin)).count()
     }
 }
 
@@ -102,8 +84,8 @@ async fn import(
     n_taken: usize,
     how: Fails,
     csv: String,
-) -> (Result<ImportDevicesResponse, tonic::Status>, Arc<Details>, usize) {
-    let (memory, log) = (Arc::new(Memory::default()), Arc::<Details>::default());
+) -> (Result<ImportDevicesResponse, tonic::Status>, Arc<Written>, usize) {
+    let (memory, log) = (Arc::new(Memory::default()), Arc::<Written>::default());
     let (mut registry, work) = node_with(&memory, Path::new("none"), log.clone());
     tokio::spawn(work.run(CancellationToken::new()));
     registry.store = Arc::new(Failing { memory, n_taken: Mutex::new(n_taken), how });
@@ -156,7 +138,7 @@ async fn where_an_import_ended_is_named_also_behind_many_refused_rows() {
 
 #[tokio::test]
 async fn a_row_that_grants_a_role_is_written_down_as_a_grant_too() {
-    let (store, log) = (Arc::new(Memory::default()), Arc::<Details>::default());
+    let (store, log) = (Arc::new(Memory::default()), Arc::<Written>::default());
     let me = Uuid::from_u128(1);
     let held = kept::Grant { id: me, user: me, role: "administrator".into(), ward: None, study: None };
     let entry = kept::Entry::new(NOW(), None, vec![somebody(me, None), Change::Grant(held)]).encode();
@@ -171,7 +153,7 @@ async fn a_row_that_grants_a_role_is_written_down_as_a_grant_too() {
     let directory = registry.decisions.directory();
     let grant = directory.registry().grants(None).map(|(_, kept)| &kept.value).find(|grant| grant.id != me).unwrap();
     assert_eq!(&grant.user.to_string(), nurse);
-    let said = log.0.lock().unwrap();
+    let said = log.allowed();
     let grants: Vec<_> = said.iter().filter(|(action, _)| action == "roles.manage").map(|(_, detail)| detail).collect();
     assert_eq!(grants, [&format!("grant {} of nurse to {nurse}", grant.id)]);
     assert!(said.contains(&("users.manage".to_owned(), format!("import {nurse}"))));

@@ -139,7 +139,7 @@ async fn what_a_file_ties_is_not_tied_again() {
     );
     std::fs::write(folder.path().join("people.toml"), text).unwrap();
     let store = Arc::new(Memory::default());
-    let (registry, work) = node_with(&store, folder.path(), Arc::<Outcomes>::default());
+    let (registry, work) = node_with(&store, folder.path(), Arc::<Written>::default());
     tokio::spawn(work.run(CancellationToken::new()));
     let (user_id, patient_id) = (NURSE.to_string(), PATIENT.to_string());
     let relation = |kind: &str| {

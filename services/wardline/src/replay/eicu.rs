@@ -1,7 +1,7 @@
 //! eICU: its own tables of vital signs, what its respiratory therapists chart, and hourly tables that others made of them.
 
 use super::{
-    formats::keep,
+    formats::{arrival, keep, known},
     mapping::{Item, Mapping, Skip, Written},
     recording::{Recording, Row},
     table::{self, Table, field},
@@ -52,9 +52,9 @@ pub fn read(name: &str, text: &mut dyn Read, mapping: &Mapping, recording: &mut 
 fn wide(mut table: Table<'_>, kind: &Wide, items: &HashMap<String, Item>, recording: &mut Recording) -> Result<()> {
     let (stay, time) = (table.need(kind.stay)?, table.need(kind.minutes)?);
     let number = kind.number.and_then(|column| table.find(column));
-    let mut known: Vec<_> = items.keys().collect();
-    known.sort();
-    for column in known {
+    let mut columns: Vec<_> = items.keys().collect();
+    columns.sort();
+    for column in columns {
         table.need(column)?;
     }
     let header = table.header().to_vec();
@@ -72,11 +72,8 @@ fn wide(mut table: Table<'_>, kind: &Wide, items: &HashMap<String, Item>, record
             if [Some(stay), Some(time), number].contains(&Some(place)) || cell == Ok("") {
                 continue;
             }
-            let Some(item) = items.get(column) else {
-                recording.tally.unmapped(column);
-                continue;
-            };
-            let read = || Ok(Row::charted(measured?, item.judge(Written { text: cell?, number: "", unit: "" })?));
+            let Some(item) = known(recording, items, Ok(column)) else { continue };
+            let read = || Ok(Row::charted(measured?, item.judge(Written::alone(cell?))?));
             keep(recording, patient, item.source, read());
         }
     }
@@ -89,24 +86,11 @@ fn respiratory(mut table: Table<'_>, items: &HashMap<String, Item>, recording: &
     let (measured, arrived) = (table.need("respchartoffset")?, table.need("respchartentryoffset")?);
     let mut row = ByteRecord::new();
     while table.next(&mut row)? {
-        let name = match field(&row, label) {
-            Ok(name) => name,
-            Err(reason) => {
-                recording.tally.skip(reason);
-                continue;
-            }
-        };
-        let Some(item) = items.get(name) else {
-            recording.tally.unmapped(name);
-            continue;
-        };
+        let Some(item) = known(recording, items, field(&row, label)) else { continue };
         let read = || {
             let measured_ns = table::minutes(field(&row, measured)?)?;
-            let arrived_ns = match field(&row, arrived)? {
-                "" => measured_ns,
-                arrived => table::minutes(arrived)?,
-            };
-            let judged = item.judge(Written { text: field(&row, value)?, number: "", unit: "" })?;
+            let arrived_ns = arrival(field(&row, arrived)?, measured_ns, table::minutes)?;
+            let judged = item.judge(Written::alone(field(&row, value)?))?;
             Ok(Row { arrived_ns, ..Row::charted(measured_ns, judged) })
         };
         keep(recording, field(&row, stay).unwrap_or(""), item.source, read());

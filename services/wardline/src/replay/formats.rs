@@ -2,14 +2,14 @@
 
 use super::{
     eicu,
-    mapping::{Mapping, Skip, Written},
+    mapping::{Item, Mapping, Skip, Written},
     recording::{Recording, Row},
     source,
     table::{self, Table, field, optional},
 };
 use anyhow::{Result, bail};
 use csv::ByteRecord;
-use std::{io::Read, path::Path};
+use std::{collections::HashMap, io::Read, path::Path};
 
 /// A format of recordings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -98,6 +98,25 @@ pub(super) fn keep(recording: &mut Recording, patient: &str, source: &'static st
     }
 }
 
+/// The item that a row names; a row without one is counted.
+pub(super) fn known<'i>(
+    recording: &mut Recording,
+    items: &'i HashMap<String, Item>,
+    name: Result<&str, Skip>,
+) -> Option<&'i Item> {
+    match name.map(|name| (name, items.get(name))) {
+        Ok((_, Some(item))) => return Some(item),
+        Ok((name, None)) => recording.tally.unmapped(name),
+        Err(reason) => recording.tally.skip(reason),
+    }
+    None
+}
+
+/// When a value arrived; as it was measured, where that is not said.
+pub(super) fn arrival(written: &str, measured_ns: i64, time: impl Fn(&str) -> Result<i64, Skip>) -> Result<i64, Skip> {
+    if written.is_empty() { Ok(measured_ns) } else { time(written) }
+}
+
 fn mimic(name: &str, text: &mut dyn Read, mapping: &Mapping, recording: &mut Recording) -> Result<()> {
     let items = mapping.section("mimic")?;
     let mut table = Table::open(name, text)?;
@@ -107,23 +126,10 @@ fn mimic(name: &str, text: &mut dyn Read, mapping: &Mapping, recording: &mut Rec
     let (warning, error) = (table.find("warning"), table.find("error"));
     let mut row = ByteRecord::new();
     while table.next(&mut row)? {
-        let id = match field(&row, item) {
-            Ok(id) => id,
-            Err(reason) => {
-                recording.tally.skip(reason);
-                continue;
-            }
-        };
-        let Some(item) = items.get(id) else {
-            recording.tally.unmapped(id);
-            continue;
-        };
+        let Some(item) = known(recording, items, field(&row, item)) else { continue };
         let read = || {
             let measured_ns = table::instant(field(&row, measured)?)?;
-            let arrived_ns = match field(&row, arrived)? {
-                "" => measured_ns,
-                arrived => table::instant(arrived)?,
-            };
+            let arrived_ns = arrival(field(&row, arrived)?, measured_ns, table::instant)?;
             let written = Written { text: field(&row, value)?, number: field(&row, number)?, unit: field(&row, unit)? };
             let questionable = optional(&row, warning) == "1" || optional(&row, error) == "1";
             Ok(Row { arrived_ns, questionable, ..Row::charted(measured_ns, item.judge(written)?) })
@@ -146,7 +152,7 @@ fn cgm(name: &str, text: &mut dyn Read, mapping: &Mapping, recording: &mut Recor
         for (value, item) in &values {
             let read = || {
                 let measured_ns = table::instant(field(&row, time)?)?;
-                let judged = item.judge(Written { text: field(&row, *value)?, number: "", unit: "" })?;
+                let judged = item.judge(Written::alone(field(&row, *value)?))?;
                 Ok(Row::charted(measured_ns, judged))
             };
             keep(recording, field(&row, person).unwrap_or(""), item.source, read());
@@ -171,22 +177,10 @@ fn physionet(name: &str, text: &mut dyn Read, mapping: &Mapping, recording: &mut
         _ => stem(name)?,
     };
     for row in &rows {
-        let item = match field(row, parameter) {
-            Ok(name) => match items.get(name) {
-                Some(item) => item,
-                None => {
-                    recording.tally.unmapped(name);
-                    continue;
-                }
-            },
-            Err(reason) => {
-                recording.tally.skip(reason);
-                continue;
-            }
-        };
+        let Some(item) = known(recording, items, field(row, parameter)) else { continue };
         let read = || {
             let measured_ns = hours_and_minutes(field(row, time)?)?;
-            let judged = item.judge(Written { text: field(row, value)?, number: "", unit: "" })?;
+            let judged = item.judge(Written::alone(field(row, value)?))?;
             Ok(Row::charted(measured_ns, judged))
         };
         keep(recording, &stay, item.source, read());

@@ -51,7 +51,7 @@ mod tests {
     /// Beginning, end, arrival of each in minutes, of an item charted at these minutes.
     fn spread_over(section: &str, item: &str, minutes: &[i64]) -> Vec<(i64, i64, i64)> {
         let mapping = Mapping::load().unwrap();
-        let written = Written { text: "50", number: "", unit: "" };
+        let written = Written::alone("50");
         let judged = mapping.section(section).unwrap()[item].judge(written).unwrap();
         let mut rows: Vec<_> = minutes.iter().map(|at| Row::charted(at * MINUTE, judged)).collect();
         spread(&mut rows, &mapping);

@@ -108,6 +108,13 @@ pub struct Written<'a> {
     pub unit: &'a str,
 }
 
+impl<'a> Written<'a> {
+    /// A text, where the recording has neither a number nor a unit beside it.
+    pub fn alone(text: &'a str) -> Self {
+        Self { text, number: "", unit: "" }
+    }
+}
+
 impl Item {
     /// The place in [`Mapping::sent`] and the value: 0 for a code, the number of a bound (`<40`; `LO` and `HI` where the item's
     /// limits are known).
