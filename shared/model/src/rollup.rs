@@ -96,61 +96,41 @@ impl Rollup {
             let metric = column.lines.metric;
             let rollup = rollups.entry(metric).or_insert_with(|| Self::empty(metric));
             let again = |line| again.get(&(place, line)).copied().unwrap_or_default();
-            let values = match &column.lines.values {
-                Values::Number(values) => values,
-                Values::Bounded(_) | Values::Absent(_) => {
-                    rollup.add_without_number(column, &sheet.batches, tolerance, again);
-                    continue;
-                }
-                Values::Coded(_) | Values::Waveform(_) => continue,
-            };
-            rollup.add(column, values, &sheet.batches, tolerance, again);
+            rollup.add(column, &sheet.batches, tolerance, again);
         }
         rollups.into_values().filter(|rollup| *rollup != Self::empty(rollup.metric)).collect()
     }
 
+    /// Adds what may be added up or counted: codes and waveforms have no part in it.
     fn add(
         &mut self,
         column: &SheetColumn,
-        values: &[f64],
         batches: &[Batch],
         tolerance: ClockTolerance,
         again: impl Fn(usize) -> Quality,
     ) {
         let SheetColumn { lines, batch } = column;
-        for (line, value) in values.iter().enumerate() {
-            let quality = lines.quality[line].with(again(line));
-            let doubts = || tolerance.doubts_in(&batches[batch[line] as usize], lines.measured_at[line]);
-            if quality.has(Quality::REPEAT) {
-                self.n_repeats += 1;
-            } else if quality.with(doubts()).is_good() {
-                let one = Summary::one(lines.factor.apply(*value));
-                self.good = Some(self.good.map_or(one, |good| good.and(one)));
-            } else {
-                self.n_doubtful += 1;
-            }
+        if matches!(lines.values, Values::Coded(_) | Values::Waveform(_)) {
+            return;
         }
-    }
-
-    fn add_without_number(
-        &mut self,
-        column: &SheetColumn,
-        batches: &[Batch],
-        tolerance: ClockTolerance,
-        again: impl Fn(usize) -> Quality,
-    ) {
-        let SheetColumn { lines, batch } = column;
-        let is_bounded = matches!(lines.values, Values::Bounded(_));
         for (line, quality) in lines.quality.iter().enumerate() {
             let quality = quality.with(again(line));
             let doubts = || tolerance.doubts_in(&batches[batch[line] as usize], lines.measured_at[line]);
-            let n = match is_bounded {
-                _ if quality.has(Quality::REPEAT) => &mut self.n_repeats,
-                _ if !quality.with(doubts()).is_good() => &mut self.n_doubtful,
-                true => &mut self.n_bounded,
-                false => &mut self.n_absent,
-            };
-            *n += 1;
+            if quality.has(Quality::REPEAT) {
+                self.n_repeats += 1;
+            } else if !quality.with(doubts()).is_good() {
+                self.n_doubtful += 1;
+            } else {
+                match &lines.values {
+                    Values::Number(values) => {
+                        let one = Summary::one(lines.factor.apply(values[line]));
+                        self.good = Some(self.good.map_or(one, |good| good.and(one)));
+                    }
+                    Values::Bounded(_) => self.n_bounded += 1,
+                    Values::Absent(_) => self.n_absent += 1,
+                    Values::Coded(_) | Values::Waveform(_) => {}
+                }
+            }
         }
     }
 
