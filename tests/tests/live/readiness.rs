@@ -2,10 +2,12 @@
 
 use crate::{PATIENCE, Services, now};
 use anyhow::Context;
+use model::DeviceId;
 use proto::telemetry::v1::ingest_service_client::IngestServiceClient;
 use std::time::Duration;
 use tests::{
     builders::{pulse, write},
+    line::Problem,
     torture::{child::Child, engines::Engine},
     wait::until,
     with_token,
@@ -13,6 +15,7 @@ use tests::{
 use tokio::time::{Instant, timeout};
 use tonic::Code;
 use tonic_types::StatusExt;
+use uuid::Uuid;
 
 /// How soon a node knows.
 const KNOWN: Duration = Duration::from_secs(10);
@@ -62,6 +65,16 @@ async fn each_service_says_which_engine_is_away_and_when_it_is_back() -> anyhow:
     assert!(known < KNOWN && text.contains("store: "), "{known:?} {text}");
     assert!(says(&services.ingest, 200).await?.1.contains("\r\n\r\nready\n"), "readings wait in the log");
     send(3).await??;
+    // who is not known here may have been let in elsewhere since
+    let stranger = services.ward.token(DeviceId::new(Uuid::new_v4()))?;
+    let knocks = async || {
+        let request = with_token(write(&bed, 1, vec![]), &stranger)?;
+        let answer = client.clone().write_readings(request).await;
+        anyhow::Ok(Problem::of(&answer.err().context("a stranger was let in")?))
+    };
+    let problem = timeout(PATIENCE, knocks()).await??;
+    assert_eq!((problem.code, problem.reason.as_str()), (Code::Unavailable, "REGISTRY_BEHIND"));
+    assert!(problem.retry_after.is_some());
     // one that starts now waits, and is alive
     services.query.kill().await?;
     services.query.restart()?;
@@ -71,6 +84,8 @@ async fn each_service_says_which_engine_is_away_and_when_it_is_back() -> anyhow:
     engines.start(Engine::Cassandra).await?;
     services.ready().await?;
     assert_eq!(services.query.n_own_ends(), 0, "it ended for want of its store");
+    let final_now = async || Ok(knocks().await?.code);
+    until("a stranger to be refused for good", final_now, |code| *code == Code::PermissionDenied).await?;
     services.all(&bed, 3).await?;
     services.stop().await
 }

@@ -1,17 +1,30 @@
-//! Two registries on one store agree, and what they change counts in other processes within five seconds.
+//! Two registries on one store agree, and what they change counts in other processes within five seconds; whom they let in
+//! is let in there at once.
 
-use crate::Services;
+use crate::{Services, now};
 use client::channel;
 use model::UserId;
 use proto::{
     registry::v1::{
-        CreateGrantRequest, CreateRelationRequest, CreateUserRequest, EndRelationRequest, Grant, ListUsersRequest,
-        Person, Relation, User, registry_service_client::RegistryServiceClient,
+        ClaimDeviceRequest, CreateDeviceRequest, CreateGrantRequest, CreateRelationRequest, CreateUserRequest, Device,
+        EndRelationRequest, Grant, ListUsersRequest, Person, Relation, User,
+        enrolment_service_client::EnrolmentServiceClient, registry_service_client::RegistryServiceClient,
     },
-    telemetry::v1::{LatestReadingsRequest, timeline_service_client::TimelineServiceClient},
+    telemetry::v1::{
+        LatestReadingsRequest, ingest_service_client::IngestServiceClient,
+        timeline_service_client::TimelineServiceClient,
+    },
 };
 use std::time::Duration;
-use tests::{wait::until, with_token};
+use tests::{
+    Bed,
+    builders::{pulse, write},
+    identified,
+    line::Problem,
+    torture::child::Child,
+    wait::until,
+    with_token,
+};
 use tokio::time::Instant;
 use tonic::{Code, transport::Channel};
 use uuid::Uuid;
@@ -19,6 +32,7 @@ use uuid::Uuid;
 /// How soon a change counts everywhere.
 const EFFECT: Duration = Duration::from_secs(5);
 const PEOPLE: usize = 15;
+const DEVICES: usize = 20;
 
 struct Admin {
     client: RegistryServiceClient<Channel>,
@@ -32,6 +46,34 @@ impl Admin {
         let made = self.client.create_user(with_token(CreateUserRequest { user }, &self.token)?).await?;
         Ok(made.into_inner().user.unwrap_or_default().user_id)
     }
+}
+
+/// Devices that are claimed at a registry and send to another process at once, which has not heard of them: each is let in, or
+/// told to try again. `PERMISSION_DENIED` would say that it never will be.
+async fn who_was_claimed_a_moment_ago_is_never_refused_for_good(
+    services: &Services,
+    registry: &Child,
+) -> anyhow::Result<()> {
+    let integrator = services.ward.person("device-integrator")?;
+    let channel_to_registry = channel(registry.endpoint())?;
+    let mut devices = RegistryServiceClient::new(channel_to_registry.clone());
+    let mut enrolment = EnrolmentServiceClient::new(channel_to_registry);
+    let mut ingest = IngestServiceClient::new(channel(services.ingest.endpoint())?);
+    for number in 0..DEVICES {
+        let device = Some(Device { name: Some(format!("monitor {number}")), ..Device::default() });
+        let made = devices.create_device(with_token(CreateDeviceRequest { device }, &integrator)?).await?.into_inner();
+        let device_id = made.device.unwrap_or_default().device_id;
+        let bed = Bed { device: model::DeviceId::new(device_id.parse()?), ..services.ward.beds[0] };
+        let claim = ClaimDeviceRequest { device_id, claim_code: made.claim_code, csr: String::new() };
+        let token = enrolment.claim_device(identified(claim)?).await?.into_inner().token;
+        let batch = write(&bed, 1, vec![pulse(60.0, now())]);
+        while let Err(status) = ingest.write_readings(with_token(batch.clone(), &token)?).await {
+            let problem = Problem::of(&status);
+            assert_eq!((problem.code, problem.reason.as_str()), (Code::Unavailable, "REGISTRY_BEHIND"), "{status}");
+            tokio::time::sleep(problem.retry_after.expect("when to try again")).await;
+        }
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -98,6 +140,7 @@ async fn two_registries_agree_and_the_others_follow_within_seconds() -> anyhow::
     let began = Instant::now();
     until("the end of the relation to count", reads, |reads| !reads).await?;
     assert!(began.elapsed() < EFFECT, "{:?}", began.elapsed());
+    who_was_claimed_a_moment_ago_is_never_refused_for_good(&services, &registries[0]).await?;
     for registry in &mut registries {
         registry.stop().await?;
     }
