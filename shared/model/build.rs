@@ -36,6 +36,9 @@ struct Metric {
     usual: Option<f64>,
     /// UCUM units that a typical number tells from the canonical one; every number says which, if only none
     other_units: Option<Vec<String>>,
+    /// UCUM units that a number tells from it where it is beyond what is typical, and no other
+    #[serde(default)]
+    distinct_beyond: Vec<String>,
     /// UCUM units that no number tells from it
     #[serde(default)]
     indistinct: Vec<String>,
@@ -119,7 +122,8 @@ fn write_metric(out: &mut String, metric: &Metric) {
         (low, high)
     });
     let (typical, usual) = typical(metric, kind == "Kind::Number");
-    let (other_units, indistinct) = (metric.other_units.as_deref().unwrap_or_default(), &metric.indistinct);
+    let other_units = metric.other_units.as_deref().unwrap_or_default();
+    let (distinct_beyond, indistinct) = (&metric.distinct_beyond, &metric.indistinct);
     let unknown = metric.unconfirmed_mdc.iter().find(|code| !mdc.contains(code));
     assert!(unknown.is_none(), "metric {key}: unconfirmed_mdc {unknown:?} is none of its mdc");
     let factors: String = metric
@@ -132,7 +136,7 @@ fn write_metric(out: &mut String, metric: &Metric) {
         out,
         "    Metric {{ id: MetricId({id}), system: CodeSystem::{system}, code: {code:?}, key: {key:?}, name: {name:?}, \
          kind: {kind}, unit: {unit:?}, plausible: {plausible:?}, typical: {typical:?}, usual: {usual:?}, \
-         other_units: &{other_units:?}, indistinct: &{indistinct:?}, synonyms: &{synonyms:?}, mdc: &{mdc:?}, \
+         other_units: &{other_units:?}, distinct_beyond: &{distinct_beyond:?}, indistinct: &{indistinct:?}, synonyms: &{synonyms:?}, mdc: &{mdc:?}, \
          factors: &[{factors}], category: {category:?}, adds_up: {adds_up}, confirmed: {confirmed} }},"
     )
     .unwrap();

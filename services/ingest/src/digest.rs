@@ -60,7 +60,7 @@ pub(crate) fn digest(readings: &[ReadingView<'_>]) -> u64 {
             Some(ValueView::Bound(bound)) => {
                 text.push(4);
                 text.extend_from_slice(&bound.comparator.to_le_bytes());
-                text.extend_from_slice(&bound.number.to_bits().to_le_bytes());
+                bound.number.iter().for_each(|number| text.extend_from_slice(&number.to_bits().to_le_bytes()));
             }
             Some(ValueView::Absent(reason)) => {
                 text.push(5);

@@ -11,7 +11,8 @@ use crate::{
 use directory::Assignment;
 use guard::convert;
 use model::{
-    Block, ClockTolerance, Column, Factor, Hour, Kind, Metric, Nanos, PatientId, Quality, Reach, Slice, Values,
+    Block, ClockQuality, ClockTolerance, Column, Factor, Hour, Kind, Metric, Nanos, PatientId, Quality, Reach, Slice,
+    Values,
 };
 use proto::{
     in_place::{ReadingView, ValueView},
@@ -51,6 +52,14 @@ pub(crate) struct Judged {
     pub settled: bool,
 }
 
+/// Why a reading is of no patient.
+enum NotOnes {
+    /// The device had none when it began.
+    Nobody,
+    /// The device was its patient's until then only, and it lasts longer.
+    OnlyUntil(Nanos),
+}
+
 /// The patients of one device. Consecutive readings have the same one, so the last answer is tried first.
 pub(crate) struct Assigned {
     held: Vec<Assignment>,
@@ -71,6 +80,21 @@ impl Assigned {
         }
         self.last = self.held.iter().position(holds)?;
         Some(self.held[self.last].patient)
+    }
+
+    /// Whose a reading is that begins and is over then: all of it must be one patient's.
+    fn during(&mut self, at: Nanos, end: Nanos) -> Result<PatientId, NotOnes> {
+        let patient = self.at(at).ok_or(NotOnes::Nobody)?;
+        let mut until = self.held[self.last].to;
+        if end > until {
+            for next in &self.held[self.last + 1..] {
+                if next.from != until || next.patient != patient {
+                    break;
+                }
+                until = next.to;
+            }
+        }
+        if end <= until { Ok(patient) } else { Err(NotOnes::OnlyUntil(until)) }
     }
 }
 
@@ -96,8 +120,13 @@ impl Judge {
         Some((reason, wire::Refusal { field: "readings".into(), description, ..Default::default() }))
     }
 
-    /// Judges every reading. `assigned` says whose it is at its own time.
-    pub(crate) fn judge(&self, readings: &[ReadingView<'_>], assigned: &mut Assigned, now: Nanos) -> Judged {
+    /// Judges every reading. `assigned` says whose it is at its own time, `clock` what the device says of that which shows it.
+    pub(crate) fn judge(
+        &self,
+        readings: &[ReadingView<'_>],
+        assigned: &mut Assigned,
+        (clock, now): (ClockQuality, Nanos),
+    ) -> Judged {
         let mut hours: Vec<(PatientId, Hour, Builder<'_>)> = Vec::with_capacity(1);
         let mut judged =
             Judged { received_at: now, parts: Vec::new(), accepted: 0, refused: Refused::default(), settled: true };
@@ -105,10 +134,16 @@ impl Judge {
         for (index, reading) in readings.iter().enumerate() {
             // a batch has at most a few thousand readings
             let index = index as u32;
-            let outcome = when(reading, self.tolerance, now).and_then(|(at, lasting, quality)| {
-                let patient = assigned.at(at).ok_or_else(|| {
+            let outcome = when(reading, self.tolerance, now).and_then(|(at, lasting, end, quality)| {
+                let patient = assigned.during(at, end).map_err(|why| {
                     judged.settled = false;
-                    Fault::new("measured_at", "NOT_ASSIGNED", not_assigned(self.tolerance.doubts(at, now)))
+                    match why {
+                        NotOnes::Nobody => {
+                            let text = not_assigned(self.tolerance.doubts_by(clock, at, now));
+                            Fault::new("measured_at", "NOT_ASSIGNED", text)
+                        }
+                        NotOnes::OnlyUntil(until) => not_one_patients(reading, (at, end), until),
+                    }
                 })?;
                 let hour = at.hour();
                 let place = hours.iter().position(|(p, h, _)| *p == patient && *h == hour).unwrap_or_else(|| {
@@ -145,8 +180,12 @@ fn named(index: u32, field: &str) -> String {
     if field.is_empty() { format!("readings[{index}]") } else { format!("readings[{index}].{field}") }
 }
 
-/// When a reading was measured, how long it lasted, and whether that can be true.
-fn when(reading: &ReadingView<'_>, tolerance: ClockTolerance, now: Nanos) -> Result<(Nanos, i64, Quality), Fault> {
+/// When a reading was measured, how long it says that it lasted, when it was over, and whether that can be true.
+fn when(
+    reading: &ReadingView<'_>,
+    tolerance: ClockTolerance,
+    now: Nanos,
+) -> Result<(Nanos, i64, Nanos, Quality), Fault> {
     if let Some(unreadable) = reading.unreadable {
         let text = format!("{}; send it as reading.proto says", unreadable.fault);
         return Err(Fault::new(unreadable.field, "UNREADABLE", text));
@@ -164,12 +203,15 @@ fn when(reading: &ReadingView<'_>, tolerance: ClockTolerance, now: Nanos) -> Res
         Some(until) => lasting(at, until, &reading.value)?,
     };
     let end = match &reading.value {
-        Some(ValueView::Waveform(wave)) => at.plus(samples_ns(wave)),
+        // one that is longer than any may be is refused for that
+        Some(ValueView::Waveform(wave)) => {
+            at.plus(Some(samples_ns(wave)).filter(|lasting| *lasting <= Reach::LONGEST).unwrap_or_default())
+        }
         _ => at.plus(lasting),
     };
     // what is not over yet cannot have been measured
     let ahead = if_so(tolerance.is_ahead(end, now), Quality::FUTURE);
-    Ok((at, lasting, quality.with(tolerance.doubts(at, now)).with(ahead)))
+    Ok((at, lasting, end, quality.with(tolerance.doubts(at, now)).with(ahead)))
 }
 
 /// Nanoseconds from the beginning of a reading to its end.
@@ -198,6 +240,17 @@ fn not_assigned(doubts: Quality) -> &'static str {
     } else {
         "no patient was assigned to the device at that time; assign one, then send again"
     }
+}
+
+/// What to do about a reading that lasts longer than the device was its patient's.
+fn not_one_patients(reading: &ReadingView<'_>, (at, end): (Nanos, Nanos), until: Nanos) -> Fault {
+    let field = if matches!(reading.value, Some(ValueView::Waveform(_))) { "waveform" } else { "measured_until" };
+    let [at, end, until] = [at, end, until].map(convert::timestamp);
+    let text = format!(
+        "not one patient's for all of it: it lasts from {at} to {end}, and the device was the patient's of its beginning \
+         until {until} only; send it in two, what was measured until then and what came after"
+    );
+    Fault::new(field, "NOT_ASSIGNED", text)
 }
 
 /// Collects the readings of one patient and hour by metric and unit.

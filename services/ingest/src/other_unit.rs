@@ -49,11 +49,12 @@ impl OtherUnits {
 }
 
 fn factors(units: &Units, metric: &Metric) -> Box<[Factor]> {
-    if metric.other_units.is_empty() {
+    let mut others = metric.other_units.iter().chain(metric.distinct_beyond).peekable();
+    if others.peek().is_none() {
         return Box::default();
     }
     // a unit of the catalogue that does not convert is found by a test
-    let others = metric.other_units.iter().filter_map(|unit| units.factor(metric, unit).ok());
+    let others = others.filter_map(|unit| units.factor(metric, unit).ok());
     [Factor::IDENTITY].into_iter().chain(others).collect()
 }
 

@@ -329,7 +329,7 @@ impl Reader {
             return Ok(Step::Done(pending));
         }
         self.refresh_assignments()?;
-        let mut judged = self.ingest.judge.judge(readings, &mut self.assigned, now);
+        let mut judged = self.ingest.judge.judge(readings, &mut self.assigned, (self.clock, now));
         (pending.accepted, pending.settled) = (judged.accepted, judged.settled);
         pending.refused = std::mem::take(&mut judged.refused);
         number(&mut pending.refused, sequence);

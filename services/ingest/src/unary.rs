@@ -31,7 +31,8 @@ pub(crate) async fn write(
         BatchId { device: permit.device(), stream, sequence: request.sequence, digest: digest::digest(&readings) };
     let state = ingest.streams.get(identity.device, stream);
     let turn = recall(ingest, &state, &identity).await;
-    let judged = ingest.judge.judge(&readings, &mut assigned, (ingest.clock)());
+    let clock = clock_quality(request.clock_quality);
+    let judged = ingest.judge.judge(&readings, &mut assigned, (clock, (ingest.clock)()));
     let (accepted, settled) = (judged.accepted, judged.settled);
     let mut refused = judged.refused.clone();
     number(&mut refused, identity.sequence);
@@ -40,7 +41,7 @@ pub(crate) async fn write(
         // what cannot be known here the writer decides
         Turn::Publish | Turn::Ask => {
             // in a task of its own: a caller that goes away must not leave the batch half published
-            let (ingest, clock) = (ingest.clone(), clock_quality(request.clock_quality));
+            let ingest = ingest.clone();
             let published = spawn(async move {
                 for receipt in ingest.publish(identity, judged, clock, 0).await? {
                     receipt.await?;

@@ -75,10 +75,7 @@ pub(crate) fn accept<'a>(
         }
         (Kind::Number, Some(ValueView::Bound(bound))) => {
             let bound = accept_bound(bound, factor)?;
-            let canonical = factor.apply(bound.number);
-            if !metric.is_typical(canonical) {
-                *quality = quality.with(doubts_of_bound(metric, others, bound, canonical));
-            }
+            *quality = quality.with(doubts_of_bound(metric, others, bound, factor.apply(bound.number)));
             Ok(One::Bound(bound))
         }
         (Kind::Number | Kind::Coded(_) | Kind::Waveform, Some(ValueView::Absent(reason))) => {
@@ -100,11 +97,15 @@ fn accept_bound(bound: &wire::Bound, factor: Factor) -> Result<Bound, Fault> {
         let text = "say on which side of the number the value lies: LESS, LESS_OR_EQUAL, GREATER_OR_EQUAL or GREATER";
         Fault::new("bound.comparator", "COMPARATOR_MISSING", text)
     })?;
-    if !bound.number.is_finite() || !factor.apply(bound.number).is_finite() {
+    let number = bound.number.ok_or_else(|| {
+        let text = "missing; give the number beyond which the value lies; where there is none send absent_reason";
+        Fault::new("bound.number", "NUMBER_MISSING", text)
+    })?;
+    if !number.is_finite() || !factor.apply(number).is_finite() {
         let text = "must be a finite number, also in the canonical unit; where there is no limit send absent_reason";
         return Err(Fault::new("bound.number", "NOT_FINITE", text));
     }
-    Ok(Bound { comparator, number: bound.number })
+    Ok(Bound { comparator, number })
 }
 
 /// What is against a number that is none of the typical ones.
@@ -113,13 +114,16 @@ fn doubts(metric: &Metric, others: &OtherUnits, number: f64, canonical: f64) -> 
     marks(plausible, others.suspects(metric, number))
 }
 
-/// What is against a bound whose number is none of the typical ones: it is plausible where plausible values end on its side.
+/// What is against a bound: it is plausible where something plausible lies on its side; a number that is typical tells no other unit.
 fn doubts_of_bound(metric: &Metric, others: &OtherUnits, bound: Bound, canonical: f64) -> Quality {
     let plausible = metric.plausible.is_none_or(|(low, high)| match bound.comparator {
-        Comparator::Less | Comparator::LessOrEqual => low <= canonical,
-        Comparator::GreaterOrEqual | Comparator::Greater => canonical <= high,
+        Comparator::Less => low < canonical,
+        Comparator::LessOrEqual => low <= canonical,
+        Comparator::GreaterOrEqual => canonical <= high,
+        Comparator::Greater => canonical < high,
     });
-    marks(plausible, others.suspects_bound(metric, bound, canonical))
+    let is_suspect = !metric.is_typical(canonical) && others.suspects_bound(metric, bound, canonical);
+    marks(plausible, is_suspect)
 }
 
 fn marks(is_plausible: bool, is_suspect: bool) -> Quality {

@@ -197,7 +197,7 @@ impl Readings {
                     original = sent_in(number);
                 }
                 let number = column.factor.apply(number);
-                Value::Bound(wire::Bound { comparator: i32::from(comparator.code()), number })
+                Value::Bound(wire::Bound { comparator: i32::from(comparator.code()), number: Some(number) })
             }
             Values::Absent(values) => Value::AbsentReason(i32::from(values[line].code())),
         };

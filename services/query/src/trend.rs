@@ -37,14 +37,14 @@ pub(crate) async fn read(
         let range = range(bounds, DEFAULT_NS, now)?;
         (range, range.hours())
     } else {
-        let Cursor { range, after } = Cursor::open(&request.page_token, &query.sealer, &context, now)?;
+        let Cursor { range, after } = Cursor::decrypt(&request.page_token, &query.cipher, &context, now)?;
         (range, HourRange { first: Hour(after.at.hour().0 + 1), ..range.hours() })
     };
     let mut trends = BTreeMap::new();
     let mut response = ReadTrendResponse::default();
     if let Some(last) = fill(query, permit, hours, &metrics, size, &mut trends).await? {
         let next = Cursor { range, after: Key::end_of(last) };
-        response.next_page_token = next.seal(&query.sealer, &context, now)?;
+        response.next_page_token = next.encrypt(&query.cipher, &context, now)?;
     }
     response.trends = trends.into_values().collect();
     response.trends.sort_by(|a: &Trend, b| a.metric.cmp(&b.metric));

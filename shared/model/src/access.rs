@@ -148,7 +148,7 @@ pub struct Facts {
     pub ward: Option<Arc<str>>,
     /// The studies in which the patient takes part, at any time.
     pub enrolments: Vec<Enrolment>,
-    /// What ties the principal to the patient, at any time.
+    /// Relations of the principal to the patient, at any time.
     pub relations: Vec<Relation>,
     /// What the patient does not want, at any time, of anybody.
     pub consents: Vec<Consent>,

@@ -33,6 +33,9 @@ pub struct Metric {
     /// Other units, as UCUM codes, in which the field writes the same thing: a number that would be typical in one of them,
     /// and is not as it is labelled, is suspect.
     pub other_units: &'static [&'static str],
+    /// Other units of the field whose usual values are typical in the canonical one, too: a number is suspect as above where it is
+    /// beyond what is typical as it is labelled.
+    pub distinct_beyond: &'static [&'static str],
     /// Other units of the field that no number tells from the canonical one.
     pub indistinct: &'static [&'static str],
     /// Other keys that mean this metric (`2708-6`, `mdc:147842` ...).

@@ -67,15 +67,20 @@ impl ClockTolerance {
         }
     }
 
-    /// The same of a reading of a batch, whose device may say itself that its clock was never set.
+    /// The same where the device may say itself that its clock was never set.
+    pub fn doubts_by(self, clock: ClockQuality, measured_at: Nanos, received_at: Nanos) -> Quality {
+        let said = if clock == ClockQuality::Unset { Quality::UNSET_CLOCK } else { Quality::GOOD };
+        self.doubts(measured_at, received_at).with(said)
+    }
+
+    /// The same of a reading of a batch.
     pub(crate) fn doubts_in(self, batch: &Batch, measured_at: Nanos) -> Quality {
-        let said = if batch.clock == ClockQuality::Unset { Quality::UNSET_CLOCK } else { Quality::GOOD };
-        self.doubts(measured_at, batch.received_at).with(said)
+        self.doubts_by(batch.clock, measured_at, batch.received_at)
     }
 
     /// Marks what the way in may not have marked yet, because the rule is younger than the row ([`Self::doubts`]), and what only
     /// a whole sheet shows: corrections ([`Quality::CORRECTION`]), repeats ([`Quality::REPEAT`]) and what was taken back
-    /// ([`Quality::ENTERED_IN_ERROR`]).
+    /// ([`Quality::ENTERED_IN_ERROR`]). Not what was corrected, which matters where readings are added up, not where they are shown.
     pub fn mark(self, sheet: &mut Sheet) {
         let Sheet { batches, columns, .. } = sheet;
         for SheetColumn { lines, batch } in columns {
@@ -86,7 +91,7 @@ impl ClockTolerance {
         }
         for (column, line, mark) in said_again(sheet) {
             let quality = &mut sheet.columns[column].lines.quality[line];
-            *quality = quality.with(mark);
+            *quality = quality.with(mark.without(Quality::SUPERSEDED));
         }
     }
 }
@@ -121,8 +126,8 @@ pub fn age(at: Nanos, now: Nanos) -> i64 {
 }
 
 /// Lines of which the same device has sent others of that metric and instant, with what they are beside those: the same in another
-/// stream is a repeat, another value a correction. One that was entered in error takes back what came before it, and is shown once
-/// with what it takes back.
+/// stream is a repeat, another value a correction, and what came before that, or before the same in another unit, is superseded. One
+/// that was entered in error takes back what came before it, and is shown once with what it takes back.
 pub(crate) fn said_again(sheet: &Sheet) -> Vec<(usize, usize, Quality)> {
     let columns = &sheet.columns;
     let mut found = Vec::new();
@@ -148,15 +153,17 @@ pub(crate) fn said_again(sheet: &Sheet) -> Vec<(usize, usize, Quality)> {
             (lines.measured_at[line], batch.identity.device, batch.received_at, number, lines.index[line])
         };
         lines.sort_unstable_by_key(key);
-        for lines in lines.chunk_by(|a, b| (key(a).0, key(a).1) == (key(b).0, key(b).1)) {
+        let same_instant = lines.chunk_by(|a, b| (key(a).0, key(a).1) == (key(b).0, key(b).1));
+        for lines in same_instant.filter(|lines| lines.len() > 1) {
             found.extend(SameInstant { sheet, lines }.marks());
         }
     }
     found
 }
 
-/// Of the lines of one metric, instant and device as many are compared with each that came later: no device has that many to say
-/// of an instant, and one that means harm is not to keep a reader busy.
+/// Of the lines of one metric, instant and device as many of the first are compared with each that came later, and as many of the
+/// last that correct something with each that came before: no device has that many to say of an instant, and one that means harm
+/// is not to keep a reader busy.
 const COMPARED_MAX: usize = 256;
 
 /// Lines of one metric, instant and device, in the order in which they came.
@@ -172,18 +179,50 @@ fn earlier(at: usize) -> Range<usize> {
 impl SameInstant<'_> {
     fn marks(&self) -> impl Iterator<Item = (usize, usize, Quality)> {
         let n_taken_back = (1..self.lines.len()).rfind(|&at| self.takes_back(at)).unwrap_or_default();
+        let (correcting, repeating) = (self.correcting(), self.repeating());
         (0..self.lines.len()).filter_map(move |at| {
             let mut mark = Quality::GOOD;
             if self.is_repeat(at) || self.takes_back(at) && earlier(at).any(|before| self.is_same(before, at)) {
                 mark = Quality::REPEAT;
-            } else if earlier(at).any(|before| self.batch(before) != self.batch(at) && !self.says_same(before, at)) {
+            } else if earlier(at).any(|before| self.says_other(before, at)) {
                 mark = Quality::CORRECTION;
+            }
+            if self.is_superseded(at, &correcting, &repeating) {
+                mark = mark.with(Quality::SUPERSEDED);
             }
             if at < n_taken_back {
                 mark = mark.with(Quality::ENTERED_IN_ERROR);
             }
             (mark != Quality::GOOD).then_some((self.lines[at].0, self.lines[at].1, mark))
         })
+    }
+
+    /// The last lines that stand in the place of what came before: neither a repeat, nor what says of itself that it is wrong.
+    fn correcting(&self) -> Vec<usize> {
+        let may_be = |at: &usize| !self.is_in_error(*at) && !self.is_repeat(*at);
+        (1..self.lines.len()).rev().filter(may_be).take(COMPARED_MAX).collect()
+    }
+
+    /// The last lines that only say again what came before.
+    fn repeating(&self) -> Vec<usize> {
+        let may_be = |at: &usize| !self.is_in_error(*at) && self.is_repeat(*at);
+        (1..self.lines.len()).rev().filter(may_be).take(COMPARED_MAX).collect()
+    }
+
+    /// Whether a later batch says something else in its place, or the same in another unit: one time counts once. Not where that batch
+    /// has it too, as a repeat, beside another event of the instant.
+    fn is_superseded(&self, at: usize, correcting: &[usize], repeating: &[usize]) -> bool {
+        let mut kept_by: Vec<u32> =
+            repeating.iter().filter(|&&after| self.is_same(at, after)).map(|&after| self.batch(after)).collect();
+        kept_by.sort_unstable();
+        let corrects = |after: usize| self.batch(at) != self.batch(after) && !self.is_same(at, after);
+        let mut after = correcting.iter().copied().filter(|&after| at < after && corrects(after));
+        after.any(|after| kept_by.binary_search(&self.batch(after)).is_err())
+    }
+
+    /// Whether they say different things, and not as two events of one batch.
+    fn says_other(&self, a: usize, b: usize) -> bool {
+        self.batch(a) != self.batch(b) && !self.says_same(a, b)
     }
 
     fn batch(&self, at: usize) -> u32 {

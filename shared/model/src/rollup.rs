@@ -1,13 +1,14 @@
 //! A rollup: what the numbers of one metric came to in one hour, for trends over days to years.
 //!
-//! Derived from a [`Sheet`], never counted up: late and repeated data make it right, not double. What was measured ahead of
-//! its receipt, or by a clock that was never set, is doubtful; how far ahead that is stands in the bytes, so that they are used
-//! under the same rule only. Layout (notation as in [`crate::Block`]), version 5 (version 1 knew none of these rules, version 2
+//! Derived from a [`Sheet`], never counted up: late, repeated and corrected data make it right, not double. Of a value and what
+//! corrects it, or says it in another unit, the later one counts, and the earlier one nowhere, doubtful or not. What was measured
+//! ahead of its receipt, or by a clock that was never set, is doubtful; how far ahead that is stands in the bytes, so that they are
+//! used under the same rule only. Layout (notation as in [`crate::Block`]), version 6 (version 1 knew none of these rules, version 2
 //! nothing of clocks that were never set, nor of repeats, bounds and what is absent, version 3 not all repeats, version 4 nothing
-//! against what is no number but that it was entered in error):
+//! against what is no number but that it was entered in error, version 5 added up what was corrected and what corrects it):
 //!
 //! ```text
-//! rollups = 5:u8, v max_ahead_ns, v n, (v metric, v n_doubtful, v n_repeats, v n_bounded, v n_absent, v n_good,
+//! rollups = 6:u8, v max_ahead_ns, v n, (v metric, v n_doubtful, v n_repeats, v n_bounded, v n_absent, v n_good,
 //!           (f64 min, f64 max, f64 sum) unless n_good is 0)*
 //! ```
 
@@ -21,9 +22,9 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-const VERSION: u8 = 5;
-/// Written before repeats, or all that is doubtful, were left out.
-const OF_OTHER_RULES: std::ops::RangeInclusive<u8> = 1..=4;
+const VERSION: u8 = 6;
+/// Written before repeats, all that is doubtful, or what was corrected were left out.
+const OF_OTHER_RULES: std::ops::RangeInclusive<u8> = 1..=5;
 /// The fewest bytes that a rollup takes.
 const MIN_BYTES: usize = 6;
 
@@ -33,7 +34,7 @@ pub struct Rollup {
     /// Catalogue number of the metric.
     pub metric: MetricId,
     /// Readings left out because something is known against them ([`crate::Quality`]), bounds and those without a value among
-    /// them.
+    /// them; not what was corrected.
     pub n_doubtful: u64,
     /// Readings left out because their device had sent the same before ([`crate::Quality::REPEAT`]).
     pub n_repeats: u64,
@@ -41,7 +42,7 @@ pub struct Rollup {
     pub n_bounded: u64,
     /// Other readings without a value.
     pub n_absent: u64,
-    /// The others, if there are any.
+    /// The others, if there are any, but for what was corrected: that counts nowhere ([`crate::Quality::SUPERSEDED`]).
     pub good: Option<Summary>,
 }
 
@@ -118,6 +119,8 @@ impl Rollup {
             let doubts = || tolerance.doubts_in(&batches[batch[line] as usize], lines.measured_at[line]);
             if quality.has(Quality::REPEAT) {
                 self.n_repeats += 1;
+            } else if quality.has(Quality::SUPERSEDED) {
+                // what stands in its place counts
             } else if !quality.with(doubts()).is_good() {
                 self.n_doubtful += 1;
             } else {
@@ -162,7 +165,7 @@ impl Rollup {
             VERSION if input.varint()? == tolerance.max_ahead_ns() => {}
             VERSION => return Ok(None),
             version if OF_OTHER_RULES.contains(&version) => return Ok(None),
-            _ => return Err(input.malformed("rollup version 1 to 5")),
+            _ => return Err(input.malformed("rollup version 1 to 6")),
         }
         let n = input.count(MIN_BYTES)?;
         let mut rollups: Vec<Self> = Vec::with_capacity(n);

@@ -6,6 +6,9 @@ use model::{
     MetricId, Nanos, Quality, Range, Retraction, Rollup, Sheet, StreamId, Summary, Values, age, counts_from,
 };
 
+#[path = "newest/superseded.rs"]
+mod superseded;
+
 const HOUR: Hour = Hour(470_000);
 const SECOND: i64 = Nanos::SECOND;
 const GOOD: Quality = Quality::GOOD;
@@ -90,7 +93,9 @@ fn rollups_made_under_another_rule_are_made_again() {
     assert_eq!(Rollup::decode(&before, two), Ok(None), "as they were before all repeats were counted");
     before[0] = 4;
     assert_eq!(Rollup::decode(&before, two), Ok(None), "as they were before bounds were doubted");
-    assert!(Rollup::decode(&[6, 0], two).is_err());
+    before[0] = 5;
+    assert_eq!(Rollup::decode(&before, two), Ok(None), "as they were when what was corrected was added up, too");
+    assert!(Rollup::decode(&[7, 0], two).is_err());
 }
 
 #[test]
@@ -123,7 +128,7 @@ fn what_a_device_sends_again_in_another_stream_is_marked_as_repeated() {
         [(80.0, GOOD), (90.0, correction), (80.0, repeat), (90.0, repeat), (81.0, GOOD), (81.0, repeat), (82.0, GOOD)];
     assert_eq!(marked(sheet_of_all.clone()), expected);
     let rollups = Rollup::of(&sheet_of_all, ClockTolerance::default());
-    let good = Some(Summary { n: 4, min: 80.0, max: 90.0, sum: 333.0 });
+    let good = Some(Summary { n: 3, min: 81.0, max: 90.0, sum: 253.0 });
     assert_eq!(rollups, [Rollup { metric: MetricId(3), n_doubtful: 0, n_repeats: 3, n_bounded: 0, n_absent: 0, good }]);
     let bytes = Rollup::encode(&rollups, ClockTolerance::default());
     assert_eq!(Rollup::decode(&bytes, ClockTolerance::default()), Ok(Some(rollups)));
@@ -202,10 +207,13 @@ fn a_retraction_marks_what_was_received_by_then_of_its_device_metrics_and_time()
         assert_eq!(after(&Retraction { metrics, ..all.clone() }), expected);
     }
     assert_eq!(after(&Retraction { received_until: at(21), ..all.clone() }), [80.0, 90.0, 81.0, 91.0]);
-    let mut sheet = sheet(&rows);
-    all.mark(&mut sheet);
-    let rollup = Rollup::of(&sheet, ClockTolerance::default())[0];
-    assert_eq!((rollup.n_doubtful, rollup.good.unwrap().n), (2, 4));
+    // what was retracted is doubtful, and counts nowhere once it was corrected
+    for (rows, expected) in [(&rows[..1], (2, 2)), (&rows[..], (0, 4))] {
+        let mut sheet = sheet(rows);
+        all.mark(&mut sheet);
+        let rollup = Rollup::of(&sheet, ClockTolerance::default())[0];
+        assert_eq!((rollup.n_doubtful, rollup.good.unwrap().n), expected);
+    }
     // whole hours are passed over where they cannot be meant
     let concerns = |hour: i32, metrics: &[u16]| {
         all.concerns(Hour(HOUR.0 + hour), &metrics.iter().copied().map(MetricId).collect::<Vec<_>>())

@@ -1,5 +1,7 @@
 //! What is marked: for every metric of the catalogue, which wrong labels are found, and that no right one is.
 
+mod assigned;
+
 use super::*;
 use model::{by_code, metrics};
 use proto::in_place::ValueView;
@@ -32,7 +34,8 @@ fn marks(reading: &ReadingView<'_>) -> Result<Quality, String> {
     let patient = PatientId::from_bytes([1; 16]);
     let held = directory::Assignment { patient, from: Nanos::MIN, to: Nanos::MAX };
     let judge = Judge::new(10, ClockTolerance::default());
-    let judged = judge.judge(std::slice::from_ref(reading), &mut Assigned::new(vec![held]), NOW);
+    let readings = std::slice::from_ref(reading);
+    let judged = judge.judge(readings, &mut Assigned::new(vec![held]), (ClockQuality::Unknown, NOW));
     if let Some(refusal) = judged.refused.named.first() {
         return Err(format!("{} {}: {}", refusal.field, refusal.reason, refusal.description));
     }
@@ -48,6 +51,10 @@ fn in_unit(metric: &Metric, unit: &str, canonical: f64) -> f64 {
 
 fn with_other_units() -> impl Iterator<Item = &'static Metric> {
     metrics().iter().filter(|metric| metric.typical.is_some())
+}
+
+fn all_other_units(metric: &Metric) -> impl Iterator<Item = &'static &'static str> {
+    metric.other_units.iter().chain(metric.distinct_beyond).chain(metric.indistinct)
 }
 
 fn is_suspect(metric: &Metric, unit: &str, number: f64) -> bool {
@@ -96,7 +103,7 @@ fn typical_values_in_the_right_unit_are_good_whatever_the_unit() {
             let value = (low + (high - low) * f64::from(part) / 100.0).clamp(low, high);
             assert_eq!(quality(metric, metric.unit, value), Quality::GOOD, "{}: {value}", metric.name);
         }
-        for unit in metric.other_units.iter().chain(metric.indistinct) {
+        for unit in all_other_units(metric) {
             let number = in_unit(metric, unit, usual);
             assert_eq!(quality(metric, unit, number), Quality::GOOD, "{}: {number} {unit}", metric.name);
         }
@@ -107,7 +114,7 @@ fn typical_values_in_the_right_unit_are_good_whatever_the_unit() {
 fn a_unit_that_is_said_to_be_indistinct_is() {
     for metric in with_other_units() {
         let (low, high) = metric.typical.unwrap();
-        for unit in metric.indistinct {
+        for unit in metric.distinct_beyond.iter().chain(metric.indistinct) {
             let number = in_unit(metric, unit, metric.usual.unwrap());
             assert!(low <= number && number <= high, "{}: {number} {unit} could be told", metric.name);
         }
@@ -132,26 +139,42 @@ fn what_the_reference_names_is_found() {
         ("8302-2", "cm", 1.7),
         ("8302-2", "cm", 67.0),
         ("11524-6", "mV", 900.0),
+        ("6598-7", "ng/mL", 150.0),
+        ("6598-7", "ug/L", 150.0),
+        ("10839-9", "", 700.0),
+        ("1975-2", "mg/dL", 70.0),
+        ("1975-2", "mg/dL", 300.0),
+        ("1975-2", "umol/L", 0.6),
     ] {
         assert!(is_suspect(by_code(key).unwrap(), unit, number), "{key}: {number} {unit}");
     }
-    // true, if not typical: a low sugar, a weak pulse, a cold patient, a small child, a heavy man
-    for (key, number) in [
-        ("41653-7", 21.0),
-        ("99504-3", 400.0),
-        ("8480-6", 45.0),
-        ("8310-5", 28.0),
-        ("29463-7", 0.9),
-        ("29463-7", 149.0),
+    // true, if not typical: a low sugar, a weak pulse, a cold patient, a small child, a heavy man, a right heart that fails, a head
+    // injury; a large infarction, a liver that fails, and a bilirubin that can just be measured
+    for (key, unit, number) in [
+        ("41653-7", "", 21.0),
+        ("99504-3", "", 400.0),
+        ("8480-6", "", 45.0),
+        ("8310-5", "", 28.0),
+        ("29463-7", "", 0.9),
+        ("29463-7", "", 149.0),
+        ("60985-9", "mm[Hg]", 25.0),
+        ("60956-0", "mm[Hg]", 45.0),
+        ("6598-7", "ng/mL", 90.0),
+        ("6598-7", "ng/L", 50_000.0),
+        ("10839-9", "ng/L", 4.0),
+        ("1975-2", "mg/dL", 50.0),
+        ("1975-2", "umol/L", 900.0),
+        ("1975-2", "umol/L", 1.0),
     ] {
-        assert_eq!(quality(by_code(key).unwrap(), "", number), Quality::GOOD, "{key}: {number}");
+        assert_eq!(quality(by_code(key).unwrap(), unit, number), Quality::GOOD, "{key}: {number} {unit}");
     }
 }
 
-/// The marks that a bound gets: with "<" or ">".
+/// The marks that a bound gets: with "<", "<=", ">=" or ">".
 fn of_bound(metric: &Metric, unit: &str, sign: &str, number: f64) -> Quality {
-    let comparator = if sign == "<" { wire::Comparator::Less } else { wire::Comparator::Greater };
-    let value = Some(ValueView::Bound(wire::Bound { comparator: comparator.into(), number }));
+    let comparator = (1..=4).filter_map(model::Comparator::from_code).find(|comparator| comparator.sign() == sign);
+    let comparator = comparator.unwrap().code();
+    let value = Some(ValueView::Bound(wire::Bound { comparator: comparator.into(), number: Some(number) }));
     let measured_at = Some(guard::convert::timestamp(NOW));
     marks(&ReadingView { metric: metric.key, unit, measured_at, value, ..Default::default() })
         .unwrap_or_else(|fault| panic!("{}: {fault}", metric.name))
@@ -198,8 +221,11 @@ fn a_bound_at_the_end_of_a_sensors_range_is_good() {
     }
     for metric in with_other_units().filter(|metric| metric.kind == Kind::Number) {
         let (low, high) = metric.typical.unwrap();
-        for unit in [&metric.unit].into_iter().chain(metric.other_units).chain(metric.indistinct) {
-            for (sign, end) in [("<", low), (">", high)] {
+        for unit in [&metric.unit].into_iter().chain(all_other_units(metric)) {
+            // below the least that is plausible nothing is, and above the most
+            let (least, most) = metric.plausible.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+            let signs = [(if low == least { "<=" } else { "<" }, low), (if high == most { ">=" } else { ">" }, high)];
+            for (sign, end) in signs {
                 let found = of_bound(metric, unit, sign, in_unit(metric, unit, end));
                 assert_eq!(found, Quality::GOOD, "{}: {sign} {end}, in {unit}", metric.name);
             }
@@ -212,6 +238,16 @@ fn a_bound_beyond_which_nothing_is_plausible_is_implausible() {
     let (spo2, pulse) = (by_code("59408-5").unwrap(), by_code("8867-4").unwrap());
     assert_eq!(of_bound(spo2, "%", ">", 150.0), Quality::IMPLAUSIBLE);
     assert_eq!(of_bound(pulse, "", "<", -50.0), Quality::IMPLAUSIBLE);
+    // at the ends themselves
+    for (sign, number, marks) in [
+        ("<", 0.0, Quality::IMPLAUSIBLE),
+        (">", 100.0, Quality::IMPLAUSIBLE),
+        ("<=", 0.0, Quality::GOOD),
+        (">=", 100.0, Quality::GOOD),
+        (">", 99.0, Quality::GOOD),
+    ] {
+        assert_eq!(of_bound(spo2, "%", sign, number), marks, "{sign} {number}");
+    }
     // true of every pulse, if it says little
     assert_eq!(of_bound(pulse, "", "<", 400.0), Quality::GOOD);
 }
@@ -227,6 +263,9 @@ fn who_sends_no_number_is_told_how_to_say_that_there_is_none() {
         let told = ["NOT_FINITE", "absent_reason", "ABSENT_REASON_NOT_A_NUMBER", "bound"];
         assert!(told.into_iter().all(|word| text.contains(word)), "{text}");
     }
+    let bound = wire::Bound { comparator: wire::Comparator::Greater.into(), number: None };
+    let text = refused(ValueView::Bound(bound));
+    assert!(text.starts_with("readings[0].bound.number NUMBER_MISSING") && text.contains("give"), "{text}");
     let text = refused(ValueView::Code("LO"));
     assert!(text.contains("WRONG_VALUE_KIND") && text.contains(proto::problem::NO_NUMBER), "{text}");
 }
@@ -267,41 +306,6 @@ fn what_ends_further_ahead_than_clocks_may_differ_is_ahead() {
         (steps(begin, seconds(121)), Quality::FUTURE),
     ] {
         assert_eq!(marks(&reading), Ok(marked), "{}", reading.metric);
-    }
-}
-
-/// Why a reading of this time is refused for a device that has had a patient for an hour.
-fn not_assigned_at(at: Nanos) -> String {
-    not_assigned_from(at, None)
-}
-
-fn not_assigned_from(at: Nanos, until: Option<Nanos>) -> String {
-    let held = directory::Assignment {
-        patient: PatientId::from_bytes([1; 16]),
-        from: NOW.plus(-3_600 * Nanos::SECOND),
-        to: NOW.plus(3_600 * Nanos::SECOND),
-    };
-    let measured_at = Some(guard::convert::timestamp(at));
-    let (measured_until, value) = (until.map(guard::convert::timestamp), Some(ValueView::Number(60.0)));
-    let reading = ReadingView { metric: "8867-4", measured_at, measured_until, value, ..Default::default() };
-    let judged = Judge::new(10, ClockTolerance::default()).judge(&[reading], &mut Assigned::new(vec![held]), NOW);
-    let refusal = &judged.refused.named[0];
-    assert_eq!((refusal.reason.as_str(), refusal.field.as_str()), ("NOT_ASSIGNED", "readings[0].measured_at"));
-    refusal.description.clone()
-}
-
-#[test]
-fn where_the_clock_is_the_likelier_cause_no_patient_is_said_to_be_missing() {
-    let never_set = [0, 315_964_800, 946_684_805, 1_420_070_400, -2_300_000_000];
-    for seconds in never_set {
-        let text = not_assigned_at(Nanos(seconds * Nanos::SECOND));
-        assert!(text.contains("clock that was never set; set the device's clock"), "{seconds}: {text}");
-    }
-    assert!(not_assigned_at(NOW.plus(9 * Nanos::DAY)).contains("has not come yet; set the device's clock"));
-    // its time has come, whatever its end
-    for until in [None, Some(NOW.plus(Nanos::DAY))] {
-        let text = not_assigned_from(NOW.plus(-Nanos::DAY), until);
-        assert!(text.contains("assign one") && !text.contains("clock"), "{text}");
     }
 }
 
@@ -351,7 +355,8 @@ fn a_reading_that_cannot_be_read_is_refused_by_its_index() {
     let bad = |unreadable| ReadingView { unreadable: Some(unreadable), ..Default::default() };
     let readings = [good.clone(), bad(&unit), good, bad(&whole)];
     let held = directory::Assignment { patient: PatientId::from_bytes([1; 16]), from: Nanos::MIN, to: Nanos::MAX };
-    let judged = Judge::new(10, ClockTolerance::default()).judge(&readings, &mut Assigned::new(vec![held]), NOW);
+    let judge = Judge::new(10, ClockTolerance::default());
+    let judged = judge.judge(&readings, &mut Assigned::new(vec![held]), (ClockQuality::Unknown, NOW));
     assert_eq!((judged.accepted, judged.settled), (2, true));
     let named: Vec<_> = judged.refused.named.iter().map(|r| (r.index, r.field.as_str(), r.reason.as_str())).collect();
     assert_eq!(named, [(Some(1), "readings[1].unit", "UNREADABLE"), (Some(3), "readings[3]", "UNREADABLE")]);

@@ -1,8 +1,8 @@
-//! What ties people to patients, and what that opens.
+//! Relations of people to patients, and what that opens.
 
 use super::{Action, Purpose};
 
-/// What ties a person to a patient.
+/// A relation of a person to a patient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RelationKind {
     /// The patient is that person.

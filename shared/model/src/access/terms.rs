@@ -41,7 +41,7 @@ pub enum Action {
     ManageUsers,
     /// Add and change roles, and say who holds them.
     ManageRoles,
-    /// Say what ties people to patients.
+    /// Manage relations of people to patients.
     ManageRelations,
     /// Register devices, and manage those.
     RegisterDevices,
@@ -264,7 +264,7 @@ pub enum Permission {
     ManageUsers,
     /// Add and change roles, and say who holds them.
     ManageRoles,
-    /// Say what ties people to patients.
+    /// Manage relations of people to patients.
     ManageRelations,
     /// Register devices, and manage those.
     RegisterDevices,
