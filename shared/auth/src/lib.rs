@@ -5,6 +5,7 @@
 
 pub mod audit_key;
 mod certificate;
+mod cursor_cipher;
 mod demo;
 mod demo_ca;
 mod device_issuer;
@@ -12,17 +13,16 @@ mod issuing;
 mod key_file;
 pub mod metrics;
 mod pseudonyms;
-mod sealer;
 mod signer;
 mod token;
 
 pub use audit_key::AuditKey;
 pub use certificate::{Certificate, Holder};
+pub use cursor_cipher::CursorCipher;
 pub use demo::{DemoIssuer, PEOPLE as DEMO_PEOPLE, demo_person};
 pub use demo_ca::{DemoCa, Issued};
 pub use device_issuer::{DeviceCa, DeviceIssuer, Requested};
 pub use pseudonyms::Pseudonyms;
-pub use sealer::Sealer;
 pub use token::{
     Algorithm, Discovery, Issuer, MAX_TOKEN_BYTES, Pace, Rejected, SubjectKind, TokenType, Verifier, count_refused,
     faults,

@@ -203,7 +203,7 @@ fn restrictions() -> Vec<(&'static str, Value)> {
         cases.extend(texts.map(|text| (name, json!(text))));
     }
     cases.extend(texts.map(|text| ("scp", json!(["openid", text]))));
-    for text in unlike.into_iter().chain(TWISTED) {
+    for text in unlike.into_iter().chain(TWISTED).chain(OF_ACTIONS) {
         cases.extend([("scope", json!(text)), ("scp", json!([text]))]);
     }
     cases
@@ -227,6 +227,38 @@ const TWISTED: [&str; 16] = [
     "%75sers.manage",
     "users%252Emanage",
     "%77ardline",
+];
+
+/// Names of actions, as the program prints and calls them, and of one where ours is of many.
+const OF_ACTIONS: [&str; 28] = [
+    "latest.read",
+    "timeline.read",
+    "trend.read",
+    "readings.send",
+    "quarantine.list",
+    "device.assign",
+    "notices.read",
+    "jobs.submit",
+    "Latest.Read",
+    "read:latest",
+    "latest_read",
+    "latestRead",
+    "latest.*",
+    "device:foo",
+    "https://clinic.example.org/trend.read",
+    "openid,trend.read",
+    "ReadLatest",
+    "open_break_glass",
+    "break-glass.open",
+    "getQuarantined",
+    "user.manage",
+    "manage-user",
+    "https://clinic.example.org/user.manage",
+    "reading.read",
+    "reading.*",
+    "user:read",
+    "openid,user:read",
+    "role/read",
 ];
 
 /// Claims that are no JSON object, or can be read in two ways.
