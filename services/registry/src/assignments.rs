@@ -4,8 +4,8 @@ use crate::{
     Registry,
     access::person,
     check,
-    newest::{self, Place, newest_first},
-    writing::{etag, not_found},
+    newest::{self, ListPosition, newest_first},
+    writing::{check_etag, etag, not_found},
 };
 use directory::registry::{self as kept, Change, Kept};
 use guard::{
@@ -137,7 +137,8 @@ impl Registry {
         let at = request.at;
         let earlier = check::instant("at", at.as_ref(), now)?.0;
         // what has come before now was the patient's, however far ahead its clock is
-        let was_meant = |kept: &&Kept<kept::Assignment>| earlier > kept.value.from && earlier < now.0;
+        let was_meant =
+            |kept: &&Kept<kept::Assignment>| earlier > kept.value.from && earlier < now.0.min(kept.value.to);
         if let Some(kept) = directory.registry().assignment(&id).filter(was_meant)
             && let Some(given_up) = Range::new(Nanos(earlier), Nanos(kept.value.to))
         {
@@ -145,6 +146,7 @@ impl Registry {
         }
         self.change(caller, |directory, now| {
             let kept = directory.registry().assignment(&id).ok_or_else(|| not_found("patient"))?;
+            check_etag(&request.etag, kept.sequence)?;
             let to = check::instant("at", at.as_ref(), now)?.0;
             if to <= kept.value.from || to > kept.value.to {
                 let text = "must lie after the assignment's begin, and not after its end";
@@ -173,8 +175,8 @@ impl Registry {
 }
 
 /// By its begin, which stays.
-fn place(kept: &&Kept<kept::Assignment>) -> Place {
-    Place { at: kept.value.from, id: kept.value.id }
+fn place(kept: &&Kept<kept::Assignment>) -> ListPosition {
+    ListPosition { at: kept.value.from, id: kept.value.id }
 }
 
 fn wire(kept: &Kept<kept::Assignment>) -> Assignment {

@@ -35,7 +35,7 @@ pub(crate) fn word_or_none(field: &str, text: &str) -> Result<Option<String>, St
     word(field, text).map(|()| Some(text.to_owned()))
 }
 
-/// Refuses a ward in which no patient lies or lay, and nobody works: it would tie nobody to anybody.
+/// Refuses a ward in which no patient lies or lay, and nobody works: it would relate nobody to anybody.
 pub(crate) fn ward(directory: &Directory, field: &str, ward: &str) -> Result<(), Status> {
     if directory.has_ward(ward) {
         return Ok(());

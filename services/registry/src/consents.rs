@@ -2,8 +2,8 @@
 
 use crate::{
     Registry, check,
-    newest::{self, Place, newest_first},
-    writing::{etag, not_found},
+    newest::{self, ListPosition, newest_first},
+    writing::{check_etag, etag, not_found},
 };
 use directory::{
     Directory,
@@ -110,9 +110,11 @@ impl Registry {
             .await?;
         self.change(caller, |directory, now| {
             let kept = own(directory, &id, &permit)?;
+            // over already: perhaps by this very request, whose answer was lost
             if kept.value.to <= now.0 {
                 return Ok((vec![], ()));
             }
+            check_etag(&request.etag, kept.sequence)?;
             // older versions took the same one twice: it is taken back when all of them are
             let all = directory.registry().consents(None).map(|(_, kept)| &kept.value);
             let twins = all.filter(|one| one.is_twin(&kept.value) && one.from <= now.0 && now.0 < one.to);
@@ -138,8 +140,8 @@ fn own<'d>(directory: &'d Directory, id: &Uuid, permit: &Permit) -> Result<&'d K
 }
 
 /// By when it was said: when it begins may be changed, and is always for many.
-fn place(kept: &&Kept<kept::Consent>) -> Place {
-    Place { at: i64::try_from(kept.made).unwrap_or(i64::MAX), id: kept.value.id }
+fn place(kept: &&Kept<kept::Consent>) -> ListPosition {
+    ListPosition { at: i64::try_from(kept.made).unwrap_or(i64::MAX), id: kept.value.id }
 }
 
 fn barring(text: &str) -> Result<Barring, Status> {

@@ -30,6 +30,9 @@ use uuid::Uuid;
 
 /// Most characters of a model's name.
 const MODEL_CHARS: usize = 128;
+/// Why the registry does not take an id: what it says of a device counts before what a file says, and would cut that one off.
+pub(crate) const IN_A_FILE: &str =
+    "this id stands in the directory's files; leave it empty for a new one, or take it out of the file first";
 
 impl Registry {
     pub(crate) async fn get_device(
@@ -80,6 +83,9 @@ impl Registry {
                     "there is such a device",
                 ));
             }
+            if directory.is_in_files(id) {
+                return Err(problem::field(Code::AlreadyExists, "EXISTS", "device.device_id", IN_A_FILE));
+            }
             Ok((vec![Change::Device(device.clone())], ()))
         })
         .await?;
@@ -123,7 +129,9 @@ impl Registry {
         let claim_code = codes::new();
         let claim = Hashed::of(&codes::plain(&claim_code));
         self.change(caller, |directory, now| {
-            let mut device = sees.find(directory.registry(), &id)?.value.clone();
+            let kept = sees.find(directory.registry(), &id)?;
+            check_etag(&request.etag, kept.sequence)?;
+            let mut device = kept.value.clone();
             not_retired(&device)?;
             end_credentials(&mut device, now);
             device.claim = Some(claim.clone());
@@ -142,12 +150,14 @@ impl Registry {
         let what = if request.retire { "retire" } else { "revoke" };
         let sees = self.fleet(caller, &format!("{what} {id}")).await?;
         self.change(caller, |directory, now| {
-            let mut device = sees.find(directory.registry(), &id)?.value.clone();
+            let kept = sees.find(directory.registry(), &id)?;
+            let mut device = kept.value.clone();
             not_retired(&device)?;
             let wanted = if request.retire { DeviceStatus::Retired } else { DeviceStatus::Revoked };
             if device.status == wanted && device.claim.is_none() {
                 return Ok((vec![], ()));
             }
+            check_etag(&request.etag, kept.sequence)?;
             device.status = wanted;
             end_credentials(&mut device, now);
             Ok((vec![Change::Device(device)], ()))

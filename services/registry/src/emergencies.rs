@@ -4,7 +4,7 @@ use crate::{
     Registry,
     access::person,
     check, metrics,
-    newest::{self, Place, newest_first},
+    newest::{self, ListPosition, newest_first},
     writing::not_found,
 };
 use directory::registry::{self as kept, Change, State};
@@ -197,8 +197,8 @@ fn one_of(field: &str, text: &str, known: &[&str]) -> Result<(), Status> {
 }
 
 /// By when it began.
-pub(crate) fn place(emergency: &&kept::BreakGlass) -> Place {
-    Place { at: emergency.from, id: emergency.id }
+pub(crate) fn place(emergency: &&kept::BreakGlass) -> ListPosition {
+    ListPosition { at: emergency.from, id: emergency.id }
 }
 
 pub(crate) fn wire(emergency: &kept::BreakGlass) -> BreakGlass {

@@ -78,7 +78,7 @@ mod tests {
         for bad in [
             "ward",
             r#"ward="icu"#,
-            r#"door="icu""#,
+            r#"colour="icu""#,
             r#"ward="a" OR role="b""#,
             r#"ward="a" AND "#,
             r#"ward="a" and role="b""#,

@@ -4,7 +4,7 @@ use crate::{
     Registry,
     access::person,
     check,
-    devices::new_device,
+    devices::{IN_A_FILE, new_device},
     roles::{granted, may_give},
     table::{At, Columns, Table},
     users::new_person,
@@ -270,6 +270,10 @@ fn fitting<'a>(
         if directory.knows(UserId::new(row.id)) || state.device(&row.id).is_some() || state.user(&row.id).is_some() {
             let column = if row.user.is_some() { "user_id" } else { "device_id" };
             not.push(refused_row(row.at, column, "this id is taken"));
+            continue;
+        }
+        if row.user.is_none() && directory.is_in_files(row.id) {
+            not.push(refused_row(row.at, "device_id", IN_A_FILE));
             continue;
         }
         let is_free = match row.changes.first() {

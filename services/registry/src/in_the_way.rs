@@ -4,7 +4,9 @@
 use crate::Registry;
 use directory::Directory;
 use guard::{convert, errors};
-use model::{ClockTolerance, DeviceId, HourRange, Nanos, Permit, Quality, Range, Retraction, Sheet, SheetColumn};
+use model::{
+    ClockTolerance, DeviceId, HourRange, Nanos, Permit, Quality, Range, Reach, Retraction, Sheet, SheetColumn,
+};
 use proto::problem;
 use std::time::Duration;
 use store::{HourEntry, Order};
@@ -17,12 +19,13 @@ const HOURS_MAX: usize = 1_000;
 
 impl Registry {
     /// Refuses to end an assignment before readings that are kept as its patient's: those would still be shown as the patient's,
-    /// although they were of somebody else, or of nobody. Not before those that count no more: taken back, retracted, or measured far
-    /// ahead of their receipt. Readings that are acknowledged and not yet written are waited for.
+    /// although they were of somebody else, or of nobody. Nor in the middle of one that lasts. Not before those that count no more:
+    /// taken back, retracted, or measured far ahead of their receipt. Readings that are acknowledged and not yet written are waited
+    /// for.
     ///
     /// # Errors
-    /// FAILED_PRECONDITION: readings of the device are kept for the patient in that range; the last of them is named. UNAVAILABLE:
-    /// log or store does not answer, or the writer is behind.
+    /// FAILED_PRECONDITION: readings of the device are kept for the patient in that range, or reach into it; the last of them is named.
+    /// UNAVAILABLE: log or store does not answer, or the writer is behind.
     pub(crate) async fn refuse_before_readings(
         &self,
         permit: &Permit,
@@ -35,11 +38,12 @@ impl Registry {
             self.readings.timeline.hours(permit, hours, Order::Descending, HOURS_MAX).await.map_err(errors::store)?;
         let directory = self.decisions.directory();
         let retractions = directory.retractions(permit.patient());
-        for entry in &found {
+        let begun_before = self.reaching_into(permit, hours).await?;
+        for entry in found.iter().chain(&begun_before) {
             if let Some(last) = self.last_of(permit, (device, range), entry, retractions).await? {
                 let text = format!(
                     "readings of the device are kept as the patient's up to {}: end it after that, or retract what is of \
-                     somebody else (CreateRetraction) and try again",
+                     somebody else (CreateRetraction, of the time of its beginning) and try again",
                     convert::timestamp(last)
                 );
                 return Err(problem::status(Code::FailedPrecondition, "READINGS_IN_THE_WAY", format!("at: {text}")));
@@ -55,8 +59,8 @@ impl Registry {
         }
     }
 
-    /// Refuses to end a retraction of readings whose device was not the patient's when they were measured: it was made for them, and
-    /// they would be shown as the patient's again. Not where another retraction is about them, too.
+    /// Refuses to end a retraction of readings whose device was not the patient's while they were measured: it was made for them,
+    /// and they would be shown as the patient's again. Not where another retraction is about them, too.
     ///
     /// # Errors
     /// FAILED_PRECONDITION: there are such readings; the last of them is named. UNAVAILABLE: as above.
@@ -75,13 +79,13 @@ impl Registry {
         if let Some(place) = others.iter().position(|one| one == ending) {
             others.remove(place);
         }
-        let is_theirs = |device, at| directory.was_assigned_at(device, permit.patient(), at);
+        let is_theirs = |device, span| directory.was_assigned_during(device, permit.patient(), span);
         for entry in &found {
             let sheets = self.counting(permit, entry, &others).await?.into_iter();
             if let Some((at, device)) = sheets.filter_map(|sheet| last_of_others(sheet, ending, is_theirs)).max() {
                 let text = format!(
                     "readings of the device {} up to {} would count as the patient's again, and the device was not the \
-                     patient's then: leave it, or retract those alone first (CreateRetraction) and try again",
+                     patient's for all of that time: leave it, or retract those alone first (CreateRetraction) and try again",
                     device.uuid(),
                     convert::timestamp(at)
                 );
@@ -106,7 +110,17 @@ impl Registry {
         }
     }
 
-    /// When the last reading of a device in a range and an hour was measured that counts.
+    /// The hours before others in which something has begun that reaches into them, the last one first.
+    async fn reaching_into(&self, permit: &Permit, hours: HourRange) -> Result<Vec<HourEntry>, Status> {
+        let before = Reach::before(hours.first);
+        // a week has fewer hours than that
+        let found = self.readings.timeline.hours(permit, before, Order::Descending, HOURS_MAX).await;
+        let mut found = found.map_err(errors::store)?;
+        found.retain(|entry| entry.reach.reaches(entry.hour, hours.first));
+        Ok(found)
+    }
+
+    /// When the last reading of a device was over that has a part in a range, has begun in an hour, and counts.
     async fn last_of(
         &self,
         permit: &Permit,
@@ -117,11 +131,11 @@ impl Registry {
         let mut last = None;
         for sheet in self.counting(permit, entry, retractions).await? {
             let of_device = |column: &SheetColumn| {
-                let lines = column.lines.measured_at.iter().zip(&column.batch);
-                let is_meant = |(at, batch): &(&Nanos, &u32)| {
-                    range.contains(**at) && sheet.batches[**batch as usize].identity.device == device
+                let is_meant = |line: &usize| {
+                    let batch = &sheet.batches[column.batch[*line] as usize];
+                    batch.identity.device == device && column.lines.overlaps(*line, range)
                 };
-                lines.filter(is_meant).map(|(at, _)| *at).max()
+                (0..column.batch.len()).filter(is_meant).map(|line| column.lines.end(line)).max()
             };
             last = last.max(sheet.columns.iter().filter_map(of_device).max());
         }
@@ -148,18 +162,20 @@ impl Registry {
     }
 }
 
-/// The last reading that a retraction is about and whose device was not the patient's then: its time, and the device.
+/// The last reading that a retraction is about and whose device was not the patient's for all of it: when it was over, and the
+/// device.
 fn last_of_others(
     mut sheet: Sheet,
     ending: &Retraction,
-    is_theirs: impl Fn(DeviceId, Nanos) -> bool,
+    is_theirs: impl Fn(DeviceId, (Nanos, Nanos)) -> bool,
 ) -> Option<(Nanos, DeviceId)> {
     ending.mark(&mut sheet);
     let of_others = |column: &SheetColumn| {
         let is_about = |line: &usize| column.lines.quality[*line].has(Quality::ENTERED_IN_ERROR);
         let device = |line: usize| sheet.batches[column.batch[line] as usize].identity.device;
-        let lines = (0..column.batch.len()).filter(is_about).map(|line| (column.lines.measured_at[line], device(line)));
-        lines.filter(|(at, device)| !is_theirs(*device, *at)).max()
+        let span = |line: usize| (column.lines.measured_at[line], column.lines.end(line));
+        let others = (0..column.batch.len()).filter(is_about).filter(|line| !is_theirs(device(*line), span(*line)));
+        others.map(|line| (span(line).1, device(line))).max()
     };
     sheet.columns.iter().filter_map(of_others).max()
 }

@@ -1,4 +1,4 @@
-//! People and devices: who there is, what they may do, what ties them, and what patients do not want.
+//! People and devices: who there is, what they may do, their relations, and what patients do not want.
 //!
 //! The promises: no call is answered before it is in the audit log; a change is in force everywhere within 5 seconds of its
 //! answer, and everybody agrees on the order of changes; a change that contradicts another is refused by itself, with

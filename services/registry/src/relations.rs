@@ -1,10 +1,10 @@
-//! What ties people to patients: care team, proxy, ward staff, study.
+//! Relations of people to patients: care team, proxy, ward staff, study.
 
 use crate::{
     PAGE, Registry,
     access::person,
     check,
-    writing::{etag, not_found},
+    writing::{check_etag, etag, not_found},
 };
 use directory::registry::{self as kept, Change, Kept};
 use guard::{
@@ -74,7 +74,7 @@ impl Registry {
         let detail = format!("{} {id} for {}", relation.kind, relation.user);
         self.decisions.on_system(caller, Action::ManageRelations, about).recorded(&detail).await?;
         if person(caller)?.uuid() == relation.user {
-            let text = "nobody ties themselves to a patient; ask somebody else who manages relations";
+            let text = "nobody makes their own relation to a patient; ask somebody else who manages relations";
             return Err(problem::field(Code::PermissionDenied, "SELF_GRANT", "relation.user_id", text));
         }
         self.change(caller, |directory, _| {
@@ -109,9 +109,11 @@ impl Registry {
         self.decisions.on_system(caller, Action::ManageRelations, about.map(PatientId::new)).recorded(&detail).await?;
         self.change(caller, |directory, now| {
             let kept = directory.registry().relation(&id).ok_or_else(|| not_found("relation"))?;
+            // over already: perhaps by this very request, whose answer was lost
             if kept.value.to <= now.0 {
                 return Ok((vec![], ()));
             }
+            check_etag(&request.etag, kept.sequence)?;
             // older versions took the same one twice: it is over when all of them are
             let all = directory.registry().relations(None).map(|(_, kept)| &kept.value);
             let twins = all.filter(|one| one.is_twin(&kept.value) && one.from <= now.0 && now.0 < one.to);

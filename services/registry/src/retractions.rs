@@ -4,8 +4,8 @@ use crate::{
     Registry,
     access::person,
     check,
-    newest::{self, Place, newest_first},
-    writing::{etag, not_found},
+    newest::{self, ListPosition, newest_first},
+    writing::{check_etag, etag, not_found},
 };
 use directory::{
     Directory,
@@ -135,9 +135,11 @@ impl Registry {
         }
         self.change(caller, |directory, now| {
             let kept = own(directory, &id, &permit)?;
+            // over already: perhaps by this very request, whose answer was lost
             if kept.value.ended.is_some() {
                 return Ok((vec![], ()));
             }
+            check_etag(&request.etag, kept.sequence)?;
             let ended = Some(kept::Ended { by, at: now.0 });
             Ok((vec![Change::Retraction(kept::Retraction { ended, ..kept.value.clone() })], ()))
         })
@@ -157,8 +159,8 @@ fn own<'d>(directory: &'d Directory, id: &Uuid, permit: &Permit) -> Result<&'d K
 }
 
 /// By the change that made it.
-fn place(kept: &&Kept<kept::Retraction>) -> Place {
-    Place { at: i64::try_from(kept.made).unwrap_or(i64::MAX), id: kept.value.id }
+fn place(kept: &&Kept<kept::Retraction>) -> ListPosition {
+    ListPosition { at: i64::try_from(kept.made).unwrap_or(i64::MAX), id: kept.value.id }
 }
 
 /// Keys as the catalogue has them; `None`: all metrics.

@@ -4,7 +4,7 @@ use crate::{
     PAGE, Registry,
     access::person,
     check,
-    writing::{etag, need_etag, not_found},
+    writing::{check_etag, etag, need_etag, not_found},
 };
 use directory::{
     Directory,
@@ -212,7 +212,14 @@ impl Registry {
     ) -> Result<DeleteGrantResponse, Status> {
         let id = ids::uuid("grant_id", &request.grant_id)?;
         self.decisions.on_system(caller, Action::ManageRoles, None).recorded(&format!("delete grant {id}")).await?;
-        self.change(caller, |_, _| Ok((vec![Change::GrantRemoved(id)], ()))).await?;
+        self.change(caller, |directory, _| {
+            // that it is not there is said when the change is judged
+            if let Some(kept) = directory.registry().grant(&id) {
+                check_etag(&request.etag, kept.sequence)?;
+            }
+            Ok((vec![Change::GrantRemoved(id)], ()))
+        })
+        .await?;
         Ok(DeleteGrantResponse {})
     }
 

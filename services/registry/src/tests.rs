@@ -6,7 +6,7 @@ mod floor;
 mod imports;
 mod lists;
 mod newer;
-mod ties;
+mod relations;
 
 use crate::{
     Credentials, Readings, Registry,

@@ -310,7 +310,10 @@ fn place(user: &User) -> Result<Placement, Status> {
 fn conditions(directory: &Directory, filter: &str) -> Result<Vec<(String, String)>, Status> {
     let flag = |value: &str| filter::one_of(value, &["true", "false"]);
     let ward = |value: &str| match check::word("filter", value) {
-        Ok(()) => Ok(()),
+        Ok(()) if directory.has_ward(value) => Ok(()),
+        Ok(()) => {
+            Err("there is no such ward: one is there from its first patient on; check how it is spelled".to_owned())
+        }
         Err(_) => Err("1 to 64 lower-case letters, digits and hyphens".to_owned()),
     };
     let role = |value: &str| match directory.registry().role(&value.to_owned()) {

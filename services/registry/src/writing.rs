@@ -168,11 +168,32 @@ impl Registry {
     }
 }
 
-/// Refuses a patient id that a file of the directory gives to another person; the registry knows of its own.
+/// Refuses what a file of the directory has against a person's ids. The registry knows of its own.
+///
+/// A new id is that of nobody else, in whatever role: but a patient of whom no file says who it is may become known. Not in another
+/// ward than the file's: who works there would lose the patient, for the registry's ward counts before the file's.
 pub(crate) fn free(directory: &Directory, user: &kept::User) -> Result<(), Refused> {
-    let patient = user.patient.map(PatientId::new);
-    if patient.is_some_and(|patient| directory.is_anothers(patient, UserId::new(user.id))) {
+    let before = directory.registry().user(&user.id).map(|before| before.value.patient);
+    // the person's own id may be the patient's, too
+    let stands_for_another = directory.is_device_of_files(user.id)
+        || user.patient != Some(user.id) && directory.is_patient_of_files(user.id);
+    if before.is_none() && stands_for_another {
+        let text = "a patient or a device of the directory's files has this id; leave it empty for a new one";
+        return Err(Refused::new("ID_TAKEN", "user_id", text));
+    }
+    let Some(id) = user.patient else { return Ok(()) };
+    let patient = PatientId::new(id);
+    if directory.is_anothers(patient, UserId::new(user.id)) {
         return Err(Refused::new("PATIENT_TAKEN", "patient_id", "another person has this patient id"));
+    }
+    let stands_for_another = directory.is_device_of_files(id) || id != user.id && directory.is_user_of_files(id);
+    if before.flatten() != Some(id) && stands_for_another {
+        let text = "another person or a device of the directory's files has this id; choose another";
+        return Err(Refused::new("ID_TAKEN", "patient_id", text));
+    }
+    if user.ward.as_ref().is_some_and(|ward| directory.is_in_another_ward(patient, ward)) {
+        let text = "a patient of the directory's files has this id, in another ward; say that ward or none, or choose another id";
+        return Err(Refused::new("PATIENT_TAKEN", "patient_id", text));
     }
     Ok(())
 }
@@ -204,9 +225,10 @@ pub(crate) fn etag(sequence: u64) -> String {
     sequence.to_string()
 }
 
-/// Refuses when the caller has read another version than the one that is there; an empty tag stands for any.
+/// Refuses when the caller has read another version than the one that is there; an empty tag stands for any, and so does `*`, as over
+/// HTTP.
 pub(crate) fn check_etag(read: &str, sequence: u64) -> Result<(), Status> {
-    if read.is_empty() || read == etag(sequence) {
+    if read.is_empty() || read == "*" || read == etag(sequence) {
         return Ok(());
     }
     let text = "somebody else changed it; read it again and repeat your change";

@@ -15,7 +15,7 @@
 //! [[assignment]]  # device, patient, from, to
 //! ```
 //!
-//! The same tie or consent twice in any of its time is refused, as an assignment is that meets another of its device, and so is
+//! The same relation or consent twice in any of its time is refused, as an assignment is that meets another of its device, and so is
 //! a consent that bars nobody. Whether anybody has an id that is named is not asked: it may be of the registry.
 
 use crate::{
@@ -86,7 +86,7 @@ pub(super) fn add(links: &mut Links, file: &str, text: &str) -> Result<(), Error
     for patient in tables.patient {
         links.set_ward(PatientId::new(patient.id.0), Some(&patient.ward));
     }
-    add_ties(links, tables.care_team, tables.proxy, tables.study).map_err(&wrong)?;
+    add_relations(links, tables.care_team, tables.proxy, tables.study).map_err(&wrong)?;
     add_consents(links, tables.consent).map_err(&wrong)?;
     for device in &tables.device {
         links.devices.insert(DeviceId::new(device.id.0), Some(Nanos::MIN));
@@ -100,8 +100,13 @@ pub(super) fn add(links: &mut Links, file: &str, text: &str) -> Result<(), Error
     Ok(())
 }
 
-/// Adds who is tied to whom. A tie that is there already is refused: to end one of two would leave the other in force.
-fn add_ties(links: &mut Links, teams: Vec<CareTeam>, proxies: Vec<Tie>, parts: Vec<Part>) -> Result<(), String> {
+/// Adds who has a relation to whom. One that is there already is refused: to end one of two would leave the other in force.
+fn add_relations(
+    links: &mut Links,
+    teams: Vec<CareTeam>,
+    proxies: Vec<ProxyRow>,
+    parts: Vec<Part>,
+) -> Result<(), String> {
     let twice = |table: &str, user: Id, whom: &str| {
         format!("{table}: user {} has {whom} in that time already; give it once, or ranges that do not meet", user.0)
     };
@@ -113,18 +118,18 @@ fn add_ties(links: &mut Links, teams: Vec<CareTeam>, proxies: Vec<Tie>, parts: V
         };
         let span = span(&team.from, &team.to)?;
         let (user, patient, ward) = (UserId::new(team.user.0), team.patient.map(|one| one.0), team.ward.as_deref());
-        if links.is_tied(user, patient, ward, (kind, span), Nanos::MIN) {
+        if links.has_relation(user, patient, ward, (kind, span), Nanos::MIN) {
             return Err(twice("care_team", team.user, &whom));
         }
-        links.tie(user, patient, ward, span.relation(kind), true);
+        links.relate(user, patient, ward, span.relation(kind), true);
     }
-    for tie in proxies {
-        let (span, kind) = (span(&tie.from, &tie.to)?, RelationKind::Proxy);
-        let (user, patient) = (UserId::new(tie.user.0), Some(tie.patient.0));
-        if links.is_tied(user, patient, None, (kind, span), Nanos::MIN) {
-            return Err(twice("proxy", tie.user, &format!("patient {}", tie.patient.0)));
+    for proxy in proxies {
+        let (span, kind) = (span(&proxy.from, &proxy.to)?, RelationKind::Proxy);
+        let (user, patient) = (UserId::new(proxy.user.0), Some(proxy.patient.0));
+        if links.has_relation(user, patient, None, (kind, span), Nanos::MIN) {
+            return Err(twice("proxy", proxy.user, &format!("patient {}", proxy.patient.0)));
         }
-        links.tie(user, patient, None, span.relation(kind), true);
+        links.relate(user, patient, None, span.relation(kind), true);
     }
     for part in parts {
         let span = span(&part.from, &part.to)?;
@@ -133,7 +138,7 @@ fn add_ties(links: &mut Links, teams: Vec<CareTeam>, proxies: Vec<Tie>, parts: V
             return Err(twice("study", part.user, &format!("patient {} in study {:?}", part.patient.0, part.study)));
         }
         // of two studies each is a relation of its own
-        links.tie(user, Some(part.patient.0), None, span.relation(RelationKind::Study), true);
+        links.relate(user, Some(part.patient.0), None, span.relation(RelationKind::Study), true);
         links.enrol(user, patient, &part.study, span, true);
     }
     Ok(())
@@ -209,7 +214,7 @@ struct Tables {
     #[serde(default)]
     patient: Vec<Patient>,
     #[serde(default)]
-    proxy: Vec<Tie>,
+    proxy: Vec<ProxyRow>,
     #[serde(default)]
     study: Vec<Part>,
     #[serde(default)]
@@ -249,7 +254,7 @@ struct GrantRow {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Tie {
+struct ProxyRow {
     user: Id,
     patient: Id,
     from: Option<String>,

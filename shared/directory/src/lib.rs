@@ -27,6 +27,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+use uuid::Uuid;
 
 /// Why the directory cannot be read or followed.
 #[derive(Debug, thiserror::Error)]
@@ -200,6 +201,33 @@ impl Directory {
         self.files.people.get(&patient).is_some_and(|holder| *holder != user)
     }
 
+    /// Whether the files of the directory name a person, a patient or a device by this id.
+    pub fn is_in_files(&self, id: Uuid) -> bool {
+        self.is_user_of_files(id) || self.is_patient_of_files(id) || self.is_device_of_files(id)
+    }
+
+    /// Whether the files of the directory name a person by this id.
+    pub fn is_user_of_files(&self, id: Uuid) -> bool {
+        self.files.users.contains_key(&UserId::new(id))
+    }
+
+    /// Whether the files of the directory name a patient by this id.
+    pub fn is_patient_of_files(&self, id: Uuid) -> bool {
+        let (links, patient) = (&self.files, PatientId::new(id));
+        links.people.contains_key(&patient) || links.wards.contains_key(&patient)
+    }
+
+    /// Whether the files of the directory name a device by this id.
+    pub fn is_device_of_files(&self, id: Uuid) -> bool {
+        self.files.devices.contains_key(&DeviceId::new(id))
+    }
+
+    /// Whether a file of the directory has a patient of whom nobody has said who it is in another ward than this.
+    pub fn is_in_another_ward(&self, patient: PatientId, ward: &str) -> bool {
+        let in_file = self.files.wards.get(&patient).is_some_and(|there| **there != *ward);
+        in_file && !self.sources().iter().any(|links| links.people.contains_key(&patient))
+    }
+
     /// Whether there is a ward: a patient lies or lay there, or somebody works or worked there.
     pub fn has_ward(&self, ward: &str) -> bool {
         let is_it = |place: &str| place == ward;
@@ -250,8 +278,8 @@ impl Directory {
         let after = after.map_or(Included(PatientId::from_bytes([0; 16])), Excluded);
         let mut related = BTreeSet::new();
         for links in self.sources() {
-            let tied = links.relations.range((after.map(|patient| (user, patient)), Unbounded)).map(|(key, _)| key);
-            related.extend(tied.take_while(|(whose, _)| *whose == user).map(|(_, patient)| *patient));
+            let held_by = links.relations.range((after.map(|patient| (user, patient)), Unbounded)).map(|(key, _)| key);
+            related.extend(held_by.take_while(|(whose, _)| *whose == user).map(|(_, patient)| *patient));
             let myself = links.myself.get(&user);
             related.extend(myself.filter(|patient| (after, Unbounded).contains(*patient)));
             let wards = links.ward_staff.range((user, Arc::from(""))..).map(|(key, _)| key);
@@ -274,8 +302,8 @@ impl Directory {
         let ward = sources.iter().rev().find_map(|links| links.wards.get(&patient));
         let mut team = BTreeSet::new();
         for links in sources {
-            let tied = links.relations.iter().filter(|((_, whom), _)| *whom == patient);
-            team.extend(tied.filter(|(_, held)| holds(held, RelationKind::CareTeam)).map(|((user, _), _)| *user));
+            let held_by = links.relations.iter().filter(|((_, whom), _)| *whom == patient);
+            team.extend(held_by.filter(|(_, held)| holds(held, RelationKind::CareTeam)).map(|((user, _), _)| *user));
             let staff = links.ward_staff.iter().filter(|((_, place), _)| Some(place) == ward);
             team.extend(staff.filter(|(_, held)| holds(held, RelationKind::WardStaff)).map(|((user, _), _)| *user));
         }
@@ -293,9 +321,17 @@ impl Directory {
         self.assigned(device, patient).next().is_some()
     }
 
-    /// Whether a device was a patient's at an instant, by a file or by the registry.
-    pub fn was_assigned_at(&self, device: DeviceId, patient: PatientId, at: Nanos) -> bool {
-        self.assigned(device, patient).any(|one| one.from <= at && at < one.to)
+    /// Whether a device was a patient's from an instant until another, which is the same for what does not last, by files or by the
+    /// registry; without a gap between assignments.
+    pub fn was_assigned_during(&self, device: DeviceId, patient: PatientId, (at, end): (Nanos, Nanos)) -> bool {
+        let mut until = at;
+        while let Some(one) = self.assigned(device, patient).find(|one| one.from <= until && until < one.to) {
+            until = one.to;
+            if until >= end {
+                return true;
+            }
+        }
+        false
     }
 
     /// When a device was or is a patient's, by both sources.

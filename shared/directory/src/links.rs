@@ -1,4 +1,4 @@
-//! People, devices and what ties them, arranged by what is asked.
+//! People, devices and their relations, arranged by what is asked.
 
 use crate::Assignment;
 use imbl::{HashMap, HashSet, OrdMap, OrdSet};
@@ -90,7 +90,7 @@ impl Links {
     }
 
     /// A relation to a patient or, for ward staff, to a ward: one that is in force from now on, or is taken out.
-    pub(crate) fn tie(
+    pub(crate) fn relate(
         &mut self,
         user: UserId,
         patient: Option<Uuid>,
@@ -107,7 +107,7 @@ impl Links {
     }
 
     /// Whether a person has a relation of this kind to a patient or a ward at any instant of this time that is not before `now`.
-    pub(crate) fn is_tied(
+    pub(crate) fn has_relation(
         &self,
         user: UserId,
         patient: Option<Uuid>,

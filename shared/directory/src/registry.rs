@@ -6,22 +6,22 @@
 
 mod draft;
 mod floor;
+mod new_relations;
 mod refresh;
 mod resources;
 mod spent;
 mod state;
-mod ties;
 
 pub use draft::Draft;
 pub(crate) use floor::at_least_granted;
 pub use floor::is_built_in;
+pub(crate) use new_relations::{against_consent, bars_another, check_files};
 pub use refresh::{Refresh, Unusable};
 pub use resources::{
     Assignment, Barring, BreakGlass, Consent, Device, DeviceStatus, Ended, Grant, Hashed, Relation, Retraction, Review,
     Role, User,
 };
 pub use state::{Kept, State};
-pub(crate) use ties::{against_consent, bars_another, check_files};
 
 use model::{Nanos, access::Subject};
 use serde::{Deserialize, Serialize};
@@ -126,7 +126,7 @@ impl Entry {
     }
 
     /// Reads an entry back. A kind of change or a field that this version does not know is an error: to leave it out
-    /// could mean to leave a door open.
+    /// could mean to leave access open.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         serde_json::from_slice(bytes).map_err(|error| error.to_string())
     }

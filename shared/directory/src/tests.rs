@@ -105,15 +105,15 @@ fn a_good_directory_says_who_may_do_what() {
     let facts = directory.facts(&principal, PatientId::new(PATIENT));
     assert_eq!(facts.ward.as_deref(), Some("icu"));
     let second = |seconds: i64| Nanos(seconds * Nanos::SECOND);
-    let tie = |kind, from, to| Relation { kind, from, to };
+    let relate = |kind, from, to| Relation { kind, from, to };
     let (ends, begins) = (second(1_704_063_600), second(1_735_689_600));
     assert_eq!(
         facts.relations,
         [
-            tie(RelationKind::CareTeam, begins, Nanos::MAX),
-            tie(RelationKind::Proxy, Nanos::MIN, Nanos::MAX),
-            tie(RelationKind::Study, Nanos::MIN, begins),
-            tie(RelationKind::WardStaff, Nanos::MIN, ends),
+            relate(RelationKind::CareTeam, begins, Nanos::MAX),
+            relate(RelationKind::Proxy, Nanos::MIN, Nanos::MAX),
+            relate(RelationKind::Study, Nanos::MIN, begins),
+            relate(RelationKind::WardStaff, Nanos::MIN, ends),
         ]
     );
     let bars = |barred, purpose, from, to| Consent { barred, purpose, from, to };
@@ -126,7 +126,10 @@ fn a_good_directory_says_who_may_do_what() {
         ]
     );
     let own = directory.facts(&principal, PatientId::new(USER));
-    assert_eq!(own, Facts { relations: vec![tie(RelationKind::Myself, Nanos::MIN, Nanos::MAX)], ..Facts::default() });
+    assert_eq!(
+        own,
+        Facts { relations: vec![relate(RelationKind::Myself, Nanos::MIN, Nanos::MAX)], ..Facts::default() }
+    );
     assert_eq!(directory.facts(&principal, PatientId::new(DEVICE)), Facts::default());
     let device = who(Subject::Device(DeviceId::new(USER)), None);
     assert_eq!(device.grants, [everywhere(Permission::WriteReadings)]);
@@ -155,7 +158,7 @@ fn assignments_are_in_order_and_do_not_overlap() {
 fn each_mistake_is_refused_with_the_file_and_what_is_wrong() {
     let role = |permission: &str| format!("[[role]]\nname = \"r\"\npermissions = [\"{permission}\"]");
     let team = |rest: &str| format!("[[care_team]]\nuser = \"{USER}\"\n{rest}");
-    let tie = |table: &str, rest: &str| format!("[[{table}]]\nuser = \"{USER}\"\npatient = \"{PATIENT}\"\n{rest}");
+    let relate = |table: &str, rest: &str| format!("[[{table}]]\nuser = \"{USER}\"\npatient = \"{PATIENT}\"\n{rest}");
     let ward = "ward = \"icu\"\n";
     let bars = |whom: &str, rest: &str| format!("[[consent]]\npatient = \"{PATIENT}\"\nbars = \"{whom}\"\n{rest}\n");
     let is_patient = format!("[[user]]\nid = \"{USER}\"\nname = \"A\"\nroles = []\npatient = \"{PATIENT}\"\n");
@@ -189,8 +192,8 @@ fn each_mistake_is_refused_with_the_file_and_what_is_wrong() {
             format!("{}\nto = \"2024-01-02T00:00:00Z\"\n{}from = \"2024-01-01T00:00:00Z\"", team(ward), team(ward)),
             "has ward",
         ),
-        (tie("proxy", "").repeat(2), "proxy: user 00000000-0000-0000-0000-000000000001 has patient"),
-        (tie("study", "study = \"s\"\n").repeat(2), "in study \"s\" in that time already"),
+        (relate("proxy", "").repeat(2), "proxy: user 00000000-0000-0000-0000-000000000001 has patient"),
+        (relate("study", "study = \"s\"\n").repeat(2), "in study \"s\" in that time already"),
         (bars("anyone", "").repeat(2), "bars: the patient has said this for that time already"),
         (
             format!(
@@ -213,14 +216,32 @@ fn each_mistake_is_refused_with_the_file_and_what_is_wrong() {
 }
 
 #[test]
-fn ties_that_do_not_meet_and_those_of_two_studies_are_taken() {
-    let tie = |table: &str, rest: &str| format!("[[{table}]]\nuser = \"{USER}\"\npatient = \"{PATIENT}\"\n{rest}\n");
+fn relations_that_do_not_meet_and_those_of_two_studies_are_taken() {
+    let relate = |table: &str, rest: &str| format!("[[{table}]]\nuser = \"{USER}\"\npatient = \"{PATIENT}\"\n{rest}\n");
     let (until, from) = ("to = \"2024-01-01T00:00:00Z\"", "from = \"2024-01-01T00:00:00Z\"");
-    let twice = |table: &str| tie(table, until) + &tie(table, from);
-    let studies = tie("study", "study = \"a\"") + &tie("study", "study = \"b\"");
-    for text in [twice("care_team"), twice("proxy"), twice("study"), studies, tie("proxy", "") + &tie("care_team", "")]
+    let twice = |table: &str| relate(table, until) + &relate(table, from);
+    let studies = relate("study", "study = \"a\"") + &relate("study", "study = \"b\"");
+    for text in
+        [twice("care_team"), twice("proxy"), twice("study"), studies, relate("proxy", "") + &relate("care_team", "")]
     {
         read(&text).unwrap();
+    }
+}
+
+#[test]
+fn a_device_is_a_patients_for_all_of_a_time_or_not() {
+    let days = |from: u8, to: u8| (format!("2024-01-{from:02}T00:00:00Z"), format!("2024-01-{to:02}T00:00:00Z"));
+    let held = [days(1, 3), days(3, 5), days(6, 8)];
+    let directory = read(&assigned(&held.each_ref().map(|(from, to)| (from.as_str(), to.as_str())))).unwrap();
+    // 2024-01-01, and hours after it
+    let at = |hours: i64| Nanos(1_704_067_200 * Nanos::SECOND).plus(hours * 3_600 * Nanos::SECOND);
+    let during =
+        |from, to| directory.was_assigned_during(DeviceId::new(DEVICE), PatientId::new(PATIENT), (at(from), at(to)));
+    for (from, to) in [(0, 0), (47, 48), (24, 72), (0, 96), (95, 95), (120, 168)] {
+        assert!(during(from, to), "{from} to {to}");
+    }
+    for (from, to) in [(-1, 1), (95, 97), (96, 96), (72, 144), (167, 169)] {
+        assert!(!during(from, to), "{from} to {to}");
     }
 }
 

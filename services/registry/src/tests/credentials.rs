@@ -81,7 +81,7 @@ impl Stage {
     }
 
     async fn rotate(&self) -> String {
-        let request = RotateDeviceRequest { device_id: self.id.to_string() };
+        let request = RotateDeviceRequest { device_id: self.id.to_string(), ..Default::default() };
         self.registry.rotate_device(&caller(), request).await.unwrap().claim_code
     }
 
@@ -156,12 +156,31 @@ async fn rotation_and_revocation_end_the_refresh_token() {
     let code = stage.rotate().await;
     assert_eq!(stage.refresh(&first).await.err(), Some(Code::Unauthenticated));
     let second = stage.claim(&code).await.unwrap().refresh_token;
-    let revoke = || RevokeDeviceRequest { device_id: stage.id.to_string(), retire: false };
+    let revoke = || RevokeDeviceRequest { device_id: stage.id.to_string(), retire: false, ..Default::default() };
     stage.registry.revoke_device(&caller(), revoke()).await.unwrap();
     assert_eq!(stage.refresh(&second).await.err(), Some(Code::Unauthenticated));
     let n_changes = stage.n_changes();
     stage.registry.revoke_device(&caller(), revoke()).await.unwrap();
     assert_eq!(stage.n_changes(), n_changes, "it is revoked");
+}
+
+#[tokio::test]
+async fn a_device_is_rotated_and_revoked_in_the_version_that_was_read() {
+    let stage = Stage::new().await;
+    let device_id = stage.id.to_string();
+    let read = GetDeviceRequest { device_id: device_id.clone() };
+    let etag = stage.registry.get_device(&caller(), read).await.unwrap().device.unwrap().etag;
+    let rotate = async |etag: &str| {
+        let request = RotateDeviceRequest { device_id: device_id.clone(), etag: etag.to_owned() };
+        stage.registry.rotate_device(&caller(), request).await.map(drop).map_err(|status| status.code())
+    };
+    let revoke = async |etag: &str| {
+        let request = RevokeDeviceRequest { device_id: device_id.clone(), retire: false, etag: etag.to_owned() };
+        stage.registry.revoke_device(&caller(), request).await.map(drop).map_err(|status| status.code())
+    };
+    assert_eq!([rotate("999").await, rotate(&etag).await], [Err(Code::Aborted), Ok(())]);
+    assert_eq!([rotate(&etag).await, revoke(&etag).await], [Err(Code::Aborted); 2], "another version is there");
+    assert_eq!([rotate("*").await, revoke("*").await, revoke(&etag).await], [Ok(()); 3], "it is revoked already");
 }
 
 #[tokio::test]

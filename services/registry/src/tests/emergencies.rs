@@ -1,6 +1,6 @@
 //! Emergencies: how many, what a review does, and reasons that nobody can read.
 
-use super::{ties::changed, *};
+use super::{relations::changed, *};
 use directory::registry::{self as kept, Change};
 
 const ME: Uuid = Uuid::from_u128(1);

@@ -42,7 +42,7 @@ fn reason<T>(answer: Result<T, Status>) -> Option<String> {
 }
 
 fn grant_of(id: u128) -> DeleteGrantRequest {
-    DeleteGrantRequest { grant_id: Uuid::from_u128(id).to_string() }
+    DeleteGrantRequest { grant_id: Uuid::from_u128(id).to_string(), ..Default::default() }
 }
 
 fn suspended(id: Uuid) -> UpdateUserRequest {
@@ -174,5 +174,7 @@ async fn a_role_is_changed_by_who_has_read_it() {
         [reason(update("1").await), reason(delete("1").await)],
         [const { Some("ETAG_MISMATCH") }; 2].map(|one| one.map(str::to_owned))
     );
+    let changed = update("*").await.unwrap().role.unwrap();
     delete(&changed.etag).await.unwrap();
+    assert_eq!(reason(delete("*").await).as_deref(), Some("NOT_FOUND"));
 }

@@ -1,6 +1,6 @@
 //! Imports that the store does not take to the end, and what an import leaves in the audit log.
 
-use super::{ties::somebody, *};
+use super::{relations::somebody, *};
 use directory::registry::{self as kept, Change};
 
 /// Rows of an import that are put at once.

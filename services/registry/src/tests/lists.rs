@@ -1,7 +1,7 @@
 //! Lists that have the newest first: all pages, each item once, to the end.
 
 use super::{
-    ties::{changed, somebody, tied},
+    relations::{changed, relation, somebody},
     *,
 };
 use directory::registry::{self as kept, Barring, Change};
@@ -81,7 +81,7 @@ async fn consents_by_when_they_were_said_and_assignments_by_their_begin() {
     };
     entry(vec![
         somebody(ME, Some(PATIENT)),
-        Change::Relation(tied(20, ME, "care-team", i64::MIN)),
+        Change::Relation(relation(20, ME, "care-team", i64::MIN)),
         Change::Device(made.clone()),
     ]);
     let consent = |id: u128, to| {

@@ -1,6 +1,6 @@
 //! A change that is being made: judged and applied once, to a copy, which takes the place of the state when it is stored.
 
-use super::{Change, Entry, Refused, State, floor, spent, ties};
+use super::{Change, Entry, Refused, State, floor, new_relations, spent};
 use model::{Nanos, access::Subject};
 
 /// The next entry, and what the registry will amount to with it.
@@ -30,7 +30,7 @@ impl Draft {
         for change in changes {
             floor::check(&change)?;
             spent::check(&state, &change)?;
-            ties::check(&state, &change, self.at())?;
+            new_relations::check(&state, &change, self.at())?;
             if state.is_so(&change) {
                 state.clone().apply(&change, &self.entry)?;
             } else {

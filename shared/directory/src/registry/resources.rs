@@ -55,7 +55,7 @@ pub struct Grant {
     pub study: Option<String>,
 }
 
-/// What ties a person to a patient, or to a ward.
+/// A relation of a person to a patient, or to a ward.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Relation {
@@ -279,7 +279,7 @@ impl Grant {
 }
 
 impl Relation {
-    /// Whether another one ties the same person in the same way, at any instant of its time.
+    /// Whether another one is the same relation of the same person, at any instant of its time.
     pub fn is_twin(&self, other: &Self) -> bool {
         let of = |one: &Self| (one.user, one.patient, one.kind.clone(), one.ward.clone(), one.study.clone());
         of(self) == of(other) && self.from < other.to && other.from < self.to

@@ -276,9 +276,9 @@ impl State {
         if let Some(before) = self.relations.get(&relation.id).map(|kept| kept.value.clone())
             && let Some(span) = Span::new(before.from, before.to)
         {
-            self.tie(kind, &before, span, false);
+            self.relate(kind, &before, span, false);
         }
-        self.tie(kind, relation, span, true);
+        self.relate(kind, relation, span, true);
         self.wards.extend(relation.ward.clone());
         self.studies.extend(relation.study.clone());
         self.relations.insert(relation.id, self.kept(self.relations.get(&relation.id), relation.clone(), entry));
@@ -286,9 +286,9 @@ impl State {
     }
 
     /// Notes a relation, and a patient's part in a study, or forgets them.
-    fn tie(&mut self, kind: RelationKind, relation: &Relation, span: Span, in_force: bool) {
+    fn relate(&mut self, kind: RelationKind, relation: &Relation, span: Span, in_force: bool) {
         let (user, ward) = (UserId::new(relation.user), relation.ward.as_deref());
-        self.links.tie(user, relation.patient, ward, span.relation(kind), in_force);
+        self.links.relate(user, relation.patient, ward, span.relation(kind), in_force);
         let (Some(study), Some(patient)) = (&relation.study, relation.patient) else { return };
         self.links.enrol(user, PatientId::new(patient), study, span, in_force);
     }
@@ -337,9 +337,9 @@ impl State {
         };
         let (user, patient) = (UserId::new(emergency.user), Some(emergency.patient));
         if let Some(before) = before {
-            self.links.tie(user, patient, None, before.relation(RelationKind::Emergency), false);
+            self.links.relate(user, patient, None, before.relation(RelationKind::Emergency), false);
         }
-        self.links.tie(user, patient, None, span.relation(RelationKind::Emergency), true);
+        self.links.relate(user, patient, None, span.relation(RelationKind::Emergency), true);
         let kept = self.kept(self.break_glass.get(&emergency.id), emergency.clone(), entry);
         self.break_glass.insert(emergency.id, kept);
         Ok(())

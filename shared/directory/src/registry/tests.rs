@@ -1,6 +1,6 @@
 //! What changes amount to, and which are refused.
 
-mod ties;
+mod new_relations;
 
 use super::*;
 use crate::{Directory, Identity, NoDevice};
@@ -319,7 +319,7 @@ fn entries_follow_each_other_and_what_is_not_understood_is_an_error() {
     for bytes in [
         &b""[..],
         b"{}",
-        br#"{"at":1,"by":"x","request":"00000000-0000-0000-0000-000000000000","changes":[{"door":1}]}"#,
+        br#"{"at":1,"by":"x","request":"00000000-0000-0000-0000-000000000000","changes":[{"colour":1}]}"#,
     ] {
         assert!(Entry::decode(bytes).is_err());
     }

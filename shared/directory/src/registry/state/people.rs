@@ -44,9 +44,9 @@ impl State {
             self.remove_grant(grant)?;
         }
         let at = entry.at().0;
-        let tied = self.relations.values().map(|kept| &kept.value);
-        let tied: Vec<_> = tied.filter(|relation| relation.user == id && relation.to > at).cloned().collect();
-        for relation in tied {
+        let relations = self.relations.values().map(|kept| &kept.value);
+        let relations: Vec<_> = relations.filter(|relation| relation.user == id && relation.to > at).cloned().collect();
+        for relation in relations {
             let from = relation.from.min(at - 1);
             self.apply_relation(&Relation { from, to: at, ..relation }, entry)?;
         }
