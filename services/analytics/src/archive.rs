@@ -21,6 +21,7 @@
 //! A batch that a device sent again is in the log twice; the second time is left out.
 
 pub mod archiver;
+pub mod audit_counts;
 pub mod bucket;
 pub mod columns;
 mod encode;
@@ -33,8 +34,16 @@ pub mod reading;
 mod rows;
 mod seen;
 
+pub(crate) use rows::clock_named;
+
 #[cfg(test)]
 mod tests;
+
+/// Records as a file of the archive.
+#[cfg(test)]
+pub(crate) fn file_of(records: &[model::Record]) -> bytes::Bytes {
+    encode::file(&rows::Rows::of(records).arrow().unwrap()).unwrap()
+}
 
 /// Why something cannot be archived.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +51,9 @@ pub enum Error {
     /// The folder or the object store.
     #[error("files of the archive: {0}")]
     Files(#[from] files::Error),
+    /// The audit log, whose entries are counted.
+    #[error("the audit log: {0}")]
+    Log(#[from] store::Error),
     /// Rows cannot be written as Parquet, or not be read again.
     #[error("Parquet of the archive: {0}")]
     Parquet(#[from] parquet::errors::ParquetError),
@@ -51,7 +63,7 @@ pub enum Error {
     /// What stands there is not what is put there.
     #[error("{key} is damaged: {what}")]
     Damaged {
-        /// Which object.
+        /// Key of the object that is at fault.
         key: String,
         /// What is wrong with it.
         what: String,

@@ -54,19 +54,19 @@ pub struct Query {
     store: Arc<dyn Rollups>,
     profiles: Arc<dyn Profiles>,
     decisions: Decisions,
-    sealer: auth::Sealer,
+    cipher: auth::CursorCipher,
     tolerance: ClockTolerance,
 }
 
 impl Query {
-    /// Reads from `store`, and names from `profiles`; page tokens are sealed by `sealer`, which all replicas share; who may read is as `decisions` say.
+    /// Reads from `store`, and names from `profiles`; page tokens are encrypted by `cipher`, which all replicas share; who may read is as `decisions` say.
     pub fn new(
         store: Arc<dyn Rollups>,
         profiles: Arc<dyn Profiles>,
-        sealer: auth::Sealer,
+        cipher: auth::CursorCipher,
         decisions: Decisions,
     ) -> Self {
-        Self { store, profiles, decisions, sealer, tolerance: ClockTolerance::default() }
+        Self { store, profiles, decisions, cipher, tolerance: ClockTolerance::default() }
     }
 
     /// Takes readings that were measured further ahead of their receipt for no part of the present.

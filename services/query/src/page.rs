@@ -1,7 +1,7 @@
-//! Page tokens: where a page ended, sealed, bound to caller and question, for a quarter of an hour.
+//! Page tokens: where a page ended, encrypted, bound to caller and question, for a quarter of an hour.
 
 use crate::readings::Key;
-use auth::Sealer;
+use auth::CursorCipher;
 use model::{BatchId, DeviceId, Nanos, Range, StreamId, access::Principal, access::Subject};
 use proto::{problem, prost_types::Timestamp};
 use tonic::Status;
@@ -48,7 +48,7 @@ impl Question<'_> {
 
 impl Cursor {
     /// The token of the next page.
-    pub(crate) fn seal(&self, sealer: &Sealer, context: &[u8], now: Nanos) -> Result<String, Status> {
+    pub(crate) fn encrypt(&self, cipher: &CursorCipher, context: &[u8], now: Nanos) -> Result<String, Status> {
         let Key { at, received_at, identity, index } = self.after;
         let mut text = Vec::with_capacity(BYTES);
         for time in [now.plus(VALID_NS), self.range.from(), self.range.to(), at, received_at] {
@@ -59,15 +59,15 @@ impl Cursor {
         text.extend_from_slice(&identity.sequence.to_le_bytes());
         text.extend_from_slice(&identity.digest.to_le_bytes());
         text.extend_from_slice(&index.to_le_bytes());
-        sealer.seal(&text, context).ok_or_else(|| Status::unavailable("the page token could not be sealed"))
+        cipher.encrypt(&text, context).ok_or_else(|| Status::unavailable("the page token could not be encrypted"))
     }
 
-    pub(crate) fn open(token: &str, sealer: &Sealer, context: &[u8], now: Nanos) -> Result<Self, Status> {
+    pub(crate) fn decrypt(token: &str, cipher: &CursorCipher, context: &[u8], now: Nanos) -> Result<Self, Status> {
         let bad = || {
             let text = "not a token of this request, or older than 15 minutes; start again without it";
             problem::invalid("INVALID_PAGE_TOKEN", "page_token", text)
         };
-        let text = sealer.open(token, context).filter(|text| text.len() == BYTES).ok_or_else(bad)?;
+        let text = cipher.decrypt(token, context).filter(|text| text.len() == BYTES).ok_or_else(bad)?;
         let mut rest = &text[..];
         let mut next = |n: usize| {
             let (head, tail) = rest.split_at(n);

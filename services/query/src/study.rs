@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use auth::Pseudonyms;
 use guard::{decisions::Decision, ids, pages};
 use model::{
-    Nanos, PatientId, Permit, Quality, Range, UserId,
+    Nanos, Permit, Quality, Range, UserId,
     access::{Action, Denied, Principal, Subject, decide, decide_any},
 };
 use proto::telemetry::v1::{
@@ -59,7 +59,7 @@ impl StudyRpcs {
         let (directory, now) = (decisions.directory(), decisions.now());
         let studied = user(caller).map(|user| directory.studied(user, study, now));
         let mut studied = studied.into_iter().flatten();
-        let patient = studied.find(|patient| self.names.subject(study, *patient) == subject);
+        let patient = studied.find(|patient| self.names.subject(study, *patient).eq_ignore_ascii_case(subject));
         let facts = patient.map(|patient| directory.facts(caller, patient)).unwrap_or_default();
         let decided = match patient {
             Some(patient) => decide(caller, action, patient, &facts, now),
@@ -70,14 +70,8 @@ impl StudyRpcs {
 
     /// Those of a study whom the caller may read, by their names, ascending.
     fn subjects(&self, principal: &Principal, study: &str) -> BTreeMap<String, Permit> {
-        let (directory, now) = (self.query.decisions.directory(), self.query.decisions.now());
-        let readable = |patient: PatientId| {
-            let facts = directory.facts(principal, patient);
-            let permit = decide(principal, Action::ReadDeidentified, patient, &facts, now).ok()?;
-            Some((self.names.subject(study, patient), permit))
-        };
-        let studied = user(principal).map(|user| directory.studied(user, study, now)).unwrap_or_default();
-        studied.into_iter().filter_map(readable).collect()
+        let decisions = &self.query.decisions;
+        guard::subjects(&decisions.directory(), &self.names, principal, study, decisions.now())
     }
 
     async fn read(
@@ -91,7 +85,7 @@ impl StudyRpcs {
         let metrics = metrics(&request.metrics)?;
         let bounds = (request.start_time.as_ref(), request.end_time.as_ref());
         // a study's id has no slash
-        let subject = format!("{}/{}", request.study, request.subject_id);
+        let subject = format!("{}/{}", request.study, request.subject_id.to_ascii_lowercase());
         let question = Question { of: "subject", patient_id: &subject, metrics: &request.metrics, bounds };
         let context = question.context(principal);
         let size = pages::size(request.page_size, PAGE_COLUMNS)?;
@@ -99,7 +93,7 @@ impl StudyRpcs {
         let (range, after) = if request.page_token.is_empty() {
             (measured(range(bounds, Nanos::DAY, shown_until)?, shown_until, moved_by), None)
         } else {
-            let cursor = Cursor::open(&request.page_token, &query.sealer, &context, now)?;
+            let cursor = Cursor::decrypt(&request.page_token, &query.cipher, &context, now)?;
             (cursor.range, Some(cursor.after))
         };
         let mut page = Page::new(size);
@@ -117,7 +111,7 @@ impl StudyRpcs {
             }
         }
         if let (true, Some(after)) = (full, page.last) {
-            response.next_page_token = Cursor { range, after }.seal(&query.sealer, &context, now)?;
+            response.next_page_token = Cursor { range, after }.encrypt(&query.cipher, &context, now)?;
         }
         Ok(response)
     }

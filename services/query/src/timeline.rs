@@ -46,7 +46,7 @@ pub(crate) async fn read(
     let (range, after) = if request.page_token.is_empty() {
         (range(bounds, Nanos::DAY, now)?, None)
     } else {
-        let cursor = Cursor::open(&request.page_token, &query.sealer, &context, now)?;
+        let cursor = Cursor::decrypt(&request.page_token, &query.cipher, &context, now)?;
         (cursor.range, Some(cursor.after))
     };
     let mut response = ReadTimelineResponse::default();
@@ -66,7 +66,7 @@ pub(crate) async fn read(
     }
     response.n_repeats = page.n_repeats();
     if let (true, Some(after)) = (full, page.last) {
-        response.next_page_token = Cursor { range, after }.seal(&query.sealer, &context, now)?;
+        response.next_page_token = Cursor { range, after }.encrypt(&query.cipher, &context, now)?;
     }
     Ok(response)
 }

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// ConnectionLimit for a number of things.
+/// A limit of how many things there may be at once, in all and of one address.
 pub struct ConnectionLimit {
     max: usize,
     /// 0: as many as `max`.
@@ -40,7 +40,7 @@ pub enum Full {
 }
 
 impl ConnectionLimit {
-    /// ConnectionLimit for `max`, of one address for `max_per_address` (0: for `max`, too); `open` shows how many places are taken.
+    /// A limit of `max`, of one address for `max_per_address` (0: for `max`, too); `open` shows how many places are taken.
     pub fn new(max: usize, max_per_address: usize, open: Gauge) -> Arc<Self> {
         Arc::new(Self { max, max_per_address, open, taken: Mutex::default() })
     }

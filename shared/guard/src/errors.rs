@@ -73,7 +73,7 @@ pub fn change(refused: &Refused) -> Status {
     let code = match refused.reason {
         "MAC_TAKEN"
         | "ALREADY_GRANTED"
-        | "ALREADY_TIED"
+        | "RELATION_EXISTS"
         | "ALREADY_BARRED"
         | "PATIENT_TAKEN"
         | "USER_GONE"

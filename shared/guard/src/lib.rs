@@ -22,6 +22,8 @@ pub mod pages;
 pub mod quotas;
 pub mod request_id;
 pub mod streams;
+mod subjects;
 
 pub use caller::{Caller, principal};
 pub use request_id::RequestId;
+pub use subjects::subjects;

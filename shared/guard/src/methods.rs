@@ -114,7 +114,7 @@ fn bounds(settings: &Settings) -> impl Iterator<Item = (String, Bounds)> + '_ {
     ours.chain(FOREIGN.iter().map(|rpc| (rpc.path.to_owned(), Bounds::of_foreign(rpc))))
 }
 
-/// ConnectionLimit for calls that need no token.
+/// The limit of calls that need no token.
 fn open_calls(settings: &Settings) -> std::sync::Arc<ConnectionLimit> {
     let open = metrics::tokenless(MAX_OPEN_CALLS);
     ConnectionLimit::new(MAX_OPEN_CALLS, settings.open_calls_per_address, open)

@@ -25,7 +25,7 @@ fn within(reason: &str, field: &str, asked: i32, (default, most): (usize, usize)
     match usize::try_from(asked) {
         Ok(0) => Ok(default),
         Ok(asked) => Ok(asked.min(most)),
-        Err(_) => Err(problem::invalid(reason, field, format!("0 (the default) to {most}"))),
+        Err(_) => Err(problem::invalid(reason, field, format!("0 (the default) to {most}; more is cut to that"))),
     }
 }
 

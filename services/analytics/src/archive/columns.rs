@@ -10,10 +10,10 @@ pub const VERSION_KEY: &str = "wardline.columns";
 /// The version of these columns.
 pub const VERSION: &str = "1";
 
-/// One column.
+/// A column of the archive: name, type, and what it holds.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
-    /// Its name.
+    /// Name of the column in the Parquet file.
     pub name: &'static str,
     /// The type of its values.
     pub kind: Kind,
@@ -26,7 +26,7 @@ pub struct Column {
 /// The type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Text.
+    /// A text in UTF-8.
     Text,
     /// Microseconds since 1970, UTC.
     Time,
@@ -112,7 +112,7 @@ pub(super) static SAMPLE: LazyLock<Arc<Field>> =
     LazyLock::new(|| Arc::new(Field::new("element", DataType::Int32, true)));
 
 impl Kind {
-    fn arrow(self) -> DataType {
+    pub(crate) fn arrow(self) -> DataType {
         match self {
             Self::Text => DataType::Utf8,
             Self::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),

@@ -47,7 +47,7 @@ pub enum Error {
     /// The object store.
     #[error("{0}")]
     Store(#[from] object_store::Error),
-    /// The disk.
+    /// The disk did not do what it was asked for.
     #[error("{path}: {source}")]
     Disk {
         /// Which file or folder.

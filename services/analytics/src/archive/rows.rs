@@ -236,6 +236,11 @@ fn clock_name(clock: ClockQuality) -> &'static str {
     }
 }
 
+/// What a device says of its clock, by its name in the archive.
+pub(crate) fn clock_named(name: &str) -> Option<ClockQuality> {
+    (0..4).filter_map(ClockQuality::from_code).find(|clock| clock_name(*clock) == name)
+}
+
 /// The number of a value, or that beyond which it lies.
 fn number(values: &Values, line: usize) -> Option<f64> {
     match values {

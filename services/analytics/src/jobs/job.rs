@@ -109,14 +109,14 @@ impl Job {
             Step::Succeeded { at, result, run, log } => {
                 self.say(log);
                 self.result = Some(result);
-                self.run = Some(run);
+                self.ran(Some(run));
                 self.error.clear();
                 self.end(State::Succeeded, at);
             }
             Step::Failed { at, error, run, log, again_at } => {
                 self.say(log);
                 self.error = error;
-                self.run = run.or(self.run.take());
+                self.ran(run);
                 match again_at {
                     Some(again_at) => self.queue(again_at),
                     None => self.end(State::Failed, at),
@@ -134,6 +134,16 @@ impl Job {
                 self.queue(at);
             }
         }
+    }
+
+    /// What the attempt took; `None`: the job failed without one.
+    fn ran(&mut self, run: Option<Run>) {
+        let Some(run) = run else { return };
+        // what it said since its lease was renewed
+        if let Some(progress) = &run.progress {
+            self.progress = progress.clone();
+        }
+        self.run = Some(run);
     }
 
     fn queue(&mut self, not_before: i64) {

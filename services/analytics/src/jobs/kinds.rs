@@ -2,7 +2,7 @@
 
 use super::work::Work;
 use async_trait::async_trait;
-use model::access::Action;
+use model::access::{Action, Principal};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use tonic::Status;
 
 /// What a parameter may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +114,31 @@ pub trait Kind: Send + Sync {
 
     /// What its submitter needs permission for, beside submitting jobs.
     fn needs(&self) -> Action;
+
+    /// What is wrong with parameters of which each by itself is in its range.
+    ///
+    /// # Errors
+    /// The first that does not fit.
+    fn fits(&self, _parameters: &Parameters) -> Result<(), Unfit> {
+        Ok(())
+    }
+
+    /// Whether a caller who has [`Kind::needs`] may submit this, for kinds that are about more than the system. A refusal is
+    /// written down; `detail` names the job.
+    ///
+    /// # Errors
+    /// As permission is refused elsewhere.
+    async fn admits(&self, _caller: &Principal, _parameters: &Parameters, _detail: &str) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// The same of who wants the rows of a job that succeeded with `result`.
+    ///
+    /// # Errors
+    /// As [`Kind::admits`]; and what has changed since.
+    async fn gives(&self, caller: &Principal, job: (&Parameters, &Value), detail: &str) -> Result<(), Status> {
+        self.admits(caller, job.0, detail).await
+    }
 
     /// Does it. It may be called twice at once for one job, when a worker was thought lost: it must keep what it makes apart by
     /// [`Work::attempt_id`], and only what it returns counts.

@@ -28,6 +28,7 @@ impl Orders {
     pub fn of(&self, kind: &str, given: &Parameters, submitter: &str) -> Result<Submission, Unfit> {
         let kind = self.kinds.find(kind)?;
         let parameters = checked(&kind.parameters(), given)?;
+        kind.fits(&parameters)?;
         Ok(Submission { kind: kind.name().to_owned(), parameters, ..self.plain(submitter) })
     }
 

@@ -165,6 +165,9 @@ pub struct Run {
     /// Most memory of its process while it ran, in bytes, as far as it was measured.
     #[serde(default)]
     pub peak_memory_bytes: u64,
+    /// How far it came, if it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
 }
 
 /// One step. A worker's name is a new one for each start of its process: a worker that comes back is another one.

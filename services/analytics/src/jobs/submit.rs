@@ -80,6 +80,7 @@ impl Submit {
             depends_on: self.depends_on(&request.depends_on, &Sees::Own(by.clone())).await?,
             ..self.orders.of(kind.name(), &parameters, &by).map_err(unfit)?
         };
+        kind.admits(caller, &submission.parameters, &name).await?;
         let key = Some(request.request_id.as_str()).filter(|key| !key.is_empty());
         if key.is_some_and(|key| key.chars().count() > KEY_CHARS) {
             return Err(problem::invalid(

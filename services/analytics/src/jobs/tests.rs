@@ -25,6 +25,8 @@ async fn a_job_is_done_and_everybody_sees_how() {
     assert_eq!((job.state, job.attempt, job.error.as_str()), (State::Succeeded, 1, ""));
     let run = job.run.clone().unwrap();
     assert_eq!((run.rows_in, run.rows_out, run.seed), (3, 2, 7));
+    let progress = &job.progress;
+    assert_eq!((progress.done, progress.total, progress.stage.as_str()), (1, 2, "trying"), "what it said last");
     assert!(run.peak_memory_bytes > 1 << 20 && run.code_version == env!("CARGO_PKG_VERSION"), "{run:?}");
     assert!(
         job.log == ["attempt at a"]

@@ -56,6 +56,13 @@ impl Work {
         Self { job, by, attempt, stop: CancellationToken::new(), told: Arc::default(), questions }
     }
 
+    /// The same at a job of somebody's.
+    #[cfg(test)]
+    pub(crate) fn submitted_by(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.by);
+        self
+    }
+
     /// Whether the job is still this attempt's, as the store says now. To be asked right before something is made known that
     /// others see.
     ///

@@ -8,7 +8,7 @@ use super::{
     job::Job,
     kinds::{Done, Failure, Kinds},
     metrics,
-    step::{ERROR_BYTES, RESULT_BYTES, Run, Step, Submission},
+    step::{ERROR_BYTES, Progress, RESULT_BYTES, Run, Step, Submission},
     work::Work,
 };
 use std::{
@@ -157,11 +157,12 @@ impl Worker {
     /// How the attempt ends; `None`: this process is told to stop before it did.
     fn last(&self, job: &Job, work: &Work, ended: Option<Result<Done, Failure>>, took: Duration) -> Step {
         let at = self.board.now();
-        let (_, log) = work.take();
+        let (progress, log) = work.take();
         let mut run = Run {
             code_version: env!("CARGO_PKG_VERSION").to_owned(),
             seconds: took.as_secs_f64(),
             peak_memory_bytes: work.peak_memory_bytes(),
+            progress: Some(progress).filter(|progress| *progress != Progress::default()),
             ..Run::default()
         };
         let failed = |error: String, again_at, run| {

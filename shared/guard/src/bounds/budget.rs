@@ -82,7 +82,7 @@ pub struct Permit {
     account: Account,
     /// As asked for. A share that is smaller gave all it has.
     bytes: u32,
-    /// Of each share.
+    /// Bytes of each share.
     held: [u32; 3],
 }
 

@@ -10,7 +10,7 @@ use super::{
     },
     made::{delivery, expected, found, record},
 };
-use crate::sources::bucket::{Bucket as Place, Keys};
+use crate::sources::bucket::{Bucket as SourceBucket, Keys};
 use bus::Handle;
 use bytes::Bytes;
 use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory};
@@ -58,12 +58,12 @@ impl Server {
             secret_access_key: secret.to_owned(),
             session_token: String::new(),
         };
-        let place = Place {
+        let place = SourceBucket {
             bucket: BUCKET.to_owned(),
             endpoint: Some(self.endpoint.clone()),
             region: "us-east-1".to_owned(),
             keys,
-            ..Place::default()
+            ..SourceBucket::default()
         };
         place.store().unwrap()
     }

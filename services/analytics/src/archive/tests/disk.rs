@@ -30,7 +30,7 @@ struct State {
     rng: StdRng,
 }
 
-/// The disk.
+/// A disk that loses what was not synced.
 pub(super) struct SimulatedDisk(Mutex<State>);
 
 /// How it stops.
