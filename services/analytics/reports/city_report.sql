@@ -1,6 +1,7 @@
 -- title: Prescribers, claims, ZIP codes and population by city
 -- about: A city without a prescriber has no row. A prescriber counts once in each city. What is written in a city that is not
--- about: in the list of cities stands in one line of the state, unmatched, so that the claims add up.
+-- about: in the list of cities stands in one line of the state, unmatched, so that the claims add up. Rows without an
+-- about: identifier count no prescriber; their claims count.
 -- alias: get_city_report
 -- tables: cities, prescribers
 -- source: SimpleMaps US Cities (Basic)
@@ -37,8 +38,9 @@ SELECT
   coalesce(c.city, 'unmatched') AS city,
   c.city_key AS city_key,
   max(c.n_zips) AS n_zips,
-  -- one row each where the city is known; those of several unknown names are told apart
-  count(c.city_key) + count(DISTINCT CASE WHEN c.city_key IS NULL THEN p.npi END) AS n_prescribers,
+  -- one row each where the city is known; those of several unknown names are told apart; no row without an identifier counts
+  count(CASE WHEN c.city_key IS NOT NULL THEN p.npi END) + count(DISTINCT CASE WHEN c.city_key IS NULL THEN p.npi END)
+    AS n_prescribers,
   sum(p.n_claims) AS n_claims,
   CAST(sum(p.n_blank) AS BIGINT) AS n_rows_without_claims,
   max(c.population) AS population,

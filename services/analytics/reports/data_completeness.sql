@@ -1,6 +1,8 @@
 -- title: How much of each day the archive has of each metric
 -- about: Days are those of UTC, by the time of measurement; an hour counts when a patient has a reading in it. Doubtful is what
--- about: has a flag, or was measured by a clock that was never set. Of fewer than 11 patients nothing is told but that there are some.
+-- about: has a flag, was taken back by its device, or was measured by a clock that was never set. What a device sent again in
+-- about: another stream counts once; a value that a later one of the same instant corrects counts beside it. Of fewer than 11
+-- about: patients nothing is told but that there are some.
 -- tables: readings
 -- source: this installation
 -- parameter: days | integer 1..3650 | default 30 | so many days, up to that of the newest good reading
@@ -21,7 +23,7 @@ hour AS (
     date_trunc('hour', r.measured_at) AS hour,
     count(*) AS n_readings,
     sum(CASE WHEN r.good THEN 0 ELSE 1 END) AS n_doubtful
-  FROM readings r
+  FROM counted_readings r
   CROSS JOIN newest n
   WHERE CAST(r.measured_at AS DATE) <= n.day
     AND to_unixtime(r.measured_at) >= to_unixtime(CAST(n.day AS TIMESTAMP)) - 86400 * ($days - 1)

@@ -1,7 +1,8 @@
 -- title: Devices in the archive: what they send, how late, and how good it is
 -- about: Readings of the last days before the newest one that was received. A device is silent from its last batch to that
 -- about: newest one. Doubtful is what has a flag, or was measured by a clock that was never set. A delay is from measurement to
--- about: receipt; a clock that is ahead makes it negative. More than one stream says that a device has lost its place.
+-- about: receipt; a clock that is ahead makes it negative. More than one stream says that a device has lost its place;
+-- about: what it sends again in another one counts again here.
 -- tables: readings
 -- source: this installation
 -- parameter: days | integer 1..3650 | default 7 | so many days before the newest reading was received

@@ -1,7 +1,9 @@
 -- title: Glucose of continuous monitors: time below, in and above range, by day
 -- about: Good readings of interstitial glucose (LOINC 99504-3) in mg/dL, by day of UTC; each counts for the time that a sensor
 -- about: waits until its next one. What a sensor shows as LO or HI is below or above. The glucose management indicator is 3.31 +
--- about: 0.02392 times the mean. Of fewer than 11 patients nothing is told but that there are some.
+-- about: 0.02392 times the mean. What a device sent again in another stream counts once, what it took back does not count; what
+-- about: people took back counts, and a value that a later one of the same instant corrects counts beside it. Of fewer than 11
+-- about: patients nothing is told but that there are some.
 -- tables: readings
 -- source: this installation
 -- parameter: days | integer 1..3650 | default 30 | so many days, up to that of the newest good reading
@@ -28,7 +30,7 @@ glucose AS (
     r.value < 70 OR r.value <= 70 AND r.comparator IN ('<') AS is_below_70,
     r.value > 180 OR r.value >= 180 AND r.comparator IN ('>') AS is_above_180,
     r.value > 250 OR r.value >= 250 AND r.comparator IN ('>') AS is_above_250
-  FROM readings r
+  FROM counted_readings r
   CROSS JOIN newest n
   WHERE r.metric = '99504-3' AND r.good AND r.value IS NOT NULL
     AND CAST(r.measured_at AS DATE) <= n.day

@@ -1,8 +1,10 @@
 -- title: Hospitals of the newest release
 -- about: One row a hospital that is registered with Medicare. One without a rating is not among those with so many stars or
 -- about: more; one that does not say whether it has emergency services is neither with nor without.
+-- about: The newest release is the last whole one: at least half as large as the largest (hospital_releases).
 -- alias: get_hospitals
 -- tables: hospitals
+-- uses: hospital_releases
 -- source: Centers for Medicare & Medicaid Services (CMS)
 -- parameter: state | state | default all | only this state
 -- parameter: hospital_type | text(100) | default all | only this type, in any case
@@ -34,7 +36,7 @@ SELECT
   ccn, vintage, name, address, city, state, zip5, county, phone, hospital_type, ownership, emergency, overall_rating,
   overall_rating_footnote, interoperability, birthing_friendly, latitude, longitude
 FROM hospitals
-WHERE vintage = (SELECT max(vintage) FROM hospitals)
+WHERE vintage = (SELECT max(vintage) FROM hospital_releases WHERE whole)
   AND ($state = 'all' OR state = $state)
   AND ($hospital_type = 'all' OR lower(hospital_type) = lower($hospital_type))
   AND ($ownership = 'all' OR lower(ownership) = lower($ownership))

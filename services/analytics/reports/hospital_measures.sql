@@ -1,8 +1,10 @@
 -- title: Groups of measures of the hospitals
 -- about: One row a hospital of the newest release and a group of measures of which something is known. Releases differ: that of
 -- about: 2020 compares with the national average, that of 2025 counts measures.
+-- about: The newest release is the last whole one: at least half as large as the largest (hospital_releases).
 -- alias: get_hospital_measures
 -- tables: hospitals
+-- uses: hospital_releases
 -- source: Centers for Medicare & Medicaid Services (CMS)
 -- parameter: ccn | text(6) | default all | only the hospital with this certification number
 -- column: ccn | text | | CMS certification number
@@ -15,7 +17,7 @@
 -- column: footnote | text | | footnotes of the group: why something is not known
 -- order: ccn, measures
 WITH hospital AS (
-  SELECT * FROM hospitals WHERE vintage = (SELECT max(vintage) FROM hospitals) AND ($ccn = 'all' OR ccn = $ccn)
+  SELECT * FROM hospitals WHERE vintage = (SELECT max(vintage) FROM hospital_releases WHERE whole) AND ($ccn = 'all' OR ccn = $ccn)
 ),
 long AS (
   SELECT ccn, 'mortality' AS measures, mortality_comparison AS comparison, n_mortality_measures AS n_measures,

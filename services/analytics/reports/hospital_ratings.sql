@@ -1,9 +1,11 @@
 -- title: Ratings of hospitals by state
 -- about: How many hospitals have one to five stars. Those without a rating are counted apart.
+-- about: The newest release is the last whole one: at least half as large as the largest (hospital_releases).
 -- alias: get_hospital_ratings
 -- tables: hospitals
+-- uses: hospital_releases
 -- source: Centers for Medicare & Medicaid Services (CMS)
--- parameter: vintage | text(16) | default newest | release: 2020-07 or 2025; newest is the last imported
+-- parameter: vintage | text(16) | default newest | release, as hospital_releases has it; newest is the last whole one
 -- column: state | text | | postal code
 -- column: n_1 | integer | 1 | hospitals with 1 star
 -- column: n_2 | integer | 1 | hospitals with 2 stars
@@ -15,7 +17,7 @@
 -- column: mean_rating | double | 1 | mean of the stars
 -- order: state
 WITH release AS (
-  SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM hospitals
+  SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM hospital_releases WHERE whole
 ),
 hospital AS (
   SELECT h.* FROM hospitals h JOIN release r ON h.vintage = r.vintage

@@ -1,10 +1,12 @@
 -- title: Hospitals by state
 -- about: Hospitals of one release that are registered with Medicare. Acute care includes the departments of Defense and
 -- about: Veterans.
+-- about: The newest release is the last whole one: at least half as large as the largest (hospital_releases).
 -- alias: get_hospitals_by_state
 -- tables: hospitals
+-- uses: hospital_releases
 -- source: Centers for Medicare & Medicaid Services (CMS)
--- parameter: vintage | text(16) | default newest | release: 2020-07 or 2025; newest is the last imported
+-- parameter: vintage | text(16) | default newest | release, as hospital_releases has it; newest is the last whole one
 -- column: state | text | | postal code
 -- column: n_hospitals | integer | 1 | hospitals
 -- column: n_acute | integer | 1 | acute care
@@ -15,7 +17,7 @@
 -- column: mean_rating | double | 1 | mean of the stars, 1 to 5, of those rated
 -- order: state
 WITH release AS (
-  SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM hospitals
+  SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM hospital_releases WHERE whole
 ),
 hospital AS (
   SELECT h.* FROM hospitals h JOIN release r ON h.vintage = r.vintage

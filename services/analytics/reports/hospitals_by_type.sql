@@ -1,10 +1,12 @@
 -- title: Hospitals by type
 -- about: Hospitals of one release that are registered with Medicare, by what they are.
+-- about: The newest release is the last whole one: at least half as large as the largest (hospital_releases).
 -- alias: get_hospitals_by_type
 -- tables: hospitals
+-- uses: hospital_releases
 -- source: Centers for Medicare & Medicaid Services (CMS)
 -- parameter: state | state | default all | only this state
--- parameter: vintage | text(16) | default newest | release: 2020-07 or 2025; newest is the last imported
+-- parameter: vintage | text(16) | default newest | release, as hospital_releases has it; newest is the last whole one
 -- column: hospital_type | text | | acute care, critical access, psychiatric, children's ...
 -- column: n_hospitals | integer | 1 | hospitals
 -- column: percent | double | % | of all of them
@@ -14,7 +16,7 @@
 -- order: n_hospitals desc, hospital_type
 -- key: hospital_type
 WITH release AS (
-  SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM hospitals
+  SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM hospital_releases WHERE whole
 ),
 hospital AS (
   SELECT h.* FROM hospitals h JOIN release r ON h.vintage = r.vintage

@@ -1,13 +1,15 @@
 -- title: Distance from a health-centre site to the nearest other site, urban and rural
 -- about: Great-circle distance. Urban is a RUCA code of 1 to 3, rural of 4 to 10: that of the site's ZIP code, or, where the
 -- about: release has none, of the first ZIP code of its city. The nearest site may lie in another state.
+-- about: The newest release is the last whole one: at least half as large as the largest (site_releases).
 -- alias: get_site_distance
 -- tables: sites, cities, zip_rurality
+-- uses: site_releases
 -- source: Health Resources and Services Administration (HRSA)
 -- source: SimpleMaps US Cities (Basic)
 -- source: Department of Agriculture, Economic Research Service (USDA ERS), RUCA 2010
 -- parameter: state | state | default all | only sites of this state
--- parameter: vintage | text(16) | default newest | release: 2020 or daily; newest is the last imported
+-- parameter: vintage | text(16) | default newest | release, as site_releases has it; newest is the last whole one
 -- column: rurality | text | | urban, rural or unknown
 -- column: n_sites | integer | 1 | sites with coordinates
 -- column: n_by_zip | integer | 1 | of them placed by their own ZIP code
@@ -18,7 +20,7 @@
 -- column: n_without_coordinates | integer | 1 | sites that have none
 -- order: rurality
 WITH release AS (
-  SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM sites
+  SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM site_releases WHERE whole
 ),
 site AS (
   SELECT s.* FROM sites s JOIN release r ON s.vintage = r.vintage

@@ -1,17 +1,19 @@
 -- title: Health-centre sites by the year in which they were added
 -- about: Sites of one release by the year in which they came into scope: those that were closed since are not in the file.
 -- about: Sites without a date stand in a line without a year.
+-- about: The newest release is the last whole one: at least half as large as the largest (site_releases).
 -- alias: get_site_growth
 -- tables: sites
+-- uses: site_releases
 -- source: Health Resources and Services Administration (HRSA)
 -- parameter: state | state | default all | only sites of this state
--- parameter: vintage | text(16) | default newest | release: 2020 or daily; newest is the last imported
+-- parameter: vintage | text(16) | default newest | release, as site_releases has it; newest is the last whole one
 -- column: year | integer | a | year
 -- column: n_added | integer | 1 | sites added in this year
 -- column: n_cumulative | integer | 1 | sites added until the end of this year
 -- order: year
 WITH release AS (
-  SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM sites
+  SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM site_releases WHERE whole
 ),
 site AS (
   SELECT s.* FROM sites s JOIN release r ON s.vintage = r.vintage

@@ -1,11 +1,13 @@
 -- title: Health-centre sites for 100,000 people by state
 -- about: Sites of one release against the newest estimate of the population. A territory without an estimate has no rate; a
 -- about: state without a site has 0, unless there is no site of the release at all: then nothing is known.
+-- about: The newest release is the last whole one: at least half as large as the largest (site_releases).
 -- alias: get_sites_per_100000
 -- tables: sites, state_population
+-- uses: site_releases
 -- source: Health Resources and Services Administration (HRSA)
 -- source: Census Bureau, Population Estimates (vintage 2023)
--- parameter: vintage | text(16) | default newest | release: 2020 or daily; newest is the last imported
+-- parameter: vintage | text(16) | default newest | release, as site_releases has it; newest is the last whole one
 -- column: state | text | | postal code
 -- column: n_sites | integer | 1 | sites
 -- column: population | integer | 1 | people
@@ -13,7 +15,7 @@
 -- column: sites_per_100000 | double | 1/100000 | sites for 100,000 people
 -- order: state
 WITH release AS (
-  SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM sites
+  SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM site_releases WHERE whole
 ),
 site AS (
   SELECT s.* FROM sites s JOIN release r ON s.vintage = r.vintage

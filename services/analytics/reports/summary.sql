@@ -1,7 +1,9 @@
 -- title: How much there is of everything
 -- about: One row: hospitals and sites of the newest releases, beds, states and their people, cities, prescribers.
+-- about: The newest release is the last whole one: at least half as large as the largest (hospital_releases and site_releases).
 -- alias: get_summary
 -- tables: hospitals, hospital_locations, state_population, cities, prescribers, sites
+-- uses: hospital_releases, site_releases
 -- source: Centers for Medicare & Medicaid Services (CMS)
 -- source: CovidCareMap, from HCRIS, HIFLD and Definitive Healthcare
 -- source: Census Bureau, Population Estimates (vintage 2023)
@@ -20,7 +22,7 @@
 WITH hospital AS (
   SELECT count(*) AS n_hospitals, count(overall_rating) AS n_rated_hospitals, round(avg(overall_rating), 4) AS mean_rating
   FROM hospitals
-  WHERE vintage = (SELECT max(vintage) FROM hospitals)
+  WHERE vintage = (SELECT max(vintage) FROM hospital_releases WHERE whole)
 ),
 bed AS (
   SELECT sum(n_staffed_beds) AS n_staffed_beds FROM hospital_locations
@@ -37,7 +39,7 @@ prescriber AS (
   SELECT count(DISTINCT npi) AS n_prescribers FROM prescribers
 ),
 site AS (
-  SELECT count(*) AS n_sites FROM sites WHERE vintage = (SELECT max(vintage) FROM sites)
+  SELECT count(*) AS n_sites FROM sites WHERE vintage = (SELECT max(vintage) FROM site_releases WHERE whole)
 )
 SELECT
   n_hospitals, n_rated_hospitals, mean_rating, n_staffed_beds, n_states, population, n_cities, n_prescribers, n_sites

@@ -42,7 +42,8 @@ WITH person AS (
   GROUP BY state, npi
 ),
 ranked AS (
-  SELECT *, CAST(dense_rank() OVER (PARTITION BY state ORDER BY n_claims DESC) AS BIGINT) AS rank
+  -- + 0: the engine takes rows that it ranks for ordered, and would leave out the last ORDER BY; a sum is no rank to it
+  SELECT *, CAST(dense_rank() OVER (PARTITION BY state ORDER BY n_claims DESC) AS BIGINT) + 0 AS rank
   FROM person
   WHERE n_claims IS NOT NULL
 )

@@ -1,17 +1,19 @@
 -- title: States with the most hospitals
 -- about: Hospitals of one release; states with equal numbers share a rank.
+-- about: The newest release is the last whole one: at least half as large as the largest (hospital_releases).
 -- alias: get_top_states_by_hospitals
 -- tables: hospitals
+-- uses: hospital_releases
 -- source: Centers for Medicare & Medicaid Services (CMS)
 -- parameter: n | integer 1..100 | default 10 | ranks
--- parameter: vintage | text(16) | default newest | release: 2020-07 or 2025; newest is the last imported
+-- parameter: vintage | text(16) | default newest | release, as hospital_releases has it; newest is the last whole one
 -- column: rank | integer | 1 | 1 has most
 -- column: state | text | | postal code
 -- column: n_hospitals | integer | 1 | hospitals
 -- order: rank, state
 -- key: state
 WITH release AS (
-  SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM hospitals
+  SELECT CASE WHEN $vintage = 'newest' THEN max(vintage) ELSE $vintage END AS vintage FROM hospital_releases WHERE whole
 ),
 hospital AS (
   SELECT h.* FROM hospitals h JOIN release r ON h.vintage = r.vintage
@@ -20,7 +22,8 @@ number AS (
   SELECT state, count(*) AS n_hospitals FROM hospital GROUP BY state
 ),
 ranked AS (
-  SELECT CAST(rank() OVER (ORDER BY n_hospitals DESC) AS BIGINT) AS rank, state, n_hospitals FROM number
+  -- + 0: the engine takes rows that it ranks for ordered, and would leave out the last ORDER BY; a sum is no rank to it
+  SELECT CAST(rank() OVER (ORDER BY n_hospitals DESC) AS BIGINT) + 0 AS rank, state, n_hospitals FROM number
 )
 SELECT rank, state, n_hospitals
 FROM ranked

@@ -290,6 +290,7 @@ fn shown_version(version: &Version) -> v1::DataVersion {
         source_sha256: version.source_sha256.clone(),
         source_files: version.source_files.clone(),
         passed: version.passed,
+        made: version.made,
     }
 }
 

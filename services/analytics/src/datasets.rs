@@ -41,7 +41,7 @@ pub use kind::{Column, Kind, Reference, Type, kind, kinds};
 pub use layout::{Layout, Origin, Parse, Pivot, Rule, Unpivot};
 pub use limits::Limits;
 pub use open::Input;
-pub use report::{Completeness, FileReport, ImportReport, Place, Refused, Repair, Repaired, Unmatched};
+pub use report::{Completeness, FileReport, ImportReport, Refused, Repair, Repaired, RowLocation, Unmatched};
 pub use sink::ParquetFile;
 pub use states::{State, StateKind, find as find_state, states};
 pub use text::Encoding;

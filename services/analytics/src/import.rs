@@ -1,7 +1,10 @@
 //! The kind `import`: files in, a new version of a data set out.
 
+mod outcome;
+
 use crate::{
-    catalogue::{Catalogue, DataSet, REPORT, Version},
+    catalogue::{Adding, Catalogue, DataSet, REPORT, Version},
+    check_quality, cross_references,
     datasets::{
         self, ImportReport, Input, Kind as DataKind, Options, ParquetFile,
         quality::{Quality, References},
@@ -11,8 +14,8 @@ use crate::{
         kinds::{Done, Failure, Kind, Parameter, Parameters, Range, Route, given},
         work::Work,
     },
+    samples,
     sources::{Fetched, Origin, Sources},
-    tables,
     uploads::{self, Uploads},
 };
 use async_trait::async_trait;
@@ -35,6 +38,8 @@ const FILES_MAX: usize = 64;
 const PART: &str = "part-0.parquet";
 /// The parameter that says what is done when nothing has changed.
 const UNCHANGED: &str = "unchanged";
+/// The parameter that says when the new version is in use.
+const USE: &str = "use";
 
 /// Imports what was uploaded, or what a source of the settings has.
 pub struct Import {
@@ -53,7 +58,17 @@ struct Files {
     files: Vec<PathBuf>,
     names: Vec<String>,
     sha256: String,
+    /// Whether one of them is a sample whose numbers are made.
+    made: bool,
     origin: Option<Origin>,
+}
+
+/// What there is for an import.
+enum ToImport {
+    /// Files, in a folder that is theirs.
+    New(Files, TempDir),
+    /// What a version was made of already; and what fails of it.
+    Same(Version, Vec<String>),
 }
 
 #[async_trait]
@@ -80,6 +95,12 @@ impl Kind for Import {
                 Some("skip"),
                 "what is done when a source has what the current version was made of",
             ),
+            Parameter::new(
+                USE,
+                Range::words(["passed", "always"]),
+                Some("passed"),
+                "when the new version is in use: if it passed its checks or there is no other, or always",
+            ),
         ]
     }
 
@@ -98,15 +119,14 @@ impl Kind for Import {
         if let Some(version) = data_set.versions.iter().find(|version| version.job == work.job()) {
             // an attempt before this one has added it, and did not come to say so
             let kept = self.catalogue.report(version).await.map_err(Failure::again)?;
-            return self.finish(work, kind, parameters, version, &kept["import"]).await;
+            return self.finish(work, parameters, (&data_set, version), &kept).await;
         }
-        let scratch = self.catalogue.objects().scratch().map_err(Failure::again)?;
         work.progress("fetching", 0, 0, "files");
-        let before = before(&data_set, parameters);
-        let Some(fetched) = self.fetch(work, kind, parameters, before.as_ref(), &scratch).await? else {
-            return Ok(nothing_new(work, kind, before));
+        let (fetched, scratch) = match self.find(work, kind, parameters, &data_set).await? {
+            ToImport::New(files, scratch) => (files, scratch),
+            ToImport::Same(same, faults) => return Ok(outcome::nothing_new(work, kind, (&data_set, &same), &faults)),
         };
-        let references = self.references(kind).await?;
+        let references = cross_references::references(&self.catalogue, kind).await?;
         let options = Options { layout: given(parameters, "layout").map(str::to_owned), ..Options::default() };
         let made = scratch.path().join("made.parquet");
         let (files, to, telling) = (fetched.files.clone(), made.clone(), work.clone());
@@ -114,22 +134,49 @@ impl Kind for Import {
         let read = tokio::task::spawn_blocking(reading).await;
         let (report, quality) =
             read.map_err(|_| Failure::Final("the import failed: operators find more in the log".into()))??;
-        let version = self.keep(work, kind, &fetched, (&report, &quality), made).await?;
+        if report.n_accepted == 0 {
+            return Err(Failure::Final(outcome::nothing_accepted(work, &report)));
+        }
+        let whole = json!({ "import": report, "quality": quality });
+        let version = self.keep(work, kind, &fetched, (&report, quality.passed(), &whole), made).await?;
         // what others see from now on: not by a worker who has lost the job
         work.confirm().await?;
-        self.catalogue.add(&kind.name, version.clone()).await.map_err(Failure::again)?;
-        self.finish(work, kind, parameters, &version, &json!(report)).await
+        self.add(work, kind, parameters, version, &whole).await
     }
 }
 
 impl Import {
-    /// What is left to do when the version is added, and what the submitter is told. `report`: the import's, as JSON.
-    async fn finish(
+    /// Makes a version known, unless one was made of the same meanwhile. `report`: what is kept with the version.
+    async fn add(
         &self,
         work: &Work,
         kind: &DataKind,
         parameters: &Parameters,
-        version: &Version,
+        version: Version,
+        report: &Value,
+    ) -> Result<Done, Failure> {
+        let how = adding(parameters);
+        let data_set = self.catalogue.add(&kind.name, version.clone(), how).await.map_err(Failure::again)?;
+        let kept = data_set.version(version.id);
+        if kept.is_none_or(|kept| kept.prefix != version.prefix) {
+            // an attempt that was thought lost, or another import of the same, was faster
+            let prefix = Key::from(version.prefix.as_str());
+            self.catalogue.objects().remove_all(&prefix).await.map_err(Failure::again)?;
+        }
+        if let Some(kept) = kept {
+            return self.finish(work, parameters, (&data_set, kept), report).await;
+        }
+        let same = how.compared(&data_set).find(|other| other.is_same(&version));
+        let same = same.ok_or_else(|| Failure::Final("the version was deleted at once".to_owned()))?;
+        Ok(outcome::nothing_new(work, kind, (&data_set, same), &check_quality::faults_of(report)))
+    }
+
+    /// What is left to do when the version is added, and what the submitter is told. `report`: what is kept with the version.
+    async fn finish(
+        &self,
+        work: &Work,
+        parameters: &Parameters,
+        (data_set, version): (&DataSet, &Version),
         report: &Value,
     ) -> Result<Done, Failure> {
         for id in ids(parameters)? {
@@ -138,26 +185,53 @@ impl Import {
                 work.say(format!("the uploaded file {id} is removed later: {error}"));
             }
         }
-        let n = |name: &str| report[name].as_u64().unwrap_or_default();
+        let (kind, n) = (&parameters["kind"], |name: &str| report["import"][name].as_u64().unwrap_or_default());
         let (read, accepted, refused) = (n("n_read"), n("n_accepted"), n("n_refused"));
         work.say(format!("{accepted} of {read} rows accepted, {refused} refused"));
         let result = json!({
-            "kind": kind.name, "version_id": version.id, "read": read, "accepted": accepted, "repaired": n("n_repaired"),
+            "kind": kind, "version_id": version.id, "read": read, "accepted": accepted, "repaired": n("n_repaired"),
             "refused": refused, "passed": version.passed, "nothing_new": false,
+            "files_not_whole": outcome::tell_files(work, report),
         });
-        let data_versions = [(kind.name.clone(), version.id.to_string())].into();
+        let result = outcome::tell(work, (data_set, version), &check_quality::faults_of(report), result);
+        let data_versions = [(kind.clone(), version.id.to_string())].into();
         Ok(Done { result, rows: (read, accepted), data_versions, seed: 0 })
     }
 
-    /// Brings the files to this disk; nothing if they are what `before` was made of.
+    /// Finds what there is to import. What a version was made of is imported again if its checks come out otherwise by now,
+    /// because of other tables.
+    async fn find(
+        &self,
+        work: &Work,
+        kind: &'static DataKind,
+        parameters: &Parameters,
+        data_set: &DataSet,
+    ) -> Result<ToImport, Failure> {
+        let mut before: Vec<_> = adding(parameters).compared(data_set).cloned().collect();
+        loop {
+            let scratch = self.catalogue.objects().scratch().map_err(Failure::again)?;
+            let same = match self.fetch(work, kind, parameters, &before, &scratch).await? {
+                Ok(files) => return Ok(ToImport::New(files, scratch)),
+                Err(same) => same,
+            };
+            let faults = check_quality::faults_now(&self.catalogue, kind, &same).await?;
+            if faults.is_empty() == same.passed {
+                return Ok(ToImport::Same(same, faults));
+            }
+            work.say("nothing new, but its checks come out otherwise by now: it is imported again");
+            before.clear();
+        }
+    }
+
+    /// Brings the files to this disk; or says which of `before` was made of them.
     async fn fetch(
         &self,
         work: &Work,
         kind: &DataKind,
         parameters: &Parameters,
-        before: Option<&Version>,
+        before: &[Version],
         scratch: &TempDir,
-    ) -> Result<Option<Files>, Failure> {
+    ) -> Result<Result<Files, Version>, Failure> {
         let (mut files, mut names, mut digest, mut origin) = (Vec::new(), Vec::new(), Sha256::new(), None);
         let folder = scratch.path().join("files");
         fs::create_dir(&folder).map_err(Failure::again)?;
@@ -173,10 +247,14 @@ impl Import {
             names.push(name);
         }
         if let Some(source) = given(parameters, "source") {
-            let (to, last) = (folder.join("source"), before.and_then(|version| version.origin.as_ref()));
+            let (to, last) = (folder.join("source"), before.first());
             fs::create_dir(&to).map_err(Failure::again)?;
-            let fetched = self.sources.fetch((source, &kind.name), last, &to, work).await?;
-            let Fetched::Files(fetched, now) = fetched else { return Ok(None) };
+            let had = last.and_then(|version| version.origin.as_ref());
+            let (fetched, now) = match (self.sources.fetch((source, &kind.name), had, &to, work).await?, last) {
+                (Fetched::Files(fetched, now), _) => (fetched, now),
+                (Fetched::Unchanged, Some(last)) => return Ok(Err(last.clone())),
+                (Fetched::Unchanged, None) => return Err(Failure::again("the source says that nothing has changed")),
+            };
             origin = Some(now).filter(|_| files.is_empty());
             for path in fetched {
                 digest.update(sha256(&path).map_err(Failure::again)?);
@@ -187,29 +265,10 @@ impl Import {
         if files.is_empty() {
             return Err(Failure::Final("uploads: give ids of uploaded files, or the name of a source".to_owned()));
         }
+        let made = files.iter().any(|file| samples::is_made(file));
         let sha256 = hexadecimal(digest.finalize());
-        let is_same = before.is_some_and(|version| {
-            let is_of_it = version.origin.as_ref().zip(origin.as_ref()).is_some_and(|(then, now)| then.is_of(now));
-            is_of_it && version.source_sha256 == sha256 && version.source_files == names
-        });
-        Ok((!is_same).then_some(Files { files, names, sha256, origin }))
-    }
-
-    /// Keys of the tables that the kind refers to, of their current versions.
-    async fn references(&self, kind: &DataKind) -> Result<References, Failure> {
-        let mut references = References::default();
-        for reference in &kind.references {
-            let data_set = self.catalogue.get(&reference.kind).await.map_err(Failure::again)?;
-            let Some(version) = data_set.current() else { continue };
-            let (files, name) = (self.catalogue.files(version), reference.kind.clone());
-            let columns = reference.to.clone();
-            let adding = move || {
-                tables::each_batch(&files, &columns, |batch| references.add(&name, batch))?;
-                Ok::<_, datasets::Error>(references)
-            };
-            references = tokio::task::spawn_blocking(adding).await.map_err(Failure::again)?.map_err(Failure::again)?;
-        }
-        Ok(references)
+        let same = before.iter().find(|version| version.is_made_of(origin.as_ref(), &sha256, &names)).cloned();
+        Ok(same.map_or(Ok(Files { files, names, sha256, made, origin }), Err))
     }
 
     /// Puts what was made among the objects, with its report; not yet known to others.
@@ -218,15 +277,14 @@ impl Import {
         work: &Work,
         kind: &DataKind,
         fetched: &Files,
-        (report, quality): (&ImportReport, &Quality),
+        (report, passed, whole): (&ImportReport, bool, &Value),
         made: PathBuf,
     ) -> Result<Version, Failure> {
         let prefix = Key::from_iter(["datasets", &kind.name, &work.attempt_id().to_string()]);
         let bytes = fs::metadata(&made).map_err(Failure::again)?.len();
         let objects = self.catalogue.objects();
         objects.adopt(&prefix.clone().join(PART), made).await.map_err(Failure::again)?;
-        let whole = json!({ "import": report, "quality": quality }).to_string();
-        objects.put(&prefix.clone().join(REPORT), whole.into()).await.map_err(Failure::again)?;
+        objects.put(&prefix.clone().join(REPORT), whole.to_string().into()).await.map_err(Failure::again)?;
         let filled =
             report.completeness.iter().map(|one| (one.column.clone(), share(one.n, report.n_accepted))).collect();
         Ok(Version {
@@ -241,28 +299,19 @@ impl Import {
             bytes,
             source_sha256: fetched.sha256.clone(),
             source_files: fetched.names.clone(),
-            passed: quality.passed(),
+            passed,
+            made: fetched.made,
             filled,
             origin: fetched.origin.clone(),
         })
     }
 }
 
-/// The current version, if an import of the same would be left out: of a source, read as always.
-fn before(data_set: &DataSet, parameters: &Parameters) -> Option<Version> {
+/// How the new version is added: a source that is read as always makes nothing twice.
+fn adding(parameters: &Parameters) -> Adding {
+    let is = |name: &str, word: &str| parameters.get(name).is_some_and(|text| text == word);
     let is_as_always = given(parameters, "uploads").is_none() && given(parameters, "layout").is_none();
-    if !is_as_always || parameters.get(UNCHANGED).is_some_and(|what| what == "import") {
-        return None;
-    }
-    data_set.current().filter(|version| version.origin.is_some()).cloned()
-}
-
-/// The source has what the current version was made of.
-fn nothing_new(work: &Work, kind: &DataKind, before: Option<Version>) -> Done {
-    work.say("nothing new: the current version stays");
-    let id = before.map(|version| version.id.to_string()).unwrap_or_default();
-    let result = json!({ "kind": kind.name, "version_id": id, "nothing_new": true });
-    Done { result, data_versions: [(kind.name.clone(), id)].into(), ..Done::default() }
+    Adding { is_forced: is(USE, "always"), is_repeated: !is_as_always || is(UNCHANGED, "import") }
 }
 
 /// Reads the files into a Parquet file; the report and what the checks found.

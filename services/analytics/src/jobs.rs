@@ -4,6 +4,7 @@
 //! and nothing that a worker writes late changes it; a caller sees no other caller's job.
 
 pub mod board;
+mod clearing;
 pub mod job;
 pub mod kinds;
 mod memory;

@@ -49,12 +49,14 @@ impl ReportRpcs {
         let format = format(request.format)?;
         let given = named(&request.parameters)?;
         let (answer, data_versions) = self.runner.run(report, &given, Some(ROWS)).await.map_err(failed)?;
+        let made_sample_data = answer.made().to_vec();
         let (content, rows) = answers::written(answer, format).await?;
         Ok(RunReportResponse {
             content,
             content_type: results::media_type(format).to_owned(),
             rows: rows as u64,
             data_versions: data_versions.into_iter().collect(),
+            made_sample_data,
         })
     }
 }

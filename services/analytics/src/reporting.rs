@@ -3,7 +3,7 @@
 use crate::{
     archive::{
         self,
-        reading::{Readings, TABLE},
+        reading::{Readings, TABLES},
     },
     catalogue::Catalogue,
     datasets,
@@ -72,7 +72,7 @@ impl Runner {
     /// Which versions there are cannot be read.
     pub async fn has(&self, table: &str) -> Result<bool, store::Error> {
         Ok(match table {
-            TABLE => self.readings.is_some(),
+            table if TABLES.contains(&table) => self.readings.is_some(),
             kind => self.catalogue.get(kind).await?.current().is_some(),
         })
     }
@@ -84,9 +84,9 @@ impl Runner {
     pub async fn snapshot(&self, kinds: impl IntoIterator<Item = &String>) -> Result<Snapshot, RunError> {
         let mut snapshot = Snapshot::default();
         for kind in kinds {
-            if kind == TABLE {
+            if TABLES.contains(&kind.as_str()) {
                 if let Some(readings) = &self.readings {
-                    let (files, version) = readings.table().await?;
+                    let (files, version) = readings.table(kind).await?;
                     snapshot.tables.insert(kind.clone(), files);
                     snapshot.versions.insert(kind.clone(), version);
                 }
@@ -94,7 +94,8 @@ impl Runner {
             }
             let data_set = self.catalogue.get(kind).await?;
             if let Some(version) = data_set.current() {
-                snapshot.tables.insert(kind.clone(), TableFiles::local(self.catalogue.files(version))?);
+                let files = TableFiles::local(self.catalogue.files(version))?.made(version.made);
+                snapshot.tables.insert(kind.clone(), files);
                 snapshot.versions.insert(kind.clone(), version.id.to_string());
             }
         }

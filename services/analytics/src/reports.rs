@@ -24,7 +24,6 @@ mod row;
 #[cfg(test)]
 mod tests;
 
-use datafusion::arrow::array::RecordBatch;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::LazyLock,
@@ -33,29 +32,13 @@ use std::{
 pub use self::{
     answer::Answer,
     cell::Cell,
-    engine::Limits,
+    engine::{Limits, Session},
     error::Error,
     files::TableFiles,
     header::{Column, Order, Report, Type},
     parameters::{Domain, Parameter, Parameters, Value},
     row::Row,
 };
-
-/// Runs one SELECT that is no report's (a model's) over tables, within the same limits, and gives its batches as they come. It
-/// has no parameters; `who` asks, for errors. Whoever drops it cancels it.
-///
-/// # Errors
-///
-/// As [`Report::run`] and [`Answer::next`]; and what `each` says.
-pub async fn select<E: From<Error>>(
-    who: &str,
-    sql: &str,
-    tables: &BTreeMap<String, TableFiles>,
-    limits: &Limits,
-    each: impl FnMut(&RecordBatch) -> Result<(), E>,
-) -> Result<(), E> {
-    engine::select(who, sql, tables, limits, each).await
-}
 
 static REPORTS: LazyLock<Reports> =
     LazyLock::new(|| Reports::read(list::FILES).expect("the compiled-in reports are read by a test"));

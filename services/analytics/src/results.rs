@@ -23,6 +23,11 @@ pub(crate) fn key(job: Uuid, attempt: Uuid, format: Format) -> Key {
     Key::from_iter([ROOT.to_owned(), job.to_string(), format!("{attempt}.{ending}")])
 }
 
+/// Where more of an attempt goes, which nobody is given.
+pub(crate) fn beside(rows: &Key, what: &str) -> Key {
+    Key::from(format!("{rows}.{what}"))
+}
+
 /// The media type of rows in a format.
 pub(crate) fn media_type(format: Format) -> &'static str {
     match format {

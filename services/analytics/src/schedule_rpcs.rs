@@ -134,13 +134,13 @@ impl ScheduleService for ScheduleRpcs {
         self.permit(request.extensions(), Action::SubmitJobs, "backfill").await?;
         let (_, extensions, request) = request.into_parts();
         let schedule = self.schedule(&request.name)?;
-        let (from, to) = (date("from", &request.from)?, date("to", &request.to)?);
+        let (from, to) = (date("start_date", &request.start_date)?, date("end_date", &request.end_date)?);
         match &schedule.what {
             What::Job(kind, _) => self.permit_kinds(&extensions, [kind.as_str()].into_iter(), "backfill").await?,
             What::Pipeline(name) => self.planned(&extensions, &target(name, to, schedule.notify), "backfill").await?,
         }
         let jobs = self.keeper.backfill(schedule, from, to).await.map_err(|error| match error {
-            BackfillError::Dates(text) => problem::invalid("INVALID_DATES", "to", text),
+            BackfillError::Dates(text) => problem::invalid("INVALID_DATES", "end_date", text),
             BackfillError::Unfit(wrong) => unfit(wrong),
             BackfillError::Submit(error) => unsubmitted(error),
         })?;

@@ -29,12 +29,12 @@ pub struct Source {
     /// The kind of data set that it has.
     pub kind: String,
     /// Where it is.
-    pub place: Place,
+    pub place: SourceLocation,
 }
 
 /// Where a source is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum SourceLocation {
     /// A file, or a folder of files, on the machine of the worker.
     Path(PathBuf),
     /// A file of a publisher.
@@ -82,14 +82,14 @@ impl Source {
     async fn fetch(&self, last: Option<&Origin>, to: &Path, work: &Work) -> Result<Fetched, Trouble> {
         let pace = Pace::default();
         match &self.place {
-            Place::Path(path) => {
+            SourceLocation::Path(path) => {
                 let origin = Origin::new(&self.name, &path.display().to_string());
                 let (path, to) = (path.clone(), to.to_owned());
                 let copying = tokio::task::spawn_blocking(move || folder::copy(&path, &to)).await;
                 Ok(Fetched::Files(copying.map_err(|error| Trouble::again(error.to_string()))??, origin))
             }
-            Place::Web(web) => web::fetch(web, (&self.name, last), to, &pace, work).await,
-            Place::Bucket(bucket) => bucket::fetch(bucket, (&self.name, last), to, &pace, work).await,
+            SourceLocation::Web(web) => web::fetch(web, (&self.name, last), to, &pace, work).await,
+            SourceLocation::Bucket(bucket) => bucket::fetch(bucket, (&self.name, last), to, &pace, work).await,
         }
     }
 }

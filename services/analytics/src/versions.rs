@@ -167,20 +167,19 @@ impl<V: Versioned> Versions<V> {
         Ok(history)
     }
 
-    /// Adds the version of this id that `make` gives for the history as it stands, and whether it is in use from now on. What
-    /// belongs to it is durable already. It is there already: by this very call, whose answer was lost.
+    /// Adds the version of this id that `make` gives for the history as it stands, and whether it is in use from now on; `None`:
+    /// none is needed. What belongs to it is durable already. It is there already: by this very call, whose answer was lost.
     pub async fn add(
         &self,
         name: &str,
         id: Uuid,
-        make: impl Fn(&History<V>) -> Result<(V, bool), Error>,
+        make: impl Fn(&History<V>) -> Result<Option<(V, bool)>, Error>,
     ) -> Result<History<V>, Error> {
         self.change(name, |history| {
             if history.version(id).is_some() {
                 return Ok(None);
             }
-            let (version, current) = make(history)?;
-            Ok(Some(Step::Added { version: Box::new(version), current }))
+            Ok(make(history)?.map(|(version, current)| Step::Added { version: Box::new(version), current }))
         })
         .await
     }

@@ -85,7 +85,7 @@ impl Rows for CsvRows {
             let read = self.lines.next().map_err(|error| failed(&self.file, self.lines.number + 1, error))?;
             let line = self.lines.number;
             match read {
-                Line::End => return Ok(Fetched::End),
+                Line::End => return Ok(Fetched::End { open_line: self.lines.open_line() }),
                 Line::TooLong(n) => {
                     return Ok(Fetched::Bad { line, reason: Reason::LongLine, what: long(n, self.lines.longest()) });
                 }

@@ -13,9 +13,8 @@ use super::{
     limits::Limits,
     open::Input,
     quality::{Checks, Quality, References},
-    reading::{Begun, Chunk, Form, Reader},
+    reading::{Begun, Chunk, Ended, Form, Reader},
     report::{Completeness, FileReport, ImportReport, Refusal},
-    text::Encoding,
     value::Value,
 };
 
@@ -42,6 +41,8 @@ pub(super) struct Records<'k, C> {
     taken: usize,
     /// The file that it is of: name, and how its rows become values.
     file: Option<(String, Plan<'k>)>,
+    /// The last line of the file that was refused for what it is, and not because one with its key came before.
+    refused_line: Option<u64>,
     repairs: Repairs<'k>,
     batch: Batch,
     keys: Keys,
@@ -58,6 +59,7 @@ impl<'k, C: Iterator<Item = Chunk<'k>>> Records<'k, C> {
             chunk: Chunk::default(),
             taken: 0,
             file: None,
+            refused_line: None,
             repairs: Repairs::new(),
             batch: Batch::new(kind),
             keys: Keys::new(kind, &limits),
@@ -112,7 +114,7 @@ impl<'k, C: Iterator<Item = Chunk<'k>>> Records<'k, C> {
 
     fn begin(&mut self, mut chunk: Chunk<'k>) {
         if let Some(Begun { name, form }) = chunk.begins.take() {
-            let mut file = FileReport { name: name.clone(), layout: None, encoding: None, n_read: 0, refused: None };
+            let mut file = FileReport::new(&name);
             if let Some(Form { layout, plan, repairs }) = form {
                 file.layout = Some(layout);
                 for repair in repairs {
@@ -138,6 +140,7 @@ impl<'k, C: Iterator<Item = Chunk<'k>>> Records<'k, C> {
         let values = match fields.cells {
             Ok(cells) => plan.values(cells, &mut self.repairs),
             Err((reason, what)) => {
+                self.refused_line = Some(fields.line);
                 let refusal = Refusal { reason: *reason, column: None, what, cell: None };
                 self.report.refuse(refusal, name, fields.line, most);
                 return Ok(true);
@@ -145,6 +148,7 @@ impl<'k, C: Iterator<Item = Chunk<'k>>> Records<'k, C> {
         };
         match values {
             Err(fault) => {
+                self.refused_line = Some(fields.line);
                 let (reason, what) = (fault.fault.reason, format!("allowed is {}", fault.fault.allowed));
                 let refusal =
                     Refusal { reason, column: Some(&fault.column.name), what: &what, cell: fault.cell.as_deref() };
@@ -170,11 +174,13 @@ impl<'k, C: Iterator<Item = Chunk<'k>>> Records<'k, C> {
     }
 
     /// Ends the file. One without rows is refused.
-    fn close(&mut self, ended: Result<Encoding, Error>) -> Result<(), Error> {
+    fn close(&mut self, ended: Result<Ended, Error>) -> Result<(), Error> {
         let name = self.file.take().map(|(name, _)| name).unwrap_or_default();
+        let refused_line = self.refused_line.take();
         let Some(report) = self.report.files.last_mut() else { return Ok(()) };
-        let ended = ended.and_then(|encoding| {
+        let ended = ended.and_then(|Ended { encoding, open_line }| {
             report.encoding = Some(encoding);
+            report.cut_line = open_line.filter(|line| refused_line == Some(*line));
             match report.n_read {
                 0 => Err(Error::refused(&name, 1, Reason::NoRows, "there are headings and no rows")),
                 _ => Ok(()),

@@ -74,7 +74,7 @@ pub struct Column {
     /// Whether its values are never quoted in a report or a message.
     #[serde(default)]
     pub private: bool,
-    /// What it is.
+    /// What the column holds, in words.
     pub about: String,
 }
 

@@ -73,7 +73,7 @@ impl Rows for JsonRows {
     fn next(&mut self, row: &mut Row) -> Result<Fetched, Error> {
         while self.first.is_none() {
             match self.lines.next().map_err(|error| failed(&self.file, self.lines.number + 1, error))? {
-                Line::End => return Ok(Fetched::End),
+                Line::End => return Ok(Fetched::End { open_line: self.lines.open_line() }),
                 Line::TooLong(n) => {
                     let what = long(n, self.lines.longest());
                     return Ok(Fetched::Bad { line: self.lines.number, reason: Reason::LongLine, what });

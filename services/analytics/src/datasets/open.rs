@@ -107,6 +107,14 @@ impl Input {
         form.is_ok_and(|(format, packing)| format == Format::Parquet || packing != Packing::Plain)
     }
 
+    /// What it holds, unpacked, if it is text of at most so many bytes.
+    pub(crate) fn short_text(self, most: u64) -> Option<Vec<u8>> {
+        let Ok(Opened::Text(_, _, reader)) = self.open(&Limits::default()) else { return None };
+        let mut text = Vec::new();
+        reader.take(most + 1).read_to_end(&mut text).ok()?;
+        (text.len() as u64 <= most).then_some(text)
+    }
+
     /// Format and packing, by the name.
     fn form(&self) -> Result<(Format, Packing), Error> {
         let name = self.name.to_ascii_lowercase();

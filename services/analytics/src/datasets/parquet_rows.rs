@@ -107,7 +107,7 @@ impl Rows for ParquetRows {
 
     fn next(&mut self, row: &mut Row) -> Result<Fetched, Error> {
         if !self.advance()? {
-            return Ok(Fetched::End);
+            return Ok(Fetched::End { open_line: None });
         }
         self.row += 1;
         row.clear(self.row);

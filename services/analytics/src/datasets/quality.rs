@@ -1,5 +1,5 @@
-//! The four checks after an import: completeness, types, ranges, cross-references. Each says how many rows it looked at, how many
-//! were not right, examples, and whether the kind's threshold holds. A failed check stops what depends on the data set.
+//! The five checks after an import: files, completeness, types, ranges, cross-references. Each says how much it looked at, how much
+//! was not right, examples, and whether the threshold holds. A failed check stops what depends on the data set.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -24,10 +24,12 @@ const MOST_KEYS: usize = 200_000;
 /// Keys without a partner that are named for one reference, the heaviest first.
 const MOST_UNMATCHED: usize = 1_000;
 
-/// Which of the four.
+/// Which of the five.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckKind {
+    /// How many files were refused, broke off, or end in a line that is refused and has no line end.
+    Files,
     /// How many rows have a value.
     Completeness,
     /// How many rows were refused for a cell's type or form.
@@ -44,7 +46,7 @@ pub enum CheckKind {
 pub enum Outcome {
     /// The threshold holds.
     Passed,
-    /// It does not.
+    /// The threshold does not hold.
     Failed,
     /// The other table is not there.
     NotChecked,
@@ -53,13 +55,13 @@ pub enum Outcome {
 /// One check of one column or of the whole import.
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {
-    /// Which of the four.
+    /// Which of the five.
     pub check: CheckKind,
     /// Column or columns; empty for the whole import.
     pub columns: Vec<String>,
     /// How it ended.
     pub outcome: Outcome,
-    /// What was looked at: rows, or the sum of the reference's weight.
+    /// What was looked at: files, rows, or the sum of the reference's weight.
     pub n: f64,
     /// What of it was not right.
     pub n_bad: f64,
@@ -74,7 +76,7 @@ pub struct Check {
 pub struct Quality {
     /// Name of the kind.
     pub kind: String,
-    /// Checks of completeness, types, ranges and cross-references, in this order.
+    /// Checks of files, completeness, types, ranges and cross-references, in this order.
     pub checks: Vec<Check>,
 }
 
@@ -207,6 +209,12 @@ impl<'k> Checks<'k> {
         Self { kind, references, rows: 0, ranges, matches: kind.references.iter().map(matches).collect() }
     }
 
+    /// Checks of cross-references alone: batches need no columns but theirs.
+    #[must_use]
+    pub fn of_references(kind: &'k Kind, references: &'k References) -> Self {
+        Self { ranges: Vec::new(), ..Self::new(kind, references) }
+    }
+
     /// Looks at a batch.
     ///
     /// # Errors
@@ -234,15 +242,27 @@ impl<'k> Checks<'k> {
 
     /// What was found. Keys without a partner also go into the report.
     #[must_use]
-    pub fn finish(self, report: &mut ImportReport) -> Quality {
-        let mut checks = completeness(self.kind, report);
-        checks.push(types(self.kind, report));
+    pub fn finish(mut self, report: &mut ImportReport) -> Quality {
+        let kind = self.kind;
+        let mut checks = vec![files(report)];
+        checks.extend(completeness(kind, report));
+        checks.push(types(kind, report));
         let range = |range: RangeCount<'_>| {
-            let (columns, most) = ([range.column.name.clone()], self.kind.most_refused);
+            let (columns, most) = ([range.column.name.clone()], kind.most_refused);
             let (n, outside) = (as_f64(range.n), as_f64(range.n_outside));
             Check::new(CheckKind::Ranges, &columns, n, outside, most, range.examples)
         };
-        checks.extend(self.ranges.into_iter().map(range));
+        checks.extend(std::mem::take(&mut self.ranges).into_iter().map(range));
+        let (matched, unmatched) = self.cross_references();
+        checks.extend(matched);
+        report.unmatched.extend(unmatched);
+        Quality { kind: kind.name.clone(), checks }
+    }
+
+    /// What was found of cross-references, and the keys without a partner.
+    #[must_use]
+    pub fn cross_references(self) -> (Vec<Check>, Vec<Unmatched>) {
+        let (mut checks, mut without) = (Vec::new(), Vec::new());
         for matches in self.matches {
             let Reference { columns, most, .. } = matches.reference;
             if self.references.of(matches.reference).is_none() {
@@ -260,9 +280,9 @@ impl<'k> Checks<'k> {
                 *most,
                 examples,
             ));
-            report.unmatched.push(unmatched);
+            without.push(unmatched);
         }
-        Quality { kind: self.kind.name.clone(), checks }
+        (checks, without)
     }
 }
 
@@ -323,6 +343,14 @@ fn numbers(batch: &RecordBatch, name: &str) -> Result<Float64Array, Error> {
         batch.column_by_name(name).ok_or_else(|| Error::Sink(format!("the batch has no column {name}").into()))?;
     let numbers = cast(column, &DataType::Float64).map_err(|error| Error::Sink(Box::new(error)))?;
     Ok(numbers.as_primitive().clone())
+}
+
+/// Files that are not whole: nobody knows how many rows they would have had, so there is no share that may be.
+fn files(report: &ImportReport) -> Check {
+    let mut faults = report.file_faults();
+    let (n, n_bad) = (as_f64(report.files.len() as u64), as_f64(faults.len() as u64));
+    faults.truncate(10);
+    Check::new(CheckKind::Files, &[], n, n_bad, 0.0, faults)
 }
 
 /// Columns that must have a value, or a share of them.

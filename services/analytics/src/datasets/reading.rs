@@ -29,12 +29,19 @@ pub(super) struct Chunk<'k> {
     /// The file, where these are its first rows.
     pub(super) begins: Option<Begun<'k>>,
     /// How reading it ended, where these are its last rows.
-    pub(super) ended: Option<Result<Encoding, Error>>,
+    pub(super) ended: Option<Result<Ended, Error>>,
     text: String,
     ends: Vec<usize>,
     lines: Vec<Read>,
     /// Bytes that the reader's buffers take.
     reader_bytes: usize,
+}
+
+/// A file that was read to its end.
+pub(super) struct Ended {
+    pub(super) encoding: Encoding,
+    /// Number of its last line, if that has no line end.
+    pub(super) open_line: Option<u64>,
 }
 
 /// A file that was begun.
@@ -153,8 +160,8 @@ impl<'k> Reader<'k> {
             match rows.next(&mut self.row)? {
                 Fetched::Row => chunk.push(&self.row),
                 Fetched::Bad { line, reason, what } => chunk.end_line(line, false, Some((reason, what))),
-                Fetched::End => {
-                    chunk.ended = Some(Ok(rows.encoding()));
+                Fetched::End { open_line } => {
+                    chunk.ended = Some(Ok(Ended { encoding: rows.encoding(), open_line }));
                     break;
                 }
             }

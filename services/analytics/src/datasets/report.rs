@@ -30,7 +30,7 @@ pub enum Repair {
 
 /// Where something happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct RowLocation {
     /// Name of the file.
     pub file: String,
     /// Line, or row of a Parquet file, from 1.
@@ -47,7 +47,7 @@ pub struct Repaired {
     /// How often it was mended: once for each row or header.
     pub n: u64,
     /// The first of them.
-    pub first: Vec<Place>,
+    pub first: Vec<RowLocation>,
 }
 
 /// Rows that were refused for the same reason.
@@ -61,12 +61,12 @@ pub struct Refused {
     pub what: String,
     /// A cell of the first, cut short; none in private columns.
     pub example: Option<String>,
-    /// What to do.
+    /// What whoever imports can do about it.
     pub remedy: &'static str,
     /// Number of rows refused for it.
     pub n: u64,
     /// The first of them.
-    pub first: Vec<Place>,
+    pub first: Vec<RowLocation>,
 }
 
 /// What became of a file.
@@ -82,6 +82,28 @@ pub struct FileReport {
     pub n_read: u64,
     /// Why it was refused, or where reading it stopped; the rows before that count.
     pub refused: Option<String>,
+    /// Its last line, from 1, where that is refused and has no line end: the file may be cut off in it.
+    pub cut_line: Option<u64>,
+}
+
+impl FileReport {
+    /// Of a file that is begun.
+    pub(super) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), layout: None, encoding: None, n_read: 0, refused: None, cut_line: None }
+    }
+
+    /// What is wrong with the file as a whole, and how many rows were read of it nevertheless.
+    fn fault(&self) -> Option<String> {
+        let Self { name, n_read, refused, cut_line, .. } = self;
+        let cut = |line: u64| {
+            let remedy = Reason::Truncated.remedy();
+            format!(
+                "{name} line {line}: the last line is refused and has no line end, so the file may be cut off; {remedy}"
+            )
+        };
+        let fault = refused.clone().or_else(|| cut_line.map(cut))?;
+        Some(format!("{fault} (rows read of it: {n_read})"))
+    }
 }
 
 /// How much of a column is there.
@@ -206,6 +228,11 @@ impl ImportReport {
         note(&mut entry.first, file, line, most);
     }
 
+    /// What is wrong with files as a whole: they were refused, broke off, or end in a line that is refused.
+    pub(super) fn file_faults(&self) -> Vec<String> {
+        self.files.iter().filter_map(FileReport::fault).collect()
+    }
+
     /// How many rows were refused for a reason.
     #[must_use]
     pub fn refused_for(&self, reason: Reason) -> u64 {
@@ -227,9 +254,9 @@ pub(super) struct Refusal<'a> {
     pub(super) cell: Option<&'a str>,
 }
 
-fn note(places: &mut Vec<Place>, file: &str, line: u64, most: usize) {
+fn note(places: &mut Vec<RowLocation>, file: &str, line: u64, most: usize) {
     if places.len() < most {
-        places.push(Place { file: file.to_owned(), line });
+        places.push(RowLocation { file: file.to_owned(), line });
     }
 }
 
@@ -243,7 +270,7 @@ pub(super) fn short(text: &str) -> String {
 }
 
 /// `claims.csv 3, 9, 12 …`
-fn places(first: &[Place], n: u64) -> String {
+fn places(first: &[RowLocation], n: u64) -> String {
     let mut text = String::new();
     let mut file = "";
     for place in first.iter().take(5) {
@@ -267,6 +294,9 @@ impl fmt::Display for ImportReport {
             writeln!(f, "  file {}: {layout}{encoding}, {} rows", file.name, file.n_read)?;
             if let Some(why) = &file.refused {
                 writeln!(f, "    refused: {why}")?;
+            }
+            if let Some(line) = file.cut_line {
+                writeln!(f, "    its last line, {line}, is refused and has no line end: it may be cut off")?;
             }
         }
         for repaired in &self.repaired {

@@ -102,7 +102,7 @@ impl Rows for Wide {
                     self.group = Some(line);
                     return Ok(Fetched::Row);
                 }
-                Fetched::End if self.group.is_some() => {
+                Fetched::End { .. } if self.group.is_some() => {
                     self.give(row);
                     return Ok(Fetched::Row);
                 }

@@ -100,11 +100,14 @@ pub(super) enum Fetched {
         line: u64,
         /// Which rule the line broke.
         reason: Reason,
-        /// What was found.
+        /// What stands there instead.
         what: String,
     },
     /// There is no row any more.
-    End,
+    End {
+        /// Number of the last line, if it has no line end.
+        open_line: Option<u64>,
+    },
 }
 
 /// Rows with headings.

@@ -18,7 +18,7 @@ pub struct State {
     /// FIPS number, two digits; empty for military posts.
     #[serde(default)]
     pub fips: String,
-    /// What it is.
+    /// Whether it is a state, a district or a territory.
     pub kind: StateKind,
     /// First three digits of its ZIP codes: `100-149`.
     zips: Vec<String>,
@@ -67,7 +67,7 @@ static BY_NAME: LazyLock<HashMap<String, &State>> = LazyLock::new(|| {
         .collect()
 });
 
-/// All of them.
+/// Every state, district and territory, by postal code.
 #[must_use]
 pub fn states() -> &'static [State] {
     &STATES

@@ -81,12 +81,14 @@ pub(super) struct Lines {
     pub(super) encoding: Encoding,
     /// Whether the file began with the mark of UTF-8.
     pub(super) marked: bool,
+    /// Whether the last line has its end.
+    has_end: bool,
 }
 
 impl Lines {
     /// Lines of at most `longest` bytes.
     pub(super) fn new(reader: Box<dyn BufRead + Send>, longest: usize) -> Self {
-        Self { reader, buffer: Vec::new(), longest, number: 0, encoding: Encoding::Ascii, marked: false }
+        Self { reader, buffer: Vec::new(), longest, number: 0, encoding: Encoding::Ascii, marked: false, has_end: true }
     }
 
     /// Reads the next line into the buffer.
@@ -105,6 +107,7 @@ impl Lines {
             self.marked = true;
         }
         let ended = self.buffer.last() == Some(&b'\n');
+        self.has_end = ended;
         if ended {
             self.buffer.pop();
             self.buffer.pop_if(|byte| *byte == b'\r');
@@ -113,6 +116,8 @@ impl Lines {
             return Ok(Line::Whole);
         }
         let rest = if ended { 0 } else { self.reader.skip_until(b'\n')? };
+        // whether its end was passed over is not known: the line says enough of itself
+        self.has_end = true;
         Ok(Line::TooLong((n + rest) as u64))
     }
 
@@ -139,6 +144,11 @@ impl Lines {
                 Ok(text.into())
             }
         }
+    }
+
+    /// The last line's number, if it has no line end: the file may be cut off in it.
+    pub(super) fn open_line(&self) -> Option<u64> {
+        (!self.has_end).then_some(self.number)
     }
 
     /// Longest line, in bytes.

@@ -3,7 +3,7 @@
 use crate::{
     models::{self, Column, Frame, MAX_CELLS, MAX_ROWS, Pipeline, Transform, Values},
     reporting::{DataVersions, RunError, Runner},
-    reports::{self, Limits},
+    reports::{self, Limits, Session},
 };
 use datafusion::arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
@@ -84,7 +84,8 @@ pub async fn frame_of(runner: &Runner, pipeline: &Pipeline) -> Result<Framed, Er
     }
     let limits = Limits { n_rows: MAX_ROWS, ..runner.limits().clone() };
     let mut rows = Rows::new(pipeline);
-    reports::select(&pipeline.name, &pipeline.query, tables, &limits, |batch| rows.add(batch)).await?;
+    let session = Session::open(&pipeline.name, tables, &limits).await?;
+    session.select(&pipeline.query, |batch| rows.add(batch)).await?;
     Ok(Framed { frame: rows.finish()?, data_versions })
 }
 

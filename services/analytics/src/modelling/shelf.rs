@@ -206,7 +206,7 @@ impl Shelf {
                 if history.current().map(|current| current.id) != compared {
                     return Err(versions::Error::Changed);
                 }
-                Ok((Version { decision: decision.clone(), ..version.clone() }, decision.promoted))
+                Ok(Some((Version { decision: decision.clone(), ..version.clone() }, decision.promoted)))
             });
             match made.await {
                 Err(versions::Error::Changed) => {}

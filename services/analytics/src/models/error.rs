@@ -200,7 +200,7 @@ pub enum WrongInput {
     Level {
         /// Name of the feature.
         feature: String,
-        /// What was given.
+        /// The text that was given.
         level: String,
     },
     /// The transform is not defined there.

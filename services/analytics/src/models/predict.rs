@@ -99,7 +99,7 @@ pub enum Warning {
     OutOfRange {
         /// Name of the feature.
         feature: String,
-        /// What was given.
+        /// The number that was given.
         value: f64,
         /// Least value of the training.
         low: f64,
@@ -110,7 +110,7 @@ pub enum Warning {
     UnseenLevel {
         /// Name of the feature.
         feature: String,
-        /// What was given.
+        /// The text that was given.
         level: String,
     },
     /// A feature was not given: the training's median stands in.

@@ -24,7 +24,7 @@ pub struct Message {
     pub id: String,
     /// In one line.
     pub subject: String,
-    /// All of it.
+    /// The message as a JSON object.
     pub body: Value,
 }
 

@@ -2,6 +2,7 @@
 
 use super::definition::{Each, Of, Pipeline, StepDefinition};
 use crate::{
+    check_quality, datasets,
     jobs::kinds::{Kinds, Parameters, Unfit, checked},
     models,
     reports::Reports,
@@ -145,7 +146,13 @@ impl Plan {
             };
             self.jobs.iter().enumerate().filter(|(_, job)| is_meant(job)).map(|(n, _)| n).collect()
         };
-        let (depends_on, after) = (before(&step.depends_on, false), before(&step.after, true));
+        let refers = refers(&kind_name, &parameters);
+        let is_referred = |job: &Planned| {
+            step.depends_on.contains(&job.of) && job.data_set.as_ref().is_some_and(|kind| refers.contains(kind))
+        };
+        let referred = self.jobs.iter().enumerate().filter(|(_, job)| is_referred(job)).map(|(n, _)| n);
+        let after = before(&step.after, true).into_iter().chain(referred).collect();
+        let depends_on = before(&step.depends_on, false);
         let (data_set, of, is_last) = (item.data_set.clone(), step.name.clone(), !step.after.is_empty());
         self.jobs.push(Planned { step: name, kind: kind_name, parameters, depends_on, after, is_last, data_set, of });
         Ok(())
@@ -160,6 +167,14 @@ fn reads(step: &StepDefinition, kind: &str, parameters: &Parameters) -> Vec<Stri
     let report = Reports::find(kind).ok().map(|report| report.tables.iter().cloned().collect());
     let model = || Some(models::Pipeline::named(parameters.get("model")?).ok()?.sources);
     report.or_else(model).unwrap_or_default()
+}
+
+/// Data sets that what a step checks refers to: it is checked against what they have by then, whether they are new or not.
+fn refers(kind: &str, parameters: &Parameters) -> Vec<String> {
+    let checked = parameters.get("kind").filter(|_| kind == check_quality::NAME);
+    let checked = checked.and_then(|name| datasets::kind(name).ok());
+    let references = checked.into_iter().flat_map(|kind| &kind.references);
+    references.map(|reference| reference.kind.clone()).collect()
 }
 
 fn is_there(kind: &str, given: &Given) -> bool {

@@ -1,6 +1,6 @@
 //! A run again from where it failed.
 
-use super::{Run, Step};
+use super::{PLAN, Run, Step};
 use crate::jobs::{
     board::Board,
     job::{Job, State},
@@ -20,7 +20,10 @@ pub async fn retry(board: &Board, run: &Run, by: &str) -> Result<usize, store::E
     if n == 0 {
         return Ok(0);
     }
-    for Step { job, .. } in run.steps.iter().filter(|step| !step.job.submission.after.is_empty()) {
+    // they come after the job that submits the others, too
+    let plan = run.steps.iter().find(|step| step.name == PLAN).map(|step| step.job.id);
+    let is_last = |step: &&Step| step.job.submission.after.iter().any(|id| Some(*id) == plan);
+    for Step { job, .. } in run.steps.iter().filter(is_last) {
         n += usize::from(again(board, job, by, State::has_ended).await?.is_some());
     }
     Ok(n)

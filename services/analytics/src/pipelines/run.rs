@@ -31,7 +31,7 @@ pub struct Run {
 pub struct Step {
     /// Name of the step, with what it is for: `check hospitals`; [`PLAN`] is the first.
     pub name: String,
-    /// What it is.
+    /// The job that does this step.
     pub job: Job,
 }
 

@@ -69,6 +69,12 @@ fn a_step_is_a_job_for_each_source_and_data_set_and_waits_only_for_what_it_reads
     let check = before(&plan, "check hospitals");
     assert_eq!(check, ["collect hospitals/new", "collect hospitals/old"].into());
     assert!(before(&plan, "check cities").is_empty(), "it was imported by hand");
+    // what it refers to is imported by then, or could not be
+    let check = job(&plan, "check readmissions");
+    let after: Vec<_> = check.after.iter().map(|place| plan.jobs[*place].step.as_str()).collect();
+    assert_eq!(after, ["collect hospitals/new", "collect hospitals/old"]);
+    assert_eq!(before(&plan, "check readmissions"), ["collect readmissions/cms"].into());
+    assert!(!check.is_last);
     let read = ["check coverage", "check hospitals", "check poverty_income", "check readmissions"];
     assert_eq!(before(&plan, "train hospital_rating"), read.into());
     assert_eq!(before(&plan, "load").len(), 5);

@@ -24,6 +24,7 @@ pub struct Answer {
     n_rows: usize,
     max_rows: usize,
     memory_bytes: usize,
+    made: Vec<String>,
 }
 
 impl Answer {
@@ -42,7 +43,20 @@ impl Answer {
             n_rows: 0,
             max_rows: limits.n_rows,
             memory_bytes: limits.memory_bytes,
+            made: Vec::new(),
         }
+    }
+
+    /// The same, over these tables whose rows have numbers of made samples.
+    pub(super) fn with_made(self, made: Vec<String>) -> Self {
+        Self { made, ..self }
+    }
+
+    /// The tables that it reads in which numbers of made samples are: they say nothing of the world, and whoever shows the rows
+    /// says so.
+    #[must_use]
+    pub fn made(&self) -> &[String] {
+        &self.made
     }
 
     /// The report: title, sources, columns with units.

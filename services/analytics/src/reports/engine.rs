@@ -17,6 +17,10 @@ use datafusion::{
 use futures::TryStreamExt;
 
 use super::{Answer, Error, Parameters, Report, TableFiles, Type, great_circle, memory::SharedMemory, nearest};
+use crate::archive::reading::TABLE as READINGS;
+
+/// What reports read of the archive where a reading is to count once, and as what.
+const COUNTED_READINGS: (&str, &str) = ("counted_readings", include_str!("counted_readings.sql"));
 
 /// What a report may use.
 #[derive(Debug, Clone)]
@@ -57,29 +61,51 @@ pub(super) async fn run(
     let context = over(&report.name, &report.tables, tables, limits).await?;
     let frame = plan(&context, report, &parameters).await?;
     let stream = frame.execute_stream().await.map_err(of_engine)?;
-    Ok(Answer::new(report, parameters, stream, limits))
+    let made = report.tables.iter().filter(|table| tables.get(*table).is_some_and(TableFiles::is_made));
+    Ok(Answer::new(report, parameters, stream, limits).with_made(made.cloned().collect()))
 }
 
-/// Runs one SELECT that is no report's, and gives its batches as they come; `who` asks, for errors.
-pub(super) async fn select<E: From<Error>>(
-    who: &str,
-    sql: &str,
-    tables: &BTreeMap<String, TableFiles>,
-    limits: &Limits,
-    mut each: impl FnMut(&RecordBatch) -> Result<(), E>,
-) -> Result<(), E> {
-    let of_engine = |error| Error::of_engine(error, limits.memory_bytes);
-    let context = over(who, tables.keys(), tables, limits).await?;
-    let frame = context.sql_with_options(sql, only_reading()).await.map_err(|error| unplanned(who, error))?;
-    let (mut rows, mut n_rows) = (frame.execute_stream().await.map_err(of_engine)?, 0);
-    while let Some(batch) = rows.try_next().await.map_err(of_engine)? {
-        n_rows += batch.num_rows();
-        if n_rows > limits.n_rows {
-            return Err(Error::TooManyRows { limit: limits.n_rows }.into());
-        }
-        each(&batch)?;
+/// Tables that are open for SELECTs that are no report's.
+pub struct Session {
+    who: String,
+    context: SessionContext,
+    limits: Limits,
+}
+
+impl Session {
+    /// Opens tables; `who` asks, for errors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::MissingTable`] where one has no files.
+    pub async fn open(who: &str, tables: &BTreeMap<String, TableFiles>, limits: &Limits) -> Result<Self, Error> {
+        let context = over(who, tables.keys(), tables, limits).await?;
+        Ok(Self { who: who.to_owned(), context, limits: limits.clone() })
     }
-    Ok(())
+
+    /// Runs one SELECT without parameters within the limits, and gives its batches as they come. Whoever drops it cancels it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Report::run`] and [`Answer::next`]; and what `each` says.
+    pub async fn select<E: From<Error>>(
+        &self,
+        sql: &str,
+        mut each: impl FnMut(&RecordBatch) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let of_engine = |error| Error::of_engine(error, self.limits.memory_bytes);
+        let planned = self.context.sql_with_options(sql, only_reading()).await;
+        let frame = planned.map_err(|error| unplanned(&self.who, error))?;
+        let (mut rows, mut n_rows) = (frame.execute_stream().await.map_err(of_engine)?, 0);
+        while let Some(batch) = rows.try_next().await.map_err(of_engine)? {
+            n_rows += batch.num_rows();
+            if n_rows > self.limits.n_rows {
+                return Err(Error::TooManyRows { limit: self.limits.n_rows }.into());
+            }
+            each(&batch)?;
+        }
+        Ok(())
+    }
 }
 
 /// A context with these of the tables, each of which is there.
@@ -134,6 +160,12 @@ pub(super) async fn plan(
     report: &Report,
     parameters: &Parameters,
 ) -> Result<DataFrame, Error> {
+    if report.tables.contains(READINGS) {
+        let (name, sql) = COUNTED_READINGS;
+        let counted = context.sql_with_options(sql, only_reading()).await;
+        let view = counted.map_err(|error| unplanned(&report.name, error))?.into_view();
+        context.register_table(name, view).map_err(|error| Error::Engine(Box::new(error)))?;
+    }
     for used in report.used() {
         let defaults = used.check(&BTreeMap::new())?;
         let view = plan_alone(context, used, &defaults).await?.into_view();

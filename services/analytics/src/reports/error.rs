@@ -65,7 +65,7 @@ pub enum Error {
 
 /// Where rows of a table come from.
 fn whence(table: &str) -> &'static str {
-    if table == crate::archive::reading::TABLE {
+    if crate::archive::reading::TABLES.contains(&table) {
         "operators set up the archive"
     } else {
         "import a data set of this kind"

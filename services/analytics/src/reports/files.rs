@@ -23,15 +23,17 @@ const ENDING: &str = ".parquet";
 #[derive(Debug, Clone)]
 pub struct TableFiles {
     store: Arc<dyn ObjectStore>,
-    places: Vec<Place>,
+    places: Vec<FileLocation>,
     /// Of a table that has no files, and is read all the same.
     without: Option<SchemaRef>,
     /// The columns, where files may lack some of them; none: those of a file.
     columns: Option<SchemaRef>,
+    /// Whether numbers of a made sample are among its rows.
+    made: bool,
 }
 
 #[derive(Debug, Clone)]
-enum Place {
+enum FileLocation {
     /// All files in it whose names end in `.parquet`, not those in folders within.
     Folder(StorePath),
     File(StorePath),
@@ -48,37 +50,48 @@ impl TableFiles {
             let path = path.as_ref();
             let stored = StorePath::from_filesystem_path(path).map_err(|error| Error::Files(error.to_string()))?;
             if path.is_dir() {
-                return Ok(Place::Folder(stored));
+                return Ok(FileLocation::Folder(stored));
             }
             if !stored.as_ref().ends_with(ENDING) {
                 return Err(Error::Files(format!("`{}` is not a file {ENDING}", path.display())));
             }
-            Ok(Place::File(stored))
+            Ok(FileLocation::File(stored))
         };
         let places = paths.into_iter().map(place).collect::<Result<_, _>>()?;
-        Ok(Self { store: Arc::new(LocalFileSystem::new()), places, without: None, columns: None })
+        Ok(Self { store: Arc::new(LocalFileSystem::new()), places, without: None, columns: None, made: false })
+    }
+
+    /// The same, of which is said whether numbers of a made sample are among its rows.
+    #[must_use]
+    pub fn made(self, made: bool) -> Self {
+        Self { made, ..self }
+    }
+
+    /// Whether numbers of a made sample are among its rows.
+    pub(super) fn is_made(&self) -> bool {
+        self.made
     }
 
     /// No file at all: a report reads a table without rows. For who knows what a report makes of nothing, such as counts of 0.
     #[must_use]
     pub fn none(schema: SchemaRef) -> Self {
-        Self { store: Arc::new(InMemory::new()), places: Vec::new(), without: Some(schema), columns: None }
+        Self { store: Arc::new(InMemory::new()), places: Vec::new(), without: Some(schema), columns: None, made: false }
     }
 
     /// All files in a folder of an object store whose names end in `.parquet`.
     #[must_use]
     pub fn stored(store: Arc<dyn ObjectStore>, folder: StorePath) -> Self {
-        Self { store, places: vec![Place::Folder(folder)], without: None, columns: None }
+        Self { store, places: vec![FileLocation::Folder(folder)], without: None, columns: None, made: false }
     }
 
     /// These files of an object store, with these columns; one that a file does not have is null there.
     #[must_use]
     pub fn chosen(store: Arc<dyn ObjectStore>, files: impl IntoIterator<Item = StorePath>, columns: SchemaRef) -> Self {
-        let places: Vec<_> = files.into_iter().map(Place::File).collect();
+        let places: Vec<_> = files.into_iter().map(FileLocation::File).collect();
         if places.is_empty() {
             return Self::none(columns);
         }
-        Self { store, places, without: None, columns: Some(columns) }
+        Self { store, places, without: None, columns: Some(columns), made: false }
     }
 
     /// Makes the files the table `name` of the context; false where there is none.
@@ -93,7 +106,7 @@ impl TableFiles {
         // Each table has a store of its own, so that tables may rest in different places.
         let store_url = ObjectStoreUrl::parse(format!("table://{name}"))?;
         context.register_object_store(store_url.as_ref(), Arc::clone(&self.store));
-        let url = |place: &Place| ListingTableUrl::parse(format!("table://{name}/{}", place.in_url()));
+        let url = |place: &FileLocation| ListingTableUrl::parse(format!("table://{name}/{}", place.in_url()));
         let urls = self.places.iter().map(url).collect::<Result<_, _>>()?;
         let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(ENDING);
         let config = ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options);
@@ -108,8 +121,8 @@ impl TableFiles {
     async fn any(&self) -> Result<bool, DataFusionError> {
         for place in &self.places {
             let found = match place {
-                Place::File(_) => true,
-                Place::Folder(folder) => {
+                FileLocation::File(_) => true,
+                FileLocation::Folder(folder) => {
                     let mut files = self.store.list(Some(folder)).try_filter(|file| {
                         let ours = file.location.as_ref().ends_with(ENDING);
                         std::future::ready(ours)
@@ -125,7 +138,7 @@ impl TableFiles {
     }
 }
 
-impl Place {
+impl FileLocation {
     /// The path in a URL, where some characters mean something else.
     fn in_url(&self) -> String {
         let (path, end) = match self {

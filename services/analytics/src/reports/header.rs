@@ -56,7 +56,7 @@ pub struct Column {
     pub kind: Type,
     /// UCUM unit, `1` of counts and shares; none of codes and texts. `USD` stands for dollars of the United States.
     pub unit: String,
-    /// What it is.
+    /// What the column means, in words.
     pub about: String,
 }
 

@@ -85,7 +85,8 @@ pub async fn insights(tables: &BTreeMap<String, TableFiles>, limits: &Limits) ->
         let parameters = answer.parameters().iter().map(|(name, value)| (name.into(), value.to_string())).collect();
         let rows = Rows { report, batches: answer.collect().await? };
         match (question.say)(&rows) {
-            Some((sentence, numbers)) => {
+            Some((mut sentence, numbers)) => {
+                sentence += &made(question, report, tables);
                 insights.found.push(Insight { sentence, report: report.name.clone(), parameters, numbers });
             }
             None => insights.left_out.push(LeftOut {
@@ -97,6 +98,14 @@ pub async fn insights(tables: &BTreeMap<String, TableFiles>, limits: &Limits) ->
     Ok(insights)
 }
 
+/// What is added to a sentence whose numbers are those of made samples.
+fn made(question: &Question, report: &Report, tables: &BTreeMap<String, TableFiles>) -> String {
+    let is_of_it = |table: &&String| question.of.is_empty() || question.of.contains(&table.as_str());
+    let is_made = |table: &&String| tables.get(*table).is_some_and(TableFiles::is_made);
+    let made: Vec<&str> = report.tables.iter().filter(is_of_it).filter(is_made).map(String::as_str).collect();
+    if made.is_empty() { String::new() } else { format!(" (made sample data: {})", made.join(", ")) }
+}
+
 /// A sentence and the numbers behind it.
 type Said = (String, Vec<Number>);
 
@@ -104,6 +113,8 @@ type Said = (String, Vec<Number>);
 struct Question {
     report: &'static str,
     parameters: &'static [(&'static str, &'static str)],
+    /// The report's tables that the sentence is about; none: all of them.
+    of: &'static [&'static str],
     say: fn(&Rows) -> Option<Said>,
 }
 

@@ -9,6 +9,7 @@ macro_rules! files {
 
 /// Name and text of each report.
 pub(super) const FILES: &[(&str, &str)] = files![
+    "audit_activity",
     "city_report",
     "correlations_input",
     "cost_efficiency",
@@ -25,6 +26,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "hospital_measures",
     "hospital_ratings",
     "hospital_readmissions",
+    "hospital_releases",
     "hospitals_by_state",
     "hospitals_by_type",
     "income_and_spending",
@@ -33,6 +35,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "site_count_by_state",
     "site_distance",
     "site_growth",
+    "site_releases",
     "sites_by_state",
     "sites_per_100000",
     "social_determinants",

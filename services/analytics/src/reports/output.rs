@@ -67,10 +67,10 @@ pub trait Encode: Send {
 #[must_use]
 pub fn encoder(format: Format, answer: &Answer) -> Box<dyn Encode> {
     match format {
-        Format::Json => Box::new(json::Json::new(answer.report(), answer.parameters())),
+        Format::Json => Box::new(json::Json::new(answer.report(), answer.parameters(), answer.made())),
         Format::Csv => Box::new(csv::Csv::new(answer.schema())),
         Format::Parquet => Box::new(parquet::Parquet::new(answer.schema())),
-        Format::Text => Box::new(text::Text::new(answer.report())),
+        Format::Text => Box::new(text::Text::new(answer.report(), answer.made())),
     }
 }
 

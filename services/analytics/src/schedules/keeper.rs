@@ -87,7 +87,7 @@ impl Keeper {
         Self { schedules: schedules.into(), book: Book(store), orders, known: Arc::default() }
     }
 
-    /// All of them.
+    /// Every schedule of the settings, in their order.
     pub fn schedules(&self) -> &[Schedule] {
         &self.schedules
     }
@@ -247,16 +247,16 @@ impl Keeper {
         let wrong = |text: &str| Err(BackfillError::Dates(text.to_owned()));
         let span = from.until(to).map(|span| i64::from(span.get_days()));
         match span {
-            Ok(days) if days < 0 => return wrong("to: must not be before from"),
+            Ok(days) if days < 0 => return wrong("must not be before start_date"),
             Ok(days) if days < BACKFILL_MAX as i64 => {}
-            _ => return wrong("to: at most 366 dates"),
+            _ => return wrong("at most 366 dates; take fewer"),
         }
         let firings: Vec<_> = schedule.timetable.on(from, to).take(BACKFILL_MAX + 1).collect();
         if firings.len() > BACKFILL_MAX {
-            return wrong("to: at most 366 firings; take fewer dates");
+            return wrong("at most 366 firings; take fewer dates");
         }
         if firings.last().is_some_and(|last| *last > self.orders.board.now()) {
-            return wrong("to: the schedule has not come so far yet");
+            return wrong("the schedule has not come so far yet; take an earlier date");
         }
         let notify = if schedule.notify == Notify::Never { Notify::Never } else { Notify::Failure };
         let mut jobs = Vec::new();

@@ -39,7 +39,7 @@ pub struct Tested {
     pub left: String,
     /// Name of the second column.
     pub right: String,
-    /// What was found.
+    /// The correlation, as it was computed.
     pub correlation: Correlation,
     /// The p-value corrected for all tests of the table.
     pub adjusted_p_value: f64,

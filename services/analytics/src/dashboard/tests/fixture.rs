@@ -2,11 +2,12 @@
 
 use super::super::Dashboard;
 use crate::{
-    catalogue::{Catalogue, REPORT, Version},
+    catalogue::{Adding, Catalogue, REPORT, Version},
     datasets::{self, Input, Options, ParquetFile, quality::References},
     objects::Objects,
     reporting::Runner,
     reports::Limits,
+    samples,
 };
 use object_store::path::Path as Key;
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ use store::Histories;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// The samples of each kind that the dashboard reads. Of sites that of 2020 alone: the newer one has twelve.
+/// The samples of each kind that the dashboard reads. The daily one of sites has twelve rows: it is not the newest whole release.
 pub(super) const SAMPLES: &[(&str, &[&str])] = &[
     ("cities", &["cities.csv.zst"]),
     ("county_population", &["county_population.csv.zst"]),
@@ -37,7 +38,7 @@ pub(super) const SAMPLES: &[(&str, &[&str])] = &[
     ("prescribers", &["prescribers.publisher.csv", "prescribers.year-exp.csv.zst", "prescribers.years-of-exp.csv.zst"]),
     ("preventable_stays", &["preventable_stays.county.csv.zst", "preventable_stays.state.csv.zst"]),
     ("readmissions", &["readmissions.csv.zst"]),
-    ("sites", &["sites.2020.csv.zst"]),
+    ("sites", &["sites.2020.csv.zst", "sites.daily.csv"]),
     ("social_vulnerability", &["social_vulnerability.2020.csv.zst", "social_vulnerability.2022.csv.zst"]),
     ("state_panel", &["state_panel.csv"]),
     ("state_population", &["state_population.csv"]),
@@ -76,15 +77,17 @@ impl Node {
 
     pub(super) async fn add_samples(&self, kind: &str) -> Uuid {
         let (_, names) = SAMPLES.iter().find(|(name, _)| *name == kind).unwrap();
-        self.add(kind, names.iter().map(|name| Input::file(&sample(name))).collect()).await
+        let is_made = |name: &&str| samples::is_made(&sample(name));
+        let inputs = names.iter().map(|name| Input::file(&sample(name))).collect();
+        self.add(kind, inputs, names.iter().any(is_made)).await
     }
 
     pub(super) async fn add_text(&self, kind: &str, name: &str, text: impl Into<Vec<u8>>) -> Uuid {
-        self.add(kind, vec![Input::reader(name, Cursor::new(text.into()))]).await
+        self.add(kind, vec![Input::reader(name, Cursor::new(text.into()))], false).await
     }
 
     /// Imports files as a new version; its id.
-    async fn add(&self, kind: &str, inputs: Vec<Input>) -> Uuid {
+    async fn add(&self, kind: &str, inputs: Vec<Input>, made: bool) -> Uuid {
         let (id, data_kind) = (Uuid::now_v7(), datasets::kind(kind).unwrap());
         let prefix = Key::from_iter(["datasets", kind, &id.to_string()]);
         let path = self.catalogue.objects().path(&prefix.clone().join("part-0.parquet"));
@@ -108,10 +111,11 @@ impl Node {
             source_sha256: String::new(),
             source_files: Vec::new(),
             passed: quality.passed(),
+            made,
             filled: BTreeMap::new(),
             origin: None,
         };
-        self.catalogue.add(kind, version).await.unwrap();
+        self.catalogue.add(kind, version, Adding::ANYHOW).await.unwrap();
         id
     }
 

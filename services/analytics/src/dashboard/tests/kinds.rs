@@ -74,6 +74,8 @@ async fn sentences_are_an_object_that_the_result_names() {
     assert_eq!((insights.len(), found["left_out"].as_array().unwrap().len()), (2, 9));
     let sentence = &insights[1];
     assert!(sentence["sentence"].as_str().unwrap().contains("from 462.00 USD a month in 2020"), "{sentence}");
+    assert!(sentence["sentence"].as_str().unwrap().ends_with(" (made sample data: premiums)"), "{sentence}");
+    assert!(!insights[0]["sentence"].as_str().unwrap().contains("made sample data"), "{}", insights[0]);
     assert_eq!(sentence["numbers"][0]["value"], "462.00");
     let versions = job.run.unwrap().data_versions;
     assert_eq!(versions.keys().collect::<Vec<_>>(), ["hospitals", "premiums"]);
@@ -104,4 +106,32 @@ async fn a_failed_check_stops_the_job_with_its_name() {
     let all = done(&node, "check_quality", &[("kind", "all")]).await;
     assert!(all.state == State::Failed && all.error.contains(said), "{}", all.error);
     assert!(all.error.contains("hospitals: nothing is imported") && !all.error.contains("premiums"), "{}", all.error);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_is_over_what_is_in_use_now_and_stops_for_a_newer_version_that_failed() {
+    let node = Node::empty();
+    let head = "LAUS Code,State FIPS Code,County FIPS Code,County Name/State Abbreviation,Year,Labor Force,Employed,\
+                Unemployed,Unemployment Rate (%)\nCN,01,001,A,2024,10,9,1,10";
+    let good = node.add_text("unemployment", "u.csv", format!("{head}\n")).await;
+    let check = async || done(&node, "check_quality", &[("kind", "unemployment")]).await;
+    let job = check().await;
+    assert_eq!((job.state, &job.result.unwrap()["not_checked"]), (State::Succeeded, &Value::from(1)));
+    let whole = node.add_samples("county_rurality").await;
+    let job = check().await;
+    assert_eq!((job.state, &job.result.unwrap()["not_checked"]), (State::Succeeded, &Value::from(0)));
+    let rows = ["Population_2020,1", "RUCC_2023,2", "Description,Metro"].map(|row| format!("1003,AL,B County,{row}\n"));
+    let other = format!("FIPS,State,County_Name,Attribute,Value\n{}", rows.concat());
+    node.add_text("county_rurality", "r.csv", other).await;
+    let (job, said) = (check().await, "cross references of county_fips: 1 of 1 are wrong, at most 1 % may be");
+    assert_eq!((job.state, job.error), (State::Failed, format!("unemployment: {said}")));
+    node.catalogue.set_current("county_rurality", whole, "user:a").await.unwrap();
+    assert_eq!(check().await.state, State::Succeeded, "the data is as it was");
+
+    let damaged = node.add_text("unemployment", "u.csv", format!("{head}\nCN,01,003,B,2024,ten,9,1,10\n")).await;
+    node.catalogue.set_current("unemployment", good, "user:a").await.unwrap();
+    let (job, said) = (check().await, format!("version {damaged} is not in use: types: 1 of 2 are wrong"));
+    assert!(job.state == State::Failed && job.error.contains(&said), "{}", job.error);
+    node.catalogue.delete("unemployment", damaged, "user:a", false).await.unwrap();
+    assert_eq!(check().await.state, State::Succeeded);
 }

@@ -93,6 +93,28 @@ fn exactly_as_much_as_may_be_missing_passes() {
     }
 }
 
+/// One line of two thousand is nothing to the other checks; the next two thousand may be missing with it.
+#[test]
+fn a_last_line_that_is_refused_and_has_no_end_fails_its_file() {
+    let rows: String = (0..2_000).map(|at| format!("{},NY,x,1,1\n", 10_000 + at)).collect();
+    for (last, expected) in [
+        ("20001,NY,x,1,1", Outcome::Passed),
+        ("20001,NY,x\n", Outcome::Passed),
+        ("10001,NY,x,1,1", Outcome::Passed), // it is there already, and whole
+        ("20001,NY,x", Outcome::Failed),
+        ("200,NY,x,1,1", Outcome::Failed),
+        ("20001,NY,\"x", Outcome::Failed),
+    ] {
+        let content = format!("ZIP_CODE,STATE,ZIP_TYPE,RUCA1,RUCA2\n{rows}{last}");
+        let quality = checked("zip_rurality", "z.csv", &content);
+        assert_eq!(outcome(&quality, CheckKind::Types, ""), Outcome::Passed, "{last}: {quality}");
+        assert_eq!(outcome(&quality, CheckKind::Files, ""), expected, "{last}: {quality}");
+        assert_eq!(quality.passed(), expected == Outcome::Passed, "{last}: {quality}");
+        let says = "z.csv line 2002: the last line is refused and has no line end";
+        assert_eq!(quality.to_string().contains(says), expected == Outcome::Failed, "{last}: {quality}");
+    }
+}
+
 #[test]
 fn what_is_missing_or_implausible_is_said() {
     let name = "zip_rurality";

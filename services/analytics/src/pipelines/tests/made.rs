@@ -13,7 +13,7 @@ use crate::{
     objects::Objects,
     pipelines::Planner,
     reports::Reports,
-    sources::{Place, Source, Sources},
+    sources::{Source, SourceLocation, Sources},
 };
 use async_trait::async_trait;
 use model::access::Action;
@@ -121,7 +121,7 @@ impl Bench {
         let source = |name: &str, kind: &str| Source {
             name: name.to_owned(),
             kind: kind.to_owned(),
-            place: Place::Path(self.dir.path().to_owned()),
+            place: SourceLocation::Path(self.dir.path().to_owned()),
         };
         let objects = Objects::open(&self.dir.path().join("objects")).unwrap();
         let planner = Planner {

@@ -12,7 +12,7 @@ use crate::{
     postgres::{CopyPostgres, Gone, Postgres},
     reporting::Runner,
     reports::Limits,
-    sources::{Place, Source, Sources},
+    sources::{Source, SourceLocation, Sources},
     uploads::Uploads,
 };
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ impl Bench {
         let file = dir.path().join("premiums.csv");
         let store = Arc::new(store::embedded::Store::open(dir.path().join("store")).unwrap());
         let objects = Objects::open(&dir.path().join("objects")).unwrap();
-        let place = Place::Path(file.clone());
+        let place = SourceLocation::Path(file.clone());
         let import = Import {
             catalogue: Catalogue::new(store, objects.clone(), guard::clock::now),
             uploads: Uploads::new(objects, guard::clock::now),

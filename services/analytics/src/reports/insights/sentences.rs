@@ -7,17 +7,17 @@ const QUANTILE_95: f64 = 1.96;
 
 /// The questions, in the order of their sentences.
 pub(super) const QUESTIONS: &[Question] = &[
-    Question { report: "sites_per_100000", parameters: &[], say: site_rates },
-    Question { report: "site_distance", parameters: &[], say: site_distance },
-    Question { report: "hospital_access", parameters: &[], say: hospital_access },
-    Question { report: "top_states_by_rating", parameters: &[("n", "1")], say: best_rated },
-    Question { report: "quality", parameters: &[], say: life_expectancy },
-    Question { report: "quality", parameters: &[], say: infant_mortality },
-    Question { report: "disparities", parameters: &[], say: vulnerability },
-    Question { report: "income_and_spending", parameters: &[], say: income },
-    Question { report: "premium_trends", parameters: &[("state", "all")], say: premiums },
-    Question { report: "cost_efficiency", parameters: &[], say: cost_per_claim },
-    Question { report: "city_report", parameters: &[], say: unmatched },
+    Question { report: "sites_per_100000", parameters: &[], of: &[], say: site_rates },
+    Question { report: "site_distance", parameters: &[], of: &[], say: site_distance },
+    Question { report: "hospital_access", parameters: &[], of: &[], say: hospital_access },
+    Question { report: "top_states_by_rating", parameters: &[("n", "1")], of: &[], say: best_rated },
+    Question { report: "quality", parameters: &[], of: &["life_expectancy"], say: life_expectancy },
+    Question { report: "quality", parameters: &[], of: &["infant_mortality"], say: infant_mortality },
+    Question { report: "disparities", parameters: &[], of: &[], say: vulnerability },
+    Question { report: "income_and_spending", parameters: &[], of: &["poverty_income"], say: income },
+    Question { report: "premium_trends", parameters: &[("state", "all")], of: &[], say: premiums },
+    Question { report: "cost_efficiency", parameters: &[], of: &[], say: cost_per_claim },
+    Question { report: "city_report", parameters: &[], of: &[], say: unmatched },
 ];
 
 /// The numbers of two rows, one after the other.

@@ -17,7 +17,7 @@ pub(super) struct Json {
 }
 
 impl Json {
-    pub(super) fn new(report: &Report, parameters: &Parameters) -> Self {
+    pub(super) fn new(report: &Report, parameters: &Parameters, made: &[String]) -> Self {
         let parameters: Map<String, JsonValue> =
             parameters.iter().map(|(name, value)| (name.into(), of(value))).collect();
         let columns: Vec<JsonValue> = report
@@ -31,7 +31,7 @@ impl Json {
             .collect();
         let head = json!({
             "report": report.name, "title": report.title, "about": report.about, "sources": report.sources,
-            "parameters": parameters, "columns": columns,
+            "made_sample_data": made, "parameters": parameters, "columns": columns,
         });
         let names = report.columns.iter().map(|column| format!("{}:", json!(column.name))).collect();
         Self { head: head.to_string(), names, n_rows: 0 }

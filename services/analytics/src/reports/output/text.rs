@@ -14,6 +14,7 @@ const WIDEST: usize = 60;
 /// Writes an answer as a table of text.
 pub(super) struct Text {
     title: String,
+    made: Vec<String>,
     columns: Vec<Column>,
     /// For each column the one that says why its value is withheld.
     reasons: Vec<Option<usize>>,
@@ -24,10 +25,11 @@ pub(super) struct Text {
 }
 
 impl Text {
-    pub(super) fn new(report: &Report) -> Self {
+    pub(super) fn new(report: &Report, made: &[String]) -> Self {
         let place = |name: &str| report.columns.iter().position(|column| column.name == name);
         Self {
             title: report.title.clone(),
+            made: made.to_vec(),
             columns: report.columns.clone(),
             reasons: report.columns.iter().map(|column| place(&format!("{}_reason", column.name))).collect(),
             headings: report.columns.iter().map(heading).collect(),
@@ -78,7 +80,11 @@ impl Text {
 
 impl Encode for Text {
     fn begin(&mut self) -> Result<Vec<u8>, Error> {
-        Ok(format!("{}\n\n", self.title).into_bytes())
+        let made = match self.made.as_slice() {
+            [] => String::new(),
+            made => format!("made sample data: {}\n", made.join(", ")),
+        };
+        Ok(format!("{}\n{made}\n", self.title).into_bytes())
     }
 
     fn rows(&mut self, batch: &RecordBatch) -> Result<Vec<u8>, Error> {

@@ -32,6 +32,21 @@ async fn hospitals_are_counted_in_one_release_by_state_and_by_type() {
 }
 
 #[tokio::test]
+async fn an_excerpt_is_no_newest_release() {
+    let tables = Tables::of(&[(
+        "hospitals",
+        "vintage|ccn|state|hospital_type|overall_rating
+        2020-07|010001|AL|Psychiatric|1
+        2020-07|010002|AL|Psychiatric|1
+        2020-07|020001|AK|Psychiatric|1
+        2025|010001|AL|Psychiatric|4",
+    )]);
+    assert_eq!(tables.lines("hospital_releases", &[]).await, ["2020-07|3|2|true|true", "2025|1|1|false|false"]);
+    assert_eq!(tables.lines("top_states_by_hospitals", &[]).await, ["1|AL|2", "2|AK|1"]);
+    assert_eq!(tables.lines("hospitals_by_type", &[("vintage", "2025")]).await, ["Psychiatric|1|100|0|1|4"]);
+}
+
+#[tokio::test]
 async fn hospitals_without_a_rating_are_counted_apart() {
     let lines = hospitals().lines("hospital_ratings", &[]).await;
     assert_eq!(lines, ["AK|0|0|0|0|1|1|1|5", "AL|0|0|0|1|1|2|1|4.5"]);

@@ -68,6 +68,20 @@ async fn a_table_for_people_says_what_is_suppressed_and_has_units_in_its_heading
 }
 
 #[tokio::test]
+async fn made_numbers_are_called_so_where_they_are_read() {
+    let mut tables = tables();
+    let plain = String::from_utf8(written(&tables, "top_prescribers", &[], Format::Text).await).unwrap();
+    assert!(!plain.contains("made sample data"), "{plain}");
+    let files = tables.files.remove("prescribers").unwrap().made(true);
+    tables.files.insert("prescribers".into(), files);
+    let text = String::from_utf8(written(&tables, "top_prescribers", &[], Format::Text).await).unwrap();
+    assert_eq!(text.lines().nth(1), Some("made sample data: prescribers"), "{text}");
+    let bytes = written(&tables, "top_prescribers", &[], Format::Json).await;
+    let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(json["made_sample_data"], serde_json::json!(["prescribers"]));
+}
+
+#[tokio::test]
 async fn parquet_comes_back_with_its_types_and_units() {
     let bytes = written(&tables(), "top_prescribers", &[], Format::Parquet).await;
     let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap();

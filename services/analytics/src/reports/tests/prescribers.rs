@@ -40,6 +40,21 @@ async fn a_city_counts_its_prescribers_once_and_unmatched_claims_stand_in_a_line
 }
 
 #[tokio::test]
+async fn a_row_without_an_identifier_is_no_prescriber() {
+    let prescribers = "npi|state|city|city_key|n_claims
+        1|TX|AUSTIN|AUSTIN|10
+        |TX|AUSTIN|AUSTIN|5
+        |TX|AUSTIN|AUSTIN|
+        |TX|MARFA|MARFA|3
+        |TX|NOWHERE|NOWHERE|1";
+    let tables = Tables::of(&[cities(), ("prescribers", prescribers)]);
+    assert_eq!(
+        tables.lines("city_report", &[]).await,
+        ["TX|Austin|AUSTIN|2|1|15|1|1000|true", "TX|Marfa|MARFA|1|0|3|0|50|true", "TX|unmatched|||0|1|0||false"]
+    );
+}
+
+#[tokio::test]
 async fn experience_counts_from_20_to_50_years_and_equal_sums_share_a_rank() {
     let prescribers =
         "npi|state|city|specialty|years_of_experience|n_claims|drug_cost|n_claims_65|n_claims_65_reason|npi_valid

@@ -32,6 +32,20 @@ async fn a_device_is_late_silent_or_doubtful() {
 }
 
 #[tokio::test]
+async fn what_was_asked_is_counted_by_day() {
+    let text = "hour|action|purpose|refused|n_entries
+2026-11-01T23:00:00Z|timeline.read|TREAT||5
+2026-11-02T00:00:00Z|timeline.read|TREAT||7
+2026-11-02T01:00:00Z|timeline.read|TREAT|NO_RELATION|2
+2026-11-02T02:00:00Z|timeline.read|TREAT|CONSENT|1
+2026-11-02T02:00:00Z|users.manage|HOPERAT||1";
+    let tables = Tables::of(&[("audit_counts", text)]);
+    let newest = ["2026-11-02|timeline.read|TREAT|7|3|2", "2026-11-02|users.manage|HOPERAT|1|0|0"];
+    assert_eq!(tables.lines("audit_activity", &[("days", "1")]).await, newest);
+    assert_eq!(tables.lines("audit_activity", &[]).await[2..], ["2026-11-01|timeline.read|TREAT|5|0|0"]);
+}
+
+#[tokio::test]
 async fn of_few_patients_nothing_is_told() {
     let tables = readings(&[
         (1, 11, "8867-4|2026-11-01T10:00:00Z|0|60|||0|true|free|2026-11-01T10:00:10Z|d{p}|s{p}|1|0"),
@@ -47,6 +61,24 @@ async fn of_few_patients_nothing_is_told() {
         ["2026-11-02|8867-4|false|12|12|0|1|0", "2026-11-01|59408-5|true|||||", "2026-11-01|8867-4|false|11|22|50|2|0",]
     );
     assert_eq!(tables.lines("data_completeness", &[("days", "1")]).await, lines[..1]);
+}
+
+#[tokio::test]
+async fn what_was_sent_again_counts_once_and_what_was_taken_back_is_not_good() {
+    let tables = readings(&[
+        (1, 11, "99504-3|2026-11-01T10:00:00Z|0|100|||0|true|free|2026-11-01T10:00:10Z|d{p}|s{p}|1|0"),
+        // in its own stream a device may have two events of one instant
+        (2, 1, "99504-3|2026-11-01T10:00:00Z|0|100|||0|true|free|2026-11-01T10:00:10Z|d{p}|s{p}|1|1"),
+        (1, 1, "99504-3|2026-11-01T11:00:00Z|0|400|||0|true|free|2026-11-01T11:00:10Z|d1|s1|2|0"),
+        (1, 1, "99504-3|2026-11-01T11:00:00Z|0|400|||128|false|free|2026-11-01T11:10:00Z|d1|s1|3|0"),
+        // all of it once more
+        (1, 11, "99504-3|2026-11-01T10:00:00Z|0|100|||0|true|free|2026-11-01T12:00:10Z|d{p}|a{p}|1|0"),
+        (1, 1, "99504-3|2026-11-01T11:00:00Z|0|400|||0|true|free|2026-11-01T12:00:10Z|d1|a1|2|0"),
+        (1, 1, "99504-3|2026-11-01T11:00:00Z|0|400|||128|false|free|2026-11-01T12:10:00Z|d1|a1|3|0"),
+    ]);
+    assert_eq!(tables.lines("glucose_in_range", &[]).await, ["2026-11-01|false|11|12|0|0|100|0|0|100|5.7"]);
+    // what was taken back is doubtful: 1 of 13
+    assert_eq!(tables.lines("data_completeness", &[]).await, ["2026-11-01|99504-3|false|11|13|7.69|1.09|0"]);
 }
 
 #[tokio::test]

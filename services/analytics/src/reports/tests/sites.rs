@@ -59,6 +59,31 @@ async fn sites_are_counted_by_state_and_no_release_twice() {
 }
 
 #[tokio::test]
+async fn an_excerpt_is_no_newest_release() {
+    let mut tables = Tables::of(&[(
+        "sites",
+        "vintage|state|name|city|city_key|added_on
+        2019|TX|A|Austin|AUSTIN|2001-01-01
+        2019|CA|D|Oakland|OAKLAND|2001-01-01
+        2020|TX|A|Austin|AUSTIN|2001-01-01
+        2020|TX|B|Austin|AUSTIN|2002-01-01
+        2020|CA|D|Oakland|OAKLAND|2002-01-01
+        daily|CA|D|Oakland|OAKLAND|2002-01-01",
+    )]);
+    // half of three sites are one and a half
+    let releases = ["2019|2|2|true|false", "2020|3|2|true|true", "daily|1|1|false|false"];
+    assert_eq!(tables.lines("site_releases", &[]).await, releases);
+    assert_eq!(tables.lines("site_count_by_state", &[]).await, ["CA|1|1", "TX|2|1"]);
+    assert_eq!(tables.lines("sites_by_state", &[("state", "TX")]).await.len(), 2);
+    assert_eq!(tables.lines("site_growth", &[]).await, ["2001|1|1", "2002|2|3"]);
+    assert_eq!(tables.lines("site_count_by_state", &[("vintage", "daily")]).await, ["CA|1|1"]);
+    let people = [["TX", "2023", "100000"], ["CA", "2023", "100000"]].map(|line| line.map(str::to_owned).to_vec());
+    tables.add("state_population", &["state", "year", "population"], &people, 1);
+    let rates = tables.lines("sites_per_100000", &[]).await;
+    assert_eq!(rates, ["CA|1|100000|2023|1", "TX|2|100000|2023|2"]);
+}
+
+#[tokio::test]
 async fn a_territory_without_population_has_no_rate_and_a_state_without_sites_has_none() {
     let lines = tables().lines("sites_per_100000", &[]).await;
     assert_eq!(lines, ["CA|1|2000000|2023|0.05", "GU|1|||", "TX|3|1000000|2023|0.3", "WY|0|500000|2023|0"]);

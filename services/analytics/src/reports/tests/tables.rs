@@ -4,16 +4,17 @@ use std::{collections::BTreeMap, fs::File, path::Path, sync::Arc};
 
 use datafusion::arrow::{
     array::{ArrayRef, StringArray, new_null_array},
-    compute::cast,
+    compute::{SortOptions, cast, concat_batches},
     datatypes::{DataType, Field, Schema, SchemaRef},
     record_batch::RecordBatch,
+    row::{RowConverter, SortField},
 };
 use parquet::arrow::ArrowWriter;
 use tempfile::TempDir;
 
 use crate::{
     archive,
-    reports::{Answer, Cell, Error, Limits, Reports, TableFiles},
+    reports::{Answer, Cell, Error, Limits, Order, Report, Reports, TableFiles},
 };
 
 /// A kind of data set as its file declares it: name and type of each column, and its key.
@@ -26,7 +27,10 @@ pub(super) struct Kind {
 impl Kind {
     pub(super) fn of(table: &str) -> Self {
         if table == archive::reading::TABLE {
-            return Self::of_readings();
+            return Self::of_archive(&archive::columns::SCHEMA, &["device_id", "stream_id", "sequence", "place"]);
+        }
+        if table == archive::audit_counts::TABLE {
+            return Self::of_archive(&archive::audit_counts::SCHEMA, &["hour", "action", "purpose", "refused"]);
         }
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("datasets/{table}.toml"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -40,11 +44,11 @@ impl Kind {
         }
     }
 
-    /// The archive's table, without what no text can say.
-    fn of_readings() -> Self {
-        let fields = archive::columns::SCHEMA.fields().iter().filter(|field| !field.data_type().is_nested());
+    /// A table of the archive, without what no text can say.
+    fn of_archive(schema: &SchemaRef, key: &[&str]) -> Self {
+        let fields = schema.fields().iter().filter(|field| !field.data_type().is_nested());
         let columns = fields.map(|field| (field.name().clone(), field.data_type().clone())).collect();
-        let key = ["device_id", "stream_id", "sequence", "place"].map(str::to_owned).into();
+        let key = key.iter().map(|name| (*name).to_owned()).collect();
         Self { columns, key, publisher: "this installation".to_owned() }
     }
 
@@ -142,12 +146,26 @@ pub(super) fn limits() -> Limits {
     Limits { n_partitions: 2, ..Limits::default() }
 }
 
-/// An answer's rows as lines, their cells divided by bars.
+/// An answer's rows as lines, their cells divided by bars. They must be in the order that the report's header says.
 pub(super) async fn lines(answer: Answer) -> Vec<String> {
     let line = |batch: &RecordBatch, row| {
         let cells = (0..batch.num_columns()).map(|column| Cell::of(batch, row, column).to_string());
         cells.collect::<Vec<_>>().join("|")
     };
+    let (report, schema) = (answer.report(), answer.schema().clone());
     let batches = answer.collect().await.unwrap();
+    assert_ordered(report, &concat_batches(&schema, &batches).unwrap());
     batches.iter().flat_map(|batch| (0..batch.num_rows()).map(move |row| line(batch, row))).collect()
+}
+
+fn assert_ordered(report: &Report, rows: &RecordBatch) {
+    let by: Vec<ArrayRef> = report.order.iter().map(|by| rows.column_by_name(&by.column).unwrap().clone()).collect();
+    let field = |(by, column): (&Order, &ArrayRef)| {
+        let options = SortOptions { descending: by.descending, nulls_first: false };
+        SortField::new_with_options(column.data_type().clone(), options)
+    };
+    let converter = RowConverter::new(report.order.iter().zip(&by).map(field).collect()).unwrap();
+    let keys = converter.convert_columns(&by).unwrap();
+    let wrong = (1..keys.num_rows()).find(|row| keys.row(row - 1) > keys.row(*row));
+    assert_eq!(wrong, None, "{}: this row and the one before it are not in the declared order", report.name);
 }

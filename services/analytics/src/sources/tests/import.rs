@@ -5,13 +5,14 @@ use crate::{
     catalogue::{Catalogue, DataSet},
     import::Import,
     jobs::{
-        kinds::{Done, Kind, Parameters, checked},
+        kinds::{Done, Failure, Kind, Parameters, checked},
         work::Work,
     },
     objects::Objects,
-    sources::{Place, Source, Sources, web::Web},
+    sources::{Source, SourceLocation, Sources, web::Web},
     uploads::Uploads,
 };
+use object_store::path::Path as Key;
 use std::{
     fs,
     sync::{
@@ -31,7 +32,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(place: impl FnOnce(&TempDir) -> Place) -> Self {
+    fn new(place: impl FnOnce(&TempDir) -> SourceLocation) -> Self {
         let dir = TempDir::new().unwrap();
         let store = Arc::new(store::embedded::Store::open(dir.path().join("store")).unwrap());
         let objects = Objects::open(&dir.path().join("objects")).unwrap();
@@ -50,10 +51,14 @@ impl Bench {
     }
 
     async fn attempt(&self, work: &Work, more: &[(&str, &str)]) -> Done {
+        self.tried(work, more).await.unwrap()
+    }
+
+    async fn tried(&self, work: &Work, more: &[(&str, &str)]) -> Result<Done, Failure> {
         let given = [("kind", "premiums"), ("source", "publisher")].iter().chain(more);
         let given: Parameters = given.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let parameters = checked(&self.import.parameters(), &given).unwrap();
-        self.import.run(work, &parameters).await.unwrap()
+        self.import.run(work, &parameters).await
     }
 
     async fn upload(&self, text: &str) -> Uuid {
@@ -72,7 +77,7 @@ impl Bench {
 
 #[tokio::test]
 async fn a_file_that_has_not_changed_makes_no_version() {
-    let bench = Bench::new(|dir| Place::Path(dir.path().join("premiums.csv")));
+    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums.csv")));
     let path = bench.dir.path().join("premiums.csv");
     fs::write(&path, FIRST).unwrap();
     let first = bench.run(&[]).await;
@@ -97,7 +102,7 @@ async fn a_file_that_has_not_changed_makes_no_version() {
 
 #[tokio::test]
 async fn an_attempt_after_one_that_added_the_version_says_what_that_one_made() {
-    let bench = Bench::new(|dir| Place::Path(dir.path().join("premiums.csv")));
+    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums.csv")));
     fs::write(bench.dir.path().join("premiums.csv"), FIRST).unwrap();
     let upload = bench.upload(FIRST).await;
     let work = Work::alone(true);
@@ -129,7 +134,7 @@ async fn a_publisher_is_asked_for_what_has_changed_since_the_current_version() {
         max_time: Duration::from_secs(20),
         ..Web::default()
     };
-    let bench = Bench::new(|_| Place::Web(web));
+    let bench = Bench::new(|_| SourceLocation::Web(web));
     assert_eq!(bench.run(&[]).await.rows, (5, 5));
     assert_eq!(bench.run(&[]).await.result["nothing_new"], true);
     has_changed.store(true, Ordering::SeqCst);
@@ -141,4 +146,126 @@ async fn a_publisher_is_asked_for_what_has_changed_since_the_current_version() {
     assert_eq!(version.origin.as_ref().unwrap().etag.as_deref(), Some("\"v1\""));
     assert_eq!(bench.run(&[("unchanged", "import")]).await.rows, (5, 5));
     assert!(header(&server.asked()[3], "if-none-match").is_none());
+}
+
+#[tokio::test]
+async fn what_fails_its_checks_is_kept_and_what_is_in_use_stays() {
+    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums.csv")));
+    let path = bench.dir.path().join("premiums.csv");
+    let damaged = FIRST.replace("$5", "five");
+    // there is no other
+    fs::write(&path, &damaged).unwrap();
+    let alone = bench.run(&[]).await;
+    assert_eq!((&alone.result["passed"], &alone.result["in_use"]), (&false.into(), &true.into()));
+    fs::write(&path, FIRST).unwrap();
+    let first = bench.run(&[]).await;
+    assert_eq!((&first.result["passed"], &first.result["in_use"]), (&true.into(), &true.into()));
+    fs::write(&path, &damaged).unwrap();
+    for nothing_new in [false, true] {
+        let done = bench.run(&[]).await.result;
+        assert_eq!((&done["nothing_new"], &done["in_use"]), (&nothing_new.into(), &false.into()), "{done}");
+        let why = done["why"].as_str().unwrap();
+        assert!(why.contains("it failed checks") && why.contains("types: 1 of 5"), "{why}");
+        let data_set = bench.data_set().await;
+        assert_eq!((data_set.versions.len(), data_set.current().unwrap().rows), (3, 5));
+    }
+    // what is in use is found under what is not
+    fs::write(&path, FIRST).unwrap();
+    let again = bench.run(&[]).await.result;
+    assert_eq!((&again["nothing_new"], &again["version_id"]), (&true.into(), &first.result["version_id"]));
+    // no row is accepted
+    fs::write(&path, "Location,2020,2021,2022,2023,2024\nTexas,a,b,c,d,e\n").unwrap();
+    for more in [&[][..], &[("use", "always")][..]] {
+        let Err(Failure::Final(error)) = bench.tried(&Work::alone(true), more).await else { panic!("it is done") };
+        assert!(error.contains("of 5 that were read") && error.contains("monthly_premium: allowed is"), "{error}");
+        assert!(error.contains("premiums.csv line 2"), "{error}");
+    }
+    let data_set = bench.data_set().await;
+    assert_eq!((data_set.versions.len(), data_set.current().unwrap().rows), (3, 5));
+    // it is kept already, and asked for
+    fs::write(&path, &damaged).unwrap();
+    assert_eq!(bench.run(&[("use", "always")]).await.result["in_use"], true);
+    assert_eq!(bench.data_set().await.current().unwrap().rows, 4);
+}
+
+#[tokio::test]
+async fn a_file_that_was_refused_or_broke_off_is_said_and_what_is_in_use_stays() {
+    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums")));
+    let path = |name: &str| bench.dir.path().join("premiums").join(name);
+    fs::create_dir(bench.dir.path().join("premiums")).unwrap();
+    fs::write(path("a.csv"), FIRST).unwrap();
+    assert_eq!(bench.run(&[]).await.result["files_not_whole"], serde_json::json!([]));
+    let second = FIRST.replace("Texas", "Iowa");
+    let packed = zstd::encode_all(second.as_bytes(), 3).unwrap();
+    for (name, bytes, says) in [
+        ("b.csv.zst", &packed[..packed.len() - 4], "it ends before its packed data does"),
+        ("b.csv", &b"a,b,c\n1,2,3\n"[..], "take the publisher's file unchanged"),
+        ("b.csv", &second.as_bytes()[..second.len() - 5], "the last line is refused and has no line end"),
+    ] {
+        fs::write(path(name), bytes).unwrap();
+        let done = bench.run(&[]).await.result;
+        assert_eq!((&done["passed"], &done["in_use"]), (&false.into(), &false.into()), "{done}");
+        let said = done["files_not_whole"][0].as_str().unwrap();
+        assert!(said.starts_with(name) && said.contains(says), "{said}");
+        assert!(
+            done["why"].as_str().unwrap().contains(&format!("files: 1 of 2 are wrong, at most 0 % may be: {said}"))
+        );
+        assert_eq!(bench.data_set().await.current().unwrap().source_files, ["a.csv"]);
+        fs::remove_file(path(name)).unwrap();
+    }
+    fs::write(path("b.csv"), "a,b,c\n1,2,3\n").unwrap();
+    let done = bench.run(&[("use", "always")]).await.result;
+    assert_eq!((&done["passed"], &done["in_use"]), (&false.into(), &true.into()), "{done}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_imports_of_the_same_at_once_make_one_version() {
+    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums.csv")));
+    fs::write(bench.dir.path().join("premiums.csv"), FIRST).unwrap();
+    let (one, two) = tokio::join!(bench.run(&[]), bench.run(&[]));
+    let mut new = [&one, &two].map(|done| done.result["nothing_new"].as_bool().unwrap());
+    new.sort_unstable();
+    assert_eq!((new, &one.result["version_id"]), ([false, true], &two.result["version_id"]));
+    assert_eq!(bench.data_set().await.versions.len(), 1);
+    let (objects, key) = (bench.import.catalogue.objects(), Key::from("datasets/premiums"));
+    let mut kept = Vec::new();
+    for folder in objects.folders(&key).await.unwrap() {
+        kept.extend(objects.sizes(&key.clone().join(folder)).await.unwrap().into_keys());
+    }
+    assert_eq!(kept, ["part-0.parquet", "report.json"]);
+}
+
+#[tokio::test]
+async fn the_same_file_is_imported_again_when_other_tables_make_its_checks_come_out_otherwise() {
+    let mut bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("it.csv")));
+    for kind in ["unemployment", "county_rurality"] {
+        let source = Source { kind: kind.to_owned(), ..bench.import.sources.0[0].clone() };
+        bench.import.sources.0.push(source);
+    }
+    let path = bench.dir.path().join("it.csv");
+    let import = async |kind: &str, text: &str| {
+        fs::write(&path, text).unwrap();
+        bench.run(&[("kind", kind)]).await.result
+    };
+    let counties = |fips: &str| {
+        let row = |name, value| format!("{fips},AL,A County,{name},{value}\n");
+        let rows = [row("Population_2020", "58805"), row("RUCC_2023", "2"), row("Description", "Metro")].concat();
+        format!("FIPS,State,County_Name,Attribute,Value\n{rows}")
+    };
+    let unemployed = "LAUS Code,State FIPS Code,County FIPS Code,County Name/State Abbreviation,Year,Labor Force,Employed,\
+                      Unemployed,Unemployment Rate (%)\nCN,01,001,A,2024,10,9,1,10\n";
+    import("county_rurality", &counties("1003")).await;
+    for nothing_new in [false, true] {
+        let done = import("unemployment", unemployed).await;
+        assert_eq!((&done["nothing_new"], &done["passed"]), (&nothing_new.into(), &false.into()), "{done}");
+    }
+    for (fips, passed) in [("1001", true), ("1003", false)] {
+        assert_eq!(import("county_rurality", &counties(fips)).await["in_use"], true);
+        for nothing_new in [false, true] {
+            let done = import("unemployment", unemployed).await;
+            assert_eq!((&done["nothing_new"], &done["passed"]), (&nothing_new.into(), &passed.into()), "{done}");
+            // what passed stays in use
+            assert_eq!(done["in_use"], passed, "{done}");
+        }
+    }
 }
