@@ -100,7 +100,7 @@ impl Received {
         self.0.len()
     }
 
-    /// What it says.
+    /// The message, with a batch's readings still encoded.
     ///
     /// # Errors
     /// INVALID_ARGUMENT: it is no `StreamReadingsRequest`, and no batch of which the readings can be told apart.

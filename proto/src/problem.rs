@@ -32,6 +32,16 @@ pub fn field(code: Code, reason: &str, field: &str, description: &str) -> Status
     Status::with_error_details(code, format!("{field}: {description}"), details)
 }
 
+/// UNIMPLEMENTED: an rpc or a service of rpcs that `process` serves, asked of a process that runs the services `here`.
+pub fn not_served_here(name: &str, process: &str, here: &[&str]) -> Status {
+    let text = if here.contains(&process) {
+        format!("{name} is not offered: a setting that it needs is missing")
+    } else {
+        format!("{name} is served by `{process}`, not by this process ({})", here.join(", "))
+    };
+    status(Code::Unimplemented, "NOT_SERVED_HERE", text)
+}
+
 /// INVALID_ARGUMENT: all these fields are at fault, each with what is allowed.
 pub fn invalid_fields(reason: &str, fields: &[(String, String)]) -> Status {
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());

@@ -34,6 +34,8 @@ pub struct Rpc {
     pub memory_bytes: u32,
     /// Media types of the file that it answers with; none: it answers with a message.
     pub media_types: Vec<String>,
+    /// Whether it answers with one thing that it makes, or made before for the same key.
+    pub makes: bool,
 }
 
 /// An HTTP request that is an rpc.
@@ -89,7 +91,7 @@ impl Rpc {
     fn of(method: &MethodDescriptor) -> Option<Self> {
         let options: options::Rpc = option(method, "wardline.options.v1.rpc")?;
         let quota = options.quota();
-        let options::Rpc { actions, open, max_kib, seconds, memory_kib, media_types, .. } = options;
+        let options::Rpc { actions, open, max_kib, seconds, memory_kib, media_types, makes, .. } = options;
         Some(Self {
             path: format!("/{}/{}", method.parent_service().full_name(), method.name()),
             process: process(method.parent_service()),
@@ -102,6 +104,7 @@ impl Rpc {
             answered_in: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
             memory_bytes: memory_kib * 1_024,
             media_types,
+            makes,
         })
     }
 }

@@ -41,7 +41,10 @@ fn reading(random: &mut Random) -> Reading {
             samples: (0..random.below(5)).map(|_| random.next() as i32).collect(),
             missing: (0..random.below(3)).map(|_| random.next() as u32).collect(),
         })),
-        3 => Some(Value::Bound(Bound { comparator: random.next() as i32, number: f64::from_bits(random.next()) })),
+        3 => Some(Value::Bound(Bound {
+            comparator: random.next() as i32,
+            number: (random.below(4) > 0).then(|| f64::from_bits(random.next())),
+        })),
         4 => Some(Value::AbsentReason(random.next() as i32 >> random.below(32))),
         _ => Some(Value::Number(f64::from_bits(random.next()))),
     };

@@ -1,4 +1,4 @@
-//! Every rpc says what it is, and what it says can be.
+//! Every rpc says what it is, and what it says can be; and no name of ours is a word that a client's language keeps for itself.
 
 use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
 use proto::rpc::{self, Body, Quota};
@@ -31,6 +31,8 @@ fn every_rpc_says_who_may_call_it_and_within_which_bounds() {
         assert!(rpc.memory_bytes > 0, "{}", rpc.path);
         assert_eq!(rpc.answered_in.is_none(), rpc.streams.0, "{}", rpc.path);
         assert!(rpc.max_bytes.is_none_or(|bytes| bytes <= 4 << 20), "{}", rpc.path);
+        assert!(!rpc.names().1.starts_with("Create") || rpc.makes, "{}: what it creates is made", rpc.path);
+        assert!(!rpc.makes || rpc.quota == Quota::Writes, "{}: what makes something writes", rpc.path);
     }
     for method in methods() {
         let (rpc, is_file) = (rpc::find(&path(&method)).unwrap(), method.output().full_name() == "google.api.HttpBody");
@@ -61,4 +63,48 @@ fn every_rpc_that_is_no_stream_has_a_route_of_its_own_whose_fields_there_are() {
         // paths of the systems that analytics replaces
         assert!(rpc.process == "analytics" || elsewhere.count() == 0, "{}", rpc.path);
     }
+}
+
+/// Keywords of Python 3: what has such a name is not reached by a dot. `type`, `match` and `case` are keywords where they begin a
+/// statement alone, and so harmless.
+const PYTHON: &str = "False None True and as assert async await break class continue def del elif else except finally for from \
+    global if import in is lambda nonlocal not or pass raise return try while with yield";
+/// Words that Go keeps for itself.
+const GO: &str = "break case chan const continue default defer else fallthrough for func go goto if import interface map package \
+    range return select struct switch type var";
+/// Of JavaScript, in modules, too: what has such a name cannot be taken out of its message by name.
+const JAVASCRIPT: &str = "arguments await break case catch class const continue debugger default delete do else enum eval export \
+    extends false finally for function if implements import in instanceof interface let new null package private protected public \
+    return static super switch this throw true try typeof var void while with yield";
+
+/// A name as generated Go has it: `range` and `type` become `Range` and `Type`, which are no keywords.
+fn in_go(name: &str) -> String {
+    let words = name.split('_').filter_map(|word| word.split_at_checked(1));
+    words.map(|(first, rest)| first.to_ascii_uppercase() + rest).collect()
+}
+
+fn is_kept(name: &str) -> bool {
+    let is_one_of = |words: &str, name: &str| words.split_whitespace().any(|word| word == name);
+    is_one_of(PYTHON, name) || is_one_of(JAVASCRIPT, name) || is_one_of(GO, &in_go(name))
+}
+
+#[test]
+fn no_name_is_a_keyword_of_a_clients_language() {
+    assert!(["from", "in", "None", "delete"].into_iter().all(is_kept));
+    assert!(!["type", "range", "start_date", "From"].into_iter().any(is_kept));
+    let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
+    let mut names = Vec::new();
+    for message in pool.all_messages() {
+        names.push((message.full_name().to_owned(), message.name().to_owned()));
+        names.extend(message.fields().map(|field| (field.full_name().to_owned(), field.name().to_owned())));
+        names.extend(message.oneofs().map(|choice| (choice.full_name().to_owned(), choice.name().to_owned())));
+    }
+    for choices in pool.all_enums() {
+        names.push((choices.full_name().to_owned(), choices.name().to_owned()));
+        names.extend(choices.values().map(|value| (value.full_name().to_owned(), value.name().to_owned())));
+    }
+    names.extend(methods().iter().map(|method| (method.full_name().to_owned(), method.name().to_owned())));
+    assert!(names.len() > 1_000, "{}", names.len());
+    let kept = names.iter().filter(|(full, name)| full.starts_with("wardline.") && is_kept(name));
+    assert_eq!(kept.map(|(full, _)| full).collect::<Vec<_>>(), Vec::<&String>::new());
 }

@@ -33,6 +33,8 @@ pub(super) struct Wanted {
     only: Option<Condition>,
     /// Nothing that the caller has already (`If-None-Match`).
     unless: Option<Condition>,
+    /// Whether the answer may be compressed at all, for some callers.
+    varies: bool,
     gzip: bool,
 }
 
@@ -42,11 +44,12 @@ impl Wanted {
     /// # Errors
     /// When `If-Match` or `If-None-Match` is no list of entity tags.
     pub(super) fn new(path: &str, served: &Served, headers: &HeaderMap) -> Result<Self, Problem> {
-        // of what is made once, such as a token, nothing else is to be learnt from its length
         let is_read = served.is_read();
         let only = if is_read { Condition::of(headers, &IF_MATCH)? } else { None };
         let unless = if is_read { Condition::of(headers, &IF_NONE_MATCH)? } else { None };
-        Ok(Self { path: path.to_owned(), only, unless, gzip: is_read && compress::is_accepted(headers) })
+        // of a secret, such as a token, nothing is to be learnt from the answer's length
+        let varies = !served.has_secret();
+        Ok(Self { path: path.to_owned(), only, unless, varies, gzip: varies && compress::is_accepted(headers) })
     }
 }
 
@@ -64,12 +67,14 @@ impl Inner {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "the answer could not be written")
         })?;
         let tag = etag.as_deref().and_then(conditions::quoted);
+        let vary = wanted.varies.then(|| HeaderValue::from_static("accept-encoding"));
         // in this order (RFC 9110, 13.2.2), and only of what would be answered otherwise
         conditions::require(wanted.only.as_ref(), etag.as_deref())?;
-        if let (Some(unless), Some(etag)) = (&wanted.unless, &etag)
-            && unless.lists(etag)
-        {
-            return Ok(headed(Response::new(Body::empty()), StatusCode::NOT_MODIFIED, [(ETAG, tag)]));
+        let held = wanted.unless.as_ref().zip(etag.as_deref()).and_then(|(unless, etag)| unless.listed(etag));
+        // `*`: there is something, with an entity tag or without
+        if held.is_some() || wanted.unless == Some(Condition::Any) {
+            let same = [(ETAG, held.and_then(conditions::quoted)), (VARY, vary)];
+            return Ok(headed(Response::new(Body::empty()), StatusCode::NOT_MODIFIED, same));
         }
         // set aside before the call, but for rpcs that are open to all
         let permit = caller.answer().unwrap_or_else(|| self.bounds.answers.account(None, None).none());
@@ -77,9 +82,9 @@ impl Inner {
         let permit = permit.fitted(n_bytes, self.bounds.wait).await.map_err(refused)?;
         let body = Held::new(vec![body], None, permit, &self.bounds.untaken);
         let response = Response::new(Body::new(body));
-        let location = created.and_then(|id| HeaderValue::try_from(format!("{}/{id}", wanted.path)).ok());
+        let location = created.and_then(|made| served.place.as_ref()?.location(&made, &served.path, &wanted.path));
+        let location = location.and_then(|path| HeaderValue::try_from(path).ok());
         let status = if served.creates() { StatusCode::CREATED } else { StatusCode::OK };
-        let of_reads = |value| served.is_read().then(|| HeaderValue::from_static(value));
         let coding = is_compressed.then(|| HeaderValue::from_static("gzip"));
         let more = [
             (CONTENT_TYPE, Some(media_type)),
@@ -87,15 +92,14 @@ impl Inner {
             (ETAG, tag),
             (LOCATION, location),
             (CONTENT_ENCODING, coding),
-            (VARY, of_reads("accept-encoding")),
+            (VARY, vary),
         ];
         Ok(headed(response, status, more))
     }
 
     /// A large one on a thread of its own: others are not to wait for it. Whether it is compressed, too.
     ///
-    /// JSON with an entity tag is not: its compressed form would need a tag of its own, which no update would match. No update
-    /// names the tag of a file: there each form has its own.
+    /// A compressed form has an entity tag of its own, which names the same version (`conditions.rs`).
     async fn turn(&self, served: &Arc<Served>, encoded: Bytes, gzip: bool) -> Option<(Answer, bool)> {
         let kib = u32::try_from(encoded.len() >> 10).unwrap_or(u32::MAX).clamp(1, TURNED_KIB);
         let _room = self.turned.acquire_many(kib).await.ok()?;
@@ -105,7 +109,7 @@ impl Inner {
             let served = Arc::clone(served);
             tokio::task::spawn_blocking(move || answer(&served, encoded)).await.ok()??
         };
-        let may_be = if served.is_file() { compress::is_text(&answer.media_type) } else { answer.etag.is_none() };
+        let may_be = !served.is_file() || compress::is_text(&answer.media_type);
         if !gzip || !may_be || !compress::is_worth_it(answer.body.len()) {
             return Some((answer, false));
         }

@@ -40,6 +40,7 @@ static HEALTH: LazyLock<Option<(DescriptorPool, Rpc, Http)>> = LazyLock::new(|| 
         answered_in: None,
         memory_bytes: 0,
         media_types: Vec::new(),
+        makes: false,
     };
     let http = Http { method: "GET", path: guard::access::HEALTH.to_owned(), body: Holds::Nothing };
     Some((pool, rpc, http))

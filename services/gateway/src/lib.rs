@@ -15,12 +15,14 @@ mod compress;
 mod conditions;
 mod events;
 mod files;
+pub mod health;
 mod intake;
 mod json;
 pub mod metrics;
 pub mod openapi;
 mod origins;
 mod page;
+mod places;
 mod problem;
 mod routes;
 #[cfg(test)]
@@ -35,7 +37,7 @@ use anyhow::Context;
 use axum::{
     body::{Body, Bytes, HttpBody},
     http::{
-        HeaderValue, Method, Request, Response, StatusCode,
+        HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
         header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, X_CONTENT_TYPE_OPTIONS},
         request::Parts,
         uri::PathAndQuery,
@@ -100,11 +102,6 @@ pub(crate) fn served() -> anyhow::Result<Vec<Served>> {
     Ok(all)
 }
 
-/// A refusal in the form of all errors of the API, of a request that was not read.
-pub fn refusal(status: StatusCode, reason: &str, detail: impl Into<String>, id: RequestId) -> Response<Body> {
-    Problem::new(status, reason, detail).response(id)
-}
-
 impl Gateway {
     /// Over the services of this node; the others' rpcs answer 501.
     pub fn new(rpcs: Routes, bounds: Bounds, settings: Settings) -> anyhow::Result<Self> {
@@ -134,6 +131,7 @@ impl Gateway {
         let (mut parts, body) = request.into_parts();
         let id = RequestId::claim(&mut parts.extensions, &parts.headers);
         let (page, is_head) = (parts.headers.get(origins::ASKING).cloned(), parts.method == Method::HEAD);
+        let gzip = compress::is_accepted(&parts.headers);
         let mut route = "none";
         let answered = if web::is_asked(&parts.headers) {
             route = "grpc-web";
@@ -145,17 +143,34 @@ impl Gateway {
                 Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "TIMEOUT", "it took too long; ask for less, or again"))
             })
         };
-        let mut response = answered.unwrap_or_else(|problem| problem.response(id));
+        let mut response = answered.unwrap_or_else(|problem| problem.packed(id, gzip));
         if is_head {
             response = without_body(response);
         }
-        let headers = response.headers_mut();
+        self.finish(page.as_ref(), response.headers_mut());
+        metrics::answered(route, response.status(), began.elapsed());
+        response
+    }
+
+    /// Refuses a request that was not read, in the form of all errors of the API; `request` are its headers, as far as they came.
+    pub fn refuse(
+        &self,
+        (status, reason): (StatusCode, &str),
+        detail: impl Into<String>,
+        id: RequestId,
+        request: &HeaderMap,
+    ) -> Response<Body> {
+        let mut response = Problem::new(status, reason, detail).response(id);
+        self.finish(request.get(origins::ASKING), response.headers_mut());
+        response
+    }
+
+    /// What every answer has; `page`: the origin of the page that asks, if one does.
+    fn finish(&self, page: Option<&HeaderValue>, headers: &mut HeaderMap) {
         // who is at the other end may have no permission to see it tomorrow
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        self.0.settings.origins.open(page.as_ref(), headers);
-        metrics::answered(route, response.status(), began.elapsed());
-        response
+        self.0.settings.origins.open(page, headers);
     }
 }
 

@@ -22,7 +22,8 @@ use std::collections::BTreeMap;
 const ABOUT: &str = "The rpcs of Wardline's gRPC services as JSON over HTTP; streams of readings are offered by gRPC alone. Every GET has its HEAD.\n\n\
     Fields have their names of the .proto files; whole numbers of 64 bits are strings; in answers every field is there. A \
     field or query parameter that does not exist is refused. What one may not see answers as what does not exist. `ETag` \
-    and `If-Match` keep two changes from overwriting each other.\n\n\
+    and `If-Match` keep two changes from overwriting each other. 201 answers with one thing that was made, now or before for the \
+    same key (such as `request_id`).\n\n\
     A PATCH changes the fields that are in its body, sections field by field, and nothing else; `null` is as if the field were \
     not there. With `update_mask` it changes the fields of the mask, and those that are not in the body become empty. A body \
     that changes nothing, or has a field that is `readOnly`, is refused. Not a primary alarm system.";
@@ -82,9 +83,15 @@ fn own() -> Json {
     json!({
         "operationId": "GetOpenApi", "summary": "This document", "description": "Open to all.", "security": [],
         "tags": ["Document"],
+        "parameters": conditions(),
         "responses": {
-            "200": { "description": "OpenAPI 3.1", "content": { "application/json": { "schema": { "type": "object" } } } },
+            "200": {
+                "description": "OpenAPI 3.1", "content": { "application/json": { "schema": { "type": "object" } } },
+                "headers": { "ETag": header("Of these bytes: for If-Match and If-None-Match of the next read.") },
+            },
+            "304": unchanged(),
             "400": problem,
+            "412": { "$ref": "#/components/responses/OtherVersion" },
         },
     })
 }
@@ -101,6 +108,9 @@ impl Document {
         let mut answers = Map::new();
         let status = if served.creates() { "201" } else { "200" };
         answers.insert(status.to_owned(), self.answer(served));
+        if is_read_with_etag(served) {
+            answers.insert("304".to_owned(), unchanged());
+        }
         problems::add(served, &mut answers);
         let mut operation = json!({
             "operationId": served.operation_id(),
@@ -141,9 +151,11 @@ impl Document {
         for field in served.parameters() {
             found.push(self.parameter(&field, field.name(), "query"));
         }
-        if served.etag().is_some() {
+        if is_read_with_etag(served) {
+            found.extend(conditions());
+        } else if served.etag().is_some() {
             found.push(json!({
-                "name": "If-Match", "in": "header", "schema": { "type": "string" },
+                "name": "If-Match", "in": "header", "schema": tags(),
                 "description": "The `ETag` that was read, or several, or *: with another version there now, nothing is changed (412).",
             }));
         }
@@ -194,14 +206,12 @@ impl Document {
             "content": { kind: { "schema": self.schemas.message(&output, &fields, Way::Out) } },
         });
         let mut headers = Map::new();
-        let mut header = |name: &str, text: &str| {
-            headers.insert(name.to_owned(), json!({ "description": text, "schema": { "type": "string" } }));
-        };
         if output.get_field_by_name("etag").is_some() {
-            header("ETag", "For If-Match of the next change or read, and If-None-Match of the next read.");
+            let text = "For If-Match of the next change or read, and If-None-Match of the next read.";
+            headers.insert("ETag".to_owned(), header(text));
         }
         if served.has_location() {
-            header("Location", "The path of what was created.");
+            headers.insert("Location".to_owned(), header("The path of what was made, now or before for the same key."));
         }
         if !headers.is_empty() {
             answer["headers"] = headers.into();
@@ -213,7 +223,6 @@ impl Document {
 /// The answer of an rpc that answers with a file: nothing is said of what its bytes hold.
 fn file(served: &Served, output: &MessageDescriptor) -> Json {
     let contents: Map<_, _> = served.rpc().media_types.iter().map(|kind| (kind.clone(), json!({}))).collect();
-    let header = |text: &str| json!({ "description": text, "schema": { "type": "string" } });
     json!({
         "description": comment(&output.parent_file(), output.path()),
         "content": contents,
@@ -222,6 +231,45 @@ fn file(served: &Served, output: &MessageDescriptor) -> Json {
             "Content-Disposition": header("The name of the file."),
         },
     })
+}
+
+/// Whether it reads what has an entity tag: the conditions of a read are for that.
+fn is_read_with_etag(served: &Served) -> bool {
+    served.is_read() && (served.is_file() || served.answered().get_field_by_name("etag").is_some())
+}
+
+/// `*`, or a list of entity tags.
+fn tags() -> Json {
+    let one = r##"(W/)?"[!#-~]*""##;
+    json!({ "type": "string", "pattern": format!(r"^(\*|{one}(, {one}){{0,7}})$") })
+}
+
+/// The conditions of a read, as header parameters (RFC 9110, 13.1).
+fn conditions() -> [Json; 2] {
+    let condition =
+        |name: &str, text: &str| json!({ "name": name, "in": "header", "schema": tags(), "description": text });
+    [
+        condition(
+            "If-Match",
+            "The `ETag` that is meant, or several, or *: with another version there now, nothing is answered (412).",
+        ),
+        condition(
+            "If-None-Match",
+            "The `ETag` of what the caller has, or several, or *: when it is that of what is there, 304 without a body.",
+        ),
+    ]
+}
+
+/// The answer to who has what is there.
+fn unchanged() -> Json {
+    json!({
+        "description": "What is there is what `If-None-Match` names: nothing is sent again.",
+        "headers": { "ETag": header("Of what the caller has.") },
+    })
+}
+
+fn header(text: &str) -> Json {
+    json!({ "description": text, "schema": { "type": "string" } })
 }
 
 fn with(mut map: Map<String, Json>, name: &str, value: Json) -> Map<String, Json> {
@@ -240,7 +288,7 @@ fn tag(served: &Served) -> String {
 
 /// What is to be said of the health service: its descriptors come without comments.
 const OF_HEALTH: &str = "Whether a service is there, now and whenever that changes, as server-sent events. `service` is the full \
-    name of a service of rpcs; empty: all that the process serves. Open to all.";
+    name of a service of rpcs; empty: all that the process serves. One that it does not serve is `SERVICE_UNKNOWN`. Open to all.";
 
 /// What stands before a declaration in its .proto file, as one paragraph a block.
 fn comment(file: &FileDescriptor, path: &[i32]) -> String {

@@ -39,8 +39,10 @@ impl Page {
         let (bytes, tag) = if is_packed { &self.packed } else { &self.plain };
         let always = [(ETAG, conditions::quoted(tag)), (VARY, Some(HeaderValue::from_static("accept-encoding")))];
         conditions::require(Condition::of(headers, &IF_MATCH)?.as_ref(), Some(tag))?;
-        if Condition::of(headers, &IF_NONE_MATCH)?.is_some_and(|unless| unless.lists(tag)) {
-            return Ok(headed(Response::new(Body::empty()), StatusCode::NOT_MODIFIED, always));
+        if let Some(held) = Condition::of(headers, &IF_NONE_MATCH)?.as_ref().and_then(|unless| unless.listed(tag)) {
+            let [_, vary] = always;
+            let same = [(ETAG, conditions::quoted(held)), vary];
+            return Ok(headed(Response::new(Body::empty()), StatusCode::NOT_MODIFIED, same));
         }
         let coding = is_packed.then(|| HeaderValue::from_static("gzip"));
         let response = headed(json(bytes.clone()), StatusCode::OK, always);

@@ -1,10 +1,11 @@
 //! Errors of the API: `application/problem+json` (RFC 9457), with the reason and the fields that gRPC's details name.
 
+use super::compress;
 use axum::{
     body::Body,
     http::{
         HeaderValue, Response, StatusCode,
-        header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, RETRY_AFTER, VARY, WWW_AUTHENTICATE},
     },
 };
 use guard::RequestId;
@@ -190,10 +191,20 @@ impl Problem {
 
     /// The whole answer: status, headers and body.
     pub(super) fn response(&self, id: RequestId) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.json(id)));
+        self.packed(id, false)
+    }
+
+    /// The same; `gzip`: for who accepts it compressed, when it is worth it.
+    pub(super) fn packed(&self, id: RequestId, gzip: bool) -> Response<Body> {
+        let json = self.json(id);
+        let packed = if gzip && compress::is_worth_it(json.len()) { compress::gzip(&json).ok() } else { None };
+        let coding = packed.is_some().then(|| HeaderValue::from_static("gzip"));
+        let mut response = Response::new(Body::from(packed.unwrap_or(json)));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        headers.extend(coding.map(|coding| (CONTENT_ENCODING, coding)));
         headers.extend(self.headers.iter().cloned());
         response
     }

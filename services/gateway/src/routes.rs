@@ -52,6 +52,15 @@ impl Path {
         self.written(last)
     }
 
+    /// With a value for each variable, by the last part of its name; `None` when one has none.
+    pub(crate) fn filled(&self, value: impl Fn(&str) -> Option<String>) -> Option<String> {
+        let segments = self.0.iter().map(|segment| match segment {
+            Segment::Literal(text) => Some(format!("/{text}")),
+            Segment::Variable { field, verb, .. } => Some(format!("/{}{verb}", value(last(field))?)),
+        });
+        segments.collect()
+    }
+
     /// The same of all paths that differ by the names of their variables alone.
     pub(crate) fn shape(&self) -> String {
         self.written(|_| "")

@@ -3,6 +3,7 @@
 use super::{
     conditions::{self, Condition},
     json::{self, At, Wrong, refuse},
+    places::CreatedPath,
     problem::Problem,
     routes::{Path, decoded, last},
 };
@@ -13,7 +14,7 @@ use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, SerializeOptions, Value,
 };
 use proto::{
-    resource::{is_identifier, is_key},
+    resource::is_key,
     rpc::{Body, Http, Rpc},
 };
 use serde_json::Value as Json;
@@ -24,14 +25,17 @@ const ETAG: &str = "etag";
 /// What an update changes.
 const MASK: &str = "update_mask";
 
+/// Fields of answers that are secrets: of what is compressed together with them, its length would tell.
+const SECRETS: [&str; 4] = ["token", "refresh_token", "claim_code", "claim_codes"];
+
 /// A route with all that is needed to serve it.
 pub(crate) struct Served {
     rpc: &'static Rpc,
     pub(crate) route: &'static Http,
     pub(crate) path: Path,
     pub(crate) method: MethodDescriptor,
-    /// Of what it creates, when that has a path of its own below this one: the field that names it.
-    place: Option<String>,
+    /// Of what it makes, when that has a path of its own.
+    pub(crate) place: Option<CreatedPath>,
 }
 
 /// What a caller sent, taken apart.
@@ -51,8 +55,8 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
     pub(super) media_type: HeaderValue,
     pub(super) etag: Option<String>,
-    /// The id of what was created, when it can be read below the path of the request.
-    pub(super) created: Option<String>,
+    /// What was made, when it has a path of its own.
+    pub(super) created: Option<DynamicMessage>,
 }
 
 impl Served {
@@ -80,9 +84,19 @@ impl Served {
         self.route.method == "GET"
     }
 
-    /// Whether it makes something that was not there: 201.
+    /// Whether its path is one of this API, and not one that a system before had fixed, with its status codes.
+    pub(crate) fn is_of_this_api(&self) -> bool {
+        self.route.path.starts_with("/v1/")
+    }
+
+    /// Whether it answers with one thing that it makes, or made before for the same key: 201.
     pub(crate) fn creates(&self) -> bool {
-        self.route.method == "POST" && self.method.name().starts_with("Create")
+        self.route.method == "POST" && self.is_of_this_api() && self.rpc.makes
+    }
+
+    /// Whether its answer has a secret: it is not compressed.
+    pub(super) fn has_secret(&self) -> bool {
+        self.method.output().fields().any(|field| SECRETS.contains(&field.name()))
     }
 
     /// Whether what it makes has a path of its own.
@@ -94,12 +108,6 @@ impl Served {
     pub(super) fn is_free_form(&self) -> bool {
         let is_struct = |field: FieldDescriptor| matches!(field.kind(), Kind::Message(message) if message.full_name() == "google.protobuf.Struct");
         self.method.input().fields().any(is_struct)
-    }
-
-    /// What it creates, updates or sends: the message that the body is.
-    fn resource(&self) -> Option<MessageDescriptor> {
-        let Body::Field(name) = &self.route.body else { return None };
-        Some(message_field(&self.method.input(), name)?.1)
     }
 
     /// The rpc that the route calls.
@@ -260,14 +268,22 @@ impl Served {
         wrong: &mut Wrong,
     ) -> Result<(), Problem> {
         let Some(field) = self.etag() else {
-            refuse(wrong, "If-Match", "nothing here goes by an entity tag; leave it out");
-            return Ok(());
+            if self.creates() {
+                refuse(wrong, "If-Match", "nothing is there yet that has an entity tag; leave it out");
+                return Ok(());
+            }
+            // what is changed has to be there anyway
+            return if *condition == Condition::Any { Ok(()) } else { Err(conditions::untagged()) };
         };
         let first = match condition {
-            Condition::Any => return Ok(()),
+            Condition::Any => {
+                // an etag that is given, too, says more
+                place(message, &field, Value::String("*".to_owned()));
+                return Ok(());
+            }
             Condition::Tags(_) => condition.strong(),
         };
-        let Some(tag) = first.first().filter(|tag| !tag.is_empty()) else { return Err(conditions::failed()) };
+        let Some(tag) = first.first() else { return Err(conditions::failed()) };
         let is_given = etag_of(message, &field).is_some_and(|given| !given.is_empty());
         if is_given && first.len() > 1
             || matches!(place(message, &field, Value::String((*tag).to_owned())), Placed::Differs)
@@ -300,7 +316,7 @@ impl Served {
         }
         let etag = message.get_field_by_name(ETAG).and_then(|etag| etag.as_str().map(str::to_owned));
         let etag = etag.filter(|etag| !etag.is_empty());
-        let created = self.place.as_ref().and_then(|field| id_in(&message, field, self.resource()?));
+        let created = self.place.as_ref().and_then(|place| place.made_in(&message));
         let mut json = serde_json::Serializer::new(Vec::new());
         // every field is there, whatever it holds: clients need not know defaults
         let options = SerializeOptions::new().use_proto_field_name(true).skip_default_fields(false);
@@ -310,28 +326,16 @@ impl Served {
     }
 }
 
-/// Finds out where what is created can be read: a path below the one that creates it, whose last part names it.
+/// Finds out where what each rpc makes is read.
 pub(crate) fn find_places(all: &mut [Served]) {
-    let read = all.iter().filter(|served| served.is_read());
-    let below: Vec<_> = read.map(|served| served.path.shown()).collect();
+    let is_one =
+        |served: &&Served| served.is_read() && served.is_of_this_api() && served.path.fields().next().is_some();
+    let place = |served: &Served| CreatedPath::new(served.answered(), served.path.clone());
+    let places: Vec<_> = all.iter().filter(is_one).map(place).collect();
     for served in all.iter_mut().filter(|served| served.creates()) {
-        let key = served.resource().and_then(|resource| resource.fields().find(is_identifier));
-        let here = |key: &FieldDescriptor| format!("{}/{{{}}}", served.path.shown(), key.name());
-        served.place = key.filter(|key| below.contains(&here(key))).map(|key| key.name().to_owned());
+        let answer = served.method.output();
+        served.place = places.iter().find(|place| place.is_in(&answer, &served.path)).cloned();
     }
-}
-
-/// The id of a resource, which is the message or a field of it, when it can stand in a path as it is.
-fn id_in(message: &DynamicMessage, field: &str, resource: MessageDescriptor) -> Option<String> {
-    let is_it = |message: &DynamicMessage| prost_reflect::ReflectMessage::descriptor(message) == resource;
-    let id = if is_it(message) {
-        message.get_field_by_name(field)?.as_str()?.to_owned()
-    } else {
-        let inner = message.fields().find_map(|(_, value)| value.as_message().filter(|inner| is_it(inner)))?;
-        inner.get_field_by_name(field)?.as_str()?.to_owned()
-    };
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    (!id.is_empty() && id.bytes().all(is_plain)).then_some(id)
 }
 
 /// The etag in a request that is being made.

@@ -7,6 +7,7 @@ use crate::{
     lines::{LineFaults, Lines},
 };
 use auth::Certificate;
+use bytes::Bytes;
 use futures::task::AtomicWaker;
 use guard::{Caller, connection_limit::Slot};
 use std::{
@@ -42,7 +43,7 @@ pub struct Connection {
     beginning: Option<Beginning>,
     stall: Stall,
     lines: Option<Lines>,
-    overlong: Overlong,
+    cut: Cut,
     found: LineFaults,
     _watched: Option<Watched>,
     _place: Slot,
@@ -62,13 +63,13 @@ impl Socket {
     }
 }
 
-/// Whether there is a head that is too long to be passed on.
-enum Overlong {
+/// Whether there is a head that is not passed on whole (`lines.rs`).
+enum Cut {
     No,
-    /// What comes is left out, until its end; then this is passed on in its place.
-    LeavingOut(&'static [u8]),
+    /// What comes is left out, until its end.
+    LeavingOut,
     /// This is still to be passed on, and nothing after it: its request is the connection's last.
-    Ending(&'static [u8]),
+    Ending(Bytes),
 }
 
 /// Until the first bytes are there.
@@ -152,7 +153,7 @@ impl Connection {
             beginning: Some(Beginning { n_missing: speaks.first_bytes(), deadline }),
             stall: Stall { patience: admission.write_patience, deadline: None },
             lines: (*speaks == Speaks::Http).then(|| Lines::new(found.clone())),
-            overlong: Overlong::No,
+            cut: Cut::No,
             found,
             _watched: None,
             _place: place,
@@ -172,24 +173,22 @@ impl Connection {
     /// Reads a head that is too long to its end, so that its sender can read the answer, and passes on an end for what was passed on.
     fn leave_out(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            match &mut self.overlong {
-                Overlong::Ending([]) => return Poll::Pending,
-                Overlong::Ending(ending) => {
-                    let (now, later) = ending.split_at(ending.len().min(buffer.remaining()));
-                    buffer.put_slice(now);
-                    *ending = later;
+            match &mut self.cut {
+                Cut::Ending(rest) if rest.is_empty() => return Poll::Pending,
+                Cut::Ending(rest) => {
+                    buffer.put_slice(&rest.split_to(rest.len().min(buffer.remaining())));
                     return Poll::Ready(Ok(()));
                 }
-                Overlong::LeavingOut(ending) => {
+                Cut::LeavingOut => {
                     let mut scratch = [0; 4 << 10];
                     let mut scratch = ReadBuf::new(&mut scratch);
                     ready!(self.socket.poll_read(context, &mut scratch))?;
                     let has_ended = self.lines.as_mut().is_none_or(|lines| lines.leave_out(scratch.filled()));
                     if has_ended || scratch.filled().is_empty() {
-                        self.overlong = Overlong::Ending(ending);
+                        self.cut = Cut::Ending(self.lines.as_ref().map(Lines::rest).unwrap_or_default());
                     }
                 }
-                Overlong::No => return Poll::Pending,
+                Cut::No => return Poll::Pending,
             }
         }
     }
@@ -208,19 +207,20 @@ impl AsyncRead for Connection {
             ending.check()?;
         }
         let before = buffer.filled().len();
-        if !matches!(this.overlong, Overlong::No) {
+        if !matches!(this.cut, Cut::No) {
             return this.leave_out(context, buffer);
         }
         let read = this.socket.poll_read(context, buffer);
         if let (Some(lines), Poll::Ready(Ok(()))) = (&mut this.lines, &read)
-            && let Some((n_passed, ending)) = lines.read(&buffer.filled()[before..])
+            && let Some(cut) = lines.read(&buffer.filled()[before..])
         {
-            let left_out = buffer.filled()[before + n_passed..].to_vec();
-            this.overlong = match lines.leave_out(&left_out) {
-                true => Overlong::Ending(ending),
-                false => Overlong::LeavingOut(ending),
-            };
-            buffer.set_filled(before + n_passed);
+            let is_over = lines.leave_out(&buffer.filled()[before + cut.n_passed..]) || !cut.is_read_to_end;
+            this.cut = if is_over { Cut::Ending(lines.rest()) } else { Cut::LeavingOut };
+            buffer.set_filled(before + cut.n_passed);
+            // nothing at all would be the connection's end
+            if cut.n_passed == 0 {
+                return this.leave_out(context, buffer);
+            }
         }
         let Some(beginning) = &mut this.beginning else { return read };
         if let Poll::Ready(outcome) = read {

@@ -2,7 +2,7 @@
 //! HTTP/1.1 a `Host` and whole line ends. Whoever is refused is told why.
 
 use crate::{
-    fault::{FIELD_BYTES, Fault, MAX_BYTES},
+    fault::{Amount, FIELD_BYTES, Fault, MAX_BYTES},
     lines::LineFaults,
 };
 use hyper::{HeaderMap, Request, Version, header::HOST};
@@ -19,9 +19,15 @@ const ONCE: [&str; 7] =
 /// What is wrong with a request, if something is.
 pub(crate) fn check<B>(request: &Request<B>, found: &LineFaults) -> Result<(), Fault> {
     let headers = request.headers();
-    let n_bytes = bytes(headers) + request.uri().path_and_query().map_or(0, |path| path.as_str().len() + FIELD_BYTES);
-    if n_bytes > MAX_BYTES {
-        return Err(Fault::TooLarge(n_bytes));
+    let url_bytes = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    let n_bytes = bytes(headers) + url_bytes + FIELD_BYTES;
+    if n_bytes > MAX_BYTES || found.is_cut() {
+        // what was left out may have been white space, which does not count
+        let n_bytes = n_bytes.max(MAX_BYTES);
+        let amount = |n: usize| if found.is_cut() { Amount::MoreThan(n - 1) } else { Amount::Exactly(n) };
+        // of what a caller can make shorter, the larger one
+        let is_url = url_bytes > n_bytes / 2;
+        return Err(if is_url { Fault::UrlTooLong(amount(url_bytes)) } else { Fault::TooLarge(amount(n_bytes)) });
     }
     if let Some(fault) = found.fault() {
         return Err(fault);
@@ -78,10 +84,13 @@ mod tests {
     #[test]
     fn a_large_head_is_refused_whether_in_one_field_or_in_many_or_in_its_path() {
         let (large, path) = ("x".repeat(MAX_BYTES), format!("/{}", "x".repeat(MAX_BYTES)));
-        let fault = |outcome| matches!(outcome, Err(Fault::TooLarge(n)) if n > MAX_BYTES);
+        let fault = |outcome| matches!(outcome, Err(Fault::TooLarge(Amount::Exactly(n))) if n > MAX_BYTES);
         assert!(fault(asked(Version::HTTP_2, "/", &[("x", &large)])));
         assert!(fault(asked(Version::HTTP_2, "/", &[("x", "y"); 400])));
-        assert!(fault(asked(Version::HTTP_2, &path, &[])));
+        for version in [Version::HTTP_2, Version::HTTP_11] {
+            assert_eq!(asked(version, &path, &[("host", "w")]), Err(Fault::UrlTooLong(Amount::Exactly(MAX_BYTES + 1))));
+        }
+        assert!(fault(asked(Version::HTTP_2, &path[..1_000], &[("x", &large)])));
         assert_eq!(asked(Version::HTTP_2, "/", &[("x", &large[..7_900])]), Ok(()));
     }
 }

@@ -8,6 +8,7 @@
 mod connection;
 mod farewell;
 mod fault;
+mod grammar;
 mod head;
 mod lines;
 pub mod metrics;
@@ -17,7 +18,7 @@ pub mod tls;
 
 pub use connection::Connection;
 pub use farewell::AT_ONCE as FAREWELLS_AT_ONCE;
-pub use fault::Fault;
+pub use fault::{Amount, Fault};
 pub use serving::{Answers, KEEPALIVE, Terms, serve};
 
 use connection::{Ending, Watch};

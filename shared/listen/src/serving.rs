@@ -15,7 +15,7 @@ use crate::{
 use bytes::Bytes;
 use guard::{RequestId, streams};
 use hyper::{
-    Request, Response, Version,
+    HeaderMap, Request, Response, Version,
     body::{Body, Incoming},
     header::{CONNECTION, HeaderValue, TRANSFER_ENCODING},
     rt::Executor,
@@ -60,8 +60,8 @@ pub trait Answers: Clone + Send + Sync + 'static {
     /// Answers one request whose head is in order.
     fn answer(self, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
 
-    /// Answers one that was not read.
-    fn refuse(&self, fault: Fault, id: RequestId) -> Response<Self::Body>;
+    /// Answers one that was not read; `headers` are what was taken of its own.
+    fn refuse(&self, fault: Fault, id: RequestId, headers: &HeaderMap) -> Response<Self::Body>;
 }
 
 /// How connections of one port are served.
@@ -177,7 +177,7 @@ async fn one(
                 fault => fault,
             };
             let mut response = match fault {
-                Some(fault) => answers.refuse(fault, id),
+                Some(fault) => answers.refuse(fault, id, request.headers()),
                 None => answers.answer(request).await,
             };
             id.put(response.headers_mut());
@@ -253,7 +253,7 @@ mod tests {
             Response::new(Body::from(vec![7; self.0]))
         }
 
-        fn refuse(&self, _: Fault, _: RequestId) -> Response<Body> {
+        fn refuse(&self, _: Fault, _: RequestId, _: &HeaderMap) -> Response<Body> {
             Response::new(Body::empty())
         }
     }

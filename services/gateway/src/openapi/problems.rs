@@ -52,7 +52,7 @@ const ANSWERS: [Answer; 13] = [
             "EXISTS",
             "MAC_TAKEN",
             "ALREADY_GRANTED",
-            "ALREADY_TIED",
+            "RELATION_EXISTS",
             "ALREADY_BARRED",
             "PATIENT_TAKEN",
             "USER_GONE",

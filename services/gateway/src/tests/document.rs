@@ -58,11 +58,42 @@ fn answers_and_what_can_go_wrong_are_said_by_status() {
     assert_eq!(of("/v1/users", "post"), "201 400 401 403 404 409 413 415 429 501 503 504 default");
     assert_eq!(of("/v1/users/{user_id}", "patch"), "200 400 401 403 404 409 412 413 415 428 429 501 503 504 default");
     assert_eq!(of("/v1/users", "get"), "200 400 401 403 404 412 429 501 503 504 default");
+    let read = "200 304 400 401 403 404 412 429 501 503 504 default";
+    assert_eq!([of("/v1/users/{user_id}", "get"), of("/v1/hospitals:export", "get")], [read; 2]);
+    assert_eq!(of("/v1/openapi.json", "get"), "200 304 400 412");
     let conflict = &document["components"]["responses"]["Conflict"];
     assert!(conflict["description"].as_str().unwrap().contains("`ROLE_IN_USE`"), "{conflict}");
     assert!(conflict["content"]["application/problem+json"].is_object());
     let created = &document["paths"]["/v1/users"]["post"]["responses"]["201"]["headers"];
     assert!(created["Location"].is_object() && created["ETag"].is_object(), "{created}");
+    let one_job = &document["paths"]["/v1/jobs"]["post"]["responses"]["201"];
+    assert!(one_job["headers"]["Location"].is_object(), "{one_job}");
+    let emergency = &document["paths"]["/v1/break-glass"]["post"]["responses"]["201"];
+    assert!(emergency.is_object() && emergency["headers"].get("Location").is_none(), "it is read in a list alone");
+    assert!(of("/jobs/{job_id}", "post").starts_with("200 ") && of("/data", "post").starts_with("200 "));
     let one = openapi::document_of(|process| process == "query").unwrap();
     assert!(one.contains("/v1/patients/{patient_id}/latest") && !one.contains("\"/v1/users\""));
+}
+
+#[test]
+fn a_read_of_what_has_an_entity_tag_takes_its_conditions() {
+    let document = document();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let Some(read) = operations.get("get") else { continue };
+        let has_tag = read["responses"]["200"]["headers"]["ETag"].is_object();
+        let parameters = read["parameters"].as_array().cloned().unwrap_or_default();
+        for name in ["If-Match", "If-None-Match"] {
+            let is_there = parameters.iter().any(|held| held["name"] == name && held["in"] == "header");
+            assert_eq!((is_there, read["responses"]["304"].is_object()), (has_tag, has_tag), "{name} of {path}");
+        }
+    }
+    for path in ["/v1/grants/{grant_id}", "/v1/openapi.json", "/v1/hospitals:export"] {
+        assert!(document["paths"][path]["get"]["responses"]["304"].is_object(), "{path}");
+    }
+    let ends =
+        ["/v1/relations/{relation_id}:end", "/v1/assignments/{assignment_id}:end", "/v1/devices/{device_id}:rotate"];
+    for path in ends {
+        let parameters = document["paths"][path]["post"]["parameters"].as_array().unwrap();
+        assert!(parameters.iter().any(|held| held["name"] == "If-Match"), "{path}");
+    }
 }
