@@ -162,7 +162,7 @@ variables, and where files from Secrets are mounted.
 - name: issuers
   configMap: {name: {{ . | quote }}, defaultMode: 0444}
 {{- end }}
-{{- if eq .component "query" }}
+{{- if has .component (list "query" "analytics") }}
 {{- with .root.Values.study.secretName }}
 - name: study
   secret: {secretName: {{ . | quote }}, defaultMode: 0440}
@@ -228,7 +228,7 @@ variables, and where files from Secrets are mounted.
 {{- if .root.Values.auth.keysConfigMap }}
 - {name: issuers, mountPath: /etc/wardline/issuers, readOnly: true}
 {{- end }}
-{{- if and (eq .component "query") .root.Values.study.secretName }}
+{{- if and (has .component (list "query" "analytics")) .root.Values.study.secretName }}
 - {name: study, mountPath: /etc/wardline/study, readOnly: true}
 {{- end }}
 {{- if eq .component "registry" }}

@@ -1,9 +1,9 @@
 //! Configuration: defaults (the manual) < file < environment < flags. Unknown keys are refused, and every mistake is
 //! reported at once.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use merge::{merge, put, set};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -25,15 +25,11 @@ pub mod issuer;
 mod limits;
 mod merge;
 mod rpcs;
-mod schedules;
-mod sources;
 #[cfg(test)]
 mod tests;
 mod tls;
 pub use api::{Listen, Origins};
 pub use issuer::Issuer;
-pub use schedules::{Missed, Notify, Schedule, Smtp, SmtpTls, Tell, Webhook};
-pub use sources::DataSource;
 
 /// The defaults file, compiled in.
 pub const MANUAL: &str = include_str!("node.default.toml");
@@ -57,9 +53,12 @@ pub struct Sources {
     pub flags: Vec<String>,
 }
 
-/// All settings, merged and checked.
+/// What a service finds wrong with sections of the settings that it alone reads, one line a mistake.
+pub type Check = fn(&Table) -> Vec<String>;
+
+/// All settings, merged and checked. Sections of services that this crate does not know are in none of its fields: who brings
+/// the service takes them by [`Config::section`].
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "node.default.toml is the manual")]
 pub struct Config {
     pub server: Server,
@@ -77,8 +76,6 @@ pub struct Config {
     pub devices: Devices,
     pub directory: Directory,
     pub audit: Audit,
-    pub analytics: Analytics,
-    pub archive: Archive,
     pub telemetry: Telemetry,
     #[serde(skip)]
     merged: Table,
@@ -135,20 +132,6 @@ sections! {
     }
     Directory { dir: PathBuf }
     Audit { dir: PathBuf }
-    Archive { group: String, dir: PathBuf, flush_seconds: u64, merge_minutes: u64, bucket: ArchiveBucket }
-    ArchiveBucket {
-        name: String, endpoint: String, region: String, access_key_id_file: PathBuf, secret_access_key_file: PathBuf,
-        ca_file: PathBuf, allow_private: bool,
-    }
-    Analytics {
-        workers: usize, lease_seconds: u64, follow_milliseconds: u64, objects_dir: PathBuf, memory_mib: usize, spill_gib: u64,
-        retry_pause_seconds: u32, sources: Vec<DataSource>, s3: S3, postgres: Postgres, schedules: Vec<Schedule>, notify: Notify,
-    }
-    S3 { access_key_id: String, secret_access_key: String, session_token: String }
-    Postgres {
-        host: String, port: u16, database: String, user: String, password: String, password_file: PathBuf, sslmode: SslMode,
-        ca_file: PathBuf, schema: String, gone: Gone, tables: Vec<String>,
-    }
     Telemetry { level: String, format: Format }
 }
 
@@ -160,14 +143,17 @@ choices! {
     Protocol { Plaintext = "plaintext", Ssl = "ssl", SaslPlaintext = "sasl_plaintext", SaslSsl = "sasl_ssl" }
     Consistency { LocalQuorum = "local_quorum", One = "one" }
     Demo { Auto = "auto", On = "on", Off = "off" }
-    SslMode { Disable = "disable", VerifyFull = "verify-full" }
-    Gone { Keep = "keep", Mark = "mark", Delete = "delete" }
     Format { Json = "json", Text = "text" }
 }
 
 impl Config {
-    /// Merges all sources; fails with every mistake found.
+    /// Merges all sources; fails with every mistake found in the sections that a node itself reads.
     pub fn load(sources: &Sources) -> anyhow::Result<Self> {
+        Self::load_for(sources, [])
+    }
+
+    /// The same, with every mistake in the sections of services, too.
+    pub fn load_for(sources: &Sources, checks: impl IntoIterator<Item = Check>) -> anyhow::Result<Self> {
         let mut merged: Table = MANUAL.parse().context("the compiled-in defaults")?;
         let mut mistakes = Vec::new();
         if let Some(path) = &sources.file {
@@ -191,14 +177,18 @@ impl Config {
                 None => mistakes.push(format!("--set {flag}: section.key=value")),
             }
         }
-        let config = check_sections(&merged, &mut mistakes);
-        if let Some(config) = &config {
-            mistakes.extend(config.contradictions());
-        }
+        let config = read::<Self>(&merged);
+        mistakes.extend(config.as_ref().map_or_else(Clone::clone, Self::contradictions));
+        mistakes.extend(checks.into_iter().flat_map(|check| check(&merged)));
         match config {
-            Some(config) if mistakes.is_empty() => Ok(Self { merged, ..config }),
+            Ok(config) if mistakes.is_empty() => Ok(Self { merged, ..config }),
             _ => bail!("{} mistakes in the configuration:\n  {}", mistakes.len(), mistakes.join("\n  ")),
         }
+    }
+
+    /// Sections of a service: `T` has a field for each that it reads.
+    pub fn section<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
+        read(&self.merged).map_err(|mistakes| anyhow!(mistakes.join("\n")))
     }
 
     /// The merged settings as TOML, secrets hidden.
@@ -232,24 +222,6 @@ impl Config {
     /// Where the audit log's signing key and checkpoints are.
     pub fn audit_dir(&self) -> PathBuf {
         if is_set(&self.audit.dir) { self.audit.dir.clone() } else { self.data.dir.join("audit") }
-    }
-
-    /// Where analytics keeps its files.
-    pub fn objects_dir(&self) -> PathBuf {
-        let dir = &self.analytics.objects_dir;
-        if is_set(dir) { dir.clone() } else { self.data.dir.join("analytics") }
-    }
-
-    /// The archive's group in the log: one for each of the writer's.
-    pub fn archive_group(&self) -> String {
-        let group = &self.archive.group;
-        if group.is_empty() { format!("{}-archive", self.writer.group) } else { group.clone() }
-    }
-
-    /// Where the archive's files are, if not in a bucket.
-    pub fn archive_dir(&self) -> PathBuf {
-        let dir = &self.archive.dir;
-        if is_set(dir) { dir.clone() } else { self.data.dir.join("archive") }
     }
 
     /// Where the key is from which subjects of studies get their names; none: studies are not offered.
@@ -287,24 +259,18 @@ impl Config {
         }
         mistakes.extend(issuer::mistakes(&self.auth.issuers));
         mistakes.extend(self.devices.contradictions());
-        mistakes.extend(sources::mistakes(&self.analytics));
-        mistakes.extend(schedules::mistakes(&self.analytics));
         if !self.query.cursor_key.is_empty() && self.cursor_key().is_none() {
             mistakes.push("query.cursor_key: 64 hexadecimal digits".into());
         }
         mistakes.extend(self.tls.contradictions());
-        for (name, value, low, high) in limits::of(self).into_iter().chain(limits::of_memory(&self.memory)) {
-            if !(low..=high).contains(&value) {
-                mistakes.push(format!("{name}: {value} is not in {low} to {high}"));
-            }
-        }
+        mistakes.extend(out_of_range(limits::of(self)).chain(out_of_range(limits::of_memory(&self.memory))));
         if self.telemetry.level.parse::<tracing_subscriber::filter::Targets>().is_err() {
             mistakes.push(format!("telemetry.level: {:?} is no list like `info,store=debug`", self.telemetry.level));
         }
         mistakes
     }
 
-    /// The key that page tokens are sealed with, when one is set.
+    /// The key that page tokens are encrypted with, when one is set.
     pub fn cursor_key(&self) -> Option<Vec<u8>> {
         let text = &self.query.cursor_key;
         let byte = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
@@ -313,29 +279,40 @@ impl Config {
 }
 
 /// Whether a path is given: an empty one means none.
-pub(crate) fn is_set(path: &Path) -> bool {
+pub fn is_set(path: &Path) -> bool {
     !path.as_os_str().is_empty()
 }
 
-/// Reads the settings; where that fails, reads each key alone, so that every wrong one is named.
-fn check_sections(merged: &Table, mistakes: &mut Vec<String>) -> Option<Config> {
-    let whole = with_merged(merged.clone());
-    if let Ok(config) = whole {
-        return Some(config);
-    }
-    let Ok(defaults) = MANUAL.parse::<Table>() else { return None };
-    check_keys(&defaults, merged, &mut Vec::new(), mistakes);
-    None
+/// What is wrong with numbers, each given with its name, its least and its most.
+pub fn out_of_range(numbers: impl IntoIterator<Item = (&'static str, u64, u64, u64)>) -> impl Iterator<Item = String> {
+    let wrong = numbers.into_iter().filter(|(_, value, low, high)| !(low..=high).contains(&value));
+    wrong.map(|(name, value, low, high)| format!("{name}: {value} is not in {low} to {high}"))
 }
 
-fn check_keys(defaults: &Table, merged: &Table, path: &mut Vec<String>, mistakes: &mut Vec<String>) {
+/// Reads the sections that `T` has as fields; where that fails, reads each key alone, so that every wrong one is named.
+pub fn read<T: DeserializeOwned>(merged: &Table) -> Result<T, Vec<String>> {
+    T::deserialize(Value::Table(merged.clone())).map_err(|error| {
+        let mut mistakes = Vec::new();
+        let defaults = MANUAL.parse::<Table>().unwrap_or_default();
+        check_keys::<T>(&defaults, merged, &mut Vec::new(), &mut mistakes);
+        if mistakes.is_empty() { vec![error.message().to_owned()] } else { mistakes }
+    })
+}
+
+fn check_keys<T: DeserializeOwned>(
+    defaults: &Table,
+    merged: &Table,
+    path: &mut Vec<String>,
+    mistakes: &mut Vec<String>,
+) {
     for (key, value) in merged {
         path.push(key.clone());
         match (defaults.get(key), value) {
-            (Some(Value::Table(defaults)), Value::Table(merged)) => check_keys(defaults, merged, path, mistakes),
-            _ => match check_items(value, path) {
+            (Some(Value::Table(defaults)), Value::Table(merged)) => check_keys::<T>(defaults, merged, path, mistakes),
+            _ => match check_items::<T>(value, path) {
                 none if none.is_empty() => {
-                    mistakes.extend(check_alone(path, value.clone()).map(|text| format!("{}: {text}", path.join("."))));
+                    let wrong = check_alone::<T>(path, value.clone());
+                    mistakes.extend(wrong.map(|text| format!("{}: {text}", path.join("."))));
                 }
                 wrong => mistakes.extend(wrong),
             },
@@ -345,26 +322,22 @@ fn check_keys(defaults: &Table, merged: &Table, path: &mut Vec<String>, mistakes
 }
 
 /// What is wrong with each key of each table of a list.
-fn check_items(value: &Value, path: &[String]) -> Vec<String> {
+fn check_items<T: DeserializeOwned>(value: &Value, path: &[String]) -> Vec<String> {
     let mut wrong = Vec::new();
     for (at, item) in value.as_array().into_iter().flatten().enumerate() {
         for (key, value) in item.as_table().into_iter().flatten() {
             let alone = Value::Array(vec![Value::Table(Table::from_iter([(key.clone(), value.clone())]))]);
-            wrong.extend(check_alone(path, alone).map(|text| format!("{}[{at}].{key}: {text}", path.join("."))));
+            wrong.extend(check_alone::<T>(path, alone).map(|text| format!("{}[{at}].{key}: {text}", path.join("."))));
         }
     }
     wrong
 }
 
 /// What is wrong with one value among the defaults.
-fn check_alone(path: &[String], value: Value) -> Option<String> {
+fn check_alone<T: DeserializeOwned>(path: &[String], value: Value) -> Option<String> {
     let mut alone = MANUAL.parse::<Table>().unwrap_or_default();
     put(&mut alone, path, value);
-    with_merged(alone).err().map(|error| error.message().to_owned())
-}
-
-fn with_merged(table: Table) -> Result<Config, toml::de::Error> {
-    Config::deserialize(Value::Table(table))
+    T::deserialize(Value::Table(alone)).err().map(|error| error.message().to_owned())
 }
 
 fn hide(table: &mut Table, within: &str) {

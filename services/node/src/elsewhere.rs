@@ -11,18 +11,17 @@ use tonic::{
 
 /// Answers whatever the services of this process do not.
 pub(crate) fn answer(services: &[Service]) -> impl Fn(Uri) -> Ready<Response<Body>> + Clone + Send + Sync + 'static {
-    let here: Vec<_> = services.iter().map(|service| service.name).collect();
+    let here = names(services);
     move |uri: Uri| {
         let Some(rpc) = rpc::find(uri.path()) else {
             let text = "there is no such method here";
             return ready(problem::status(Code::Unimplemented, "UNKNOWN_METHOD", text).into_http());
         };
-        let (name, process) = (rpc.path[1..].replace('/', "."), &rpc.process);
-        let text = if here.contains(&process.as_str()) {
-            format!("{name} is not offered: a setting that it needs is missing")
-        } else {
-            format!("{name} is served by `{process}`, not by this process ({})", here.join(", "))
-        };
-        ready(problem::status(Code::Unimplemented, "NOT_SERVED_HERE", text).into_http())
+        ready(problem::not_served_here(&rpc.path[1..].replace('/', "."), &rpc.process, &here).into_http())
     }
+}
+
+/// The names of these services (`wardline run --service`).
+pub(crate) fn names(services: &[Service]) -> Vec<&'static str> {
+    services.iter().map(|service| service.name).collect()
 }

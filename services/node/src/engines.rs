@@ -224,16 +224,17 @@ async fn answered<T>(asked: impl Future<Output = Result<T, store::Error>>) -> Op
     None
 }
 
-/// Makes topic, consumer group, keyspace and tables, or brings them up to date; says what was done.
-pub async fn migrate(config: &Config) -> anyhow::Result<Vec<String>> {
+/// Makes topic, consumer groups (the writer's, and those of further services), keyspace and tables, or brings them up to date;
+/// says what was done.
+pub async fn migrate(config: &Config, more_groups: &[String]) -> anyhow::Result<Vec<String>> {
     let mut done = Vec::new();
     match config.log.kind {
         LogKind::Embedded => done.push("log: embedded, nothing to do".to_owned()),
         LogKind::Kafka => {
             let settings = kafka_settings(config);
             kafka::ensure_topic(&settings).await.context("Kafka topic")?;
-            for group in [config.writer.group.clone(), config.archive_group()] {
-                kafka::ensure_group(&settings, &group).await.context("Kafka consumer group")?;
+            for group in [&config.writer.group].into_iter().chain(more_groups) {
+                kafka::ensure_group(&settings, group).await.context("Kafka consumer group")?;
             }
             let notices = notices_settings(&settings, config);
             kafka::ensure_topic(&notices).await.context("Kafka topic of notices")?;

@@ -8,7 +8,7 @@ use axum::{
     Router,
     body::Body,
     extract::State,
-    http::{Request, Response, StatusCode},
+    http::{HeaderMap, Request, Response, StatusCode},
     response::IntoResponse,
     routing::get,
 };
@@ -49,7 +49,7 @@ impl Answers for Internal {
         }
     }
 
-    fn refuse(&self, fault: Fault, _: RequestId) -> Response<Body> {
+    fn refuse(&self, fault: Fault, _: RequestId, _: &HeaderMap) -> Response<Body> {
         (StatusCode::BAD_REQUEST, fault.text() + "\n").into_response()
     }
 }

@@ -4,7 +4,7 @@ use crate::config::Listen;
 use anyhow::Context;
 use axum::{
     body::Body,
-    http::{Request, Response, StatusCode},
+    http::{HeaderMap, Request, Response, StatusCode},
 };
 use gateway::{Gateway, TIMEOUT};
 use guard::{
@@ -47,13 +47,14 @@ impl Answers for Api {
         self.0.answer(request).await
     }
 
-    fn refuse(&self, fault: Fault, id: RequestId) -> Response<Body> {
+    fn refuse(&self, fault: Fault, id: RequestId, headers: &HeaderMap) -> Response<Body> {
         let status = match fault {
+            Fault::UrlTooLong(_) => StatusCode::URI_TOO_LONG,
             Fault::TooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Fault::TooManyStreams(_) => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::BAD_REQUEST,
         };
-        gateway::refusal(status, fault.reason(), fault.text(), id)
+        self.0.refuse((status, fault.reason()), fault.text(), id, headers)
     }
 }
 

@@ -10,7 +10,6 @@ mod json;
 pub mod metrics;
 mod probes;
 pub mod ready;
-pub mod recovery;
 mod routes;
 pub mod run;
 pub mod services;

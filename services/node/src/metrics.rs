@@ -7,7 +7,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 use model::telemetry::{Instrument, InstrumentKind, Label};
-use std::{fmt::Write, sync::OnceLock};
+use std::sync::OnceLock;
 
 /// Upper bounds of every histogram of seconds: 100 us to a minute.
 const SECONDS: [f64; 14] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 20.0, 60.0];
@@ -64,34 +64,6 @@ const SHARED: [&[Instrument]; 8] = [
 pub fn of(services: &[Service]) -> impl Iterator<Item = &'static Instrument> + use<> {
     let theirs: Vec<_> = services.iter().map(|service| service.metrics).collect();
     SHARED.into_iter().chain(theirs).flatten()
-}
-
-const INTRODUCTION: &str = "# Metrics
-
-What `/metrics` of a process shows, for Prometheus; printed by `wardline metrics`. A process has the metrics of the services \
-that it runs. A counter whose labels' values are listed is there, at 0, from the start. No label holds a patient, a person or \
-a device. Histograms have buckets from 100 microseconds to a minute.
-
-| Name | Kind | Unit | Labels | What it is |
-|---|---|---|---|---|
-";
-
-/// Those of a process that runs these services as a table in Markdown, ascending by name: what `wardline metrics` prints.
-pub fn table(services: &[Service]) -> String {
-    let mut all: Vec<_> = of(services).collect();
-    all.sort_by_key(|instrument| instrument.name);
-    let mut text = String::from(INTRODUCTION);
-    for Instrument { name, kind, unit, labels, help } in all {
-        let labels: Vec<_> = labels.iter().map(label).collect();
-        // writing to a string cannot fail
-        let _ = writeln!(text, "| `{name}` | {} | {unit} | {} | {help} |", kind.name(), labels.join("; "));
-    }
-    text
-}
-
-fn label(Label { name, values }: &Label) -> String {
-    let values: Vec<_> = values.iter().map(|value| format!("`{value}`")).collect();
-    if values.is_empty() { format!("`{name}`") } else { format!("`{name}`: {}", values.join(", ")) }
 }
 
 /// The metrics of this process. Clones are the same.

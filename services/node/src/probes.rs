@@ -9,7 +9,6 @@ use crate::{
     engines::Store,
     metrics,
     ready::{Condition, Steady},
-    recovery,
 };
 use anyhow::anyhow;
 use bus::Publish;
@@ -17,6 +16,7 @@ use directory::{Behind, LiveDirectory};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use writer::recovery;
 
 /// Between two questions to the log, and two checks of an embedded store.
 const LOG_EVERY: Duration = Duration::from_secs(2);

@@ -12,6 +12,7 @@ use guard::{
 };
 use std::collections::BTreeSet;
 use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
 
 /// Wires services, then health and reflection, and puts the limits of each rpc before all of them.
 pub(crate) async fn routes(mut wiring: Wiring<'_>, services: &[Service], ready: &Ready) -> anyhow::Result<Routes> {
@@ -19,8 +20,8 @@ pub(crate) async fn routes(mut wiring: Wiring<'_>, services: &[Service], ready: 
         wiring.wired = Some(*service);
         (service.wire)(&mut wiring).with_context(|| format!("service {}", service.name))?;
     }
-    let (health, health_service) = tonic_health::server::health_reporter();
-    wiring.routes.add_service(wiring.quotas.before(health_service));
+    let reporter = HealthReporter::new();
+    wiring.routes.add_service(wiring.quotas.before(gateway::health::service(&reporter, elsewhere::names(services))));
     let descriptors = || {
         // what this process serves, and nothing else
         let ours = wiring.names.iter().map(|(name, _)| *name).filter(|name| !name.is_empty());
@@ -36,8 +37,8 @@ pub(crate) async fn routes(mut wiring: Wiring<'_>, services: &[Service], ready: 
     // older tools ask for v1alpha
     wiring.routes.add_service(wiring.quotas.before(descriptors().build_v1()?));
     wiring.routes.add_service(wiring.quotas.before(descriptors().build_v1alpha()?));
-    ready.report(&health, &wiring.names).await;
-    let reporting = ready.clone().keep_reporting(health, wiring.names, wiring.stop.clone());
+    ready.report(&reporter, &wiring.names).await;
+    let reporting = ready.clone().keep_reporting(reporter, wiring.names, wiring.stop.clone());
     spawn(wiring.tasks, reporting);
     let routes = Routes::from(wiring.routes.routes().into_axum_router().fallback(elsewhere::answer(services)));
     let bounded = Methods::new(&wiring.config.methods(), wiring.stop.clone()).before(routes);

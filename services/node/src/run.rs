@@ -9,7 +9,7 @@ use crate::{
     metrics::Metrics,
     probes,
     ready::{Condition, Needed, Ready, Steady},
-    recovery, routes, telemetry,
+    routes, telemetry,
     wiring::{Backends, Need, Service, Tasks, Wiring, spawn},
 };
 use anyhow::{Context, anyhow};
@@ -19,7 +19,7 @@ use directory::LiveDirectory;
 use futures::future::BoxFuture;
 use gateway::Gateway;
 use guard::{RequestId, auth_layer::AuthLayer, bounds::Bounds};
-use hyper::{Request, Response, body::Incoming};
+use hyper::{HeaderMap, Request, Response, body::Incoming};
 use listen::{
     Admission, Answers, Fault, Listener, Terms,
     tls::{Speaks, Tls},
@@ -29,6 +29,7 @@ use std::{collections::BTreeSet, convert::Infallible, net::SocketAddr, sync::Arc
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, body::Body, codegen::Service as _, service::Routes};
+use writer::recovery;
 
 /// How often histograms are folded: until then each sample is kept, however seldom somebody asks for `/metrics`.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -327,9 +328,9 @@ impl Answers for Rpcs {
         self.0.call(request).await.unwrap_or_else(|never: Infallible| match never {})
     }
 
-    fn refuse(&self, fault: Fault, id: RequestId) -> Response<Body> {
+    fn refuse(&self, fault: Fault, id: RequestId, _: &HeaderMap) -> Response<Body> {
         let code = match fault {
-            Fault::TooLarge(_) | Fault::TooManyStreams(_) => Code::ResourceExhausted,
+            Fault::TooLarge(_) | Fault::UrlTooLong(_) | Fault::TooManyStreams(_) => Code::ResourceExhausted,
             _ => Code::InvalidArgument,
         };
         id.named(&problem::status(code, fault.reason(), fault.text())).into_http()

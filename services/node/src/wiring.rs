@@ -1,7 +1,7 @@
 //! A node while its services are put together: what they work with, their rpcs behind the way in, and their tasks.
 
 use crate::{
-    config::Config,
+    config::{Check, Config},
     engines::{Log, Store},
 };
 use anyhow::Context;
@@ -35,6 +35,8 @@ pub struct Service {
     pub needs: &'static [Need],
     /// What it tells about itself, beside what every node does.
     pub metrics: &'static [Instrument],
+    /// Of sections of the settings that this crate does not read; `None`: it has no such section.
+    pub check: Option<Check>,
     /// Puts its rpcs and its tasks into the node; called once, when all that it needs is open.
     pub wire: fn(&mut Wiring<'_>) -> anyhow::Result<()>,
 }

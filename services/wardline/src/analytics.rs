@@ -13,7 +13,7 @@ use clap::Subcommand;
 use client::Remote;
 use std::io::Write;
 
-/// What to do.
+/// What a person may ask analytics for.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Import a file or a folder as a new version of a data set.
@@ -28,7 +28,7 @@ pub enum Command {
     /// Data sets: their versions, and which one counts.
     #[command(name = "datasets")]
     DataSets {
-        /// What to do.
+        /// What to do with data sets.
         #[command(subcommand)]
         what: DataSets,
         /// Whose token is used.
@@ -40,7 +40,7 @@ pub enum Command {
         /// Whose token is used.
         #[command(flatten)]
         access: TokenArgs,
-        /// Which, and how.
+        /// Which report is run, and how its rows are printed.
         #[command(flatten)]
         report: ReportArgs,
     },
@@ -64,7 +64,7 @@ pub enum Command {
     },
     /// Models: train, look at, ask, choose which version is in use.
     Models {
-        /// What to do.
+        /// What to do with models.
         #[command(subcommand)]
         what: Models,
         /// Whose token is used.
@@ -73,7 +73,7 @@ pub enum Command {
     },
     /// Long work: imports, reports, models.
     Jobs {
-        /// What to do.
+        /// What to do with jobs.
         #[command(subcommand)]
         what: Jobs,
         /// Whose token is used.
@@ -82,7 +82,7 @@ pub enum Command {
     },
     /// Jobs that belong together, once for each date.
     Pipeline {
-        /// What to do.
+        /// What to do with pipelines.
         #[command(subcommand)]
         what: Pipelines,
         /// Whose token is used.

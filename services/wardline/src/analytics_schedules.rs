@@ -11,20 +11,20 @@ use analytics::{
 };
 use anyhow::{Context, anyhow, bail};
 use guard::clock;
-use node::config::{self, SmtpTls, Tell};
 use std::{fs, path::Path, sync::Arc};
+use wardline::settings::{MissedFirings, NotifySettings, ScheduleSettings, SmtpTls, Tell};
 
 /// The schedules of the settings.
 ///
 /// # Errors
 /// What one of them names is not there.
-pub fn schedules(settings: &[config::Schedule], kinds: &Kinds) -> anyhow::Result<Vec<Schedule>> {
+pub fn schedules(settings: &[ScheduleSettings], kinds: &Kinds) -> anyhow::Result<Vec<Schedule>> {
     let all = settings.iter().enumerate();
     all.map(|(at, one)| schedule(one, kinds).with_context(|| format!("analytics.schedules[{at}]"))).collect()
 }
 
-fn schedule(settings: &config::Schedule, kinds: &Kinds) -> anyhow::Result<Schedule> {
-    let config::Schedule { name, cron, time_zone, pipeline, kind, parameters, missed, notify } = settings;
+fn schedule(settings: &ScheduleSettings, kinds: &Kinds) -> anyhow::Result<Schedule> {
+    let ScheduleSettings { name, cron, time_zone, pipeline, kind, parameters, missed, notify } = settings;
     let timetable = Timetable::new(cron, time_zone).map_err(|wrong| anyhow!(wrong))?;
     let what = match pipelines::find(pipeline) {
         Some(pipeline) => What::Pipeline(pipeline.name.clone()),
@@ -38,8 +38,8 @@ fn schedule(settings: &config::Schedule, kinds: &Kinds) -> anyhow::Result<Schedu
         }
     };
     let missed = match missed {
-        config::Missed::CatchUp => Missed::CatchUp,
-        config::Missed::Skip => Missed::Skip,
+        MissedFirings::CatchUp => Missed::CatchUp,
+        MissedFirings::Skip => Missed::Skip,
     };
     let notify = match notify {
         Tell::Never => Notify::Never,
@@ -53,8 +53,8 @@ fn schedule(settings: &config::Schedule, kinds: &Kinds) -> anyhow::Result<Schedu
 ///
 /// # Errors
 /// A file cannot be read, or an address is none.
-pub fn channels(settings: &config::Notify) -> anyhow::Result<Channels> {
-    let config::Notify { webhook, smtp } = settings;
+pub fn channels(settings: &NotifySettings) -> anyhow::Result<Channels> {
+    let NotifySettings { webhook, smtp } = settings;
     let mut channels = Channels::default();
     if !webhook.url.is_empty() {
         let secret = secret("analytics.notify.webhook.secret_file", &webhook.secret_file)?;
@@ -99,9 +99,9 @@ mod tests {
     use super::*;
     use analytics::jobs::task::Task;
 
-    fn settings(name: &str, cron: &str, pipeline: &str, kind: &str) -> config::Schedule {
+    fn settings(name: &str, cron: &str, pipeline: &str, kind: &str) -> ScheduleSettings {
         let [name, cron, pipeline, kind] = [name, cron, pipeline, kind].map(str::to_owned);
-        config::Schedule { name, cron, pipeline, kind, ..Default::default() }
+        ScheduleSettings { name, cron, pipeline, kind, ..Default::default() }
     }
 
     #[test]
@@ -115,9 +115,9 @@ mod tests {
             (settings("a", "0 2 * *", "daily", ""), "cron"),
             (settings("a", "0 2 * * *", "nightly", ""), "pipeline: must be one of daily"),
             (settings("a", "0 2 * * *", "", "taks"), "kind: must be one of task"),
-            (config::Schedule { time_zone: "Here".to_owned(), ..settings("a", "0 2 * * *", "daily", "") }, "time_zone"),
+            (ScheduleSettings { time_zone: "Here".to_owned(), ..settings("a", "0 2 * * *", "daily", "") }, "time_zone"),
             (
-                config::Schedule {
+                ScheduleSettings {
                     parameters: [("m".to_owned(), "1".to_owned())].into(),
                     ..settings("a", "0 2 * * *", "", "task")
                 },

@@ -7,6 +7,7 @@ use analytics::{
     dashboard::DashboardRpcs,
     data_rpcs::DataRpcs,
     datasets,
+    extracts::{Extract, Studies},
     import::Import,
     insights::InsightsKind,
     jobs::{
@@ -33,12 +34,14 @@ use analytics::{
     uploads::Uploads,
 };
 use anyhow::Context;
-use guard::clock;
+use auth::Pseudonyms;
+use guard::{clock, decisions::Decisions};
 use node::{
     config::Config,
     wiring::{Need, Service, Wiring, spawn},
 };
 use std::{sync::Arc, time::Duration};
+use wardline::settings::{self, AnalyticsSettings, Settings};
 
 /// How it is put into a node.
 pub const SERVICE: Service = Service {
@@ -46,33 +49,37 @@ pub const SERVICE: Service = Service {
     about: "jobs, data sets, reports and models of reference data",
     needs: &[Need::Store, Need::Directory, Need::Audit],
     metrics: analytics::metrics::METRICS,
+    check: Some(settings::mistakes),
     wire,
 };
 
 fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let (config, (auth, decisions)) = (wiring.config, wiring.audited()?);
     let histories = wiring.backends.store.histories.clone();
-    let dir = config.objects_dir();
+    let settings = Settings::of(config)?;
+    let dir = settings.objects_dir(config);
     let objects = Objects::open(&dir).with_context(|| format!("analytics.objects_dir {}", dir.display()))?;
     let catalogue = Catalogue::new(histories.clone(), objects.clone(), clock::now);
     let uploads = Uploads::new(objects.clone(), clock::now);
-    let sources = sources(config)?;
-    let runner = Runner::new(catalogue.clone(), limits(config)).with_readings(archive_service::readings(config)?);
+    let (readings, settings) = (archive_service::readings(config, &settings)?, settings.analytics);
+    let sources = sources(&settings)?;
+    let runner = Runner::new(catalogue.clone(), limits(&settings)).with_readings(readings);
     let import =
         Import { catalogue: catalogue.clone(), uploads: uploads.clone(), sources: sources.clone(), clock: clock::now };
     let board = Board::new(histories.clone(), clock::now);
-    let channels = analytics_schedules::channels(&config.analytics.notify)?;
+    let channels = analytics_schedules::channels(&settings.notify)?;
     let told = channels.names();
     let notifier = Notifier { board: board.clone(), channels };
-    let copy = places::postgres(config).map(|to| CopyPostgres::new(runner.clone(), to)).transpose();
+    let copy = places::postgres(&settings).map(|to| CopyPostgres::new(runner.clone(), to)).transpose();
     let copy = copy.context("analytics.postgres")?.map(|copy| Arc::new(copy) as Arc<dyn Kind>);
     let (check, insights) = (CheckQuality { catalogue: catalogue.clone() }, InsightsKind { runner: runner.clone() });
     let shelf = Shelf::new(histories.clone(), objects.clone(), clock::now);
     let train = Train { runner: runner.clone(), shelf: shelf.clone(), clock: clock::now, pipeline: Pipeline::named };
     let kinds: [Arc<dyn Kind>; 6] =
         [Arc::new(Task), Arc::new(import), Arc::new(notifier), Arc::new(check), Arc::new(insights), Arc::new(train)];
-    let kinds = Kinds::new(kinds.into_iter().chain(copy).chain(ReportKind::all(&runner)));
-    let orders = |kinds| Orders { board: board.clone(), kinds, pause_seconds: config.analytics.retry_pause_seconds };
+    let extracts = extracts(config, &runner, &decisions)?;
+    let kinds = Kinds::new(kinds.into_iter().chain(copy).chain(extracts).chain(ReportKind::all(&runner)));
+    let orders = |kinds| Orders { board: board.clone(), kinds, pause_seconds: settings.retry_pause_seconds };
     let planner = Planner {
         orders: orders(kinds.clone()),
         sources: sources.clone(),
@@ -82,9 +89,9 @@ fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     // a pipeline is no step of a pipeline
     let kinds = Kinds::new(kinds.all().into_iter().cloned().chain([Arc::new(planner.clone()) as _]));
     let orders = orders(kinds.clone());
-    let schedules = analytics_schedules::schedules(&config.analytics.schedules, &kinds)?;
+    let schedules = analytics_schedules::schedules(&settings.schedules, &kinds)?;
     let keeper = Keeper::new(schedules, histories, orders.clone());
-    let worker = worker::Worker::new(board, kinds, workers(config));
+    let worker = worker::Worker::new(board, kinds, workers(&settings));
     spawn(wiring.tasks, worker.run(wiring.stop.clone()));
     spawn(wiring.tasks, uploads.clone().keep_swept(wiring.stop.clone()));
     if !told.is_empty() {
@@ -101,24 +108,29 @@ fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn workers(config: &Config) -> worker::Settings {
+/// Extracts, where studies are offered.
+fn extracts(config: &Config, runner: &Runner, decisions: &Decisions) -> anyhow::Result<Vec<Arc<dyn Kind>>> {
+    let Some(key) = config.study_key_file() else { return Ok(Vec::new()) };
+    let names = Arc::new(Pseudonyms::open(&key, config.study.max_days).context("study.key_file")?);
+    let (runner, decisions) = (runner.clone(), decisions.clone());
+    let studies = Studies { runner, decisions, names, tolerance: config.tolerance() };
+    Ok(vec![Arc::new(Extract::readings(studies.clone())), Arc::new(Extract::features(studies))])
+}
+
+fn workers(settings: &AnalyticsSettings) -> worker::Settings {
     worker::Settings {
-        at_once: config.analytics.workers,
-        lease: Duration::from_secs(config.analytics.lease_seconds),
-        follow_every: Duration::from_millis(config.analytics.follow_milliseconds),
+        at_once: settings.workers,
+        lease: Duration::from_secs(settings.lease_seconds),
+        follow_every: Duration::from_millis(settings.follow_milliseconds),
     }
 }
 
-fn limits(config: &Config) -> Limits {
-    Limits {
-        memory_bytes: config.analytics.memory_mib << 20,
-        spill_bytes: config.analytics.spill_gib << 30,
-        ..Limits::default()
-    }
+fn limits(settings: &AnalyticsSettings) -> Limits {
+    Limits { memory_bytes: settings.memory_mib << 20, spill_bytes: settings.spill_gib << 30, ..Limits::default() }
 }
 
-fn sources(config: &Config) -> anyhow::Result<Sources> {
-    let sources = places::sources(config);
+fn sources(settings: &AnalyticsSettings) -> anyhow::Result<Sources> {
+    let sources = places::sources(settings);
     for source in &sources.0 {
         datasets::kind(&source.kind).with_context(|| format!("analytics.sources: {}", source.name))?;
     }

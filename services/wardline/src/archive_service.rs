@@ -3,7 +3,8 @@
 use crate::places;
 use analytics::{
     archive::{
-        archiver::{Archiver, Settings},
+        archiver::{self, Archiver},
+        audit_counts,
         bucket::Bucket,
         folder::{Folder, ThisDisk},
         generations::Archive,
@@ -15,14 +16,17 @@ use analytics::{
 use anyhow::Context;
 use bus::Subscribe;
 use disk::Space;
+use guard::clock;
 use node::{
     config::Config,
     wiring::{Need, Service, Wiring},
 };
 use object_store::{ObjectStore, local::LocalFileSystem};
 use std::{io, path::Path, sync::Arc, time::Duration};
+use store::Audit;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
+use wardline::settings::Settings;
 
 /// How it is put into a node.
 pub const SERVICE: Service = Service {
@@ -30,38 +34,51 @@ pub const SERVICE: Service = Service {
     about: "the log's readings as Parquet files",
     needs: &[Need::Store],
     metrics: metrics::ARCHIVE,
+    // its sections are checked with those of analytics
+    check: None,
     wire,
 };
 
 /// How long is waited until a bucket that does not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// How often is looked whether a day is over whose entries of the audit log are not counted.
+const COUNT_EVERY: Duration = Duration::from_secs(600);
 
 fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let (config, stop) = (wiring.config.clone(), wiring.stop.clone());
-    let subscriber = wiring.backends.log.subscriber(&config.archive_group())?;
-    wiring.tasks.spawn(async move { run(&config, subscriber, stop).await.context("archive") });
+    let settings = Settings::of(&config)?;
+    let subscriber = wiring.backends.log.subscriber(&settings.archive_group(&config))?;
+    let log = wiring.backends.store.audit.clone();
+    wiring.tasks.spawn(async move { run(&config, &settings, (subscriber, log), stop).await.context("archive") });
     Ok(())
 }
 
-async fn run(config: &Config, subscriber: Box<dyn Subscribe>, stop: CancellationToken) -> anyhow::Result<()> {
+async fn run(
+    config: &Config,
+    settings: &Settings,
+    (subscriber, log): (Box<dyn Subscribe>, Arc<dyn Audit>),
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let archive = tokio::select! {
-        archive = open(config) => archive?,
+        archive = open(config, settings) => archive?,
         () = stop.cancelled() => return Ok(()),
     };
-    let settings = Settings { flush_every: Duration::from_secs(config.archive.flush_seconds), ..Settings::default() };
-    let every = Duration::from_secs(config.archive.merge_minutes * 60);
-    let archiver = Archiver::new(archive.clone(), settings);
-    let merging = keep_merged(&archive, every, settings.merge_from);
+    let flush_every = Duration::from_secs(settings.archive.flush_seconds);
+    let pace = archiver::Settings { flush_every, ..archiver::Settings::default() };
+    let every = Duration::from_secs(settings.archive.merge_minutes * 60);
+    let archiver = Archiver::new(archive.clone(), pace);
+    let merging = keep_merged(&archive, every, pace.merge_from);
     tokio::select! {
         ended = archiver.run(subscriber, stop) => Ok(ended?),
         never = merging => match never {},
+        never = keep_counted(&archive, log.as_ref()) => match never {},
     }
 }
 
 /// The archive as a table of reports.
-pub(crate) fn readings(config: &Config) -> anyhow::Result<Readings> {
-    let Some(store) = bucket(config)? else {
-        let dir = config.archive_dir();
+pub(crate) fn readings(config: &Config, settings: &Settings) -> anyhow::Result<Readings> {
+    let Some(store) = bucket(settings)? else {
+        let dir = settings.archive_dir(config);
         let archive = folder(&dir, config)?;
         let store = LocalFileSystem::new_with_prefix(&dir).with_context(|| format!("archive.dir {}", dir.display()))?;
         return Ok(Readings::new(archive, Arc::new(store)));
@@ -69,8 +86,8 @@ pub(crate) fn readings(config: &Config) -> anyhow::Result<Readings> {
     Ok(Readings::new(Archive::new(Arc::new(Bucket::trusted(Arc::clone(&store)))), store))
 }
 
-fn bucket(config: &Config) -> anyhow::Result<Option<Arc<dyn ObjectStore>>> {
-    let store = places::archive_bucket(config).map(|bucket| bucket.store().map_err(anyhow::Error::msg)).transpose();
+fn bucket(settings: &Settings) -> anyhow::Result<Option<Arc<dyn ObjectStore>>> {
+    let store = places::archive_bucket(settings).map(|bucket| bucket.store().map_err(anyhow::Error::msg)).transpose();
     store.context("archive.bucket")
 }
 
@@ -83,8 +100,8 @@ fn folder(dir: &Path, config: &Config) -> anyhow::Result<Archive> {
 }
 
 /// Opens the folder, or the bucket as soon as it answers.
-async fn open(config: &Config) -> anyhow::Result<Archive> {
-    let Some(store) = bucket(config)? else { return folder(&config.archive_dir(), config) };
+async fn open(config: &Config, settings: &Settings) -> anyhow::Result<Archive> {
+    let Some(store) = bucket(settings)? else { return folder(&settings.archive_dir(config), config) };
     loop {
         match Bucket::open(store.clone()).await {
             Ok(files) => return Ok(Archive::new(Arc::new(files))),
@@ -94,6 +111,17 @@ async fn open(config: &Config) -> anyhow::Result<Archive> {
             Err(error) => return Err(error).context("archive.bucket"),
         }
         sleep(ASK_AGAIN).await;
+    }
+}
+
+/// Counts the audit log's entries of days that are over.
+async fn keep_counted(archive: &Archive, log: &dyn Audit) -> std::convert::Infallible {
+    let mut times = interval(COUNT_EVERY);
+    loop {
+        times.tick().await;
+        if let Err(error) = audit_counts::count(archive, log, clock::now()).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "entries of the audit log were not counted");
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let connection = operator::connect(remote, token).await?;
     let client = AuditServiceClient::new(connection).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let mut auditor = Auditor { client };
+    let mut auditor = AuditClient { client };
     match what {
         Audit::Search { asked, json } => {
             let mut records = Vec::new();
@@ -108,11 +108,11 @@ pub(crate) fn public_key(dir: &Path) -> anyhow::Result<[u8; 32]> {
     Ok(AuditKey::open_or_create(&path)?.public_key())
 }
 
-struct Auditor {
+struct AuditClient {
     client: AuditServiceClient<Connection>,
 }
 
-impl Auditor {
+impl AuditClient {
     /// Gives the entries page by page, newest first, until there are `most`; where there are more, that is said.
     async fn search(
         &mut self,

@@ -151,14 +151,14 @@ pub enum Command {
     },
     /// Who accessed whose data, and whether that record is whole.
     Audit {
-        /// What to do.
+        /// What to do with the audit log.
         #[command(subcommand)]
         what: Audit,
         /// Whose token is used.
         #[command(flatten)]
         access: TokenArgs,
     },
-    /// People, devices, roles and what ties them.
+    /// People, devices, roles and relations.
     #[command(flatten)]
     Registry(people::Command),
     /// Who may do what.
@@ -176,7 +176,7 @@ pub enum Command {
     Analytics(analytics::Command),
     /// Play a recording of real patients through the public API.
     Replay {
-        /// What, and how.
+        /// Which recording is replayed, and how.
         #[command(flatten)]
         options: replay::Options,
         /// Whose token is used, and how long a server may be gone.
@@ -189,7 +189,7 @@ pub enum Command {
         /// Something else than devices.
         #[command(subcommand)]
         other: Option<simulate::Other>,
-        /// What, and how.
+        /// How many devices send, and what.
         #[command(flatten)]
         options: simulate::Options,
         /// Whose token is used, and how long a server may be gone.
@@ -205,7 +205,7 @@ pub enum Command {
     },
     /// Certificates of the demo's authority, and their revocation.
     Certificate {
-        /// What to do.
+        /// What to do with certificates.
         #[command(subcommand)]
         what: Certificate,
     },

@@ -5,12 +5,13 @@ use crate::{
     cli::{Access, Audit, Cli, Command, Files},
     demo,
     ending::No,
+    metrics_table,
     operator::TokenArgs,
     people::RegistryCli,
     quarantine::QuarantineClient,
     repair,
     replay::{self, Target},
-    simulate, timeline,
+    settings, simulate, timeline,
 };
 use anyhow::{Context, anyhow, bail};
 use auth::{DEMO_PEOPLE, DemoIssuer, demo_person};
@@ -20,7 +21,6 @@ use futures::future::LocalBoxFuture;
 use guard::access;
 use node::{
     config::{Config, MANUAL, Sources},
-    engines, metrics,
     run::Node,
     services, telemetry,
     wiring::Service,
@@ -71,7 +71,7 @@ async fn dispatch(cli: Cli, known: &'static [Service], stop: CancellationToken) 
     if let Some(text) = cli.command.as_ref().and_then(|command| printed(command, known)) {
         return say(text?);
     }
-    let config = Config::load(&sources)?;
+    let config = Config::load_for(&sources, known.iter().filter_map(|service| service.check))?;
     telemetry::logs(&config.telemetry)?;
     let files = cli.settings.files;
     let (uris, own) = (cli.settings.endpoints, config.uri(config.server.grpc_listen));
@@ -81,7 +81,9 @@ async fn dispatch(cli: Cli, known: &'static [Service], stop: CancellationToken) 
     match cli.command {
         None => demo::run(&config, &files, known, stop).await,
         Some(Command::Run { services }) => run(&config, &files, &chosen(known, &services)?, stop).await,
-        Some(Command::Migrate) => engines::migrate(&config).await?.iter().try_for_each(|line| say(format!("{line}\n"))),
+        Some(Command::Migrate) => {
+            settings::migrate(&config).await?.iter().try_for_each(|line| say(format!("{line}\n")))
+        }
         Some(Command::Config { .. }) => say(config.shown()),
         Some(Command::Repair { write, begin_anew }) => {
             repair::run(&config, repair::Options { write, begin_anew }, &mut stdout()).await
@@ -141,7 +143,7 @@ fn printed(command: &Command, known: &[Service]) -> Option<anyhow::Result<String
         }
         Command::Access { what: Access::Matrix } => Ok(access::matrix()),
         Command::Openapi => gateway::openapi::document(),
-        Command::Metrics => Ok(metrics::table(known)),
+        Command::Metrics => Ok(metrics_table::table(known)),
         Command::Config { manual: true } => Ok(MANUAL.to_owned()),
         _ => return None,
     })

@@ -36,6 +36,9 @@ pub struct ImportArgs {
     /// Name of the layout, where headings and file name do not tell.
     #[arg(long)]
     pub layout: Option<String>,
+    /// Put the new version into use even if it fails its checks and another one is in use.
+    #[arg(long)]
+    pub always: bool,
     /// Do not wait for the import's end.
     #[arg(long)]
     pub no_wait: bool,
@@ -104,8 +107,9 @@ impl DataClient {
             uploads.push(self.upload(&path).await.with_context(|| path.display().to_string())?.to_string());
         }
         let layout = import.layout.iter().map(|layout| ("layout", layout.clone()));
-        let parameters = [("kind", import.kind.clone()), ("uploads", uploads.join(","))].into_iter().chain(layout);
-        let job = self.jobs.submit("import", parameters).await?;
+        let always = import.always.then(|| ("use", "always".to_owned()));
+        let parameters = [("kind", import.kind.clone()), ("uploads", uploads.join(","))].into_iter();
+        let job = self.jobs.submit("import", parameters.chain(layout).chain(always)).await?;
         self.jobs.tell(job, !import.no_wait, out).await
     }
 
@@ -150,9 +154,12 @@ impl DataClient {
                 let data_set = found.data_set.context("the answer holds no data set")?;
                 writeln!(out, "{}: {} ({}; {})", data_set.kind, data_set.title, data_set.publisher, data_set.licence)?;
                 for version in found.versions {
-                    let mark = if data_set.current.as_ref() == Some(&version) { "*" } else { " " };
+                    let is_in_use = data_set.current.as_ref() == Some(&version);
+                    let mark = if is_in_use { "*" } else { " " };
+                    // the others were in use once, or somebody chose
+                    let unused = if is_in_use || version.passed { "" } else { "  not in use" };
                     let files = version.source_files.join(", ");
-                    writeln!(out, "{mark} {}  {}", line(&version), on_one_line(&files))?;
+                    writeln!(out, "{mark} {}{unused}  {}", line(&version), on_one_line(&files))?;
                 }
             }
             DataSets::Report { kind, version } => {
@@ -203,7 +210,8 @@ impl DataClient {
 fn line(version: &DataVersion) -> String {
     let at = shown(version.create_time).unwrap_or_default();
     let quality = if version.passed { "passed" } else { "FAILED its checks" };
-    format!("{}  {at}  {} rows  {} bytes  {quality}", version.version_id, version.rows, version.bytes)
+    let made = if version.made { "  made sample data" } else { "" };
+    format!("{}  {at}  {} rows  {} bytes  {quality}{made}", version.version_id, version.rows, version.bytes)
 }
 
 /// A file, or those of a folder in the order of their names.

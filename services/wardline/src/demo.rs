@@ -16,6 +16,8 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use uuid::uuid;
 
+/// Where the tools look for a node if nobody says otherwise: `server.grpc_listen` of node.default.toml.
+const USUAL_PORT: u16 = 50_051;
 /// A few patients of the MIMIC-III demo; see deploy/demo/NOTICE.
 const RECORDING: &[u8] = include_bytes!("../../../deploy/demo/mimic3-sample.csv.zst");
 
@@ -113,7 +115,8 @@ pub async fn run(config: &Config, files: &Files, services: &[Service], stop: Can
         replayed = replaying => replayed?,
         () = stop.cancelled() => return node.wait().await,
     }
-    tell(stdout(), &format!("{banner}{}", next_steps(config, &node)));
+    let has_reports = services.iter().any(|service| service.name == ANALYTICS);
+    tell(stdout(), &format!("{banner}{}", next_steps(config, &node, has_reports)));
     node.wait().await
 }
 
@@ -123,7 +126,7 @@ fn tell(mut to: impl Write, text: &str) {
 }
 
 /// Lines to paste.
-fn next_steps(config: &Config, node: &Node) -> String {
+fn next_steps(config: &Config, node: &Node, has_reports: bool) -> String {
     let (grpc, patient) = (node.grpc, PATIENT.uuid());
     let service = "wardline.telemetry.v1.TimelineService";
     let mut text = String::from("# Paste the `export` lines above into another terminal, then:\n");
@@ -144,10 +147,19 @@ fn next_steps(config: &Config, node: &Node) -> String {
         let api = config.api_uri(api);
         text += &format!("curl {ca}-H \"authorization: Bearer $DOCTOR\" {api}/v1/patients/{patient}/latest\n");
     }
-    let tls = if config.tls.is_on() { format!(" --endpoint https://{grpc} --ca ca.pem") } else { String::new() };
-    let wardline = format!("cargo run --release -- --set data.dir={}{tls}", config.data.dir.display());
+    let endpoint = if config.tls.is_on() {
+        format!(" --endpoint https://{grpc} --ca ca.pem")
+    } else if grpc.port() != USUAL_PORT {
+        format!(" --endpoint http://{grpc}")
+    } else {
+        String::new()
+    };
+    let wardline = format!("cargo run --release -- --set data.dir={}{endpoint}", config.data.dir.display());
     text += "\n# the last day as a plot\n";
     text += &format!("{wardline} timeline {patient} --metric 8867-4 --metric 59408-5\n");
+    if has_reports {
+        text += &report_steps(&wardline);
+    }
     text += "\n# more devices\n";
     text += &format!("{wardline} simulate --devices 20 --rate 5 --batch 5 --seconds 30\n");
     text += "\n# who there is, and which devices\n";
@@ -157,4 +169,32 @@ fn next_steps(config: &Config, node: &Node) -> String {
     text += &format!("{wardline} token ml-scientist\n");
     text += "\nCtrl-C stops everything.\n";
     text
+}
+
+/// Lines to paste that ask for what comes of the data sets.
+fn report_steps(wardline: &str) -> String {
+    let mut text = "\n# which reports there are, one of them, and sentences over them with their numbers\n".to_owned();
+    text += &format!("{wardline} report\n{wardline} report quality\n{wardline} insights --numbers\n");
+    text += "\n# what each step of the daily pipeline did\n";
+    text += &format!("{wardline} pipeline show\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    #[test]
+    fn the_lines_to_paste_ask_for_reports_insights_and_the_pipeline() {
+        let text = report_steps("wardline --set data.dir=data");
+        let lines: Vec<_> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        for line in &lines {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok_and(|cli| cli.command.is_some()), "{line}");
+        }
+        for what in ["report", "report quality", "insights --numbers", "pipeline show"] {
+            assert!(lines.iter().any(|line| line.ends_with(&format!("=data {what}"))), "{what}: {text}");
+        }
+    }
 }

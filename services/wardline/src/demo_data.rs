@@ -59,11 +59,8 @@ const SAMPLES: [Sample; 31] = [
 ];
 
 /// Reports that are shown, with their parameters.
-const REPORTS: [(&str, &[&str]); 3] = [
-    ("top_states_by_hospitals", &[]),
-    ("site_count_by_state", &["vintage=2020"]),
-    ("top_prescribers", &["state=FL", "n=5"]),
-];
+const REPORTS: [(&str, &[&str]); 3] =
+    [("summary", &[]), ("site_count_by_state", &[]), ("top_prescribers", &["state=FL", "n=5"])];
 
 /// Lines of a report that are shown.
 const LINES: usize = 14;
@@ -84,10 +81,11 @@ pub async fn run(dir: &Path, remote: &Remote, token: &str, out: &mut impl Write)
         if data.has(kind).await? {
             continue;
         }
-        let import = ImportArgs { kind: kind.to_owned(), path, layout: None, no_wait: false };
+        let import = ImportArgs { kind: kind.to_owned(), path, layout: None, always: false, no_wait: false };
         data.import(&import, &mut std::io::sink()).await.with_context(|| format!("sample of {kind}"))?;
     }
     pipeline(remote, token, out).await?;
+    writeln!(out, "\n  Reports over the samples, which are excerpts: the first one says how much there is.")?;
     let mut reports = ReportClient::connect(remote.clone(), Token::from(token)).await?;
     for (name, parameters) in REPORTS {
         let mut rows = Vec::new();
@@ -109,16 +107,36 @@ pub async fn run(dir: &Path, remote: &Remote, token: &str, out: &mut impl Write)
     Ok(())
 }
 
-/// Runs the pipeline, and shows how each step ended: one that failed does not end the demo.
+/// Runs the pipeline, and shows how that ended: a step that failed does not end the demo.
 async fn pipeline(remote: &Remote, token: &str, out: &mut impl Write) -> anyhow::Result<()> {
     let mut pipelines = PipelineClient::connect(remote.clone(), Token::from(token)).await?;
     let run = Pipelines::Run { name: "daily".to_owned(), date: None, notify: "never".to_owned(), watch: true };
     writeln!(out, "\n  $ wardline pipeline run --watch")?;
     let mut said = Vec::new();
     let ended = pipelines.act(run, &mut said).await;
-    String::from_utf8_lossy(&said).lines().try_for_each(|line| writeln!(out, "  {line}"))?;
+    let said = String::from_utf8_lossy(&said);
+    summed_up(&said).try_for_each(|line| writeln!(out, "  {line}"))?;
     if let Err(error) = ended {
         writeln!(out, "  {error:#}")?;
     }
     Ok(())
+}
+
+/// Of what is said of a run: the line with how many steps succeeded, and the steps that did not. The rest would bury the reports.
+fn summed_up(said: &str) -> impl Iterator<Item = &str> {
+    let is_left_out = |line: &&str| ["  | ", "  succeeded ", "  skipped "].iter().any(|begin| line.starts_with(begin));
+    said.lines().filter(move |line| !is_left_out(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_run_the_demo_shows_one_line_and_what_failed() {
+        let said = "0190  2027-03-14  failed     2/3 steps  10:00\n  succeeded  plan   1  \n  failed     check  2  it is late\n  \
+                    skipped    load   no server\n  | plan: succeeded in attempt 1\n  | check: failed: it is late\n";
+        let shown: Vec<_> = summed_up(said).collect();
+        assert_eq!(shown, ["0190  2027-03-14  failed     2/3 steps  10:00", "  failed     check  2  it is late"]);
+    }
 }

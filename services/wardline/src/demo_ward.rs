@@ -56,7 +56,7 @@ pub struct Bed {
     pub from: Nanos,
 }
 
-/// Enters those of the demo's people whom no file of the directory folder names, each with the role, and ties them:
+/// Enters those of the demo's people whom no file of the directory folder names, each with the role, and relates them:
 /// doctor and nurse to the ward, the patient to `patient`, whom the scientist studies. Who is there is left alone.
 ///
 /// # Errors
@@ -70,7 +70,7 @@ pub async fn staff(remote: &Remote, demo_dir: &Path, files: &Directory, patient:
     let mut admin = callers.at(remote, "administrator").await?;
     let entered = ask_all!(admin.list_users(ListUsersRequest { filter: String::new() }).users);
     let entered: HashSet<_> = entered.into_iter().map(|user| user.user_id).collect();
-    // the ward is there from its patient on, and who works there is tied to it
+    // the ward is there from its patient on, and who works there has a relation to it
     for (role, name, id) in &missing {
         if !entered.contains(&id.uuid().to_string()) {
             admin.enter(role, name, *id, patient).await?;
@@ -82,18 +82,20 @@ pub async fn staff(remote: &Remote, demo_dir: &Path, files: &Directory, patient:
         // what is there already was made before, so that it may be asked for again
         once(calling!(Always, admin.create_grant(CreateGrantRequest { grant: Some(grant) })))?;
         let relation_id = Uuid::new_v5(&id.uuid(), NAME.as_bytes()).to_string();
-        let tie = Relation { relation_id, user_id, ..Relation::default() };
-        let tie = match *role {
+        let relation = Relation { relation_id, user_id, ..Relation::default() };
+        let relation = match *role {
             "ml-scientist" => Relation {
                 kind: "study".to_owned(),
                 study: STUDY.to_owned(),
                 patient_id: patient.uuid().to_string(),
-                ..tie
+                ..relation
             },
-            role if STAFF.contains(&role) => Relation { kind: "ward-staff".to_owned(), ward: NAME.to_owned(), ..tie },
+            role if STAFF.contains(&role) => {
+                Relation { kind: "ward-staff".to_owned(), ward: NAME.to_owned(), ..relation }
+            }
             _ => continue,
         };
-        once(calling!(Always, admin.create_relation(CreateRelationRequest { relation: Some(tie) })))?;
+        once(calling!(Always, admin.create_relation(CreateRelationRequest { relation: Some(relation) })))?;
     }
     Ok(())
 }
@@ -161,7 +163,7 @@ pub async fn admit(remote: &Remote, callers: &Callers, beds: &[Bed]) -> anyhow::
 }
 
 /// What the registry says of a device.
-enum Found {
+enum RegisteredDevice {
     /// It has just been registered, with this claim code.
     New(String),
     /// It was there, with this status.
@@ -180,7 +182,7 @@ impl SetUp {
     async fn run(
         mut self,
         bed: Bed,
-        found: Found,
+        found: RegisteredDevice,
         must_claim: bool,
     ) -> anyhow::Result<Option<(DeviceId, ClaimDeviceResponse)>> {
         let device_id = bed.device.uuid().to_string();
@@ -192,27 +194,31 @@ impl SetUp {
     async fn claim(
         &mut self,
         device_id: &str,
-        found: &Found,
+        found: &RegisteredDevice,
         must_claim: bool,
     ) -> anyhow::Result<Option<ClaimDeviceResponse>> {
         let Self { enrolment, integrator, .. } = self;
         let claim_code = match found {
-            Found::New(code) => code.clone(),
+            RegisteredDevice::New(code) => code.clone(),
             // whoever registered it did not come to the claim
-            Found::Known(status) if must_claim || status == "registered" => {
-                change!(integrator.rotate_device(RotateDeviceRequest { device_id: device_id.to_owned() })).claim_code
+            RegisteredDevice::Known(status) if must_claim || status == "registered" => {
+                change!(
+                    integrator
+                        .rotate_device(RotateDeviceRequest { device_id: device_id.to_owned(), ..Default::default() })
+                )
+                .claim_code
             }
-            Found::Known(_) => return Ok(None),
+            RegisteredDevice::Known(_) => return Ok(None),
         };
         let claim = ClaimDeviceRequest { device_id: device_id.to_owned(), claim_code, csr: String::new() };
         Ok(Some(change!(enrolment.claim_device(claim))))
     }
 
-    async fn assign(&mut self, device_id: String, bed: &Bed, found: &Found) -> anyhow::Result<()> {
+    async fn assign(&mut self, device_id: String, bed: &Bed, found: &RegisteredDevice) -> anyhow::Result<()> {
         let Self { integrator, nurse, .. } = self;
         let assignments = match found {
-            Found::New(_) => Vec::new(),
-            Found::Known(_) => {
+            RegisteredDevice::New(_) => Vec::new(),
+            RegisteredDevice::Known(_) => {
                 let (device, patient) = (device_id.clone(), String::new());
                 ask_all!(
                     integrator
@@ -282,11 +288,11 @@ impl RegistryCaller {
     }
 
     /// Registers the devices that are not there; says of all what is known of them.
-    async fn register(&mut self, beds: &[Bed]) -> anyhow::Result<HashMap<DeviceId, Found>> {
+    async fn register(&mut self, beds: &[Bed]) -> anyhow::Result<HashMap<DeviceId, RegisteredDevice>> {
         let known = ask_all!(self.list_devices(ListDevicesRequest { filter: String::new() }).devices);
         let mut found = HashMap::new();
         for Device { device_id, status, .. } in known {
-            found.insert(device_id.parse()?, Found::Known(status));
+            found.insert(device_id.parse()?, RegisteredDevice::Known(status));
         }
         let rows = beds.iter().filter(|bed| !found.contains_key(&bed.device));
         let rows: Vec<_> =
@@ -296,7 +302,7 @@ impl RegistryCaller {
             let done = change!(self.import_devices(ImportDevicesRequest { csv }));
             all_taken(&done.refused)?;
             for code in done.claim_codes {
-                found.insert(code.device_id.parse()?, Found::New(code.claim_code));
+                found.insert(code.device_id.parse()?, RegisteredDevice::New(code.claim_code));
             }
         }
         Ok(found)

@@ -9,12 +9,14 @@ use clap::Subcommand;
 use client::{Connection, Remote};
 use indicatif::{ProgressBar, ProgressStyle};
 use proto::analytics::v1::{
-    CancelJobRequest, ClearJobsRequest, GetJobRequest, Job, JobNotify, JobPriority, JobState, ListJobKindsRequest,
-    ListJobsRequest, RetryJobRequest, SubmitJobRequest, job_service_client::JobServiceClient,
+    CancelJobRequest, ClearJobsRequest, GetJobRequest, GetJobResultRequest, Job, JobNotify, JobPriority, JobState,
+    ListJobKindsRequest, ListJobsRequest, RetryJobRequest, SubmitJobRequest, job_service_client::JobServiceClient,
 };
 use std::{
     collections::HashMap,
+    fs::File,
     io::{IsTerminal, Write, stderr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -68,6 +70,14 @@ pub enum Jobs {
         /// UUID of the job, as `jobs submit` and `jobs list` print it.
         job: String,
     },
+    /// The rows of one, as its format says.
+    Result {
+        /// UUID of the job, as `jobs submit` and `jobs list` print it.
+        job: String,
+        /// File for the rows, instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Follow one to its end; exit 1 when it fails or is cancelled.
     Watch {
         /// UUID of the job, as `jobs submit` and `jobs list` print it.
@@ -83,7 +93,7 @@ pub enum Jobs {
         /// UUID of the job, as `jobs submit` and `jobs list` print it.
         job: String,
     },
-    /// Forget those that have ended.
+    /// Forget those that have ended; those of the last 30 runs of each pipeline stay.
     Clear,
 }
 
@@ -142,6 +152,11 @@ impl JobsClient {
                 writeln!(out, "{:#}", as_json(&job))?;
                 Ok(())
             }
+            Jobs::Result { job, out: None } => self.result(job, out).await,
+            Jobs::Result { job, out: Some(path) } => {
+                let mut file = File::create(&path).with_context(|| path.display().to_string())?;
+                self.result(job, &mut file).await
+            }
             Jobs::Watch { job } => self.watch(job, out).await,
             Jobs::Cancel { job } => say(there(change!(self.cancel_job(CancelJobRequest { job_id: job })).job)?, out),
             Jobs::Retry { job } => say(there(change!(self.retry_job(RetryJobRequest { job_id: job })).job)?, out),
@@ -149,6 +164,19 @@ impl JobsClient {
                 let cleared = ask!(self.clear_jobs(ClearJobsRequest {})).cleared;
                 writeln!(out, "{cleared} jobs forgotten")?;
                 Ok(())
+            }
+        }
+    }
+
+    /// Writes the rows of a job, part by part.
+    async fn result(&mut self, id: String, out: &mut impl Write) -> anyhow::Result<()> {
+        let mut offset = 0;
+        loop {
+            let part = ask!(self.get_job_result(GetJobResultRequest { job_id: id.clone(), offset }));
+            out.write_all(&part.content)?;
+            offset += part.content.len() as u64;
+            if offset >= part.bytes || part.content.is_empty() {
+                return Ok(());
             }
         }
     }

@@ -13,6 +13,7 @@ pub mod demo_ward;
 pub mod device_tokens;
 pub mod ending;
 pub mod jobs;
+mod metrics_table;
 pub mod models;
 pub mod operator;
 pub mod people;
@@ -21,6 +22,7 @@ pub mod quarantine;
 pub mod repair;
 pub mod replay;
 pub mod reports;
+pub mod settings;
 pub mod simulate;
 pub mod timeline;
 

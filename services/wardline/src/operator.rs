@@ -103,7 +103,9 @@ impl TokenArgs {
     /// What was given, if anything was.
     pub fn tokens(&self) -> Option<Tokens> {
         let file = self.token_file.as_ref().map(client::token_file);
-        file.or_else(|| self.token.clone().map(client::token))
+        // a variable that is there and empty is none
+        let text = self.token.as_deref().filter(|token| !token.is_empty());
+        file.or_else(|| text.map(client::token))
     }
 }
 
@@ -204,7 +206,7 @@ pub struct Sending {
 
 #[cfg(test)]
 mod tests {
-    use super::{on_one_line, plain};
+    use super::{TokenArgs, on_one_line, plain};
     use crate::cli::Cli;
     use clap::Parser;
     use proto::problem;
@@ -262,6 +264,12 @@ mod tests {
             assert_eq!(caller.client.n_calls.load(Ordering::Relaxed), 4);
             assert!(began.elapsed() >= wait * 3, "{:?}", began.elapsed());
         }
+    }
+
+    #[test]
+    fn a_token_that_is_empty_is_none() {
+        let given = |token: &str| TokenArgs { token: Some(token.to_owned()), token_file: None }.tokens().is_some();
+        assert_eq!([given("a"), given("")], [true, false]);
     }
 
     #[test]

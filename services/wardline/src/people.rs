@@ -1,4 +1,4 @@
-//! `wardline users`, `devices`, `roles`, `grants` and what ties them: the registry from a shell.
+//! `wardline users`, `devices`, `roles`, `grants` and relations: the registry from a shell.
 
 pub mod cli;
 mod imports;
@@ -130,11 +130,15 @@ impl RegistryCli {
                 found.extend(made.device);
             }
             Devices::Rotate { device } => {
-                code = change!(self.rotate_device(RotateDeviceRequest { device_id: device.to_string() })).claim_code;
+                code = change!(
+                    self.rotate_device(RotateDeviceRequest { device_id: device.to_string(), ..Default::default() })
+                )
+                .claim_code;
                 found.extend(ask!(self.get_device(GetDeviceRequest { device_id: device.to_string() })).device);
             }
             Devices::Revoke { device, retire } => {
-                let request = RevokeDeviceRequest { device_id: device.to_string(), retire: *retire };
+                let request =
+                    RevokeDeviceRequest { device_id: device.to_string(), retire: *retire, ..Default::default() };
                 found.extend(change!(self.revoke_device(request)).device);
             }
             Devices::Assign { device, patient } => {
@@ -202,7 +206,7 @@ impl RegistryCli {
                 found.extend(change!(self.create_grant(CreateGrantRequest { grant: Some(grant) })).grant);
             }
             Grants::Delete { grant } => {
-                change!(self.delete_grant(DeleteGrantRequest { grant_id: grant.to_string() }));
+                change!(self.delete_grant(DeleteGrantRequest { grant_id: grant.to_string(), ..Default::default() }));
             }
         }
         let mut rows = Rows::new(&["grant", "user", "role", "ward", "study"]);

@@ -66,10 +66,10 @@ pub enum Pipelines {
         schedule: String,
         /// The first date.
         #[arg(value_name = "YYYY-MM-DD")]
-        from: String,
+        start_date: String,
         /// The last date.
         #[arg(value_name = "YYYY-MM-DD")]
-        to: String,
+        end_date: String,
     },
 }
 
@@ -112,8 +112,8 @@ impl PipelineClient {
                 let run = there(change!(self.retry_pipeline_run(request)).run)?;
                 self.say_or_watch(run, watch, out).await
             }
-            Pipelines::Backfill { schedule, from, to } => {
-                let request = BackfillScheduleRequest { name: schedule, from, to };
+            Pipelines::Backfill { schedule, start_date, end_date } => {
+                let request = BackfillScheduleRequest { name: schedule, start_date, end_date };
                 let jobs = ask!(self.backfill_schedule(request)).jobs;
                 writeln!(out, "{} firings", jobs.len())?;
                 for job in jobs {

@@ -3,34 +3,34 @@
 use analytics::{
     postgres::{Gone, Postgres},
     sources::{
-        Place, Source, Sources,
+        Source, SourceLocation, Sources,
         bucket::{Bucket, Keys},
         web::Web,
     },
 };
-use node::config::{self, Config, DataSource, S3};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use wardline::settings::{AnalyticsSettings, GoneRows, S3Keys, Settings, SourceSettings, SslMode};
 
 /// The sources of the settings.
-pub(crate) fn sources(config: &Config) -> Sources {
-    let source = |source: &DataSource| Source {
+pub(crate) fn sources(settings: &AnalyticsSettings) -> Sources {
+    let source = |source: &SourceSettings| Source {
         name: source.name.clone(),
         kind: source.kind.clone(),
-        place: place(source, &config.analytics.s3),
+        place: place(source, &settings.s3),
     };
-    Sources(config.analytics.sources.iter().map(source).collect())
+    Sources(settings.sources.iter().map(source).collect())
 }
 
 /// The database, if there is one.
-pub(crate) fn postgres(config: &Config) -> Option<Postgres> {
-    let set = &config.analytics.postgres;
+pub(crate) fn postgres(settings: &AnalyticsSettings) -> Option<Postgres> {
+    let set = &settings.postgres;
     let gone = match set.gone {
-        config::Gone::Keep => Gone::Keep,
-        config::Gone::Mark => Gone::Mark,
-        config::Gone::Delete => Gone::Delete,
+        GoneRows::Keep => Gone::Keep,
+        GoneRows::Mark => Gone::Mark,
+        GoneRows::Delete => Gone::Delete,
     };
     (!set.host.is_empty()).then(|| Postgres {
         host: set.host.clone(),
@@ -39,7 +39,7 @@ pub(crate) fn postgres(config: &Config) -> Option<Postgres> {
         user: set.user.clone(),
         password: set.password.clone(),
         password_file: file(&set.password_file),
-        tls: set.sslmode == config::SslMode::VerifyFull,
+        tls: set.sslmode == SslMode::VerifyFull,
         ca_file: file(&set.ca_file),
         schema: set.schema.clone(),
         gone,
@@ -47,10 +47,10 @@ pub(crate) fn postgres(config: &Config) -> Option<Postgres> {
     })
 }
 
-fn place(source: &DataSource, s3: &S3) -> Place {
+fn place(source: &SourceSettings, s3: &S3Keys) -> SourceLocation {
     let (max_bytes, max_time) = (source.max_mib << 20, Duration::from_secs(source.max_minutes * 60));
     if !source.url.is_empty() {
-        return Place::Web(Web {
+        return SourceLocation::Web(Web {
             url: source.url.clone(),
             allowed_hosts: source.allowed_hosts.clone(),
             allow_private: source.allow_private,
@@ -62,9 +62,9 @@ fn place(source: &DataSource, s3: &S3) -> Place {
         });
     }
     if source.bucket.is_empty() {
-        return Place::Path(source.path.clone());
+        return SourceLocation::Path(source.path.clone());
     }
-    Place::Bucket(Bucket {
+    SourceLocation::Bucket(Bucket {
         bucket: source.bucket.clone(),
         prefix: source.prefix.clone(),
         endpoint: text(&source.endpoint),
@@ -78,20 +78,20 @@ fn place(source: &DataSource, s3: &S3) -> Place {
 }
 
 /// The bucket of the archive, if it is in one.
-pub(crate) fn archive_bucket(config: &Config) -> Option<Bucket> {
-    let set = &config.archive.bucket;
+pub(crate) fn archive_bucket(settings: &Settings) -> Option<Bucket> {
+    let set = &settings.archive.bucket;
     (!set.name.is_empty()).then(|| Bucket {
         bucket: set.name.clone(),
         endpoint: text(&set.endpoint),
         region: set.region.clone(),
-        keys: keys(&set.access_key_id_file, &set.secret_access_key_file, &config.analytics.s3),
+        keys: keys(&set.access_key_id_file, &set.secret_access_key_file, &settings.analytics.s3),
         ca_file: file(&set.ca_file),
         allow_private: set.allow_private,
         ..Bucket::default()
     })
 }
 
-fn keys(access_key_id_file: &Path, secret_access_key_file: &Path, s3: &S3) -> Keys {
+fn keys(access_key_id_file: &Path, secret_access_key_file: &Path, s3: &S3Keys) -> Keys {
     match file(access_key_id_file).zip(file(secret_access_key_file)) {
         Some((access_key_id, secret_access_key)) => Keys::Files { access_key_id, secret_access_key },
         None if s3.access_key_id.is_empty() => Keys::None,

@@ -7,7 +7,15 @@ use client::{Connection, Remote};
 use proto::analytics::v1::{
     ListReportsRequest, Report, ReportFormat, RunReportRequest, report_service_client::ReportServiceClient,
 };
-use std::{fs, io::Write, path::PathBuf};
+use std::{
+    fs,
+    io::{Write, stderr},
+    path::PathBuf,
+};
+
+/// Options of the program: behind the report's name they would be taken for parameters of the report, and do nothing.
+const OPTIONS: [&str; 11] =
+    ["ca", "cert", "config", "endpoint", "format", "help", "key", "out", "set", "token", "token-file"];
 
 /// Which report, and how.
 #[derive(Debug, Args)]
@@ -21,7 +29,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// The report's own parameters, last: --state TX.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PARAMETERS")]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "PARAMETERS", value_parser = parameter)]
     pub parameters: Vec<String>,
 }
 
@@ -51,11 +59,27 @@ impl ReportClient {
         };
         let parameters = named(&args.parameters)?;
         let request = RunReportRequest { name: name.clone(), parameters, format: format.into() };
-        let content = ask!(self.run_report(request)).content;
+        let answer = ask!(self.run_report(request));
+        let content = answer.content;
+        // the other formats say it themselves
+        if matches!(format, ReportFormat::Csv | ReportFormat::Parquet) && !answer.made_sample_data.is_empty() {
+            writeln!(stderr(), "made sample data: {}", answer.made_sample_data.join(", "))?;
+        }
         match &args.out {
             Some(path) => fs::write(path, content).with_context(|| path.display().to_string()),
             None => Ok(out.write_all(&content)?),
         }
+    }
+}
+
+/// A word of the parameters; the program's own options are refused here, before anything is asked of a node.
+fn parameter(word: &str) -> Result<String, String> {
+    let name = word.strip_prefix("--").map(|word| word.split_once('=').map_or(word, |(name, _)| name));
+    match name.filter(|name| OPTIONS.contains(name)) {
+        Some(name) => {
+            Err(format!("put --{name} before the report's name: wardline report --{name} ... NAME --state TX"))
+        }
+        None => Ok(word.to_owned()),
     }
 }
 
@@ -89,6 +113,28 @@ fn named(words: &[String]) -> anyhow::Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Cli;
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn the_programs_options_are_refused_among_the_parameters_and_never_ignored() {
+        let command = Cli::command();
+        let report = command.find_subcommand("report").expect("a command");
+        let longs = command.get_arguments().chain(report.get_arguments()).filter_map(clap::Arg::get_long);
+        for option in longs.filter(|long| *long != "version") {
+            assert!(OPTIONS.contains(&option), "--{option}");
+        }
+        for option in OPTIONS {
+            for words in [vec![format!("--{option}"), "x".to_owned()], vec![format!("--{option}=x")]] {
+                let words =
+                    ["wardline", "report", "quality", "--state", "TX"].map(str::to_owned).into_iter().chain(words);
+                let said = Cli::try_parse_from(words).map(|_| ()).expect_err(option).to_string();
+                assert!(said.contains(&format!("put --{option} before the report's name")), "{said}");
+            }
+        }
+        let before = ["wardline", "report", "--format", "csv", "--config", "F", "quality", "--state", "TX", "n=5"];
+        assert!(Cli::try_parse_from(before).is_ok());
+    }
 
     #[test]
     fn parameters_are_written_as_people_write_them() {

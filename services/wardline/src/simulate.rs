@@ -103,6 +103,9 @@ pub struct Report {
     pub devices: u32,
     /// Readings handed over, repetitions not counted.
     pub sent: u64,
+    /// Readings sent once more in a new stream, as by a device that lost its state: in none of the other numbers but `refused`. They
+    /// are kept, and shown once.
+    pub again: u64,
     /// Readings that the server acknowledged, and so made durable, for the first time.
     pub acknowledged: u64,
     /// Readings that the server knew already when they came.
@@ -132,6 +135,9 @@ impl fmt::Display for Report {
         }
         writeln!(f, "devices       {devices}")?;
         writeln!(f, "sent          {sent} readings")?;
+        if self.again > 0 {
+            writeln!(f, "once more     {} in a new stream", self.again)?;
+        }
         writeln!(f, "acknowledged  {acknowledged}")?;
         writeln!(f, "duplicate     {duplicate}")?;
         writeln!(f, "refused       {}", if refused.is_empty() { "0" } else { &refused })?;
@@ -262,12 +268,13 @@ async fn collect(mut devices: JoinSet<anyhow::Result<Outcome>>, stop: Cancellati
 }
 
 fn report(total: Outcome, devices: u32, first: SimulatedDevice) -> Report {
-    let Outcome { sent, progress, reconnects, latency, begun } = total;
+    let Outcome { sent, again, progress, reconnects, latency, begun } = total;
     let seconds = begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64());
     let quantile = |share| Histogram::milliseconds(latency.quantile(share));
     Report {
         devices,
         sent,
+        again,
         acknowledged: progress.accepted,
         duplicate: progress.duplicate,
         refused: progress.refused,

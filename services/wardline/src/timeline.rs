@@ -15,7 +15,7 @@ use clap::Args;
 use client::{Error, Query, Reader, Remote};
 use futures::{StreamExt, stream::BoxStream};
 use guard::convert::{nanos, timestamp};
-use model::{Nanos, PatientId, Quality, Range};
+use model::{Comparator, Nanos, PatientId, Quality, Range};
 use plot::Plot;
 use proto::telemetry::v1::{
     LatestReading, ReadTimelineResponse, ReadingFlag, Series, StoredReading, TimelineLayout, Waveform,
@@ -208,7 +208,7 @@ fn show(
     }
     for (metric, plot) in found {
         let newest = latest.iter().find(|latest| latest.reading.as_ref().is_some_and(|r| r.metric == *metric));
-        writeln!(out, "\n{}", rows::heading(metric, plot.n_readings(), newest))?;
+        writeln!(out, "\n{}", rows::heading(metric, plot.n_readings(), &plot.others(), newest))?;
         for line in plot.lines() {
             writeln!(out, "{line}")?;
         }
@@ -216,8 +216,9 @@ fn show(
     Ok(())
 }
 
-/// Puts a page's columns into a plot: numbers as they are, of a waveform its lowest and highest sample in the range; codes have
-/// no place on an axis and are only counted.
+/// Puts a page's columns into a plot: numbers as they are, of a waveform its lowest and highest sample in the range, bounds by
+/// their sign. Codes, what has no value, and what may be in another unit, cannot be or was a mistake have no place on an axis and are
+/// only counted.
 fn add(plot: &mut Plot, series: &Series, is_present: bool) {
     let mut at = 0_i64;
     for (i, delta) in series.measured_at_delta_ticks.iter().enumerate() {
@@ -225,12 +226,18 @@ fn add(plot: &mut Plot, series: &Series, is_present: bool) {
         let Some(next) = delta.checked_mul(series.tick_ns).and_then(|delta| at.checked_add(delta)) else { break };
         at = next;
         let quality = series.flags.get(i).map_or(Quality::GOOD, |flags| Quality::from_bits(*flags));
-        if quality.has(Quality::ENTERED_IN_ERROR) || is_present && quality.has(Quality::FUTURE) {
+        if is_present && quality.has(Quality::FUTURE) || plot.count_doubts(quality) {
             continue;
         }
+        let lasting = series.lasting_ns.get(i).copied().unwrap_or_default();
+        let place = plot.place(Nanos(at), Nanos(at).plus(lasting));
         if let Some(value) = series.numbers.get(i) {
-            let lasting = series.lasting_ns.get(i).copied().unwrap_or_default();
-            plot.add(plot.place(Nanos(at), Nanos(at).plus(lasting)), *value);
+            plot.add(place, *value);
+        } else if let Some(number) = series.bounds.get(i) {
+            let comparator = series.comparators.get(i).copied().and_then(Comparator::from_code);
+            plot.add_bound(place, comparator, *number);
+        } else if i < series.absent_reasons.len() {
+            plot.count_absent();
         } else if let Some(wave) = series.waveforms.get(i) {
             let is_shown = |n| plot.shows(Nanos(at).plus(wave.period_ns.saturating_mul(n)));
             match ends(wave, is_shown) {
@@ -239,7 +246,7 @@ fn add(plot: &mut Plot, series: &Series, is_present: bool) {
                 None => plot.count(),
             }
         } else {
-            plot.count();
+            plot.count_code();
         }
     }
 }

@@ -11,6 +11,7 @@
 mod identity;
 pub mod metrics;
 mod quarantine;
+pub mod recovery;
 mod sealing;
 mod telling;
 

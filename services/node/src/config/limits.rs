@@ -4,7 +4,7 @@ use super::Config;
 use guard::bounds::Settings as Memory;
 
 /// Name, value, least and most of each setting.
-pub(super) fn of(config: &Config) -> [(&'static str, u64, u64, u64); 24] {
+pub(super) fn of(config: &Config) -> [(&'static str, u64, u64, u64); 16] {
     [
         ("server.max_streams", config.server.max_streams.into(), 1, 65_536),
         ("server.max_connections", config.server.max_connections as u64, 1, 1_000_000),
@@ -20,14 +20,6 @@ pub(super) fn of(config: &Config) -> [(&'static str, u64, u64, u64); 24] {
         ("writer.seal_every_seconds", config.writer.seal_every_seconds, 1, 86_400),
         ("devices.token_minutes", config.devices.token_minutes.into(), 1, 1_440),
         ("study.max_days", config.study.max_days.into(), 1, 3_650),
-        ("analytics.workers", config.analytics.workers as u64, 0, 256),
-        ("analytics.lease_seconds", config.analytics.lease_seconds, 1, 600),
-        ("analytics.follow_milliseconds", config.analytics.follow_milliseconds, 50, 60_000),
-        ("analytics.retry_pause_seconds", config.analytics.retry_pause_seconds.into(), 0, 86_400),
-        ("analytics.memory_mib", config.analytics.memory_mib as u64, 16, 1 << 20),
-        ("analytics.spill_gib", config.analytics.spill_gib, 0, 1 << 20),
-        ("archive.flush_seconds", config.archive.flush_seconds, 1, 86_400),
-        ("archive.merge_minutes", config.archive.merge_minutes, 1, 10_080),
         ("auth.keys_every_seconds", config.auth.keys_every_seconds, 1, 86_400),
         ("auth.unknown_key_every_seconds", config.auth.unknown_key_every_seconds, 1, 86_400),
     ]

@@ -13,6 +13,7 @@ pub const SERVICE: Service = Service {
     about: "readings in: to the log",
     needs: &[Need::Log],
     metrics: ingest::metrics::METRICS,
+    check: None,
     wire,
 };
 

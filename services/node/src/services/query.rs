@@ -2,7 +2,7 @@
 
 use crate::wiring::{Need, Service, Wiring};
 use anyhow::Context;
-use auth::{Pseudonyms, Sealer};
+use auth::{CursorCipher, Pseudonyms};
 use query::{AuditRpcs, Query, StudyRpcs};
 use std::sync::Arc;
 
@@ -12,17 +12,18 @@ pub const SERVICE: Service = Service {
     about: "timelines, trends, latest values and studies out; the audit log",
     needs: &[Need::Store, Need::Directory, Need::Audit],
     metrics: query::metrics::METRICS,
+    check: None,
     wire,
 };
 
 fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let (config, store, (auth, decisions)) = (wiring.config, &wiring.backends.store, wiring.audited()?);
-    let sealer = match config.cursor_key() {
-        Some(key) => Sealer::new(&key),
-        None => Sealer::random(),
+    let cipher = match config.cursor_key() {
+        Some(key) => CursorCipher::new(&key),
+        None => CursorCipher::random(),
     };
-    let sealer = sealer.context("query.cursor_key")?;
-    let query = Query::new(store.timeline.clone(), store.registry.clone(), sealer, decisions);
+    let cipher = cipher.context("query.cursor_key")?;
+    let query = Query::new(store.timeline.clone(), store.registry.clone(), cipher, decisions);
     let query = Arc::new(query.with_tolerance(config.tolerance()));
     let audit = AuditRpcs::new(Arc::clone(&query), store.audit.clone());
     wiring.serve(auth.before(audit.service()));

@@ -1,4 +1,4 @@
-//! People, devices and what ties them; the devices' way to their credentials; and telling of emergencies.
+//! People, devices and their relations; the devices' way to their credentials; and telling of emergencies.
 
 use crate::wiring::{Need, Service, Wiring, spawn};
 use anyhow::Context;
@@ -7,9 +7,10 @@ use registry::{Readings, Registry};
 /// How it is put into a node.
 pub const SERVICE: Service = Service {
     name: "registry",
-    about: "people, devices and what ties them",
+    about: "people, devices and their relations",
     needs: &[Need::Notices, Need::Store, Need::Directory, Need::Audit],
     metrics: registry::metrics::METRICS,
+    check: None,
     wire,
 };
 

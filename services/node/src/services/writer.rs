@@ -12,6 +12,7 @@ pub const SERVICE: Service = Service {
     about: "from the log to the store; the quarantine",
     needs: &[Need::Log, Need::Store, Need::Audit],
     metrics: writer::metrics::METRICS,
+    check: None,
     wire,
 };
 

@@ -22,7 +22,7 @@ static PLACES: LazyLock<Mutex<HashMap<Identifier, Lines>>> = LazyLock::new(Mutex
 /// Lets at most so many lines of a place through.
 pub(super) struct AtMost;
 
-/// Of one place.
+/// Lines that were left out of one place in the code.
 struct Lines {
     metadata: &'static Metadata<'static>,
     since: Instant,

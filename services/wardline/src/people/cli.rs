@@ -35,7 +35,7 @@ pub struct CallerArgs {
 pub enum Command {
     /// People: who there is.
     Users {
-        /// What to do.
+        /// What to do with people.
         #[command(subcommand)]
         what: Users,
         /// Who asks, and how the answer is printed.
@@ -44,7 +44,7 @@ pub enum Command {
     },
     /// Devices: registered, claimed, taken out.
     Devices {
-        /// What to do.
+        /// What to do with devices.
         #[command(subcommand)]
         what: Devices,
         /// Who asks, and how the answer is printed.
@@ -53,7 +53,7 @@ pub enum Command {
     },
     /// Roles: what their holders may do.
     Roles {
-        /// What to do.
+        /// What to do with roles.
         #[command(subcommand)]
         what: Roles,
         /// Who asks, and how the answer is printed.
@@ -62,16 +62,16 @@ pub enum Command {
     },
     /// Grants: who holds which role.
     Grants {
-        /// What to do.
+        /// What to do with grants.
         #[command(subcommand)]
         what: Grants,
         /// Who asks, and how the answer is printed.
         #[command(flatten)]
         caller: CallerArgs,
     },
-    /// Relations: what ties people to patients.
+    /// Relations: who treats or stands for whom.
     Relations {
-        /// What to do.
+        /// What to do with relations.
         #[command(subcommand)]
         what: Relations,
         /// Who asks, and how the answer is printed.
@@ -80,7 +80,7 @@ pub enum Command {
     },
     /// Consents: what patients do not want.
     Consents {
-        /// What to do.
+        /// What to do with consents.
         #[command(subcommand)]
         what: Consents,
         /// Who asks, and how the answer is printed.
@@ -89,7 +89,7 @@ pub enum Command {
     },
     /// Retractions: readings that must not count.
     Retractions {
-        /// What to do.
+        /// What to do with retractions.
         #[command(subcommand)]
         what: Retractions,
         /// Who asks, and how the answer is printed.
@@ -98,7 +98,7 @@ pub enum Command {
     },
     /// Emergencies: accesses without a relation, and their review.
     Emergencies {
-        /// What to do.
+        /// What to do with emergency accesses.
         #[command(subcommand)]
         what: Emergencies,
         /// Who asks, and how the answer is printed.

@@ -1,4 +1,4 @@
-//! `wardline relations`, `consents` and `emergencies`: what ties people to patients, and what patients do not want.
+//! `wardline relations`, `consents` and `emergencies`: relations of people to patients, and what patients do not want.
 
 use super::{RegistryCli, rows::Rows};
 use crate::operator::{Id, ask, ask_all, change, shown};
@@ -23,7 +23,7 @@ pub enum Relations {
         #[arg(long)]
         patient: Option<Id>,
     },
-    /// Ties a person to a patient, or to a ward, from now on.
+    /// Makes a relation of a person to a patient, or to a ward, from now on.
     Create {
         /// UUID of the person.
         user: Id,
@@ -152,7 +152,7 @@ impl RegistryCli {
                     .collect()
             }
             Relations::End { relation } => {
-                let request = EndRelationRequest { relation_id: relation.to_string() };
+                let request = EndRelationRequest { relation_id: relation.to_string(), ..Default::default() };
                 change!(self.end_relation(request)).relation.into_iter().collect()
             }
         };
@@ -180,7 +180,7 @@ impl RegistryCli {
             }
             Consents::Revoke { patient, consent } => {
                 let (patient_id, consent_id) = (patient.to_string(), consent.to_string());
-                let request = RevokeConsentRequest { patient_id, consent_id };
+                let request = RevokeConsentRequest { patient_id, consent_id, ..Default::default() };
                 change!(self.revoke_consent(request)).consent.into_iter().collect()
             }
         };

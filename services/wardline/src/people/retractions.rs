@@ -72,7 +72,7 @@ impl RegistryCli {
             }
             Retractions::End { patient, retraction } => {
                 let (patient_id, retraction_id) = (patient.to_string(), retraction.to_string());
-                let request = EndRetractionRequest { patient_id, retraction_id };
+                let request = EndRetractionRequest { patient_id, retraction_id, ..Default::default() };
                 change!(self.end_retraction(request)).retraction.into_iter().collect()
             }
         };

@@ -131,8 +131,9 @@ fn mimic(name: &str, text: &mut dyn Read, mapping: &Mapping, recording: &mut Rec
             let measured_ns = table::instant(field(&row, measured)?)?;
             let arrived_ns = arrival(field(&row, arrived)?, measured_ns, table::instant)?;
             let written = Written { text: field(&row, value)?, number: field(&row, number)?, unit: field(&row, unit)? };
-            let questionable = optional(&row, warning) == "1" || optional(&row, error) == "1";
-            Ok(Row { arrived_ns, questionable, ..Row::charted(measured_ns, item.judge(written)?) })
+            let (questionable, entered_in_error) = (optional(&row, warning) == "1", optional(&row, error) == "1");
+            let charted = Row::charted(measured_ns, item.judge(written)?);
+            Ok(Row { arrived_ns, questionable, entered_in_error, ..charted })
         };
         keep(recording, field(&row, subject).unwrap_or(""), item.source, read());
     }

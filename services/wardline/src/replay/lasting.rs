@@ -12,7 +12,11 @@ const HOUR_S: u32 = 3_600;
 
 /// Gives one device's rows, which are as charted, their beginnings and lengths.
 pub fn spread(rows: &mut [Row], mapping: &Mapping) {
-    let lasts = |row: &Row| mapping.sent(row.sent).lasts;
+    let lasts = |row: &Row| {
+        let sent = mapping.sent(row.sent);
+        // what was not measured was not emptied either
+        sent.lasts.filter(|_| sent.absent.is_none())
+    };
     for row in rows.iter_mut() {
         if lasts(row) == Some(Lasts::HourAfter) {
             row.lasting_s = HOUR_S;

@@ -2,12 +2,17 @@
 
 use super::text::{Side, close, leading, parse, side};
 use anyhow::{Context, Result, bail};
-use model::{Comparator, Kind as MetricKind, Metric, by_code};
+use model::{Absence, Comparator, Kind as MetricKind, Metric, by_code};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 
 /// The table that is compiled in.
 const TABLE: &str = include_str!("mapping.toml");
+/// Why there is no value, as FHIR says it: of a text whose number means nothing, and of the recording's number for "not measured".
+const NOT_APPLICABLE: &str = "not-applicable";
+const NOT_PERFORMED: &str = "not-performed";
+/// These stand behind the comparators in [`Mapping::sent`], in this order.
+const ABSENCES: [&str; 2] = [NOT_APPLICABLE, NOT_PERFORMED];
 
 /// Why a row or a value was not sent. The name is what reports show; it is never changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,9 +31,9 @@ pub enum Skip {
     NotANumber,
     /// The unit is not one that the table has for this item.
     UnknownUnit,
-    /// The recording's own number for "not measured".
+    /// The recording's own number for "not measured", of an item that is sent in no unit.
     Missing,
-    /// The text says that the number means nothing.
+    /// The text says that the number means nothing, of such an item.
     NotTestable,
     /// A text that is no code of the metric.
     UnknownText,
@@ -75,6 +80,8 @@ pub struct Sent {
     pub code: Option<String>,
     /// On which side of its number the value lies, for what is a bound.
     pub comparator: Option<Comparator>,
+    /// Why there is no value, for what has none.
+    pub absent: Option<Absence>,
     /// How the charted time and the time that it lasts belong together; `None` for what is of an instant.
     pub lasts: Option<Lasts>,
 }
@@ -116,8 +123,8 @@ impl<'a> Written<'a> {
 }
 
 impl Item {
-    /// The place in [`Mapping::sent`] and the value: 0 for a code, the number of a bound (`<40`; `LO` and `HI` where the item's
-    /// limits are known).
+    /// The place in [`Mapping::sent`] and the value: 0 for a code and for none, the number of a bound (`<40`; `LO` and `HI` where
+    /// the item's limits are known).
     pub fn judge(&self, written: Written<'_>) -> Result<(u16, f64), Skip> {
         let (text, unit) = (written.text.trim(), written.unit.trim());
         if !self.codes.is_empty() {
@@ -137,7 +144,7 @@ impl Item {
             Side::Neither => {}
         }
         if self.not_testable.iter().any(|words| words == text) {
-            return Err(Skip::NotTestable);
+            return self.absent(NOT_APPLICABLE).ok_or(Skip::NotTestable);
         }
         let (value, percent) = match (value, number) {
             (Some(text), Some(number)) => (agreed(text, number), false),
@@ -146,7 +153,7 @@ impl Item {
             (None, None) => (text.strip_suffix('%').and_then(parse).ok_or(Skip::NotANumber)?, true),
         };
         if self.missing.contains(&value) {
-            return Err(Skip::Missing);
+            return self.absent(NOT_PERFORMED).ok_or(Skip::Missing);
         }
         let sent = match (percent, unit) {
             (true, "" | "%") => self.percent,
@@ -159,6 +166,14 @@ impl Item {
     /// What is sent in a unit of the unit column.
     fn stated(&self, unit: &str) -> Option<u16> {
         if unit.is_empty() { self.empty } else { self.units.get(unit).copied() }
+    }
+
+    /// What has no value, for one of [`ABSENCES`]; the unit says nothing then.
+    fn absent(&self, reason: &str) -> Option<(u16, f64)> {
+        let sent = self.empty.or_else(|| self.units.values().copied().min())?;
+        let at = ABSENCES.iter().position(|one| *one == reason)?;
+        // the comparator with the highest code is the last before them
+        Some((sent + place(Comparator::Greater) + 1 + u16::try_from(at).ok()?, 0.0))
     }
 
     /// A bound, of the number in the text with what stands behind it, and that of the number column.
@@ -333,17 +348,18 @@ impl Mapping {
         code: Option<&String>,
         lasts: Option<Lasts>,
     ) -> Result<u16> {
-        let sent = |comparator| {
+        let sent = |comparator, absent| {
             let (item, unit, code) = (item.to_owned(), unit.to_owned(), code.cloned());
-            Sent { item, metric: metric.key, unit, code, comparator, lasts }
+            Sent { item, metric: metric.key, unit, code, comparator, absent, lasts }
         };
-        let index = match self.sent.iter().position(|known| *known == sent(None)) {
+        let index = match self.sent.iter().position(|known| *known == sent(None, None)) {
             Some(index) => index,
             None => {
                 let at = self.sent.len();
-                self.sent.push(sent(None));
+                self.sent.push(sent(None, None));
                 // in the order of their codes, which `judge` counts on
-                self.sent.extend((1..).map_while(Comparator::from_code).map(|comparator| sent(Some(comparator))));
+                self.sent.extend((1..).map_while(Comparator::from_code).map(|comparator| sent(Some(comparator), None)));
+                self.sent.extend(ABSENCES.map(|reason| sent(None, Absence::named(reason))));
                 at
             }
         };

@@ -10,7 +10,7 @@ use crate::demo_ward::Bed;
 use anyhow::{Result, bail};
 use model::{DeviceId, Nanos, PatientId, StreamId};
 use proto::telemetry::v1::{Bound, Reading, reading::Value};
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 use uuid::{Uuid, uuid};
 
 /// Most readings in a batch: a minute of one-second readings, and 60 is one of the sizes that are measured.
@@ -102,7 +102,8 @@ impl Plan {
             let name = format!("{}/{}/{source}", format.name(), patients[patient as usize]);
             plan.recording_duplicates += drop_repeated(&mut rows);
             lasting::spread(&mut rows, mapping);
-            rows.sort_by_key(|row| order.key(row));
+            mistakes_first(&mut rows, mapping);
+            rows.sort_by_key(|row| (order.key(row), !row.entered_in_error));
             rows.shrink_to_fit();
             let span = &mut spans[patient as usize];
             for row in &rows {
@@ -212,10 +213,11 @@ impl DevicePlan {
 
     fn reading(&self, row: &Row) -> Reading {
         let sent = self.mapping.sent(row.sent);
-        let value = match (&sent.code, sent.comparator) {
-            (Some(code), _) => Value::Code(code.clone()),
-            (None, Some(sign)) => Value::Bound(Bound { comparator: sign.code().into(), number: row.value }),
-            (None, None) => Value::Number(row.value),
+        let value = match (sent.absent, &sent.code, sent.comparator) {
+            (Some(reason), ..) => Value::AbsentReason(reason.code().into()),
+            (_, Some(code), _) => Value::Code(code.clone()),
+            (.., Some(sign)) => Value::Bound(Bound { comparator: sign.code().into(), number: Some(row.value) }),
+            _ => Value::Number(row.value),
         };
         let at = |at_ns: i64| Some(guard::convert::timestamp(Nanos(at_ns.saturating_add(self.shift_ns))));
         Reading {
@@ -224,7 +226,7 @@ impl DevicePlan {
             unit: sent.unit.clone(),
             value: Some(value),
             questionable: row.questionable,
-            entered_in_error: false,
+            entered_in_error: row.entered_in_error,
             measured_until: if row.lasting_s == 0 { None } else { at(row.ended_ns()) },
         }
     }
@@ -236,7 +238,10 @@ fn name_id(name: &str) -> Uuid {
 
 /// Drops rows that are equal in everything to an earlier one; says how many.
 fn drop_repeated(rows: &mut Vec<Row>) -> u64 {
-    let key = |row: &Row| (row.measured_ns, row.arrived_ns, row.sent, row.value.to_bits(), row.questionable);
+    let key = |row: &Row| {
+        let doubts = (row.questionable, row.entered_in_error);
+        (row.measured_ns, row.arrived_ns, row.sent, row.value.to_bits(), doubts)
+    };
     let mut places: Vec<u32> = (0..rows.len() as u32).collect();
     places.sort_unstable_by_key(|place| (key(&rows[*place as usize]), *place));
     let mut repeated = vec![false; rows.len()];
@@ -247,6 +252,21 @@ fn drop_repeated(rows: &mut Vec<Row>) -> u64 {
     let mut repeated = repeated.into_iter();
     rows.retain(|_| !repeated.next().unwrap_or(false));
     (before - rows.len()) as u64
+}
+
+/// A mistake takes back what its device sent before of the same metric and instant: it is sent before what is right.
+fn mistakes_first(rows: &mut [Row], mapping: &Mapping) {
+    let place = |row: &Row| (mapping.sent(row.sent).metric, row.measured_ns);
+    let mistakes = rows.iter().filter(|row| row.entered_in_error);
+    let mut right_ns: HashMap<_, _> = mistakes.map(|row| (place(row), i64::MAX)).collect();
+    for row in rows.iter().filter(|row| !row.entered_in_error) {
+        if let Some(arrived_ns) = right_ns.get_mut(&place(row)) {
+            *arrived_ns = row.arrived_ns.min(*arrived_ns);
+        }
+    }
+    for row in rows.iter_mut().filter(|row| row.entered_in_error) {
+        row.arrived_ns = right_ns[&place(row)].min(row.arrived_ns);
+    }
 }
 
 /// Where batches end.
@@ -280,8 +300,10 @@ fn content(device: DeviceId, rows: &[Row], mapping: &Mapping) -> Uuid {
             bytes.extend(text.as_bytes());
             bytes.push(0);
         }
-        bytes.push(u8::from(row.questionable));
+        bytes.push(u8::from(row.questionable) | u8::from(row.entered_in_error) << 1);
         bytes.extend(sent.comparator.map(|comparator| comparator.code()));
+        // no comparator has such a code
+        bytes.extend(sent.absent.map(|reason| 0x80 | reason.code()));
         // what has none keeps the identifiers that it has always had
         if row.lasting_s > 0 {
             bytes.extend(row.lasting_s.to_be_bytes());

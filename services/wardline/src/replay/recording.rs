@@ -11,20 +11,23 @@ pub struct Row {
     pub measured_ns: i64,
     /// When it arrived in the chart, on the same clock; `measured_ns` where the format does not say.
     pub arrived_ns: i64,
-    /// The value in the unit of `sent`; 0 for a code.
+    /// The value in the unit of `sent`; 0 for a code, and where there is none.
     pub value: f64,
-    /// Metric and unit, or code: place in `Mapping::sent`.
+    /// Metric and unit, or code, or why there is no value: place in `Mapping::sent`.
     pub sent: u16,
     /// How long it lasts, in seconds: 0 for what is of an instant, and until the plan is made.
     pub lasting_s: u32,
     /// The recording itself doubts it.
     pub questionable: bool,
+    /// The recording says that it is a mistake.
+    pub entered_in_error: bool,
 }
 
 impl Row {
     /// One that arrives when it is measured and that nobody doubts, with what it is sent as and its value.
     pub fn charted(measured_ns: i64, (sent, value): (u16, f64)) -> Self {
-        Self { measured_ns, arrived_ns: measured_ns, value, sent, lasting_s: 0, questionable: false }
+        let (questionable, entered_in_error) = (false, false);
+        Self { measured_ns, arrived_ns: measured_ns, value, sent, lasting_s: 0, questionable, entered_in_error }
     }
 
     /// When it was over: the time of measurement for what is of an instant.

@@ -35,6 +35,14 @@ const WORDS: [(&str, Comparator); 16] = [
     ("up to", Comparator::LessOrEqual),
 ];
 
+/// The same in short, right before a number: `Lt arm` is the left one. Not `max` and `min`, which name the ends of a time, too.
+const SHORT: [(&str, Comparator); 4] = [
+    ("gt", Comparator::Greater),
+    ("gte", Comparator::GreaterOrEqual),
+    ("lt", Comparator::Less),
+    ("lte", Comparator::LessOrEqual),
+];
+
 /// On which side of a number a text says that the value lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side<'a> {
@@ -155,8 +163,10 @@ fn plus(behind: &str) -> Option<&str> {
 
 /// What a text says in the words that it begins with, and what follows them.
 fn in_words(text: &str) -> Option<(Comparator, &str)> {
-    let (comparator, rest) =
-        WORDS.iter().find_map(|(words, is)| Some((*is, words.split(' ').try_fold(text, after)?)))?;
+    let long = || WORDS.iter().find_map(|(words, is)| Some((*is, words.split(' ').try_fold(text, after)?)));
+    let is_number = |rest: &&str| rest.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let short = || SHORT.iter().find_map(|(word, is)| Some((*is, after(text, word).filter(is_number)?)));
+    let (comparator, rest) = long().or_else(short)?;
     let rest = after(rest, "than").unwrap_or(rest);
     Some(match after(rest, "or").and_then(|rest| after(rest, "equal")) {
         Some(rest) => (or_equal(comparator), after(rest, "to").unwrap_or(rest)),
@@ -251,10 +261,17 @@ mod tests {
             ("500 plus", Comparator::GreaterOrEqual, "500 plus"),
             ("500 mg/dL plus", Comparator::GreaterOrEqual, "500 mg/dL"),
             ("500 and up", Comparator::GreaterOrEqual, "500"),
+            ("gt 500", Comparator::Greater, "500"),
+            ("GT500 mg/dL", Comparator::Greater, "500 mg/dL"),
+            ("gte 9", Comparator::GreaterOrEqual, "9"),
+            ("LT 40", Comparator::Less, "40"),
+            ("lte .5", Comparator::LessOrEqual, ".5"),
         ] {
             assert_eq!(side(text), Side::Of(comparator, rest), "{text}");
         }
-        for text in ["not over 500", "no more than 500", "reads over 600", "over range", "greater than >500"] {
+        for text in
+            ["not gt 500", "not over 500", "no more than 500", "reads over 600", "over range", "greater than >500"]
+        {
             assert_eq!(side(text), Side::Unclear, "{text}");
         }
         for text in [
@@ -280,6 +297,8 @@ mod tests {
             "-5 Awakens no more",
             "4 Alert, obeys and more",
             "Moreover 5",
+            "Lt arm 5",
+            "GT-tube 30",
         ] {
             assert_eq!(side(text), Side::Neither, "{text}");
         }

@@ -17,8 +17,9 @@ use uuid::Uuid;
 const CLOSE_WITHIN: Duration = Duration::from_secs(60);
 /// A storm breaks out so often, and at least twice in a run.
 const STORM_PERIOD: Duration = Duration::from_secs(10);
-/// Every so many batches one is sent again.
+/// Every so many batches one is sent again; and of all such a part, at most so many, by a device that lost its state.
 const REPEAT_EVERY: u64 = 5;
+const ANEW_MAX: u64 = 100;
 /// From one reading to the next by the device's clock when it sends as fast as it can.
 const FAST_PERIOD_NS: i64 = 20_000;
 
@@ -55,6 +56,8 @@ impl Pace {
 pub(super) struct Outcome {
     /// Readings handed over for the first time.
     pub(super) sent: u64,
+    /// Readings handed over once more, in a new stream.
+    pub(super) again: u64,
     pub(super) progress: Progress,
     pub(super) reconnects: u64,
     pub(super) latency: Histogram,
@@ -65,6 +68,7 @@ pub(super) struct Outcome {
 impl Outcome {
     pub(super) fn add(&mut self, other: Self) {
         self.sent += other.sent;
+        self.again += other.again;
         self.reconnects += other.reconnects;
         self.latency.add(&other.latency);
         self.begun = self.begun.into_iter().chain(other.begun).min();
@@ -146,7 +150,24 @@ impl Device {
         outcome.add_progress(closed);
         outcome.reconnects += reconnects;
         outcome.latency = waiting.into_inner().unwrap_or_else(PoisonError::into_inner).1;
+        let lost_through = ((next - first) / REPEAT_EVERY).min(ANEW_MAX);
+        if self.patient.scenario() == Scenario::Duplicates && lost_through > 0 && !stop.is_cancelled() {
+            outcome.again = self.n_readings(first, lost_through + 1);
+            let Progress { refused, .. } = self.send_anew(lost_through).await?;
+            outcome.add_progress(Progress { refused, ..Progress::default() });
+        }
         Ok(outcome)
+    }
+
+    /// As a device that lost its state: what it measured first goes out again, in a new stream. It is acknowledged there, and shown
+    /// once.
+    async fn send_anew(&mut self, through: u64) -> anyhow::Result<Progress> {
+        self.identity.stream = StreamId::new(Uuid::new_v4());
+        let sender = self.open(0).await?;
+        for sequence in 1..=through {
+            sender.send(sequence, self.patient.batch(sequence, self.pace.batch)).await?;
+        }
+        Ok(sender.close(CLOSE_WITHIN).await?)
     }
 
     async fn open(&self, resume_after: u64) -> anyhow::Result<Sender> {

@@ -40,7 +40,8 @@ pub enum Scenario {
     ClockDrift,
     /// All devices lose their connection in the same instant, every ten seconds.
     ReconnectStorm,
-    /// One batch in five is sent again.
+    /// One batch in five is sent again; at the end the first fifth once more (100 batches at most), by a device that lost its state:
+    /// in a new stream.
     Duplicates,
     /// Half of the batches were measured 15 minutes to 6 hours before (as in the MIMIC-III recordings).
     Late,
@@ -163,7 +164,7 @@ impl Patient {
         let n_metrics = self.metrics.len() as u64;
         match (self.random(number, 81) * 50.0) as u64 {
             0 => {
-                let bound = Bound { comparator: Comparator::GreaterOrEqual.into(), number: value };
+                let bound = Bound { comparator: Comparator::GreaterOrEqual.into(), number: Some(value) };
                 Reading { value: Some(Value::Bound(bound)), ..reading }
             }
             1 => Reading { value: Some(Value::AbsentReason(AbsentReason::Error.into())), ..reading },

@@ -1,7 +1,7 @@
 //! A plot in braille dots: two columns and four rows to a character. Points go in, lines of text come out.
 
 use super::when;
-use model::{Nanos, Range};
+use model::{Comparator, Nanos, Quality, Range};
 
 /// Characters from top to bottom.
 const HEIGHT: usize = 6;
@@ -30,7 +30,16 @@ pub(super) struct Plot {
     range: Range,
     unit: String,
     columns: Vec<Option<Column>>,
+    /// Number and sign of the last bound of each character's width.
+    bounds: Vec<Option<(f64, char)>>,
     n_readings: u64,
+    n_suspect: u64,
+    n_implausible: u64,
+    n_questionable: u64,
+    n_in_error: u64,
+    n_bounds: u64,
+    n_absent: u64,
+    n_codes: u64,
     previous: Option<Nanos>,
     distances_ns: Vec<i64>,
 }
@@ -38,17 +47,98 @@ pub(super) struct Plot {
 impl Plot {
     /// An empty plot, `width` characters wide with its labels.
     pub(super) fn new(range: Range, width: usize, unit: &str) -> Self {
-        let columns = vec![None; width.saturating_sub(LABEL_WIDTH + 2).max(PLOT_WIDTH_MIN) * 2];
-        Self { range, unit: unit.to_owned(), columns, n_readings: 0, previous: None, distances_ns: Vec::new() }
+        let width = width.saturating_sub(LABEL_WIDTH + 2).max(PLOT_WIDTH_MIN);
+        Self {
+            range,
+            unit: unit.to_owned(),
+            columns: vec![None; width * 2],
+            bounds: vec![None; width],
+            n_readings: 0,
+            n_suspect: 0,
+            n_implausible: 0,
+            n_questionable: 0,
+            n_in_error: 0,
+            n_bounds: 0,
+            n_absent: 0,
+            n_codes: 0,
+            previous: None,
+            distances_ns: Vec::new(),
+        }
     }
 
     pub(super) fn n_readings(&self) -> u64 {
         self.n_readings
     }
 
+    /// How many of the readings are no plain values; empty when all are. One that its device doubts may be of another kind, too.
+    pub(super) fn others(&self) -> String {
+        let kinds = [
+            (self.n_suspect, "suspect unit", "suspect units"),
+            (self.n_bounds, "bound", "bounds"),
+            (self.n_absent, "without a value", "without a value"),
+            (self.n_codes, "code", "codes"),
+            (self.n_implausible, "implausible", "implausible"),
+            (self.n_questionable, "questionable", "questionable"),
+            (self.n_in_error, "entered in error", "entered in error"),
+        ];
+        let told = kinds.iter().filter(|(n, ..)| *n > 0).map(|(n, one, many)| match *n {
+            1 => format!("1 {one}"),
+            n => format!("{n} {many}"),
+        });
+        told.collect::<Vec<_>>().join(", ")
+    }
+
     /// Counts a reading that has no place on an axis.
     pub(super) fn count(&mut self) {
         self.n_readings += 1;
+    }
+
+    /// Counts what is known against a reading. Whether that leaves it no place on the axis, which it would set: then it is counted
+    /// as a reading, too.
+    pub(super) fn count_doubts(&mut self, quality: Quality) -> bool {
+        let n = match () {
+            () if quality.has(Quality::ENTERED_IN_ERROR) => &mut self.n_in_error,
+            () if quality.has(Quality::SUSPECT_UNIT) => &mut self.n_suspect,
+            () if quality.has(Quality::IMPLAUSIBLE) => &mut self.n_implausible,
+            () => {
+                self.n_questionable += u64::from(quality.has(Quality::QUESTIONABLE));
+                return false;
+            }
+        };
+        *n += 1;
+        self.count();
+        true
+    }
+
+    /// Counts a reading that is a code.
+    pub(super) fn count_code(&mut self) {
+        self.n_codes += 1;
+        self.count();
+    }
+
+    /// Counts a reading without a value.
+    pub(super) fn count_absent(&mut self) {
+        self.n_absent += 1;
+        self.count();
+    }
+
+    /// Adds a bound, whose sign stands at its number.
+    pub(super) fn add_bound(&mut self, at: Nanos, comparator: Option<Comparator>, number: f64) {
+        if !self.range.contains(at) {
+            return;
+        }
+        self.n_bounds += 1;
+        self.count();
+        if !number.is_finite() {
+            return;
+        }
+        let sign = match comparator {
+            Some(Comparator::Less | Comparator::LessOrEqual) => '<',
+            Some(Comparator::GreaterOrEqual | Comparator::Greater) => '>',
+            None => '?',
+        };
+        let cell = self.dot_column(at) / 2;
+        self.bounds[cell] = Some((number, sign));
     }
 
     /// Where a reading that lasts has its place: one that began before the range and reaches into it, at the range's beginning.
@@ -92,9 +182,13 @@ impl Plot {
         }
     }
 
-    /// The plot with its axes; one line saying so when there is nothing to draw.
+    /// The plot with its axes; one line when there is nothing to draw, saying so and what there is.
     pub(super) fn lines(&self) -> Vec<String> {
-        let Some((low, high)) = self.span() else { return vec!["  nothing that can be drawn".to_owned()] };
+        let Some((low, high)) = self.span() else {
+            let others = self.others();
+            let there_is = if others.is_empty() { String::new() } else { format!(": {others}") };
+            return vec![format!("  nothing that can be drawn{there_is}")];
+        };
         let dots = self.dots(low, high);
         let mut lines = Vec::with_capacity(HEIGHT + 2);
         for row in 0..HEIGHT {
@@ -105,7 +199,12 @@ impl Plot {
                 _ => String::new(),
             };
             let tick = if row == 0 || row == HEIGHT - 1 { '┤' } else { '│' };
-            let cells: String = (0..self.columns.len() / 2).map(|cell| braille(&dots, row, cell)).collect();
+            let bound = |cell: usize| {
+                let (number, sign) = self.bounds[cell]?;
+                (HEIGHT - 1 - dot_row(number, low, high) / 4 == row).then_some(sign)
+            };
+            let drawn = |cell: usize| bound(cell).unwrap_or_else(|| braille(&dots, row, cell));
+            let cells: String = (0..self.bounds.len()).map(drawn).collect();
             lines.push(format!("{label:>LABEL_WIDTH$} {tick}{cells}"));
         }
         lines.push(format!("{:LABEL_WIDTH$} └{}", "", "─".repeat(self.columns.len() / 2)));
@@ -115,9 +214,9 @@ impl Plot {
 
     /// Lowest and highest value of the axis.
     fn span(&self) -> Option<(f64, f64)> {
-        let columns = || self.columns.iter().flatten();
-        let low = columns().map(|column| column.low).reduce(f64::min)?;
-        let high = columns().map(|column| column.high).reduce(f64::max)?;
+        let columns = self.columns.iter().flatten().map(|column| (column.low, column.high));
+        let ends = columns.chain(self.bounds.iter().flatten().map(|(number, _)| (*number, *number)));
+        let (low, high) = ends.reduce(|all, one| (all.0.min(one.0), all.1.max(one.1)))?;
         // a flat line lies in the middle
         Some(if high > low { (low, high) } else { (low - 1.0, high + 1.0) })
     }
@@ -125,7 +224,7 @@ impl Plot {
     /// `dots[column][row]`, rows from the bottom: each column from its lowest to its highest value, and lines between
     /// columns that belong together.
     fn dots(&self, low: f64, high: f64) -> Vec<[bool; DOT_ROWS]> {
-        let row = |value: f64| (((value - low) / (high - low)) * (DOT_ROWS - 1) as f64).round() as usize;
+        let row = |value: f64| dot_row(value, low, high);
         let mut dots = vec![[false; DOT_ROWS]; self.columns.len()];
         let gap_ns = self.gap_ns();
         let mut before: Option<(usize, Column)> = None;
@@ -177,6 +276,11 @@ impl Plot {
     }
 }
 
+/// The row of dots of a value, from the bottom of an axis.
+fn dot_row(value: f64, low: f64, high: f64) -> usize {
+    (((value - low) / (high - low)) * (DOT_ROWS - 1) as f64).round() as usize
+}
+
 /// A number in at most nine characters.
 fn label(value: f64) -> String {
     let short = format!("{}", (value * 100.0).round() / 100.0);
@@ -198,79 +302,4 @@ fn braille(dots: &[[bool; DOT_ROWS]], row: usize, cell: usize) -> char {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOUR: i64 = 3_600 * Nanos::SECOND;
-
-    fn plot() -> Plot {
-        // 20 characters, 40 dot columns of three minutes
-        Plot::new(Range::new(Nanos(0), Nanos(2 * HOUR)).unwrap(), 20 + LABEL_WIDTH + 2, "/min")
-    }
-
-    fn minutes(plot: &mut Plot, points: impl IntoIterator<Item = (i64, f64)>) {
-        points.into_iter().for_each(|(minute, value)| plot.add(Nanos(minute * 60 * Nanos::SECOND), value));
-    }
-
-    #[test]
-    fn a_ramp_is_a_ramp() {
-        let mut plot = plot();
-        minutes(&mut plot, (0..120).map(|minute| (minute, 60.0 + minute as f64)));
-        let expected = [
-            "      179 ┤⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⢀⣠⠴⠚",
-            "     /min │⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⢀⡤⠖⠋⠀⠀⠀",
-            "          │⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⣠⠴⠚⠉⠀⠀⠀⠀⠀⠀",
-            "          │⠀⠀⠀⠀⠀⠀⢀⡤⠖⠋⠁⠀⠀⠀⠀⠀⠀⠀⠀⠀",
-            "          │⠀⠀⠀⣀⡴⠚⠉⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀",
-            "       60 ┤⣠⠖⠋⠁⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀⠀",
-            "          └────────────────────",
-            "           00:00   01:00  02:00",
-        ];
-        assert_eq!(plot.lines(), expected, "{}", plot.lines().join("\n"));
-    }
-
-    #[test]
-    fn a_gap_is_shown_and_the_usual_distance_is_not_one() {
-        let mut plot = plot();
-        minutes(&mut plot, (0..120).step_by(10).filter(|m| !(40..90).contains(m)).map(|minute| (minute, 70.0)));
-        let lines = plot.lines();
-        let drawn: Vec<char> = lines[2].chars().skip(LABEL_WIDTH + 2).collect();
-        let is_empty = |c: &char| *c == '\u{2800}';
-        assert!(!drawn[..5].iter().any(is_empty), "{}", lines.join("\n"));
-        assert!(drawn[6..14].iter().all(is_empty) && !is_empty(&drawn[16]), "{}", lines.join("\n"));
-    }
-
-    #[test]
-    fn short_peaks_are_not_lost() {
-        let mut plot = Plot::new(Range::new(Nanos(0), Nanos(24 * HOUR)).unwrap(), 30, "%");
-        for second in 0..86_400 {
-            plot.add(Nanos(second * Nanos::SECOND), if second == 50_000 { 80.0 } else { 97.0 });
-        }
-        assert!(plot.lines()[5].contains(|c| ('\u{2801}'..='\u{28ff}').contains(&c)));
-        assert!(plot.lines()[5].trim_start().starts_with("80 "));
-        assert_eq!(plot.n_readings(), 86_400);
-    }
-
-    #[test]
-    fn what_began_before_the_range_and_reaches_into_it_stands_at_its_beginning() {
-        let plot = Plot::new(Range::new(Nanos(HOUR), Nanos(2 * HOUR)).unwrap(), 30, "/min");
-        for (at, until, place) in [(0, HOUR + 1, HOUR), (0, HOUR, 0), (0, 0, 0), (HOUR + 1, HOUR + 2, HOUR + 1)] {
-            assert_eq!(plot.place(Nanos(at), Nanos(until)), Nanos(place), "{at} to {until}");
-        }
-    }
-
-    #[test]
-    fn nothing_and_one_point_are_drawn_without_trouble() {
-        assert_eq!(plot().lines().len(), 1);
-        let mut one = plot();
-        one.add(Nanos(HOUR), 5.0);
-        one.add(Nanos(2 * HOUR), 9.0);
-        one.add(Nanos(HOUR), f64::NAN);
-        assert_eq!(one.n_readings(), 1, "the end is not in the range, and NaN is no value");
-        assert_eq!(one.lines()[0].split_whitespace().next(), Some("6"));
-        let mut narrow = Plot::new(Range::ALL, 0, "");
-        narrow.add(Nanos(i64::MAX - 1), 1e300);
-        narrow.add(Nanos(i64::MIN), -1e300);
-        assert_eq!(narrow.lines().len(), HEIGHT + 2);
-    }
-}
+mod tests;

@@ -93,7 +93,7 @@ fn record(reading: &StoredReading) -> [String; 11] {
                 let sample = |sample: Option<f64>| sample.map_or_else(|| "-".to_owned(), |sample| sample.to_string());
                 samples(wave).map(sample).collect::<Vec<_>>().join(" ")
             }
-            Some(Value::Bound(bound)) => format!("{}{}", sign(bound), bound.number),
+            Some(Value::Bound(bound)) => format!("{}{}", sign(bound), limit(bound)),
             Some(Value::AbsentReason(_)) | None => String::new(),
         },
         unit(reading).to_owned(),
@@ -120,7 +120,7 @@ fn object(reading: &StoredReading) -> serde_json::Value {
             Some(Value::Code(code)) => json!(code),
             Some(Value::Waveform(wave)) => json!(samples(wave).collect::<Vec<_>>()),
             // what reads numbers must not take it for one
-            Some(Value::Bound(bound)) => json!(format!("{}{}", sign(bound), bound.number)),
+            Some(Value::Bound(bound)) => json!(format!("{}{}", sign(bound), limit(bound))),
             Some(Value::AbsentReason(_)) | None => json!(null),
         },
         "unit": unit(reading),
@@ -147,6 +147,11 @@ fn object(reading: &StoredReading) -> serde_json::Value {
 /// `<`, `<=`, `>=` or `>`.
 fn sign(bound: &Bound) -> &'static str {
     model::Comparator::from_code(bound.comparator).map_or("?", model::Comparator::sign)
+}
+
+/// The number beyond which a value lies: of an answer that has none nothing is known.
+fn limit(bound: &Bound) -> f64 {
+    bound.number.unwrap_or(f64::NAN)
 }
 
 /// Why there is no value, as FHIR says it.
@@ -208,9 +213,12 @@ fn flags(reading: &StoredReading) -> Vec<&'static str> {
     reading.flags().map(name).collect()
 }
 
-/// Above a plot: what it shows, and the newest value with its age.
-pub(super) fn heading(metric: &str, n_readings: u64, newest: Option<&LatestReading>) -> String {
+/// Above a plot: what it shows, which of the readings are no plain values, and the newest value with its age.
+pub(super) fn heading(metric: &str, n_readings: u64, others: &str, newest: Option<&LatestReading>) -> String {
     let mut text = format!("{} ({metric}), {n_readings} readings", name(metric));
+    if !others.is_empty() {
+        let _ = write!(text, ": {others}");
+    }
     if let Some((reading, seconds)) = newest.and_then(aged) {
         let _ = write!(text, "; newest {} {}, {} ago", short(reading), unit(reading), when::age(seconds));
     }
@@ -252,7 +260,7 @@ fn short(reading: &StoredReading) -> String {
         Some(Value::Number(number)) => ((number * 1e3).round() / 1e3).to_string(),
         Some(Value::Code(code)) => code.clone(),
         Some(Value::Waveform(wave)) => format!("{} samples", wave.samples.len()),
-        Some(Value::Bound(bound)) => format!("{}{}", sign(bound), (bound.number * 1e3).round() / 1e3),
+        Some(Value::Bound(bound)) => format!("{}{}", sign(bound), (limit(bound) * 1e3).round() / 1e3),
         Some(Value::AbsentReason(_)) => absent_reason(reading).unwrap_or_default().to_owned(),
         None => String::new(),
     }

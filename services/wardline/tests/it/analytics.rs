@@ -52,7 +52,9 @@ fn what_is_imported_is_reported_on_by_command_and_by_the_old_paths() -> anyhow::
     ensure!(status == 200 && cleared["cleared"].as_u64() >= Some(5), "{status} {cleared}");
     ensure!(node.ask(admin, "GET", &format!("/jobs/{id}"), "")?.0 == 404);
     // versions: imported again, rolled back, and all of it deleted
-    ensure!(node.run(admin, &["import", "sites", &sample("sites.daily.csv")])?.is_ok());
+    // four of its twelve cities are unknown: what is in use stays, unless that is asked for
+    let daily = node.run(admin, &["import", "sites", &sample("sites.daily.csv"), "--always"])?;
+    ensure!(daily.as_ref().is_ok_and(|text| text.contains("\"in_use\":true")), "{daily:?}");
     let (_, found) = node.ask("doctor", "GET", "/v1/datasets/sites", "")?;
     let versions = found["versions"].as_array().context("no versions")?;
     ensure!(versions.len() == 2 && found["data_set"]["current"]["version_id"] == versions[0]["version_id"], "{found}");
@@ -61,6 +63,25 @@ fn what_is_imported_is_reported_on_by_command_and_by_the_old_paths() -> anyhow::
     let (status, deleted) = node.ask(admin, "DELETE", "/data", "")?;
     ensure!(status == 200 && deleted["deleted"].as_u64() == Some(4), "{status} {deleted}");
     ensure!(node.run("doctor", &["report", "sites_by_state", "--state", "TX"])?.is_err());
+    Ok(())
+}
+
+#[test]
+fn made_samples_are_called_so_from_the_import_to_the_report() -> anyhow::Result<()> {
+    let dir = TempDir::new()?;
+    let node = Node::start(dir.path())?;
+    let said = |who: &str, words: &[&str]| node.run(who, words)?.map_err(|code| anyhow::anyhow!("{words:?}: {code}"));
+    for (kind, name, is_made) in [("premiums", "premiums.csv", true), ("sites", "sites.daily.csv", false)] {
+        said("administrator", &["import", kind, &sample(name)])?;
+        let shown = said("doctor", &["datasets", "show", kind])?;
+        ensure!(shown.contains("made sample data") == is_made, "{shown}");
+    }
+    let table = said("doctor", &["report", "premium_trends"])?;
+    ensure!(table.contains("made sample data: premiums"), "{table}");
+    let table = said("doctor", &["report", "site_releases"])?;
+    ensure!(!table.contains("made sample data"), "{table}");
+    let (_, found) = node.ask("doctor", "GET", "/v1/reports/premium_trends:run", "")?;
+    ensure!(found["made_sample_data"] == json!(["premiums"]), "{found}");
     Ok(())
 }
 
@@ -270,7 +291,7 @@ fn jobs_of_a_node_that_was_killed_are_done_by_the_next_one() -> anyhow::Result<(
     for n in 0..6 {
         let submission = json!({ "kind": "task", "parameters": { "n": n.to_string() }, "request_id": format!("k{n}") });
         let (status, answer) = node.ask("administrator", "POST", "/v1/jobs", &submission.to_string())?;
-        ensure!(status == 200, "{status} {answer}");
+        ensure!(status == 201, "{status} {answer}");
         ids.push(answer["job"]["job_id"].as_str().context("no id")?.to_owned());
     }
     for _ in 0..2 {
@@ -327,6 +348,9 @@ fn schedules_are_listed_and_backfilled_and_a_pipeline_is_known_by_its_name() -> 
     // the doctor may not; who may submit jobs may not for that import data
     ensure!(backfill("doctor")?.is_err());
     ensure!(backfill("ml-scientist")?.is_ok());
+    let over_http = json!({ "start_date": "2026-01-03", "end_date": "2026-01-01" }).to_string();
+    let (status, answer) = node.ask(admin, "POST", "/v1/schedules/count:backfill", &over_http)?;
+    ensure!(status == 400 && answer["violations"][0]["field"] == "end_date", "{status} {answer}");
     let (status, answer) = node.ask("doctor", "GET", "/v1/pipelines/daily/runs", "")?;
     ensure!(status == 403, "{status} {answer}");
     let (status, answer) = node.ask(admin, "GET", "/v1/pipelines/daily/runs", "")?;

@@ -4,5 +4,6 @@ mod analytics;
 mod binary;
 mod client_side;
 mod dashboard;
+mod extracts;
 mod node;
 mod replay_suite;

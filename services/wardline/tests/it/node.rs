@@ -2,6 +2,7 @@
 
 use anyhow::{Context, ensure};
 use auth::{DemoIssuer, demo_person};
+use model::DeviceId;
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -58,6 +59,11 @@ impl Node {
 
     pub(super) fn token(&self, role: &str) -> anyhow::Result<String> {
         Ok(DemoIssuer::open(&self.dir.join("demo"))?.user_token(demo_person(role).context("nobody")?)?)
+    }
+
+    /// The same of a device.
+    pub(super) fn device_token(&self, device: DeviceId) -> anyhow::Result<String> {
+        Ok(DemoIssuer::open(&self.dir.join("demo"))?.device_token(device)?)
     }
 
     /// What a command prints; its exit code when it fails.

@@ -7,7 +7,7 @@ fn judge(section: &str, item: &str, text: &str, number: &str, unit: &str) -> Res
     let item = &mapping.section(section).unwrap()[item];
     item.judge(Written { text, number, unit }).map(|(sent, value)| {
         let sent = mapping.sent(sent);
-        let sign = sent.comparator.map_or("", Comparator::sign);
+        let sign = sent.comparator.map_or(sent.absent.map_or("", Absence::name), Comparator::sign);
         (format!("{} {}{}{sign}", sent.metric, sent.unit, sent.code.as_deref().unwrap_or("")), value)
     })
 }
@@ -41,6 +41,8 @@ fn what_a_meter_cannot_measure_is_a_bound_and_no_number() {
         ("<40", "<", 40.0),
         ("> 400", ">", 400.0),
         ("<=39", "<=", 39.0),
+        ("lt 40", "<", 40.0),
+        ("GTE 400", ">=", 400.0),
         ("\u{2265}401", ">=", 401.0),
     ] {
         assert_eq!(judge("cgm", "gl", text, "", ""), Ok((format!("99504-3 mg/dL{sign}"), number)), "{text}");
@@ -68,6 +70,7 @@ fn a_number_column_hides_no_comparator() {
         ("807", "greater than 500", "500", "mg/dL", ("41653-7 mg/dL>", 500.0)),
         ("807", "over 600", "600", "mg/dL", ("41653-7 mg/dL>", 600.0)),
         ("807", "BELOW 20", "20", "mg/dL", ("41653-7 mg/dL<", 20.0)),
+        ("807", "gt 500", "500", "mg/dL", ("41653-7 mg/dL>", 500.0)),
         ("807", "500+", "500", "mg/dL", ("41653-7 mg/dL>=", 500.0)),
         ("807", "500+ mg/dL", "", "", ("41653-7 mg/dL>=", 500.0)),
         ("807", "Less than or equal to 1,000", "1000", "", ("41653-7 mg/dL<=", 1_000.0)),
@@ -126,9 +129,14 @@ fn what_is_no_value_has_a_reason() {
     assert_eq!(judge("mimic", "211", "inf", "NaN", "BPM"), Err(Skip::NotANumber));
     assert_eq!(judge("mimic", "211", "80", "80", ""), Err(Skip::UnknownUnit));
     assert_eq!(judge("mimic", "211", "80", "80", "Hz"), Err(Skip::UnknownUnit));
-    assert_eq!(judge("physionet2012", "Weight", "-1", "", ""), Err(Skip::Missing));
-    assert_eq!(judge("mimic", "723", "1.0 ET/Trach", "1", ""), Err(Skip::NotTestable));
-    assert_eq!(judge("mimic", "223791", "Unable to Score", "0", ""), Err(Skip::NotTestable));
+    for (section, item, text, number, expected) in [
+        ("physionet2012", "Weight", "-1", "", "29463-7 kgnot-performed"),
+        ("mimic", "723", "1.0 ET/Trach", "1", "9270-0 {score}not-applicable"),
+        ("mimic", "223900", "No Response-ETT", "1", "9270-0 {score}not-applicable"),
+        ("mimic", "223791", "Unable to Score", "0", "72514-3 {score}not-applicable"),
+    ] {
+        assert_eq!(judge(section, item, text, number, ""), Ok((expected.to_owned(), 0.0)), "{text}");
+    }
     assert_eq!(judge("mimic", "432", "Sedated", "", ""), Err(Skip::UnknownText));
 }
 

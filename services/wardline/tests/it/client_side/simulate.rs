@@ -60,6 +60,11 @@ async fn repetitions_are_duplicates() {
     let report = simulate(&fake, Rate::Hertz(200.0), Scenario::Duplicates).await;
     // batches 5, 10 ... 45 of 49
     assert_eq!((report.sent, report.acknowledged, report.duplicate), (196, 196, 9 * 4));
+    // and a fifth of them by a device that lost its state: from the beginning, in a new stream
+    assert!(report.again == 9 * 4 && report.to_string().contains("once more     36 in a new stream"), "{report}");
+    let seen = fake.seen.lock().unwrap();
+    assert_eq!(seen.opens, [0, 0]);
+    assert_eq!(seen.arrived[seen.arrived.len() - 9..], [1, 2, 3, 4, 5, 6, 7, 8, 9]);
 }
 
 #[tokio::test]

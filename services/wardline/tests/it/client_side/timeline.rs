@@ -4,9 +4,9 @@ use super::fake::serve;
 use clap::Parser;
 use guard::convert::{duration, timestamp};
 use proto::telemetry::v1::{
-    Bound, LatestReading, LatestReadingsRequest, LatestReadingsResponse, ListPatientsRequest, ListPatientsResponse,
-    Original, ReadTimelineRequest, ReadTimelineResponse, ReadTrendRequest, ReadTrendResponse, ReadingFlag, Series,
-    StoredReading, TimelineLayout, Waveform,
+    AbsentReason, Bound, LatestReading, LatestReadingsRequest, LatestReadingsResponse, ListPatientsRequest,
+    ListPatientsResponse, Original, ReadTimelineRequest, ReadTimelineResponse, ReadTrendRequest, ReadTrendResponse,
+    ReadingFlag, Series, StoredReading, TimelineLayout, Waveform,
     stored_reading::Value,
     timeline_service_server::{TimelineService, TimelineServiceServer},
 };
@@ -23,6 +23,8 @@ const NOON: i64 = 1_767_268_800;
 const ECG: &str = "11524-6";
 const GLUCOSE: &str = "2339-0";
 const STEPS: &str = "55423-8";
+const SPO2: &str = "59408-5";
+const PRESSURE: &str = "8480-6";
 
 /// Three pages: one reading, none, one more. Of glucose alone two, with repeats left out of both.
 #[derive(Clone, Default)]
@@ -83,9 +85,43 @@ fn begun_before() -> Vec<Series> {
     vec![strip, steps]
 }
 
+/// A pressure, and then what cannot be, what the device doubts and what was a mistake.
+fn doubtful() -> Series {
+    use model::Quality;
+    let flags = [Quality::GOOD, Quality::IMPLAUSIBLE, Quality::QUESTIONABLE, Quality::ENTERED_IN_ERROR];
+    Series {
+        metric: PRESSURE.into(),
+        unit: "mm[Hg]".into(),
+        measured_at_delta_ticks: vec![NOON - 3_600, 60, 60, 60],
+        tick_ns: SECOND,
+        numbers: vec![70.0, 7_000.0, 71.0, 99.0],
+        flags: flags.map(Quality::bits).to_vec(),
+        ..Default::default()
+    }
+}
+
+/// Five values and a sixth that is a share, a bound, and one that is withheld: each kind is a series of its own.
+fn exceptions() -> Vec<Series> {
+    let of = |ticks: &[i64]| Series {
+        metric: SPO2.into(),
+        unit: "%".into(),
+        measured_at_delta_ticks: ticks.to_vec(),
+        tick_ns: SECOND,
+        ..Default::default()
+    };
+    let numbers = vec![97.0, 97.0, 97.0, 97.0, 97.0, 0.97];
+    let flags = [vec![0; 5], vec![model::Quality::SUSPECT_UNIT.bits()]].concat();
+    let comparators = vec![model::Comparator::Less.code().into()];
+    vec![
+        Series { numbers, flags, ..of(&[NOON - 3_600, 60, 60, 60, 60, 60]) },
+        Series { bounds: vec![70.0], comparators, ..of(&[NOON - 1_800]) },
+        Series { absent_reasons: vec![AbsentReason::Masked.into()], ..of(&[NOON - 1_700]) },
+    ]
+}
+
 /// More than a meter can measure.
 fn beyond() -> StoredReading {
-    let bound = Bound { comparator: model::Comparator::Greater.code().into(), number: 500.8448 };
+    let bound = Bound { comparator: model::Comparator::Greater.code().into(), number: Some(500.8448) };
     let original = Some(Original { number: 27.8, unit: "mmol/L".into() });
     StoredReading { original, ..stored(GLUCOSE, NOON, Value::Bound(bound)) }
 }
@@ -124,6 +160,14 @@ impl TimelineService for Fake {
             }
             ("", TimelineLayout::Columns) if request.metrics == [STEPS] => {
                 page.series = begun_before();
+                ""
+            }
+            ("", TimelineLayout::Columns) if request.metrics == [SPO2] => {
+                page.series = exceptions();
+                ""
+            }
+            ("", TimelineLayout::Columns) if request.metrics == [PRESSURE] => {
+                page.series.push(doubtful());
                 ""
             }
             ("", TimelineLayout::Columns) if request.metrics == [ECG] => {
@@ -270,6 +314,24 @@ async fn what_began_before_the_range_is_drawn_with_what_is_in_it() {
     assert!(lines[12].ends_with("(55423-8), 1 readings"), "{text}");
     let in_the_middle = lines[13..19].iter().filter_map(|line| line.chars().nth(11)).filter(|dots| *dots != '\u{2800}');
     assert_eq!(in_the_middle.count(), 1, "at the left edge: {text}");
+}
+
+#[tokio::test]
+async fn a_plot_says_what_is_no_plain_value() {
+    let (text, _) = output(&[PATIENT, "--metric", SPO2], View::Terminal(80)).await;
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[2].ends_with(" (59408-5), 8 readings: 1 suspect unit, 1 bound, 1 without a value"), "{text}");
+    assert!(lines[3].starts_with("       97 ┤") && lines[8].starts_with("       70 ┤"), "{text}");
+    assert!(lines[8].contains('<'), "{text}");
+}
+
+#[tokio::test]
+async fn a_plot_says_what_is_against_readings() {
+    let (text, _) = output(&[PATIENT, "--metric", PRESSURE], View::Terminal(80)).await;
+    let lines: Vec<&str> = text.lines().collect();
+    let told = " (8480-6), 4 readings: 1 implausible, 1 questionable, 1 entered in error";
+    assert!(lines[2].ends_with(told), "{text}");
+    assert!(lines[3].starts_with("       71 ┤") && lines[8].starts_with("       70 ┤"), "{text}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What each reader makes of small files: values, units, order of columns, and what is wrong with them.
 
-use super::support::{Place, Plain, Server, options};
+use super::support::{Plain, ReplayFolders, Server, options};
 use std::path::Path;
 use wardline::replay::Report;
 
@@ -20,7 +20,7 @@ subject_id,itemid,charttime,storetime,value,valuenum,valueuom,warning,error
 7,128,2150-01-01 10:05:00,2150-01-01 11:00:00,Full Code,,,,
 ";
 
-async fn played(format: &str, path: &Path, place: &Place, more: &[&str]) -> (Report, Vec<Plain>) {
+async fn played(format: &str, path: &Path, place: &ReplayFolders, more: &[&str]) -> (Report, Vec<Plain>) {
     let server = Server::default();
     let report = place.run(options(format, path, more), &server).await.unwrap();
     assert!(report.balances(), "{report}");
@@ -30,7 +30,7 @@ async fn played(format: &str, path: &Path, place: &Place, more: &[&str]) -> (Rep
 }
 
 async fn refused(format: &str, path: &Path) -> String {
-    let place = Place::new();
+    let place = ReplayFolders::new();
     format!("{:#}", place.run(options(format, path, &[]), &Server::default()).await.unwrap_err())
 }
 
@@ -41,39 +41,57 @@ fn plain(metric: &str, at: &str, unit: &str, value: &str) -> Plain {
 
 #[tokio::test]
 async fn mimic_rows_become_readings_or_are_counted() {
-    let place = Place::new();
+    let place = ReplayFolders::new();
     let path = place.file("any name", MIMIC);
     let (report, readings) = played("mimic", &path, &place, &["--keep-time"]).await;
-    let mut expected = [
+    let expected = [
         plain("3150-0", "2150-01-01T10:03:00Z", "%", "33"),
         plain("67775-7", "2150-01-01T10:04:00Z", "", "V"),
         plain("8310-5", "2150-01-01T10:02:00Z", "Deg. F", "98.4"),
-        plain("8480-6", "2150-01-01T10:01:00Z", "mmHg", "11647"),
+        // error = 1: the chart says that it is a mistake
+        plain("8480-6", "2150-01-01T10:01:00Z", "mmHg", "11647, entered in error"),
         plain("8867-4", "2150-01-01T10:00:00Z", "BPM", "80"),
+        plain("9270-0", "2150-01-01T10:05:00Z", "{score}", "not-applicable"),
     ];
-    // error = 1: the chart doubts it
-    expected[3].4 = true;
     assert_eq!(readings, expected);
     assert_eq!((report.read, report.recording_duplicates, report.patients, report.devices), (12, 1, 1, 3));
     assert_eq!(report.unmapped, [("128".to_owned(), 1)].into());
-    let skipped = [("no_value", 1), ("not_testable", 1), ("bad_time", 1), ("no_patient", 1), ("short_row", 1)];
+    let skipped = [("no_value", 1), ("bad_time", 1), ("no_patient", 1), ("short_row", 1)];
     assert_eq!(report.skipped, skipped.into());
 }
 
 #[tokio::test]
 async fn the_last_reading_lands_on_the_anchor() {
-    let place = Place::new();
+    let place = ReplayFolders::new();
     let path = place.file("m.csv", MIMIC);
     let (_, readings) = played("mimic", &path, &place, &["--anchor", "2026-02-03T04:05:00Z"]).await;
     let last = readings.iter().map(|reading| reading.1).max().unwrap();
     assert_eq!(last, plain("", "2026-02-03T04:05:00Z", "", "").1);
     let first = readings.iter().map(|reading| reading.1).min().unwrap();
-    assert_eq!(last - first, 4 * 60_000_000_000);
+    assert_eq!(last - first, 5 * 60_000_000_000);
+}
+
+/// Or it would take back what is right.
+#[tokio::test]
+async fn a_mistake_is_sent_before_what_is_right_of_the_same_instant() {
+    let place = ReplayFolders::new();
+    let heading = MIMIC.lines().next().unwrap();
+    let rows = "7,211,2150-01-01 10:00:00,2150-01-01 10:10:00,80,80,BPM,1,0\n\
+                7,211,2150-01-01 10:00:00,2150-01-01 10:30:00,180,180,BPM,0,1\n";
+    let path = place.file("m.csv", format!("{heading}\n{rows}"));
+    for order in ["arrival", "measured"] {
+        let server = Server::default();
+        let options = options("mimic", &path, &["--keep-time", "--order", order]);
+        ReplayFolders::new().run(options, &server).await.unwrap();
+        let sent: Vec<_> = server.readings().into_values().flatten().flatten().collect();
+        let sent: Vec<_> = sent.iter().map(|reading| (reading.3.as_str(), reading.4)).collect();
+        assert_eq!(sent, [("180, entered in error", false), ("80", true)], "{order}");
+    }
 }
 
 #[tokio::test]
 async fn columns_may_be_in_any_order_with_others_between() {
-    let place = Place::new();
+    let place = ReplayFolders::new();
     let turned: String = MIMIC
         .lines()
         .map(|line| {
@@ -90,7 +108,7 @@ async fn columns_may_be_in_any_order_with_others_between() {
     let anchor = ["--anchor", "2026-01-01T00:00:00Z"];
     let (one, two) = (Server::default(), Server::default());
     place.run(options("mimic", &a, &anchor), &one).await.unwrap();
-    Place::new().run(options("mimic", &b, &anchor), &two).await.unwrap();
+    ReplayFolders::new().run(options("mimic", &b, &anchor), &two).await.unwrap();
     assert_eq!(one.readings(), two.readings());
     let identities = |server: &Server| {
         let mut log = server.log();
@@ -102,7 +120,7 @@ async fn columns_may_be_in_any_order_with_others_between() {
 
 #[tokio::test]
 async fn eicu_tables_are_told_apart_and_read_together() {
-    let place = Place::new();
+    let place = ReplayFolders::new();
     place.file(
         "e/hourly_vitals_x.csv",
         "stay_id,time_min,hr,resp,o2sat,sbp,dbp,map,temp,fio2,glu,urine,alb\n\
@@ -134,7 +152,7 @@ async fn eicu_tables_are_told_apart_and_read_together() {
 
 #[tokio::test]
 async fn eicu_own_tables_plain_and_compressed() {
-    let place = Place::new();
+    let place = ReplayFolders::new();
     let gzip = |text: &str| {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         std::io::Write::write_all(&mut packed, text.as_bytes()).unwrap();
@@ -192,7 +210,7 @@ async fn eicu_own_tables_plain_and_compressed() {
 
 #[tokio::test]
 async fn the_laboratory_of_a_stay() {
-    let place = Place::new();
+    let place = ReplayFolders::new();
     let stay = "Time,Parameter,Value\n00:10,pH,7.31\n00:10,PaCO2,44\n00:10,Lactate,2.4\n00:10,K,4.1\n00:10,Mg,1.9\n\
                 00:10,SaO2,97\n00:10,WBC,11.2\n00:10,TroponinT,0.4\n00:10,Creatinine,-1\n";
     let (report, mut readings) =
@@ -207,16 +225,17 @@ async fn the_laboratory_of_a_stay() {
         plain("20564-1", at, "%", "97"),
         plain("6690-2", at, "10*3/uL", "11.2"),
         plain("6598-7", at, "ug/L", "0.4"),
+        plain("2160-0", at, "mg/dL", "not-performed"),
     ];
     expected.sort();
     readings.sort();
     assert_eq!(readings, expected);
-    assert_eq!((report.unmapped, report.skipped), ([].into(), [("missing", 1)].into()));
+    assert_eq!((report.unmapped, report.skipped), ([].into(), [].into()));
 }
 
 #[tokio::test]
 async fn what_was_gathered_over_a_time_says_over_which() {
-    let place = Place::new();
+    let place = ReplayFolders::new();
     let hourly = "stay_id,time_min,hr,resp,o2sat,sbp,dbp,map,temp,fio2,glu,urine\n1,60,83,,,,,,,,,500\n";
     let path = place.file("hourly_vitals.csv", hourly);
     let (_, readings) = played("eicu", &path, &place, &["--anchor", "1970-01-01T02:00:00Z"]).await;
@@ -228,21 +247,22 @@ async fn what_was_gathered_over_a_time_says_over_which() {
     assert_eq!(readings, expected);
 
     let stay = "Time,Parameter,Value\n00:30,Urine,200\n01:30,Urine,60\n03:00,Urine,-1\n04:00,Urine,150\n04:00,HR,70\n";
-    let (place, anchor) = (Place::new(), ["--anchor", "1970-01-01T04:00:00Z"]);
+    let (place, anchor) = (ReplayFolders::new(), ["--anchor", "1970-01-01T04:00:00Z"]);
     let (_, readings) = played("physionet2012", &place.file("1.txt", stay), &place, &anchor).await;
-    // since the one charted before it; when the first began is not known
+    // since the one charted before it; when the first began is not known, and nothing ends where nothing was measured
     let expected = [
         plain("8867-4", "1970-01-01T04:00:00Z", "/min", "70"),
         plain("9187-6", "1970-01-01T00:30:00Z", "mL", "200"),
         plain("9187-6", "1970-01-01T00:30:00Z", "mL", "60 in 3600 s"),
         plain("9187-6", "1970-01-01T01:30:00Z", "mL", "150 in 9000 s"),
+        plain("9187-6", "1970-01-01T03:00:00Z", "mL", "not-performed"),
     ];
     assert_eq!(readings, expected);
 }
 
 #[tokio::test]
 async fn glucose_monitors() {
-    let place = Place::new();
+    let place = ReplayFolders::new();
     let path =
         place.file("c.csv", "time,gl,diagnosis,id\n2014-02-03 03:42:12,93,x,p-1\n2014-02-03 03:47:12,Low,x,p-1\n");
     let (report, readings) = played("cgm", &path, &place, &["--keep-time"]).await;
@@ -254,7 +274,7 @@ async fn glucose_monitors() {
 
 #[tokio::test]
 async fn challenge_stays_in_an_archive() {
-    let place = Place::new();
+    let place = ReplayFolders::new();
     let mut archive = tar::Builder::new(zstd::stream::write::Encoder::new(Vec::new(), 0).unwrap());
     for (name, text) in [
         (
@@ -273,18 +293,19 @@ async fn challenge_stays_in_an_archive() {
     let (report, readings) = played("physionet2012", &path, &place, &["--anchor", "1970-01-01T01:00:00Z"]).await;
     let expected = [
         plain("3150-0", "1970-01-01T01:00:00Z", "1", "0.5"),
+        plain("8302-2", "1970-01-01T00:53:00Z", "cm", "not-performed"),
         plain("8867-4", "1970-01-01T01:00:00Z", "/min", "73"),
         plain("8867-4", "1970-01-01T01:00:00Z", "/min", "74"),
     ];
     assert_eq!(readings, expected);
     assert_eq!((report.files, report.patients), (2, 2));
     assert_eq!(report.unmapped, [("MechVent".to_owned(), 1), ("RecordID".to_owned(), 1)].into());
-    assert_eq!(report.skipped, [("missing", 1), ("bad_time", 1)].into());
+    assert_eq!(report.skipped, [("bad_time", 1)].into());
 }
 
 #[tokio::test]
 async fn a_missing_column_is_named_with_its_file() {
-    let place = Place::new();
+    let place = ReplayFolders::new();
     let csv = |name: &str, text: &str| place.file(name, text);
     let said = refused("mimic", &csv("m.csv", &MIMIC.replacen("valueuom", "unit", 1))).await;
     assert!(said.contains("`valueuom`") && said.contains("m.csv"), "{said}");
@@ -302,7 +323,7 @@ async fn a_missing_column_is_named_with_its_file() {
 
 #[tokio::test]
 async fn a_damaged_file_and_a_wrong_folder_are_said_clearly() {
-    let place = Place::new();
+    let place = ReplayFolders::new();
     // values that do not compress, so that the cut is far behind the header
     let numbers = (0..50_000_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let rows: String =
@@ -329,10 +350,10 @@ async fn a_damaged_file_and_a_wrong_folder_are_said_clearly() {
 
 #[tokio::test]
 async fn text_in_another_encoding_costs_its_rows_only() {
-    let place = Place::new();
+    let place = ReplayFolders::new();
     let mut bytes = MIMIC.as_bytes().to_vec();
     bytes.extend(b"7,223762,2150-01-01 10:09:00,2150-01-01 10:09:00,37.5,37.5,\xb0C,,\n");
     let path = place.file("latin.csv", bytes);
     let (report, readings) = played("mimic", &path, &place, &["--keep-time"]).await;
-    assert_eq!((readings.len(), report.skipped["not_text"]), (5, 1));
+    assert_eq!((readings.len(), report.skipped["not_text"]), (6, 1));
 }

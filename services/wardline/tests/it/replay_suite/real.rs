@@ -1,11 +1,11 @@
 //! The public recordings in full, where they are at hand: every value is accounted for.
 
-use super::support::{Place, Server, options, recordings};
+use super::support::{ReplayFolders, Server, options, recordings};
 use wardline::replay::Report;
 
 async fn planned(format: &str, path: &str) -> Option<Report> {
     let path = recordings()?.join(path);
-    let place = Place::new();
+    let place = ReplayFolders::new();
     let report = place.run(options(format, &path, &["--dry-run"]), &Server::default()).await.unwrap();
     assert!(report.balances(), "{report}");
     print!("{path:?}\n{report}");
@@ -60,7 +60,7 @@ async fn physionet2012() {
 #[tokio::test]
 async fn the_sample_in_the_repository_is_played_to_its_end() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/demo/mimic3-sample.csv.zst");
-    let (place, server) = (Place::new(), Server::default());
+    let (place, server) = (ReplayFolders::new(), Server::default());
     let report = place.run(options("mimic", &path, &[]), &server).await.unwrap();
     print!("{report}");
     assert!(report.balances());

@@ -1,6 +1,6 @@
 //! A replay from end to end against a server in memory: batches, resuming, repeating, refusals, pace.
 
-use super::support::{Place, Server, options};
+use super::support::{ReplayFolders, Server, options};
 use std::{collections::BTreeSet, fmt::Write};
 use wardline::demo_ward::Bed;
 
@@ -25,7 +25,7 @@ fn recording(patients: usize, minutes: usize) -> String {
 
 #[tokio::test]
 async fn batches_are_small_and_short_and_everything_arrives_once() {
-    let (place, server) = (Place::new(), Server::default());
+    let (place, server) = (ReplayFolders::new(), Server::default());
     let path = place.file("chartevents.csv", recording(3, 200));
     let report = place.run(options("mimic", &path, &["--order", "measured"]), &server).await.unwrap();
     assert!(report.balances());
@@ -52,7 +52,7 @@ async fn batches_are_small_and_short_and_everything_arrives_once() {
 
 #[tokio::test]
 async fn arrival_order_sends_late_readings_late() {
-    let (place, server) = (Place::new(), Server::default());
+    let (place, server) = (ReplayFolders::new(), Server::default());
     let path = place.file("chartevents.csv", recording(1, 100));
     place.run(options("mimic", &path, &[]), &server).await.unwrap();
     for batches in server.readings().values() {
@@ -63,7 +63,7 @@ async fn arrival_order_sends_late_readings_late() {
 
 #[tokio::test]
 async fn all_devices_are_admitted_from_the_first_reading_of_their_patient_on() {
-    let (place, server) = (Place::new(), Server::default());
+    let (place, server) = (ReplayFolders::new(), Server::default());
     let path = place.file("chartevents.csv", recording(2, 30));
     place.run(options("mimic", &path, &["--anchor", "2026-01-02T00:00:00Z"]), &server).await.unwrap();
     let (beds, sent) = (server.beds(), server.readings());
@@ -78,7 +78,7 @@ async fn all_devices_are_admitted_from_the_first_reading_of_their_patient_on() {
 
 #[tokio::test]
 async fn an_interrupted_replay_goes_on_where_it_was() {
-    let (place, server) = (Place::new(), Server::default());
+    let (place, server) = (ReplayFolders::new(), Server::default());
     let path = place.file("chartevents.csv", recording(3, 300));
     server.stop_after(10);
     let first = place.run(options("mimic", &path, &["--devices-in-flight", "2"]), &server).await.unwrap();
@@ -97,7 +97,7 @@ async fn an_interrupted_replay_goes_on_where_it_was() {
 
 #[tokio::test]
 async fn a_killed_replay_sends_again_what_it_had_not_written_down() {
-    let (place, server) = (Place::new(), Server::default());
+    let (place, server) = (ReplayFolders::new(), Server::default());
     let path = place.file("chartevents.csv", recording(2, 300));
     server.refuse("9279-1");
     server.stop_after(6);
@@ -117,7 +117,7 @@ async fn a_killed_replay_sends_again_what_it_had_not_written_down() {
 
 #[tokio::test]
 async fn a_complete_replay_does_nothing_unless_asked_again() {
-    let (place, server) = (Place::new(), Server::default());
+    let (place, server) = (ReplayFolders::new(), Server::default());
     let path = place.file("chartevents.csv", recording(2, 60));
     let first = place.run(options("mimic", &path, &[]), &server).await.unwrap();
     assert!(!first.already_complete);
@@ -132,7 +132,7 @@ async fn a_complete_replay_does_nothing_unless_asked_again() {
 
 #[tokio::test]
 async fn a_device_that_cannot_go_on_ends_the_replay_and_loses_nothing() {
-    let (place, server) = (Place::new(), Server::default());
+    let (place, server) = (ReplayFolders::new(), Server::default());
     let path = place.file("chartevents.csv", recording(3, 300));
     server.fail_after(Some(12));
     let said = place.run(options("mimic", &path, &[]), &server).await.unwrap_err();
@@ -146,7 +146,7 @@ async fn a_device_that_cannot_go_on_ends_the_replay_and_loses_nothing() {
 
 #[tokio::test]
 async fn a_dry_run_sends_and_writes_nothing() {
-    let (place, server) = (Place::new(), Server::default());
+    let (place, server) = (ReplayFolders::new(), Server::default());
     let path = place.file("chartevents.csv", recording(2, 60));
     let report = place.run(options("mimic", &path, &["--dry-run"]), &server).await.unwrap();
     assert!(report.balances());
@@ -156,7 +156,7 @@ async fn a_dry_run_sends_and_writes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn at_a_finite_speed_batches_come_in_the_order_of_time() {
-    let (place, server) = (Place::new(), Server::default());
+    let (place, server) = (ReplayFolders::new(), Server::default());
     let path = place.file("chartevents.csv", recording(4, 240));
     let started = tokio::time::Instant::now();
     let speed = ["--speed", "60x", "--order", "measured", "--devices-in-flight", "8"];
@@ -170,7 +170,7 @@ async fn at_a_finite_speed_batches_come_in_the_order_of_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_device_that_waits_gives_its_place_to_others() {
-    let (place, server) = (Place::new(), Server::default());
+    let (place, server) = (ReplayFolders::new(), Server::default());
     let path = place.file("chartevents.csv", recording(4, 120));
     let started = tokio::time::Instant::now();
     let speed = ["--speed", "1x", "--order", "measured", "--devices-in-flight", "1"];

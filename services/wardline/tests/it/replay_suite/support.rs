@@ -29,12 +29,12 @@ pub fn options(format: &str, path: &Path, more: &[&str]) -> Options {
 }
 
 /// Folders of one test, removed with it.
-pub struct Place {
+pub struct ReplayFolders {
     pub folder: tempfile::TempDir,
     pub target: Target,
 }
 
-impl Place {
+impl ReplayFolders {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
@@ -174,10 +174,14 @@ fn plain(reading: &Reading) -> Plain {
         Value::Code(code) => code.clone(),
         Value::Bound(bound) => {
             let comparator = model::Comparator::from_code(bound.comparator);
-            format!("{}{}", comparator.map_or("", model::Comparator::sign), bound.number)
+            format!("{}{}", comparator.map_or("", model::Comparator::sign), bound.number.unwrap())
         }
-        Value::Waveform(_) | Value::AbsentReason(_) => unreachable!("no recording has such"),
+        Value::AbsentReason(reason) => model::Absence::from_code(*reason).unwrap().name().to_owned(),
+        Value::Waveform(_) => unreachable!("no recording has such"),
     };
+    if reading.entered_in_error {
+        value += ", entered in error";
+    }
     if let Some(until) = &reading.measured_until {
         value += &format!(" in {} s", (nanos(until) - at) / model::Nanos::SECOND);
     }
