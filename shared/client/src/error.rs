@@ -52,7 +52,7 @@ pub enum Error {
     Deadline {
         /// The last acknowledged sequence.
         through: u64,
-        /// Batches that wait.
+        /// How many batches wait in the queue.
         left: usize,
     },
     /// The batch does not fit into a message; it was not sent.

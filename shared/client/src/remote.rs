@@ -8,11 +8,11 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 #[derive(Clone)]
 pub struct Remote {
     /// At least one; in the order in which they are tried.
-    places: Vec<Place>,
+    places: Vec<ServerAddress>,
 }
 
 #[derive(Clone)]
-struct Place {
+struct ServerAddress {
     uri: String,
     tls: Option<ClientTlsConfig>,
 }
@@ -32,7 +32,7 @@ impl Remote {
         if let Some((certificate, key)) = tls.identity {
             config = config.identity(Identity::from_pem(certificate, key));
         }
-        Self { places: vec![Place { uri: uri.to_owned(), tls: Some(config) }] }
+        Self { places: vec![ServerAddress { uri: uri.to_owned(), tls: Some(config) }] }
     }
 
     /// Others that serve the same, for when those before do not answer.
@@ -61,7 +61,7 @@ impl Remote {
     }
 }
 
-impl Place {
+impl ServerAddress {
     fn endpoint(&self) -> Result<Endpoint, Error> {
         let endpoint = || {
             let endpoint = Endpoint::from_shared(self.uri.clone())?;
@@ -93,7 +93,7 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// In the clear.
+/// A remote whose connections are not encrypted.
 impl From<&str> for Remote {
     fn from(uri: &str) -> Self {
         Self::from(uri.to_owned())
@@ -108,7 +108,7 @@ impl From<&String> for Remote {
 
 impl From<String> for Remote {
     fn from(uri: String) -> Self {
-        Self { places: vec![Place { uri, tls: None }] }
+        Self { places: vec![ServerAddress { uri, tls: None }] }
     }
 }
 

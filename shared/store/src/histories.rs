@@ -33,7 +33,7 @@ impl ThingKind {
 /// A thing that has a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Thing {
-    /// What it is.
+    /// Kind of thing that the history is of.
     pub kind: ThingKind,
     /// Which one of its kind.
     pub id: Uuid,

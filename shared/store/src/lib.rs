@@ -158,7 +158,7 @@ pub trait Audit: Send + Sync {
 
     /// Entries of a patient, or of all, in a range of time: newest first, of equal times the larger writer and number.
     ///
-    /// FoundEntries through an index that is no part of the chains. What it names and the log does not have, or not so, is
+    /// Found through an index that is no part of the chains. What it names and the log does not have, or not so, is
     /// counted: one entry that somebody changed must not hide all others.
     async fn search(&self, query: &AuditQuery) -> Result<FoundEntries, Error>;
 
@@ -175,7 +175,7 @@ pub trait Audit: Send + Sync {
     }
 }
 
-/// What was changed of people, devices and what ties them, in one order; belongs to `registry`, and is followed by all.
+/// What was changed of people, devices and their relations, in one order; belongs to `registry`, and is followed by all.
 ///
 /// Numbers start at 1. What is known of a person beyond that is kept apart, so that who follows the changes never has it.
 #[async_trait]

@@ -2,7 +2,7 @@
 //!
 //! Layout: `received_at` (8, big-endian, sign bit flipped), clock code (1), block. Because the time leads and sorts
 //! as bytes, "the later version stands, of equal ones the larger" is nothing but "the larger bytes stand". CQL
-//! decides the same way when write timestamps tie, which they do within one microsecond.
+//! decides the same way when write timestamps are equal, as they are within one microsecond.
 
 use crate::Error;
 use bytes::Bytes;

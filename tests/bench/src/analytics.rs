@@ -18,6 +18,7 @@ use std::{
     process::Stdio,
 };
 use tokio::process::Command;
+use wardline::settings::Settings;
 
 /// This crate's folder, in which the peers' program and the reports are.
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
@@ -180,7 +181,7 @@ impl Product<'_> {
 
     /// The Parquet files of the tables: NAME=PATH.
     fn parquet(&self) -> anyhow::Result<Vec<String>> {
-        let objects = self.place.config.objects_dir();
+        let objects = Settings::of(&self.place.config)?.objects_dir(&self.place.config);
         let table = |kind: &str| {
             let folders = fs::read_dir(objects.join("datasets").join(kind)).context(kind.to_owned())?;
             let newest = folders.filter_map(|entry| Some(entry.ok()?.path())).max().context(kind.to_owned())?;

@@ -21,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use tokio::time::{Instant, sleep};
-use wardline::simulate::SimulatedDevice;
+use wardline::{settings::Settings, simulate::SimulatedDevice};
 
 const SEED: u64 = 0xa7c1;
 const ASK_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
@@ -60,7 +60,7 @@ pub struct Options {
 
 /// What a reader found, and how long a patient's day took.
 #[derive(Debug, Deserialize)]
-struct Found {
+struct ReaderResult {
     reader: String,
     n: u64,
     sum: f64,
@@ -96,7 +96,7 @@ async fn measure(options: &Options, place: &Workspace, report: &mut Report) -> a
     let records = (0..n_batches).filter_map(|n| devices[(n % n_devices) as usize].next());
     let n = persist::fill(place, records).await?;
     let program = options.wardline.clone().unwrap_or(std::env::current_exe()?.with_file_name("wardline"));
-    let dir = place.config.archive_dir();
+    let dir = Settings::of(&place.config)?.archive_dir(&place.config);
     let begun = Instant::now();
     let server = Server::start_as(&program, place, &["archive"]).await?;
     reached(&server, "wardline_archive_readings_total", n).await?;
@@ -116,7 +116,7 @@ async fn measure(options: &Options, place: &Workspace, report: &mut Report) -> a
     let patient = device(options.patients.get() / 2).patient.uuid().to_string();
     let (pattern, from, repeats) =
         (pattern.display().to_string(), (base + DAY / 2).to_string(), options.repeats.to_string());
-    let mut all: Vec<Found> = Vec::new();
+    let mut all: Vec<ReaderResult> = Vec::new();
     for reader in &options.readers {
         let program = format!("{}/peers/archive.py", env!("CARGO_MANIFEST_DIR"));
         let arguments = [&program, reader, &pattern, &patient, &from, &repeats];

@@ -3,10 +3,7 @@
 
 use super::Engines;
 use anyhow::Context;
-use node::{
-    config::{Config, Sources},
-    engines,
-};
+use node::config::{Config, Sources};
 use rdkafka::{
     ClientConfig,
     admin::{AdminClient, AdminOptions},
@@ -16,7 +13,7 @@ use scylla::client::session_builder::SessionBuilder;
 use std::{fs, path::PathBuf, time::Duration};
 use tokio::net::TcpStream;
 use uuid::Uuid;
-use wardline::demo;
+use wardline::{demo, settings};
 
 /// An engine that is there answers at once.
 const REACHED_WITHIN: Duration = Duration::from_secs(5);
@@ -84,7 +81,7 @@ impl Workspace {
         let config = Config::load(&Sources { flags: flags.clone(), ..Sources::default() })?;
         let place = Self { dir, flags, config, topics, keyspaces };
         demo::people(&place.config.directory_dir())?;
-        engines::migrate(&place.config).await?;
+        settings::migrate(&place.config).await?;
         Ok(place)
     }
 
@@ -92,7 +89,7 @@ impl Workspace {
     pub(super) async fn beside(&mut self, flags: &[String]) -> anyhow::Result<Config> {
         let flags = self.flags.iter().chain(flags).cloned().collect();
         let config = Config::load(&Sources { flags, ..Sources::default() })?;
-        engines::migrate(&config).await?;
+        settings::migrate(&config).await?;
         if !self.topics.is_empty() && !self.topics.contains(&config.log.kafka.topic) {
             self.topics.push(config.log.kafka.topic.clone());
         }

@@ -124,7 +124,7 @@ impl OtherCaller {
     /// One request of each kind: whether the node serves.
     ///
     /// # Errors
-    /// It does not.
+    /// The node does not answer in time, or not as it should.
     pub async fn once(&self) -> anyhow::Result<()> {
         for number in 0..KINDS.len() as u64 {
             // numbers that a run never comes to: each batch has its own

@@ -151,7 +151,7 @@ impl Run {
         self.check(&asker, &question).await
     }
 
-    /// Between two pages what ties the two ends; then it is as before.
+    /// Between two pages the relation of the two ends; then it is as before.
     async fn cut(&mut self) -> anyhow::Result<()> {
         let Some(place) = self.some_held() else { return self.first().await };
         let Held { who, question, issued, .. } = &self.held[place];

@@ -4,7 +4,7 @@ use super::question::{Asker, Kind, Page, Question, of_accesses, of_latest, of_su
 use super::world::World;
 use anyhow::Context;
 use async_trait::async_trait;
-use auth::{Pseudonyms, Sealer};
+use auth::{CursorCipher, Pseudonyms};
 use bytes::Bytes;
 use directory::LiveDirectory;
 use guard::decisions::Decisions;
@@ -148,9 +148,9 @@ impl Served {
         let stop = CancellationToken::new();
         let work = tokio::spawn(work.run(stop.clone()));
         let writer = auditor.writer();
-        let sealer = Sealer::random().context("a key for page tokens")?;
+        let cipher = CursorCipher::random().context("a key for page tokens")?;
         let query =
-            Arc::new(Query::new(store, Arc::new(Nothing), sealer, Decisions::new(directory.clone(), auditor, now)));
+            Arc::new(Query::new(store, Arc::new(Nothing), cipher, Decisions::new(directory.clone(), auditor, now)));
         let audits = AuditRpcs::new(Arc::clone(&query), Arc::clone(&log));
         let studies = StudyRpcs::new(Arc::clone(&query), names());
         Ok(Self { query, audits, studies, log, writer, directory, folder, n_files: 0, n_entries: 0, stop, work })

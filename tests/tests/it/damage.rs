@@ -1,11 +1,11 @@
 //! Lost and damaged data folders: a start refuses them by name, and what the log still has is written again.
 
 use bus::{Commits, Publish, Subscribe, embedded::Log};
-use node::recovery;
 use std::{fs, path::Path, time::Duration};
 use store::Registry as _;
 use tests::{Bed, Sandbox, builders::pulse};
 use wardline::repair::{self, Options};
+use writer::recovery;
 
 async fn with_readings(n_batches: u64) -> anyhow::Result<(Sandbox, Bed)> {
     let (mut sandbox, bed) = (Sandbox::start(1).await?, Bed::numbered(0));

@@ -1,4 +1,4 @@
-//! A label that names another unit, and a clock that was never set: kept, flagged at every door, and part of no trend.
+//! A label that names another unit, and a clock that was never set: kept, flagged at every way in, and part of no trend.
 
 use crate::bad_batches::tags;
 use guard::convert;
@@ -58,7 +58,7 @@ pub(crate) async fn columns(sandbox: &Sandbox, bed: &Bed, metric: &str) -> anyho
 }
 
 #[tokio::test]
-async fn a_number_that_is_in_another_unit_than_its_label_says_is_flagged_at_every_door() -> anyhow::Result<()> {
+async fn a_number_that_is_in_another_unit_than_its_label_says_is_flagged_at_every_way_in() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
     let (bed, now) = (Bed::numbered(0), guard::clock::now());
     let at = |second: i64| now.plus(second * Nanos::SECOND);

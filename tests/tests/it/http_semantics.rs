@@ -57,7 +57,7 @@ fn reason(answer: &Answer) -> anyhow::Result<(u16, Value)> {
 
 #[tokio::test]
 async fn an_update_takes_place_when_one_of_the_listed_versions_is_there() -> anyhow::Result<()> {
-    let client = Client::new(&[]).await?;
+    let client = Client::new(&["quotas.writes_a_second=0"]).await?;
     let read = client.ask("GET", NURSE, &[], "").await?;
     let etag = read.header("etag").context("no etag")?.to_owned();
     let change = |condition: String| {
@@ -74,6 +74,20 @@ async fn an_update_takes_place_when_one_of_the_listed_versions_is_there() -> any
         let answer = change(wrong.to_owned()).await?;
         assert_eq!((answer.status, &answer.json()?["violations"][0]["field"]), (400, &json!("If-Match")), "{wrong}");
     }
+    // a tag never stands for whatever is there, wherever it is listed
+    for (whatever, n) in ["\"\"", "\"*\"", "\"-gzip\"", "\"*-gzip\""].into_iter().zip(1..) {
+        for listed in [whatever.to_owned(), format!("\"998\", {whatever}"), format!("{whatever}, \"998\"")] {
+            assert_eq!(reason(&change(listed.clone()).await?)?, (412, json!("ETAG_MISMATCH")), "{listed}");
+        }
+        let etag = client.ask("GET", NURSE, &[], "").await?.header("etag").context("no etag")?.to_owned();
+        let body = format!(r#"{{"category": "carer {n}"}}"#);
+        let listed = format!(", {whatever}, {etag}");
+        assert_eq!(client.ask("PATCH", NURSE, &[("if-match", &listed)], &body).await?.status, 200, "{listed}");
+    }
+    // whatever is there, when it is there
+    assert_eq!(change("*".to_owned()).await?.status, 200);
+    let none = client.ask("PATCH", "/v1/roles/none", &[("if-match", "*")], r#"{"category": "x"}"#).await?;
+    assert_eq!(reason(&none)?, (404, json!("NOT_FOUND")));
     // nobody learns by it what they may not see
     let stranger = http::ask(client.sandbox.api()?, "PATCH", NURSE, &[("if-match", "W/\"1\"")], "{}").await?;
     assert_eq!(stranger.status, 401);
@@ -88,7 +102,15 @@ async fn what_the_caller_has_already_is_not_sent_again() -> anyhow::Result<()> {
     for held in [etag.to_owned(), format!("\"1x\", W/{etag}"), "*".to_owned()] {
         let answer = client.ask("GET", NURSE, &[("if-none-match", &held)], "").await?;
         assert_eq!((answer.status, &*answer.body, answer.header("etag")), (304, "", Some(etag)), "{held}");
+        assert_eq!(answer.header("vary"), read.header("vary"), "as the answer that it stands for");
     }
+    // what has no entity tag is there, too
+    for (held, status) in [("*", 304), ("\"1x\"", 200)] {
+        let list = client.ask("GET", "/v1/roles", &[("if-none-match", held)], "").await?;
+        assert_eq!((list.status, list.body.is_empty(), list.header("etag")), (status, status == 304, None), "{held}");
+    }
+    let none = client.ask("GET", "/v1/roles/none", &[("if-none-match", "*")], "").await?;
+    assert_eq!(none.status, 404);
     let other = client.ask("GET", NURSE, &[("if-none-match", "\"1x\"")], "").await?;
     assert_eq!((other.status, other.json()?), (200, read.json()?));
     let wrong = client.ask("GET", NURSE, &[("if-none-match", "7")], "").await?;
@@ -203,7 +225,7 @@ async fn a_page_of_an_origin_that_is_named_may_call_and_no_other() -> anyhow::Re
 
 #[tokio::test]
 async fn what_is_created_has_a_place_and_what_stands_against_it_is_a_conflict() -> anyhow::Result<()> {
-    let client = Client::new(&[]).await?;
+    let client = Client::new(&["quotas.writes_a_second=0"]).await?;
     let id = Uuid::new_v4().to_string();
     let user = json!({"user_id": id, "person": {"name": "A"}});
     let created = client.create("/v1/users", &user).await?;
@@ -227,6 +249,14 @@ async fn what_is_created_has_a_place_and_what_stands_against_it_is_a_conflict() 
     );
     let read = client.ask("GET", location, &[], "").await?;
     assert_eq!((read.status, read.json()?), (200, grant.json()?));
+    let etag = grant.header("etag").context("no etag")?;
+    for other in ["\"0\"", "\"0\", \"\"", "\"\", \"0\"", "\"0\", \"*\"", "\"*-gzip\", \"0\"", "\"0\", \"-gzip\""] {
+        let refused = client.ask("DELETE", location, &[("if-match", other)], "").await?;
+        assert_eq!(reason(&refused)?, (412, json!("ETAG_MISMATCH")), "{other}");
+    }
+    let listed = format!("\"\", {etag}");
+    assert_eq!(client.ask("DELETE", location, &[("if-match", &listed)], "").await?.status, 200);
+    assert_eq!(client.ask("DELETE", location, &[("if-match", "*")], "").await?.status, 404);
     // what cannot be done as things are, and could be done otherwise
     let role = client
         .create("/v1/roles", &json!({"role_id": "aide", "category": "x", "permissions": ["readings.read"]}))
@@ -242,7 +272,7 @@ async fn what_is_created_has_a_place_and_what_stands_against_it_is_a_conflict() 
 
 #[tokio::test]
 async fn what_ties_people_and_devices_to_a_patient_is_read_where_its_location_says() -> anyhow::Result<()> {
-    let client = Client::new(&[]).await?;
+    let client = Client::new(&["quotas.writes_a_second=0"]).await?;
     let admin = demo_person("administrator").context("no such role")?.uuid();
     let [nurse, person, patient] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
     let (carer, cared) = (json!({"name": "N"}), json!({"name": "P"}));
@@ -253,6 +283,14 @@ async fn what_ties_people_and_devices_to_a_patient_is_read_where_its_location_sa
     }
     let relation = json!({"user_id": nurse, "kind": "care-team", "patient_id": patient});
     client.create_and_read(admin, "/v1/relations", &relation).await?;
+    let other =
+        client.create("/v1/relations", &json!({"user_id": person, "kind": "care-team", "patient_id": patient})).await?;
+    let end = format!("{}:end", other.header("location").with_context(|| other.body.clone())?);
+    for wrong in ["\"0\", \"\"", "\"\", \"0\"", "\"0\", \"*\"", "\"-gzip\", \"0\""] {
+        let refused = client.ask("POST", &end, &[("if-match", wrong)], "{}").await?;
+        assert_eq!(reason(&refused)?, (412, json!("ETAG_MISMATCH")), "{wrong}");
+    }
+    assert_eq!(client.ask("POST", &end, &[("if-match", "*")], "{}").await?.status, 200);
     let consents = format!("/v1/patients/{patient}/consents");
     client.create_and_read(person, &consents, &json!({"bars": "anyone", "purpose": "HRESCH"})).await?;
     let device = client.create("/v1/devices", &json!({"name": "d"})).await?.json()?["device"]["device_id"].clone();

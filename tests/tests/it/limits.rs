@@ -89,7 +89,7 @@ fn the_pages_that_the_proto_files_name_are_those_of_the_program() {
     let (few, most) = of(query::PAGE_TREND);
     assert!(TIMELINE.contains(&format!("1 to {most} (default {few}; more is cut to that)")));
     let (few, most) = of(query::PAGE_PATIENTS);
-    assert!(TIMELINE.contains(&format!("Patients a page: 1 to {most} (default {few})")));
+    assert!(TIMELINE.contains(&format!("Patients a page: 1 to {most} (default {few}; more is cut to {most})")));
     assert!(STUDY.contains(&format!("1 to {most_columns}, 0: {few_columns}")));
     let (few, most) = of(query::PAGE_SUBJECTS);
     assert!(STUDY.contains(&format!("1 to {most}; 0: {few}")));

@@ -43,7 +43,7 @@ mod tidy;
 mod timeline;
 mod timeline_pages;
 mod tls;
-mod tls_door;
+mod tls_listener;
 mod tokens;
 mod too_many_connections;
 mod trend;

@@ -91,6 +91,11 @@ async fn who_treats_nobody_lists_nobody_and_who_may_not_is_refused() -> anyhow::
     let sandbox = Sandbox::start(1).await?;
     let refused = list(&sandbox, "administrator", ListPatientsRequest::default()).await.err().context("listed")?;
     assert_eq!(refused.downcast_ref::<tonic::Status>().map(tonic::Status::code), Some(Code::PermissionDenied));
+    let of_size = |page_size| ListPatientsRequest { page_size, ..ListPatientsRequest::default() };
+    assert_eq!(list(&sandbox, "doctor", of_size(i32::MAX)).await?.patients.len(), 1, "more is cut");
+    let refused = list(&sandbox, "doctor", of_size(-1)).await.err().context("listed")?;
+    let text = refused.downcast_ref::<tonic::Status>().map(tonic::Status::message).unwrap_or_default();
+    assert!(text.contains("200; more is cut"), "{text}");
     let bad = ListPatientsRequest { page_token: "x".into(), ..ListPatientsRequest::default() };
     let refused = list(&sandbox, "doctor", bad).await.err().context("listed")?;
     assert_eq!(refused.downcast_ref::<tonic::Status>().map(tonic::Status::code), Some(Code::InvalidArgument));

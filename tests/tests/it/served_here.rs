@@ -4,13 +4,19 @@
 use anyhow::Context;
 use node::services;
 use proto::rpc;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tests::{
     Sandbox, http,
     line::Problem,
     raw::{self, frame},
 };
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+};
 use tonic::Code;
+
+const CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// The services that reflection lists: names in a ListServiceResponse, taken by their beginnings.
 async fn listed(sandbox: &Sandbox) -> anyhow::Result<BTreeSet<String>> {
@@ -24,7 +30,7 @@ async fn listed(sandbox: &Sandbox) -> anyhow::Result<BTreeSet<String>> {
 #[tokio::test]
 async fn each_process_lists_what_it_serves_and_names_who_serves_the_rest() -> anyhow::Result<()> {
     for service in services::ALL {
-        let sandbox = Sandbox::with(0, &[], &[service]).await?;
+        let sandbox = Sandbox::with(0, &["quotas.claims_a_second=0"], &[service]).await?;
         let mine = |rpc: &rpc::Rpc| rpc.process == service.name;
         let named = rpc::all().iter().filter(|rpc| mine(rpc)).map(|rpc| rpc.names().0.to_owned());
         let expected: BTreeSet<_> = named.collect();
@@ -38,6 +44,14 @@ async fn each_process_lists_what_it_serves_and_names_who_serves_the_rest() -> an
             let problem = Problem::of(&raw::call(&mut channel, &rpc.path, &[], frame(0, b"")).await?.status);
             let is_elsewhere = (problem.code, &*problem.reason) == (Code::Unimplemented, "NOT_SERVED_HERE");
             assert_eq!(is_elsewhere, !mine(rpc), "{} of {}: {:?}", rpc.path, service.name, problem.parts());
+        }
+        let all: BTreeMap<_, _> = rpc::all().iter().map(|rpc| (rpc.names().0, rpc)).collect();
+        for (name, rpc) in all {
+            let asked = [&[0x0a, name.len() as u8][..], name.as_bytes()].concat();
+            let problem = Problem::of(&raw::call(&mut channel, CHECK, &[], frame(0, &asked)).await?.status);
+            // UNIMPLEMENTED would say that there are no health checks
+            let expected = if mine(rpc) { (Code::Ok, "") } else { (Code::NotFound, "NOT_SERVED_HERE") };
+            assert_eq!((problem.code, &*problem.reason), expected, "{name} of {}", service.name);
         }
         let document = http::ask(sandbox.api()?, "GET", "/v1/openapi.json", &[], "").await?.json()?;
         let paths = document["paths"].as_object().context("no paths")?;
@@ -59,5 +73,32 @@ async fn who_serves_it_is_said_as_json_too() -> anyhow::Result<()> {
     let detail =
         "wardline.telemetry.v1.TimelineService.LatestReadings is served by `query`, not by this process (ingest)";
     assert_eq!(problem["detail"].as_str(), Some(detail));
+    // of its health, too; and of what nobody serves, that
+    let check = async |name: &str| {
+        let asked = [&[0x0a, name.len() as u8][..], name.as_bytes()].concat();
+        let answer = raw::call(&mut sandbox.channel().await?, CHECK, &[], frame(0, &asked)).await?;
+        anyhow::Ok(answer.status)
+    };
+    let elsewhere = check("wardline.telemetry.v1.TimelineService").await?;
+    let detail = "wardline.telemetry.v1.TimelineService is served by `query`, not by this process (ingest)";
+    assert_eq!((elsewhere.code(), elsewhere.message()), (Code::NotFound, detail));
+    let none = Problem::of(&check("wardline.none").await?);
+    assert_eq!((none.code, &*none.reason), (Code::NotFound, "NOT_FOUND"));
+    // who watches is told so, and stays
+    for name in ["wardline.telemetry.v1.TimelineService", "wardline.none"] {
+        let mut stream = TcpStream::connect(sandbox.api()?).await?;
+        let head = format!("GET /v1/health:watch?service={name} HTTP/1.0\r\nhost: w\r\n\r\n");
+        stream.write_all(head.as_bytes()).await?;
+        let mut lines = BufReader::new(stream).lines();
+        let first = lines.next_line().await?;
+        assert!(first.as_deref().is_some_and(|line| line.starts_with("HTTP/1.0 200")), "{first:?}");
+        loop {
+            let line = lines.next_line().await?.context("it ended without a status")?;
+            if let Some(data) = line.strip_prefix("data: ") {
+                assert_eq!(data, r#"{"status":"SERVICE_UNKNOWN"}"#, "{name}");
+                break;
+            }
+        }
+    }
     Ok(())
 }

@@ -18,6 +18,7 @@ const PANICS: Service = Service {
     about: "for a test",
     needs: &[Need::Store],
     metrics: &[],
+    check: None,
     wire: |wiring| {
         spawn(wiring.tasks, async { panic!("on purpose") });
         Ok(())

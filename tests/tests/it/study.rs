@@ -122,6 +122,9 @@ async fn what_a_clock_that_was_never_set_says_is_in_no_study() -> anyhow::Result
         let answer = read(&sandbox, "ml-scientist", &everything("heart", &name)).await??;
         numbers.extend(lines(&answer).into_iter().map(|(_, number)| number));
         assert_eq!(answer.n_repeats, 0, "when it was sent again says the same");
+        // in any case, as an id of a patient
+        let in_capitals = everything("heart", &name.to_uppercase());
+        assert!(read(&sandbox, "ml-scientist", &in_capitals).await?? == answer);
     }
     assert_eq!(numbers, [51.0]);
     let misspelled = subjects(&sandbox, "ml-scientist", "Heart").await?.err().context("no study is spelled so")?;

@@ -1,6 +1,8 @@
 //! Holds the house to what the README says of it.
 
 mod circles;
+mod readme;
+mod words;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,8 +40,21 @@ fn crates() -> BTreeMap<String, PathBuf> {
 }
 
 fn dependencies(dir: &Path) -> BTreeSet<String> {
+    section(dir, "dependencies")
+}
+
+/// Names in a section of a crate's manifest.
+fn section(dir: &Path, name: &str) -> BTreeSet<String> {
     let manifest: toml::Table = fs::read_to_string(dir.join("Cargo.toml")).unwrap().parse().unwrap();
-    manifest.get("dependencies").and_then(|d| d.as_table()).map(|d| d.keys().cloned().collect()).unwrap_or_default()
+    manifest.get(name).and_then(|d| d.as_table()).map(|d| d.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// The crates of ours that one uses; those that its tests alone use as `name (tests)`.
+fn edges(dir: &Path, crates: &BTreeMap<String, PathBuf>) -> BTreeSet<String> {
+    let all = dependencies(dir);
+    let tests = section(dir, "dev-dependencies").into_iter().filter(|name| crates.contains_key(name));
+    let tests: Vec<_> = tests.filter(|name| !all.contains(name)).map(|name| format!("{name} (tests)")).collect();
+    all.into_iter().filter(|name| crates.contains_key(name)).chain(tests).collect()
 }
 
 /// Rows of the README's table that starts with the heading `| Crate | May use |`.
@@ -49,7 +64,7 @@ fn table() -> BTreeMap<String, BTreeSet<String>> {
     rows.take_while(|line| line.starts_with('|'))
         .map(|line| {
             let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
-            let uses = cells[1].split(',').map(|name| name.trim().trim_matches('`').to_owned());
+            let uses = cells[1].split(',').map(|name| name.trim().replace('`', ""));
             (cells[0].trim_matches('`').to_owned(), uses.filter(|name| !name.is_empty() && name != "-").collect())
         })
         .collect()
@@ -58,10 +73,8 @@ fn table() -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn edges_between_crates_are_those_of_the_readme() {
     let crates = crates();
-    let edges: BTreeMap<String, BTreeSet<String>> = crates
-        .iter()
-        .map(|(name, dir)| (name.clone(), dependencies(dir).into_iter().filter(|d| crates.contains_key(d)).collect()))
-        .collect();
+    let edges: BTreeMap<String, BTreeSet<String>> =
+        crates.iter().map(|(name, dir)| (name.clone(), edges(dir, &crates))).collect();
     assert_eq!(table(), edges, "left: README, right: the manifests");
 }
 
@@ -95,6 +108,11 @@ fn every_dependency_says_why() {
 
 /// Every Rust file below folders of the repository.
 fn rust_files(dirs: impl IntoIterator<Item = impl AsRef<Path>>) -> Vec<PathBuf> {
+    files(dirs, "rs")
+}
+
+/// Every file below folders of the repository whose name ends so.
+fn files(dirs: impl IntoIterator<Item = impl AsRef<Path>>, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut left: Vec<_> = dirs.into_iter().map(|dir| root().join(dir)).collect();
     while let Some(dir) = left.pop() {
@@ -102,7 +120,7 @@ fn rust_files(dirs: impl IntoIterator<Item = impl AsRef<Path>>) -> Vec<PathBuf> 
             let path = entry.unwrap().path();
             if path.is_dir() && !path.ends_with("target") {
                 left.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else if path.extension().is_some_and(|extension| extension == ending) {
                 found.push(path);
             }
         }
@@ -120,6 +138,14 @@ fn every_file_says_what_it_is_for_and_is_short() {
         let lines = text.lines().count();
         assert!(lines <= 400, "{} has {lines} lines", path.display());
     }
+}
+
+/// What a process runs is put together there, and nothing else: what a service needs for itself is the service's.
+#[test]
+fn the_composition_root_only_composes() {
+    let lines = |path: &PathBuf| fs::read_to_string(path).unwrap().lines().count();
+    let lines: usize = rust_files(["services/node"]).iter().map(lines).sum();
+    assert!(lines <= 3_500, "services/node has {lines} lines, of 3,500: move out what one service alone needs");
 }
 
 /// Lines of each function of a file that is formatted: from its name to the brace below it.

@@ -122,6 +122,29 @@ async fn a_trend_says_what_the_readings_say() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn of_a_value_and_what_corrects_it_the_later_one_is_added_up() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let bed = Bed::numbered(0);
+    let at = |minutes: i64| START.plus(minutes * 60 * Nanos::SECOND).hour().start();
+    let steps = |number: f64, hours: i64, minutes: i64| {
+        let begun = at(60 * hours);
+        let measured_until = Some(convert::timestamp(begun.plus(minutes * 60 * Nanos::SECOND)));
+        vec![Reading { measured_until, ..reading("55423-8", "", number, begun) }]
+    };
+    // the same time with another number; the same beginning, and a later end
+    for (sequence, readings) in
+        (1..).zip([steps(600.0, 0, 10), steps(650.0, 0, 10), steps(600.0, 1, 10), steps(800.0, 1, 15)])
+    {
+        assert!(sandbox.write(&bed, sequence, readings).await?.refused.is_empty());
+    }
+    sandbox.readable(&bed, 4).await?;
+    let trends = ask(&sandbox, "doctor", &question(&bed)).await?.trends;
+    let hours: Vec<_> = trends[0].hours.iter().map(|hour| (hour.n_readings, hour.sum, hour.n_doubtful)).collect();
+    assert_eq!(hours, [(1, Some(650.0), 0), (1, Some(800.0), 0)]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_trend_is_not_for_everybody_and_its_pages_for_no_other_question() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
     let bed = Bed::numbered(0);

@@ -24,7 +24,7 @@ fn valued(metric: &str, unit: &str, value: Value, at: Nanos) -> Reading {
 }
 
 fn bound(comparator: Comparator, number: f64) -> Value {
-    Value::Bound(Bound { comparator: comparator.into(), number })
+    Value::Bound(Bound { comparator: comparator.into(), number: Some(number) })
 }
 
 fn wave(samples: Vec<i32>, missing: Vec<u32>) -> Waveform {
@@ -65,10 +65,10 @@ async fn what_a_meter_cannot_measure_is_a_bound_by_every_way_out() -> anyhow::Re
     let stored = sandbox.readable(&bed, 5).await?;
     let values: Vec<_> = stored.iter().map(|reading| reading.value.clone()).collect();
     assert!(
-        matches!(&values[2], Some(Stored::Bound(bound)) if (bound.comparator(), bound.number) == (Comparator::Less, 20.0))
+        matches!(&values[2], Some(Stored::Bound(bound)) if (bound.comparator(), bound.number) == (Comparator::Less, Some(20.0)))
     );
     let Some(Stored::Bound(high)) = &values[3] else { panic!("a bound") };
-    assert!(high.comparator() == Comparator::Greater && (high.number - 540.47).abs() < 0.1, "{}", high.number);
+    assert!(high.comparator() == Comparator::Greater && (high.number() - 540.47).abs() < 0.1, "{}", high.number());
     assert_eq!(stored[3].original.as_ref().map(|sent| (sent.number, sent.unit.as_str())), Some((30.0, "mmol/L")));
     assert!(matches!(values[4], Some(Stored::AbsentReason(reason)) if reason == i32::from(AbsentReason::Error)));
 
@@ -106,11 +106,13 @@ async fn what_says_nothing_is_refused_and_how_to_say_it_is_told() -> anyhow::Res
         change(&mut wave);
         valued(ECG, "mV", Value::Waveform(wave), at)
     };
+    let no_number = Bound { comparator: Comparator::Greater.into(), number: None };
     let cases = [
         ("value", "bound", valued(GLUCOSE, "mg/dL", Value::Code("LO".into()), at)),
         ("number", "absent_reason", reading(GLUCOSE, "mg/dL", f64::NAN, at)),
         ("bound.comparator", "LESS", valued(GLUCOSE, "mg/dL", bound(Comparator::Unspecified, 20.0), at)),
         ("bound.number", "finite", valued(GLUCOSE, "mg/dL", bound(Comparator::Less, f64::INFINITY), at)),
+        ("bound.number", "missing; give", valued(GLUCOSE, "mg/dL", Value::Bound(no_number), at)),
         ("absent_reason", "FHIR", valued(GLUCOSE, "mg/dL", Value::AbsentReason(0), at)),
         ("absent_reason", "FHIR", valued(GLUCOSE, "mg/dL", Value::AbsentReason(99), at)),
         ("measured_until", "before", lasting(at.plus(-1))),

@@ -136,7 +136,8 @@ async fn two_registries_agree_and_the_others_follow_within_seconds() -> anyhow::
     until("the relation to count", reads, |reads| *reads).await?;
     assert!(began.elapsed() < EFFECT, "{:?}", began.elapsed());
     let relation_id = made.into_inner().relation.unwrap_or_default().relation_id;
-    second.client.end_relation(with_token(EndRelationRequest { relation_id }, &second.token)?).await?;
+    let request = EndRelationRequest { relation_id, etag: String::new() };
+    second.client.end_relation(with_token(request, &second.token)?).await?;
     let began = Instant::now();
     until("the end of the relation to count", reads, |reads| !reads).await?;
     assert!(began.elapsed() < EFFECT, "{:?}", began.elapsed());

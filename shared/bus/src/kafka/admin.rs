@@ -2,7 +2,7 @@
 
 use super::{
     Settings, client_error,
-    trouble::{Asking, Heeds},
+    trouble::{AdminContext, Heeds},
 };
 use crate::{Error, NextOffset, Progress};
 use async_trait::async_trait;
@@ -106,7 +106,7 @@ pub struct GroupProgress {
     settings: Settings,
     group: String,
     /// Made with the first question.
-    client: Arc<OnceLock<BaseConsumer<Asking>>>,
+    client: Arc<OnceLock<BaseConsumer<AdminContext>>>,
 }
 
 impl GroupProgress {
@@ -217,10 +217,10 @@ pub(super) trait Asks {
     fn hear(&self) {}
 }
 
-impl Asks for BaseConsumer<Asking> {
-    type Heeds = Asking;
+impl Asks for BaseConsumer<AdminContext> {
+    type Heeds = AdminContext;
 
-    fn client(&self) -> &Client<Asking> {
+    fn client(&self) -> &Client<AdminContext> {
         Consumer::client(self)
     }
 
@@ -229,13 +229,13 @@ impl Asks for BaseConsumer<Asking> {
     }
 }
 
-fn asking(settings: &Settings) -> Result<BaseConsumer<Asking>, Error> {
-    settings.with_extra(settings.client()?).create_with_context(Asking::default()).map_err(client_error)
+fn asking(settings: &Settings) -> Result<BaseConsumer<AdminContext>, Error> {
+    settings.with_extra(settings.client()?).create_with_context(AdminContext::default()).map_err(client_error)
 }
 
 /// As [`asking`], of what a group has committed; it does not join the group.
-fn asking_of(settings: &Settings, group: &str) -> Result<BaseConsumer<Asking>, Error> {
-    settings.consumer(group)?.create_with_context(Asking::default()).map_err(client_error)
+fn asking_of(settings: &Settings, group: &str) -> Result<BaseConsumer<AdminContext>, Error> {
+    settings.consumer(group)?.create_with_context(AdminContext::default()).map_err(client_error)
 }
 
 pub(super) fn check_topic(asks: &impl Asks, settings: &Settings, limit: Duration) -> Result<(), Error> {

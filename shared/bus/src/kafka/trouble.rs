@@ -134,9 +134,9 @@ impl Heard {
 
 /// The context of a client that asks a question or two.
 #[derive(Default)]
-pub(super) struct Asking(Trouble);
+pub(super) struct AdminContext(Trouble);
 
-impl ClientContext for Asking {
+impl ClientContext for AdminContext {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "Kafka");
         self.0.hear(&error, reason);
@@ -147,9 +147,9 @@ impl ClientContext for Asking {
     }
 }
 
-impl ConsumerContext for Asking {}
+impl ConsumerContext for AdminContext {}
 
-impl Heeds for Asking {
+impl Heeds for AdminContext {
     fn trouble(&self) -> &Trouble {
         &self.0
     }

@@ -60,21 +60,22 @@ impl Bench for Embedded {
 
     async fn reopen(mut self) -> Self {
         self.log = None;
-        let folder = self.folder.path().join("log");
-        // what was begun on another thread holds the folder until it is done
-        for _ in 0..500 {
-            match Log::open(&folder, self.settings.clone()) {
-                Err(Error::Config(text)) if text.contains("is open already") => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-                opened => {
-                    self.log = Some(opened.unwrap());
-                    return self;
-                }
-            }
-        }
-        panic!("the log is open after five seconds");
+        self.log = Some(open_again(&self.folder.path().join("log"), &self.settings).await);
+        self
     }
+}
+
+/// Opens a log that was closed a moment ago: what was begun on another thread holds the folder until it is done.
+async fn open_again(folder: &Path, settings: &Settings) -> Log {
+    for _ in 0..500 {
+        match Log::open(folder, settings.clone()) {
+            Err(Error::Config(text)) if text.contains("is open already") => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the log is open after five seconds");
 }
 
 /// The log's folder: beside it lies what must be in it.
@@ -242,7 +243,7 @@ async fn trimming_takes_what_all_groups_have_committed_and_nothing_else() {
     assert!(n_more > 0 && n_trimmed + n_more < 100, "the last piece stays");
     drop((writer, alerts, log));
 
-    let log = open(&inside(&folder), settings).unwrap();
+    let log = open_again(&inside(&folder), &settings).await;
     fill(&log, 100, 1).await;
     let mut writer = log.subscribe("writer").unwrap();
     let next = read(&mut writer, 1).await.remove(0);

@@ -29,7 +29,7 @@ pub enum Error {
         path: PathBuf,
         /// Offset in that file, in bytes from 0, at which the damage begins.
         byte: u64,
-        /// What is wrong.
+        /// What is damaged there.
         what: String,
     },
     /// [`WhenFull::Refuse`]: the batch does not fit, and was not stored.
@@ -65,14 +65,14 @@ pub enum Error {
     OtherDevice {
         /// Folder of the queue that was to be opened.
         path: PathBuf,
-        /// Whose it is.
+        /// UUID of the device whose queue it is.
         device: Uuid,
     },
     /// The server has sequences of this stream that the queue has not given out: the folder was put back from an older copy.
     /// Its numbers would stand for other readings; set it aside and open a new one.
     #[error("the server has batches up to {durable}, the queue has given out {known}: it is an older copy of itself")]
     Behind {
-        /// What the server has.
+        /// The last sequence that the server has.
         durable: u64,
         /// The last sequence that the queue has given out.
         known: u64,

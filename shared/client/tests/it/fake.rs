@@ -70,7 +70,7 @@ impl Seen {
 }
 
 pub type Script = Arc<dyn Fn(&Seen, u64) -> Do + Send + Sync>;
-pub type Door = Arc<dyn Fn(&Seen) -> Result<(), Status> + Send + Sync>;
+pub type Admits = Arc<dyn Fn(&Seen) -> Result<(), Status> + Send + Sync>;
 
 /// The server. Refused batches move its `through` as kept ones do.
 #[derive(Clone)]
@@ -78,7 +78,7 @@ pub struct Fake {
     pub seen: Arc<Mutex<Seen>>,
     pub arrived: watch::Sender<usize>,
     pub script: Script,
-    pub door: Door,
+    pub admits: Admits,
     pub max_in_flight: u32,
     /// 0: no limit is told.
     pub max_message_bytes: u32,
@@ -109,7 +109,7 @@ impl Fake {
             seen: Arc::default(),
             arrived: watch::Sender::new(0),
             script: Arc::new(script),
-            door: Arc::new(|_| Ok(())),
+            admits: Arc::new(|_| Ok(())),
             max_in_flight: 16,
             max_message_bytes: 0,
         }
@@ -129,7 +129,7 @@ impl Fake {
         let token = request.metadata().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let mut seen = self.seen.lock().unwrap();
         seen.tokens.push(token.to_owned());
-        (self.door)(&seen)
+        (self.admits)(&seen)
     }
 
     /// The answers to one batch; an error ends the stream.

@@ -181,7 +181,7 @@ async fn a_batch_that_no_message_holds_is_told_and_left_out() {
 async fn a_session_that_is_refused_ends_and_keeps_its_batches() {
     let dir = tempfile::tempdir().unwrap();
     let refused = || problem::status(Code::PermissionDenied, "UNKNOWN_DEVICE", "no");
-    let fake = Fake { door: Arc::new(move |_| Err(refused())), ..Fake::new(|_, _| Do::Ack) };
+    let fake = Fake { admits: Arc::new(move |_| Err(refused())), ..Fake::new(|_, _| Do::Ack) };
     let session = session(fake.serve().await, queue(dir.path(), WhenFull::Refuse));
     session.send(readings()).await.unwrap();
     assert_eq!(session.ended().await.reason().as_deref(), Some("UNKNOWN_DEVICE"));

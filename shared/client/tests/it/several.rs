@@ -50,7 +50,7 @@ async fn the_next_one_is_used_when_one_does_not_answer() {
 #[tokio::test]
 async fn one_that_says_unavailable_is_left() {
     let stopping = || problem::unavailable("STOPPING", "", Duration::from_millis(1));
-    let first = Fake { door: Arc::new(move |_| Err(stopping())), ..Fake::new(|_, _| Do::Ack) };
+    let first = Fake { admits: Arc::new(move |_| Err(stopping())), ..Fake::new(|_, _| Do::Ack) };
     let second = Fake::new(|_, _| Do::Ack);
     let connection = connection(&[first.serve().await, second.serve().await]);
     let writer = Writer::new(connection, token("t"), stream());

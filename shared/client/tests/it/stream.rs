@@ -179,29 +179,30 @@ async fn refusals_are_reported_and_not_repeated() {
     assert_eq!(fake.seen.lock().unwrap().arrived, [1, 2, 3, 4]);
 }
 
-fn door(n_refused: usize, status: impl Fn() -> Status + Send + Sync + 'static) -> Fake {
-    let door = move |seen: &Seen| if seen.tokens.len() <= n_refused { Err(status()) } else { Ok(()) };
-    Fake { door: Arc::new(door), ..Fake::new(|_, _| Do::Ack) }
+fn admits(n_refused: usize, status: impl Fn() -> Status + Send + Sync + 'static) -> Fake {
+    let admits = move |seen: &Seen| if seen.tokens.len() <= n_refused { Err(status()) } else { Ok(()) };
+    Fake { admits: Arc::new(admits), ..Fake::new(|_, _| Do::Ack) }
 }
 
 #[tokio::test]
 async fn a_token_is_renewed_once() {
     let expired = || problem::unauthenticated("TOKEN_EXPIRED", "expired");
-    let fake = door(1, expired);
+    let fake = admits(1, expired);
     let sender = open(&fake).await.unwrap();
     send(&sender, 1..=1).await;
     sender.close(5 * SECOND).await.unwrap();
     assert_eq!(fake.seen.lock().unwrap().tokens, ["Bearer t1", "Bearer t2"]);
 
-    let error = open(&door(9, expired)).await.err().unwrap();
+    let error = open(&admits(9, expired)).await.err().unwrap();
     assert_eq!((error.code(), error.reason().as_deref()), (Some(Code::Unauthenticated), Some("TOKEN_EXPIRED")));
 }
 
 #[tokio::test]
 async fn statuses_end_the_sender_or_do_not_by_the_contract() {
-    let error = open(&door(9, || problem::status(Code::PermissionDenied, "UNKNOWN_DEVICE", "no"))).await.err().unwrap();
+    let error =
+        open(&admits(9, || problem::status(Code::PermissionDenied, "UNKNOWN_DEVICE", "no"))).await.err().unwrap();
     assert_eq!(error.reason().as_deref(), Some("UNKNOWN_DEVICE"));
-    let error = open(&door(9, || Status::resource_exhausted("full"))).await.err().unwrap();
+    let error = open(&admits(9, || Status::resource_exhausted("full"))).await.err().unwrap();
     assert_eq!(error.code(), Some(Code::ResourceExhausted));
 
     let fake = Fake::new(|_, _| Do::Lose(problem::invalid("MALFORMED_MESSAGE", "message", "what?")));
@@ -211,7 +212,7 @@ async fn statuses_end_the_sender_or_do_not_by_the_contract() {
     assert!(sender.send(2, readings()).await.is_err());
     assert!(sender.close(SECOND).await.is_err());
 
-    let fake = door(3, unavailable);
+    let fake = admits(3, unavailable);
     open(&fake).await.unwrap().close(SECOND).await.unwrap();
     assert_eq!(fake.seen.lock().unwrap().tokens.len(), 4);
 }

@@ -292,7 +292,8 @@ mod tests {
             unit: "".into(),
             factor: Factor::IDENTITY,
             index: vec![0],
-            measured_at: vec![hour.start()],
+            // two values of one instant would be one and its correction
+            measured_at: vec![hour.start().plus(value as i64)],
             quality: vec![Quality::GOOD],
             lasting: vec![],
             values: Values::Number(vec![value]),

@@ -255,7 +255,7 @@ const RACE_ROWS: u64 = 60;
 pub async fn appends_and_seals_at_once(store: &impl Store) {
     let patient = patient();
     let done = AtomicBool::new(false);
-    // readings of rows whose `append` has returned
+    // times of readings of rows whose `append` has returned: of several of one device and metric the last one counts
     let returned = Mutex::new(BTreeMap::new());
     let append = async |task: u64| {
         let mut random = StdRng::seed_from_u64(task);
@@ -272,9 +272,14 @@ pub async fn appends_and_seals_at_once(store: &impl Store) {
             );
             let expected = {
                 let mut returned = returned.lock().unwrap();
-                let readings = returned.entry(row.hour).or_insert(0);
-                *readings += Block::decode(row.hour, &row.block).unwrap().len() as u64;
-                *readings
+                let instants: &mut BTreeSet<_> = returned.entry(row.hour).or_default();
+                let block = Block::decode(row.hour, &row.block).unwrap();
+                let of = |column: &Column| {
+                    let at = |at: &Nanos| (row.identity.device, column.metric, *at);
+                    column.measured_at.iter().map(at).collect::<Vec<_>>()
+                };
+                instants.extend(block.columns.iter().flat_map(of));
+                instants.len() as u64
             };
             let rolled_up: u64 = rollups(store, patient)
                 .await

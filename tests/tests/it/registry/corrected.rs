@@ -18,7 +18,7 @@ use proto::registry::v1::{
 };
 use tests::{
     Bed, Sandbox,
-    builders::{self, pulse},
+    builders::{self, pulse, reading},
     with_token,
 };
 use tonic::Code;
@@ -66,6 +66,7 @@ async fn what_is_acknowledged_is_in_the_way_before_it_is_written() -> anyhow::Re
     let earlier = || EndAssignmentRequest {
         assignment_id: assigned.assignment_id.clone(),
         at: Some(convert::timestamp(Nanos((now - 60) * Nanos::SECOND))),
+        ..Default::default()
     };
     let request = nursing.request(earlier());
     refused!(nursing.client.end_assignment(request).await, Unavailable, "READINGS_NOT_WRITTEN");
@@ -93,8 +94,11 @@ async fn what_is_acknowledged_is_in_the_way_before_it_is_written() -> anyhow::Re
     let request = nursing.request(earlier());
     nursing.client.end_assignment(request).await?;
     // for as long as the device was not the patient's then: they would be shown as the patient's again
-    let count_again =
-        || EndRetractionRequest { patient_id: made.patient_id.clone(), retraction_id: made.retraction_id.clone() };
+    let count_again = || EndRetractionRequest {
+        patient_id: made.patient_id.clone(),
+        retraction_id: made.retraction_id.clone(),
+        ..Default::default()
+    };
     let request = nursing.request(count_again());
     let field = refused!(nursing.client.end_retraction(request).await, FailedPrecondition, "READINGS_IN_THE_WAY");
     assert_eq!(field, "retraction_id");
@@ -108,7 +112,8 @@ async fn what_is_acknowledged_is_in_the_way_before_it_is_written() -> anyhow::Re
     sandbox.run().await?;
     assert_eq!(write(&sandbox, &token, &bed, 3).await??.accepted_readings, 1);
     let mut nursing = Asking::user(&sandbox, nurse).await?;
-    let request = nursing.request(EndAssignmentRequest { assignment_id: assigned.assignment_id, at: None });
+    let request =
+        nursing.request(EndAssignmentRequest { assignment_id: assigned.assignment_id, at: None, ..Default::default() });
     let ended = nursing.client.end_assignment(request).await?.into_inner().assignment.context("an assignment")?;
     assert!(ended.end_time.is_some());
     Ok(())
@@ -158,5 +163,77 @@ async fn ends_what_devices_send(is_deleted: bool) -> anyhow::Result<()> {
     tie(&mut admin, &nurse.to_string(), "care-team", other.patient_id()).await?;
     let mut nursing = Asking::user(&sandbox, nurse).await?;
     assign(&mut nursing, &device_id, other.patient_id(), (now() + 1, 0)).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_does_not_end_in_the_middle_of_what_lasts() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let now = clock::now().0 / Nanos::SECOND;
+    let Monitored { token, nurse, assigned, bed, .. } = monitored(&sandbox, now - 10_800).await?;
+    // begun in an earlier hour than that in which it ends
+    let [from, until] = [9_000, 3_000].map(|ago| Nanos((now - ago) * Nanos::SECOND));
+    let steps = proto::telemetry::v1::Reading {
+        measured_until: Some(convert::timestamp(until)),
+        ..reading("55423-8", "", 500.0, from)
+    };
+    let request = with_token(builders::write(&bed, 1, vec![steps]), &token)?;
+    assert_eq!(sandbox.ingest().await?.write_readings(request).await?.into_inner().accepted_readings, 1);
+    let mut nursing = Asking::user(&sandbox, nurse).await?;
+    for (ago, may) in [(9_000, false), (8_999, false), (3_600, false), (3_001, false), (3_000, true)] {
+        let at = Some(convert::timestamp(Nanos((now - ago) * Nanos::SECOND)));
+        let request = nursing.request(EndAssignmentRequest {
+            assignment_id: assigned.assignment_id.clone(),
+            at,
+            ..Default::default()
+        });
+        let ended = nursing.client.end_assignment(request).await;
+        match may {
+            true => drop(ended?),
+            false => drop(refused!(ended, FailedPrecondition, "READINGS_IN_THE_WAY")),
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_lasts_beyond_the_end_of_an_assignment_does_not_count_again() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let now = clock::now().0 / Nanos::SECOND;
+    let Monitored { device_id, token, nurse, patient, assigned, bed } = monitored(&sandbox, now - 10_800).await?;
+    let ago = |seconds: i64| Some(convert::timestamp(Nanos((now - seconds) * Nanos::SECOND)));
+    let begun = Nanos((now - 600) * Nanos::SECOND);
+    let steps = proto::telemetry::v1::Reading { measured_until: ago(300), ..reading("55423-8", "", 500.0, begun) };
+    let request = with_token(builders::write(&bed, 1, vec![steps.clone()]), &token)?;
+    assert_eq!(sandbox.ingest().await?.write_readings(request).await?.into_inner().accepted_readings, 1);
+    let retraction = Retraction {
+        patient_id: patient.patient_id().to_owned(),
+        start_time: ago(601),
+        end_time: ago(599),
+        reason: "the watch was somebody else's".into(),
+        ..Retraction::default()
+    };
+    let mut nursing = Asking::user(&sandbox, nurse).await?;
+    let request = nursing.request(CreateRetractionRequest { retraction: Some(retraction) });
+    let made = nursing.client.create_retraction(request).await?.into_inner().retraction.context("a retraction")?;
+    let assignment_id = assigned.assignment_id;
+    let request = nursing.request(EndAssignmentRequest { assignment_id, at: ago(400), ..Default::default() });
+    nursing.client.end_assignment(request).await?;
+    let count_again = || EndRetractionRequest {
+        patient_id: made.patient_id.clone(),
+        retraction_id: made.retraction_id.clone(),
+        ..Default::default()
+    };
+    let request = nursing.request(count_again());
+    refused!(nursing.client.end_retraction(request).await, FailedPrecondition, "READINGS_IN_THE_WAY");
+    // nor would it be taken now
+    let request = with_token(builders::write(&bed, 2, vec![steps]), &token)?;
+    let refused = sandbox.ingest().await?.write_readings(request).await?.into_inner().refused;
+    assert_eq!((&*refused[0].reason, &*refused[0].field), ("NOT_ASSIGNED", "readings[0].measured_until"));
+
+    // the patient's without a gap
+    assign(&mut nursing, &device_id, patient.patient_id(), (now - 400, 0)).await?;
+    let request = nursing.request(count_again());
+    nursing.client.end_retraction(request).await?;
     Ok(())
 }

@@ -86,7 +86,8 @@ async fn a_claim_gives_a_certificate_that_serves_until_it_is_rotated() -> anyhow
         let renewed = Issued { certificate: renewed.certificate, key: key.clone(), serial: String::new() };
         assert_eq!(sent(secure.channel(Some(&renewed))?, &device_id, round + 10).await?, "NOT_ASSIGNED");
 
-        let request = with_token(RotateDeviceRequest { device_id: device_id.clone() }, &integrator)?;
+        let request =
+            with_token(RotateDeviceRequest { device_id: device_id.clone(), ..Default::default() }, &integrator)?;
         let mut registry = RegistryServiceClient::new(secure.channel(None)?);
         claim_code = registry.rotate_device(request).await?.into_inner().claim_code;
         let refused = async || sent(channel.clone(), &device_id, round + 20).await;

@@ -150,7 +150,11 @@ async fn a_device_is_registered_claimed_assigned_and_revoked() -> anyhow::Result
     // what is kept as the first patient's stays so: it was taken an hour and a half ago
     for (ago, may) in [(6_000, false), (5_400, false), (5_000, true)] {
         let at = Some(convert::timestamp(model::Nanos((now - ago) * model::Nanos::SECOND)));
-        let request = nursing.request(EndAssignmentRequest { assignment_id: earlier.assignment_id.clone(), at });
+        let request = nursing.request(EndAssignmentRequest {
+            assignment_id: earlier.assignment_id.clone(),
+            at,
+            ..Default::default()
+        });
         let ended = nursing.client.end_assignment(request).await;
         match may {
             true => drop(ended?),
@@ -166,7 +170,8 @@ async fn a_device_is_registered_claimed_assigned_and_revoked() -> anyhow::Result
     let request = itself.request(RenewDeviceTokenRequest::default());
     let renewed = itself.client.renew_device_token(request).await?.into_inner().token;
     assert_eq!(write(&sandbox, &renewed, &bed, 3).await??.accepted_readings, 1);
-    let request = nursing.request(EndAssignmentRequest { assignment_id: current.assignment_id, at: None });
+    let request =
+        nursing.request(EndAssignmentRequest { assignment_id: current.assignment_id, at: None, ..Default::default() });
     nursing.client.end_assignment(request).await?;
     assert_eq!(write(&sandbox, &renewed, &bed, 4).await??.refused[0].reason, "NOT_ASSIGNED");
     Ok(())
@@ -193,12 +198,17 @@ async fn rotation_and_revocation_reach_open_streams_within_seconds() -> anyhow::
         let (line, _) = Line::open(sandbox.ingest().await?, &token, &bed, 0).await?;
         let began = Instant::now();
         let code = if revoke {
-            let request = integrator.request(RevokeDeviceRequest { device_id: device_id.clone(), retire: false });
+            let request = integrator.request(RevokeDeviceRequest {
+                device_id: device_id.clone(),
+                retire: false,
+                ..Default::default()
+            });
             let device = integrator.client.revoke_device(request).await?.into_inner().device.context("a device")?;
             assert_eq!(device.status, "revoked");
             None
         } else {
-            let request = integrator.request(RotateDeviceRequest { device_id: device_id.clone() });
+            let request =
+                integrator.request(RotateDeviceRequest { device_id: device_id.clone(), ..Default::default() });
             Some(integrator.client.rotate_device(request).await?.into_inner().claim_code)
         };
         let (.., ended) = line.until_end().await?;
@@ -256,7 +266,7 @@ async fn a_fleet_is_its_integrators_and_addresses_are_unique() -> anyhow::Result
     }
     assert_eq!(listed, [1, 0, 1]);
     // a retired device's address is free
-    let request = first.request(RevokeDeviceRequest { device_id, retire: true });
+    let request = first.request(RevokeDeviceRequest { device_id, retire: true, ..Default::default() });
     first.client.revoke_device(request).await?;
     assert!(register(&mut second, monitor("00:00:5e:00:53:01")).await.is_ok());
     Ok(())
@@ -275,9 +285,10 @@ async fn only_its_integrator_changes_a_device_and_not_a_stale_one() -> anyhow::R
         let device = Device { device_id: device_id.clone(), ..monitor("") };
         let request = second.request(UpdateDeviceRequest { device: Some(device), update_mask: None });
         refused!(second.client.update_device(request).await, NotFound, "NOT_FOUND");
-        let request = second.request(RotateDeviceRequest { device_id: device_id.clone() });
+        let request = second.request(RotateDeviceRequest { device_id: device_id.clone(), ..Default::default() });
         refused!(second.client.rotate_device(request).await, NotFound, "NOT_FOUND");
-        let request = second.request(RevokeDeviceRequest { device_id: device_id.clone(), retire: true });
+        let request =
+            second.request(RevokeDeviceRequest { device_id: device_id.clone(), retire: true, ..Default::default() });
         refused!(second.client.revoke_device(request).await, NotFound, "NOT_FOUND");
         let request =
             second.request(ListAssignmentsRequest { device_id, patient_id: String::new(), ..Default::default() });
@@ -304,13 +315,14 @@ async fn a_code_that_was_taken_back_claims_nothing_and_what_is_retired_stays_so(
     for retire in [false, true] {
         let made = register(&mut integrator, monitor("")).await?.into_inner();
         let device_id = made.device.context("a device")?.device_id;
-        let request = integrator.request(RotateDeviceRequest { device_id: device_id.clone() });
+        let request = integrator.request(RotateDeviceRequest { device_id: device_id.clone(), ..Default::default() });
         let rotated = integrator.client.rotate_device(request).await?.into_inner().claim_code;
         assert!(claim(&sandbox, &device_id, &made.claim_code).await?.is_err(), "the next code is in its place");
-        let request = integrator.request(RevokeDeviceRequest { device_id: device_id.clone(), retire });
+        let request =
+            integrator.request(RevokeDeviceRequest { device_id: device_id.clone(), retire, ..Default::default() });
         integrator.client.revoke_device(request).await?;
         assert!(claim(&sandbox, &device_id, &rotated).await?.is_err(), "it was never used, and is good for nothing");
-        let request = integrator.request(RotateDeviceRequest { device_id: device_id.clone() });
+        let request = integrator.request(RotateDeviceRequest { device_id: device_id.clone(), ..Default::default() });
         let again = integrator.client.rotate_device(request).await;
         if !retire {
             let code = again?.into_inner().claim_code;
@@ -320,7 +332,7 @@ async fn a_code_that_was_taken_back_claims_nothing_and_what_is_retired_stays_so(
             continue;
         }
         refused!(again, FailedPrecondition, "RETIRED");
-        let request = integrator.request(RevokeDeviceRequest { device_id, retire: false });
+        let request = integrator.request(RevokeDeviceRequest { device_id, retire: false, ..Default::default() });
         refused!(integrator.client.revoke_device(request).await, FailedPrecondition, "RETIRED");
     }
     Ok(())
@@ -347,7 +359,7 @@ async fn an_assignment_is_ended_by_who_cares_for_the_patient_and_never_made_long
     }
     let end = async |asking: &mut Asking, id: &str, seconds: i64| {
         let at = Some(convert::timestamp(model::Nanos(seconds * model::Nanos::SECOND)));
-        let request = asking.request(EndAssignmentRequest { assignment_id: id.to_owned(), at });
+        let request = asking.request(EndAssignmentRequest { assignment_id: id.to_owned(), at, ..Default::default() });
         asking.client.end_assignment(request).await
     };
     let hidden = end(&mut nurses[1], &ids[0], 1_500).await.err().context("a refusal")?;

@@ -109,7 +109,7 @@ async fn each_sees_and_changes_the_sections_that_are_theirs() -> anyhow::Result<
     assert_eq!(versions[2].contact.as_ref().map(|contact| contact.phone()).unwrap_or_default(), "");
 
     // the end of a relation closes what it opened, and a deleted person's token opens nothing
-    let request = admin.request(EndRelationRequest { relation_id: relation.relation_id });
+    let request = admin.request(EndRelationRequest { relation_id: relation.relation_id, ..Default::default() });
     admin.client.end_relation(request).await?;
     assert_eq!(get(&mut nursing, &patient.user_id).await.err().map(|status| status.code()), Some(Code::NotFound));
     let request = admin.request(DeleteUserRequest { user_id: patient.user_id.clone(), etag: String::new() });
@@ -251,9 +251,13 @@ async fn consent_and_emergencies_count_at_once_and_can_be_explained() -> anyhow:
     refused!(auditor.client.review_break_glass(request).await, FailedPrecondition, "REVIEWED");
 
     let (patient_id, consent_id) = (whom.to_owned(), made.consent_id);
-    let request = nursing.request(RevokeConsentRequest { patient_id: whom.into(), consent_id: consent_id.clone() });
+    let request = nursing.request(RevokeConsentRequest {
+        patient_id: whom.into(),
+        consent_id: consent_id.clone(),
+        ..Default::default()
+    });
     refused!(nursing.client.revoke_consent(request).await, PermissionDenied, "NOT_PERMITTED");
-    let request = own.request(RevokeConsentRequest { patient_id, consent_id });
+    let request = own.request(RevokeConsentRequest { patient_id, consent_id, ..Default::default() });
     own.client.revoke_consent(request).await?;
     assert!(reads(&sandbox, who, whom, Some("TREAT")).await?);
     let request = own.request(ListConsentsRequest { patient_id: whom.into(), ..Default::default() });
@@ -316,7 +320,7 @@ async fn a_consent_is_its_patients_and_counts_until_its_end() -> anyhow::Result<
     assert!(other.client.list_consents(request).await?.into_inner().consents.is_empty());
     for id in [&ids[0], &Uuid::new_v4().to_string()] {
         let (patient_id, consent_id) = (patient.patient_id().to_owned(), id.clone());
-        let request = other.request(RevokeConsentRequest { patient_id, consent_id });
+        let request = other.request(RevokeConsentRequest { patient_id, consent_id, ..Default::default() });
         refused!(other.client.revoke_consent(request).await, NotFound, "NOT_FOUND");
     }
     Ok(())

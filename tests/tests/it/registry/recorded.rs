@@ -140,7 +140,13 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
     recorded!(log, admin, stranger, list_grants(ListGrantsRequest::default()), "roles.manage");
     let held = || Some(Grant { user_id: some(), role_id: "nurse".into(), ..Grant::default() });
     recorded!(log, admin, stranger, create_grant(CreateGrantRequest { grant: held() }), "roles.manage");
-    recorded!(log, admin, stranger, delete_grant(DeleteGrantRequest { grant_id: some() }), "roles.manage");
+    recorded!(
+        log,
+        admin,
+        stranger,
+        delete_grant(DeleteGrantRequest { grant_id: some(), ..Default::default() }),
+        "roles.manage"
+    );
 
     recorded!(log, admin, stranger, get_relation(GetRelationRequest { relation_id: some() }), "relations.manage");
     recorded!(log, admin, stranger, list_relations(ListRelationsRequest::default()), "relations.manage");
@@ -149,7 +155,13 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
         CreateRelationRequest { relation: Some(Relation { user_id, kind, patient_id, ..Relation::default() }) }
     };
     recorded!(log, admin, stranger, create_relation(tied()), "relations.manage");
-    recorded!(log, admin, stranger, end_relation(EndRelationRequest { relation_id: some() }), "relations.manage");
+    recorded!(
+        log,
+        admin,
+        stranger,
+        end_relation(EndRelationRequest { relation_id: some(), ..Default::default() }),
+        "relations.manage"
+    );
 
     let get = || GetConsentRequest { patient_id: whom(), consent_id: some() };
     recorded!(log, patient, stranger, get_consent(get()), "consents.manage");
@@ -168,7 +180,7 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
     let request = stranger.0.request(CreateConsentRequest { consent });
     assert!(stranger.0.client.create_consent(request).await.is_err());
     assert_eq!(log.last().await?.detail, format!("create {consent_id}"));
-    let revoke = || RevokeConsentRequest { patient_id: whom(), consent_id: some() };
+    let revoke = || RevokeConsentRequest { patient_id: whom(), consent_id: some(), ..Default::default() };
     recorded!(log, patient, stranger, revoke_consent(revoke()), "consents.manage");
 
     let get = || GetRetractionRequest { patient_id: whom(), retraction_id: some() };
@@ -178,7 +190,7 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
     let retract =
         || CreateRetractionRequest { retraction: Some(Retraction { patient_id: whom(), ..Retraction::default() }) };
     recorded!(log, nurse, stranger, create_retraction(retract()), "readings.retract");
-    let end = || EndRetractionRequest { patient_id: whom(), retraction_id: some() };
+    let end = || EndRetractionRequest { patient_id: whom(), retraction_id: some(), ..Default::default() };
     recorded!(log, nurse, stranger, end_retraction(end()), "readings.retract");
 
     let open = || {
@@ -204,8 +216,14 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
     recorded!(log, integrator, stranger, update_device(update()), "devices.register");
     let import = || ImportDevicesRequest { csv: "name\nA\n".into() };
     recorded!(log, integrator, stranger, import_devices(import()), "devices.register");
-    recorded!(log, integrator, stranger, rotate_device(RotateDeviceRequest { device_id: some() }), "devices.register");
-    let revoke = || RevokeDeviceRequest { device_id: some(), retire: false };
+    recorded!(
+        log,
+        integrator,
+        stranger,
+        rotate_device(RotateDeviceRequest { device_id: some(), ..Default::default() }),
+        "devices.register"
+    );
+    let revoke = || RevokeDeviceRequest { device_id: some(), retire: false, ..Default::default() };
     recorded!(log, integrator, stranger, revoke_device(revoke()), "devices.register");
 
     let list = || ListAssignmentsRequest { patient_id: whom(), device_id: String::new(), ..Default::default() };
@@ -215,7 +233,7 @@ async fn each_call_and_each_refusal_is_written_down() -> anyhow::Result<()> {
         CreateAssignmentRequest { assignment: Some(assignment) }
     };
     recorded!(log, nurse, stranger, create_assignment(assign()), "device.assign");
-    let end = |assignment_id| EndAssignmentRequest { assignment_id, at: None };
+    let end = |assignment_id| EndAssignmentRequest { assignment_id, at: None, ..Default::default() };
     let request = stranger.0.request(end(some()));
     assert!(stranger.0.client.end_assignment(request).await.is_err());
     assert_eq!((log.last().await?.action.as_str(), log.last().await?.denied.as_str()), ("device.assign", "PERMISSION"));

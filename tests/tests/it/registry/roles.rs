@@ -75,7 +75,7 @@ async fn roles_are_data_and_nobody_passes_on_what_they_lack() -> anyhow::Result<
     let stale = Role { etag: "1".into(), ..reader };
     let request = admin.request(UpdateRoleRequest { role: Some(stale), update_mask: None });
     refused!(admin.client.update_role(request).await, Aborted, "ETAG_MISMATCH");
-    let request = admin.request(DeleteGrantRequest { grant_id: held.grant_id });
+    let request = admin.request(DeleteGrantRequest { grant_id: held.grant_id, ..Default::default() });
     admin.client.delete_grant(request).await?;
     let request = deputising.request(ListRolesRequest {});
     refused!(deputising.client.list_roles(request).await, PermissionDenied, "NOT_PERMITTED");

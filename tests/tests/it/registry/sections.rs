@@ -141,14 +141,14 @@ async fn nobody_sets_a_section_that_is_not_theirs() -> anyhow::Result<()> {
 }
 
 /// Where in a contact a field is.
-type Place = fn(&mut Contact) -> &mut Option<String>;
+type ContactField = fn(&mut Contact) -> &mut Option<String>;
 
 #[tokio::test]
 async fn changes_at_once_are_all_there_or_were_refused() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(0).await?;
     let mut admin = Asking::demo(&sandbox, "administrator").await?;
     let user_id = person(&mut admin, "Pat Doe", true).await?.user_id;
-    let fields: [(&str, Place); 4] = [
+    let fields: [(&str, ContactField); 4] = [
         ("contact.address", |contact| &mut contact.address),
         ("contact.phone", |contact| &mut contact.phone),
         ("contact.email", |contact| &mut contact.email),

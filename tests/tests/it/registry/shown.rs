@@ -207,7 +207,7 @@ async fn whose_devices_are_shown_is_in_the_log_and_nobody_is_no_patient() -> any
     let none = Uuid::new_v4().to_string();
     let request = nina.request(GetAssignmentRequest { assignment_id: none.clone() });
     assert!(nina.client.get_assignment(request).await.is_err());
-    let request = nina.request(EndAssignmentRequest { assignment_id: none.clone(), at: None });
+    let request = nina.request(EndAssignmentRequest { assignment_id: none.clone(), at: None, ..Default::default() });
     assert!(nina.client.end_assignment(request).await.is_err());
     let records = about(&sandbox, "").await?;
     let tried: Vec<_> = records.iter().filter(|record| record.detail.ends_with(&none)).collect();

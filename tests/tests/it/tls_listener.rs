@@ -1,4 +1,4 @@
-//! The door: nobody waits for another's handshake, who is silent or over a limit is closed, and old versions are refused.
+//! The listener with TLS: nobody waits for another's handshake, who is silent or over a limit is closed, and old versions are refused.
 
 use anyhow::Context;
 use node::services;
