@@ -34,6 +34,7 @@ pub mod reading;
 mod rows;
 mod seen;
 
+pub(crate) use encode::plain_parquet;
 pub(crate) use rows::clock_named;
 
 #[cfg(test)]

@@ -3,6 +3,11 @@
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use model::Nanos;
 
+/// The first instant of the day of an instant.
+pub(crate) fn start(at: Nanos) -> Nanos {
+    Nanos(at.0 - at.0.rem_euclid(Nanos::DAY))
+}
+
 /// The day of an instant: YYYY-MM-DD.
 pub(crate) fn named(at: Nanos) -> String {
     // all nanoseconds of an i64 are instants

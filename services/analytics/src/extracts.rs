@@ -110,6 +110,27 @@ impl Extract {
         all
     }
 
+    /// Those of the study of a job who may be read now, by their names. A refusal is written down.
+    ///
+    /// # Errors
+    /// The caller may read nobody of it.
+    async fn readable(
+        &self,
+        caller: &Principal,
+        parameters: &Parameters,
+        detail: &str,
+    ) -> Result<BTreeMap<String, Permit>, Status> {
+        let Studies { decisions, names, .. } = &self.studies;
+        decisions.anywhere(caller, Action::ReadDeidentified).refusal_recorded(detail).await?;
+        let study = parameters.get(asked::STUDY).map_or("", String::as_str);
+        let subjects = guard::subjects(&decisions.directory(), names, caller, study, decisions.now());
+        if subjects.is_empty() {
+            let text = "there is no such study, or nobody in it whom you may read";
+            return Err(problem::field(Code::NotFound, "NO_SUCH_STUDY", "parameters.study", text));
+        }
+        Ok(subjects)
+    }
+
     async fn read(
         &self,
         work: &Work,
@@ -203,14 +224,7 @@ impl Kind for Extract {
     }
 
     async fn admits(&self, caller: &Principal, parameters: &Parameters, detail: &str) -> Result<(), Status> {
-        let Studies { decisions, names, .. } = &self.studies;
-        decisions.anywhere(caller, Action::ReadDeidentified).refusal_recorded(detail).await?;
-        let study = parameters.get(asked::STUDY).map_or("", String::as_str);
-        if guard::subjects(&decisions.directory(), names, caller, study, decisions.now()).is_empty() {
-            let text = "there is no such study, or nobody in it whom you may read";
-            return Err(problem::field(Code::NotFound, "NO_SUCH_STUDY", "parameters.study", text));
-        }
-        Ok(())
+        self.readable(caller, parameters, detail).await.map(drop)
     }
 
     /// Who has left the study since, or barred it, is in no file that is handed out.
@@ -220,13 +234,10 @@ impl Kind for Extract {
         (parameters, result): (&Parameters, &Value),
         detail: &str,
     ) -> Result<(), Status> {
-        self.admits(caller, parameters, detail).await?;
-        let Studies { runner, decisions, names, .. } = &self.studies;
-        let study = parameters.get(asked::STUDY).map_or("", String::as_str);
-        let there = guard::subjects(&decisions.directory(), names, caller, study, decisions.now());
+        let there = self.readable(caller, parameters, detail).await?;
+        let objects = self.studies.runner.objects();
         let rows = Key::from(result["object"].as_str().unwrap_or_default());
-        let named =
-            runner.objects().get(&results::beside(&rows, SUBJECTS)).await.map_err(|error| objects_failed(&error))?;
+        let named = objects.get(&results::beside(&rows, SUBJECTS)).await.map_err(|error| objects_failed(&error))?;
         let named: Vec<String> = serde_json::from_slice(&named).unwrap_or_default();
         match named.iter().filter(|name| !there.contains_key(*name)).count() {
             0 if !named.is_empty() => Ok(()),

@@ -33,9 +33,6 @@ use tonic::{Request, Response, Status};
 /// Default and most subjects of a page.
 pub const PAGE_SUBJECTS: (usize, usize) = (1_000, 10_000);
 
-/// Times of clocks that were never set, or are far ahead, are known: 1 January 1970 as it is shown would tell how far all are moved.
-const FALSE_TIMES: Quality = Quality::UNSET_CLOCK.with(Quality::ANCIENT).with(Quality::FUTURE);
-
 /// Serves `StudyService`: readings of a study's participants, under pseudonyms.
 pub struct StudyRpcs {
     query: Arc<Query>,
@@ -100,7 +97,9 @@ impl StudyRpcs {
         let directory = query.decisions.directory();
         let retractions = directory.retractions(permit.patient());
         let ended_before = Some(shown_until.plus(moved_by));
-        let selection = Selection { range, after, metrics: &metrics, retractions, left_out: FALSE_TIMES, ended_before };
+        // false times are known: 1 January 1970 as it is shown would tell how far all are moved
+        let left_out = Quality::FALSE_TIME;
+        let selection = Selection { range, after, metrics: &metrics, retractions, left_out, ended_before };
         let full = page.fill(query, permit, selection).await?;
         let mut response =
             ReadSubjectResponse { series: pack(&page.held), n_repeats: page.n_repeats(), ..Default::default() };

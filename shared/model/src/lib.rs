@@ -31,7 +31,7 @@ pub use bytes::Malformed;
 pub use catalog::{CodeSystem, Factor, Kind, Metric, MetricId, by_code, by_id, metrics, unit_alias};
 pub use formula::is_formula;
 pub use id::{DeviceId, NoId, PatientId, StreamId, UserId, WriterId, uuid};
-pub use newest::{ClockTolerance, Recency, age, counts_from};
+pub use newest::{ClockTolerance, Recency, age, counts_from, superseded};
 pub use rate::{Bucket, Rate};
 pub use reach::Reach;
 pub use reading::{Absence, Bound, ClockQuality, Comparator, Quality, Waveform};

@@ -13,7 +13,7 @@ use crate::{
     time::Nanos,
     unset::is_unset,
 };
-use std::{ops::Range, time::Duration};
+use std::{collections::BTreeSet, ops::Range, time::Duration};
 
 /// How far a device's clock may be ahead of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl ClockTolerance {
 
     /// Marks what the way in may not have marked yet, because the rule is younger than the row ([`Self::doubts`]), and what only
     /// a whole sheet shows: corrections ([`Quality::CORRECTION`]), repeats ([`Quality::REPEAT`]) and what was taken back
-    /// ([`Quality::ENTERED_IN_ERROR`]). Not what was corrected, which matters where readings are added up, not where they are shown.
+    /// ([`Quality::ENTERED_IN_ERROR`]).
     pub fn mark(self, sheet: &mut Sheet) {
         let Sheet { batches, columns, .. } = sheet;
         for SheetColumn { lines, batch } in columns {
@@ -91,7 +91,7 @@ impl ClockTolerance {
         }
         for (column, line, mark) in said_again(sheet) {
             let quality = &mut sheet.columns[column].lines.quality[line];
-            *quality = quality.with(mark.without(Quality::SUPERSEDED));
+            *quality = quality.with(mark);
         }
     }
 }
@@ -115,7 +115,7 @@ pub fn counts_from(quality: Quality, clock: ClockQuality, measured_at: Nanos, re
     match clock {
         _ if quality.has(Quality::ENTERED_IN_ERROR) => None,
         ClockQuality::Unset => Some(received_at),
-        _ if quality.has_any(Quality::FUTURE.with(Quality::ANCIENT).with(Quality::UNSET_CLOCK)) => None,
+        _ if quality.has_any(Quality::FALSE_TIME) => None,
         _ => Some(measured_at),
     }
 }
@@ -126,11 +126,26 @@ pub fn age(at: Nanos, now: Nanos) -> i64 {
 }
 
 /// Lines of which the same device has sent others of that metric and instant, with what they are beside those: the same in another
-/// stream is a repeat, another value a correction, and what came before that, or before the same in another unit, is superseded. One
-/// that was entered in error takes back what came before it, and is shown once with what it takes back.
+/// stream is a repeat, another value a correction. One that was entered in error takes back what came before it, and is shown once
+/// with what it takes back.
 pub(crate) fn said_again(sheet: &Sheet) -> Vec<(usize, usize, Quality)> {
-    let columns = &sheet.columns;
     let mut found = Vec::new();
+    each_same_instant(sheet, |same| found.extend(same.marks()));
+    found
+}
+
+/// Lines, by column, in whose place their device has said something else in a later batch, or the same in another unit; and when that
+/// was received. One time counts once where readings are added up; a timeline has it as it came. What is marked
+/// as entered in error corrects nothing.
+pub fn superseded(sheet: &Sheet) -> Vec<(usize, usize, Nanos)> {
+    let mut found = Vec::new();
+    each_same_instant(sheet, |same| found.extend(same.superseded()));
+    found
+}
+
+/// Hands over the lines of each metric, instant and device that has several.
+fn each_same_instant(sheet: &Sheet, mut each: impl FnMut(SameInstant<'_>)) {
+    let columns = &sheet.columns;
     for (first, one) in columns.iter().enumerate() {
         let metric = one.lines.metric;
         let of_metric = |column: &&SheetColumn| column.lines.metric == metric;
@@ -154,11 +169,8 @@ pub(crate) fn said_again(sheet: &Sheet) -> Vec<(usize, usize, Quality)> {
         };
         lines.sort_unstable_by_key(key);
         let same_instant = lines.chunk_by(|a, b| (key(a).0, key(a).1) == (key(b).0, key(b).1));
-        for lines in same_instant.filter(|lines| lines.len() > 1) {
-            found.extend(SameInstant { sheet, lines }.marks());
-        }
+        same_instant.filter(|lines| lines.len() > 1).for_each(|lines| each(SameInstant { sheet, lines }));
     }
-    found
 }
 
 /// Of the lines of one metric, instant and device as many of the first are compared with each that came later, and as many of the
@@ -179,16 +191,12 @@ fn earlier(at: usize) -> Range<usize> {
 impl SameInstant<'_> {
     fn marks(&self) -> impl Iterator<Item = (usize, usize, Quality)> {
         let n_taken_back = (1..self.lines.len()).rfind(|&at| self.takes_back(at)).unwrap_or_default();
-        let (correcting, repeating) = (self.correcting(), self.repeating());
         (0..self.lines.len()).filter_map(move |at| {
             let mut mark = Quality::GOOD;
             if self.is_repeat(at) || self.takes_back(at) && earlier(at).any(|before| self.is_same(before, at)) {
                 mark = Quality::REPEAT;
             } else if earlier(at).any(|before| self.says_other(before, at)) {
                 mark = Quality::CORRECTION;
-            }
-            if self.is_superseded(at, &correcting, &repeating) {
-                mark = mark.with(Quality::SUPERSEDED);
             }
             if at < n_taken_back {
                 mark = mark.with(Quality::ENTERED_IN_ERROR);
@@ -197,27 +205,25 @@ impl SameInstant<'_> {
         })
     }
 
-    /// The last lines that stand in the place of what came before: neither a repeat, nor what says of itself that it is wrong.
-    fn correcting(&self) -> Vec<usize> {
-        let may_be = |at: &usize| !self.is_in_error(*at) && !self.is_repeat(*at);
-        (1..self.lines.len()).rev().filter(may_be).take(COMPARED_MAX).collect()
-    }
-
-    /// The last lines that only say again what came before.
-    fn repeating(&self) -> Vec<usize> {
-        let may_be = |at: &usize| !self.is_in_error(*at) && self.is_repeat(*at);
-        (1..self.lines.len()).rev().filter(may_be).take(COMPARED_MAX).collect()
-    }
-
-    /// Whether a later batch says something else in its place, or the same in another unit: one time counts once. Not where that batch
-    /// has it too, as a repeat, beside another event of the instant.
-    fn is_superseded(&self, at: usize, correcting: &[usize], repeating: &[usize]) -> bool {
-        let mut kept_by: Vec<u32> =
-            repeating.iter().filter(|&&after| self.is_same(at, after)).map(|&after| self.batch(after)).collect();
-        kept_by.sort_unstable();
-        let corrects = |after: usize| self.batch(at) != self.batch(after) && !self.is_same(at, after);
-        let mut after = correcting.iter().copied().filter(|&after| at < after && corrects(after));
-        after.any(|after| kept_by.binary_search(&self.batch(after)).is_err())
+    /// Lines that a later batch says otherwise, or in another unit, and when it came. Not where that batch has the line, too, as a
+    /// repeat, beside another event of the instant.
+    fn superseded(&self) -> Vec<(usize, usize, Nanos)> {
+        // neither kind says of itself that it is wrong
+        let (repeating, correcting): (Vec<_>, Vec<_>) =
+            (1..self.lines.len()).rev().filter(|&at| !self.is_in_error(at)).partition(|&at| self.is_repeat(at));
+        let [repeating, correcting] = [repeating, correcting].map(|last| last.into_iter().take(COMPARED_MAX));
+        let since = |at: usize| {
+            let keep = repeating.clone().filter(|&after| self.is_same(at, after));
+            let kept_by: BTreeSet<_> = keep.map(|after| self.batch(after)).collect();
+            let corrects = |after: &usize| {
+                let (own, batch) = (self.batch(at), self.batch(*after));
+                at < *after && own != batch && !self.is_same(at, *after) && !kept_by.contains(&batch)
+            };
+            // those that came last are first
+            let first = correcting.clone().rfind(corrects)?;
+            Some(self.sheet.batches[self.batch(first) as usize].received_at)
+        };
+        (0..self.lines.len()).filter_map(|at| Some((self.lines[at].0, self.lines[at].1, since(at)?))).collect()
     }
 
     /// Whether they say different things, and not as two events of one batch.

@@ -31,17 +31,16 @@ impl Quality {
     /// What the same device had sent before, word for word, in another stream: the device has lost its place and sends all it
     /// has again. Found when a sheet is read, never stored, and not shown: what was sent first stands.
     pub const REPEAT: Self = Self(256);
-    /// What a later reading of the same device, metric and instant corrects ([`Self::CORRECTION`]) or says in another unit: in no
-    /// trend, for one time counts once. Found when trends are made, neither stored nor shown: a timeline has it as it came.
-    pub const SUPERSEDED: Self = Self(512);
+    /// Marks of a time that says nothing: of a clock that was never set, or is far ahead.
+    pub const FALSE_TIME: Self = Self::UNSET_CLOCK.with(Self::ANCIENT).with(Self::FUTURE);
 
     /// Those with these bits, as they are stored and sent.
     pub fn from_bits(bits: u8) -> Self {
         Self(u16::from(bits))
     }
 
-    /// The flags as they are stored and sent: bit 0 is [`Self::IMPLAUSIBLE`], bit 7 [`Self::ENTERED_IN_ERROR`]. That it is a
-    /// repeat, or superseded, is neither stored nor sent.
+    /// The flags as they are stored and sent: bit 0 is [`Self::IMPLAUSIBLE`], bit 7 [`Self::ENTERED_IN_ERROR`]. A repeat is
+    /// neither stored nor sent.
     pub fn bits(self) -> u8 {
         self.0.to_le_bytes()[0]
     }
@@ -49,11 +48,6 @@ impl Quality {
     /// The union of two sets of flags.
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
-    }
-
-    /// These without some others.
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
     }
 
     /// Whether all of `other`'s marks are set.
@@ -68,7 +62,7 @@ impl Quality {
 
     /// Whether nothing is known against the reading.
     pub fn is_good(self) -> bool {
-        self.without(Self::CORRECTION.with(Self::SUPERSEDED)) == Self::GOOD
+        self.0 & !Self::CORRECTION.0 == 0
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     catalog::MetricId,
     id::DeviceId,
     reading::Quality,
-    sheet::Sheet,
+    sheet::{Batch, Sheet},
     time::{Hour, Nanos, Range},
 };
 
@@ -34,19 +34,24 @@ impl Retraction {
             return;
         }
         let Sheet { batches, columns, .. } = sheet;
-        let is_about = |batch: u32| {
-            let batch = &batches[batch as usize];
-            self.device.is_none_or(|device| device == batch.identity.device) && batch.received_at <= self.received_until
-        };
         for column in columns.iter_mut().filter(|column| self.is_of(column.lines.metric)) {
             let times = &column.lines.measured_at;
             let first = times.partition_point(|at| *at < self.range.from());
             let end = times.partition_point(|at| *at < self.range.to());
-            for line in (first..end).filter(|line| is_about(column.batch[*line])) {
+            for line in (first..end).filter(|line| self.is_about(&batches[column.batch[*line] as usize])) {
                 let quality = &mut column.lines.quality[line];
                 *quality = quality.with(Quality::ENTERED_IN_ERROR);
             }
         }
+    }
+
+    /// Whether it is about a reading of a metric, of this batch, that was measured, or began, at an instant.
+    pub fn is_about_one(&self, metric: MetricId, batch: &Batch, measured_at: Nanos) -> bool {
+        self.is_of(metric) && self.range.contains(measured_at) && self.is_about(batch)
+    }
+
+    fn is_about(&self, batch: &Batch) -> bool {
+        self.device.is_none_or(|device| device == batch.identity.device) && batch.received_at <= self.received_until
     }
 
     fn is_of(&self, metric: MetricId) -> bool {

@@ -16,11 +16,11 @@ use crate::{
     block::Values,
     bytes::{Malformed, Reader, put_varint},
     catalog::MetricId,
-    newest::{ClockTolerance, said_again},
+    newest::{ClockTolerance, said_again, superseded},
     reading::Quality,
     sheet::{Batch, Sheet, SheetColumn},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const VERSION: u8 = 6;
 /// Written before repeats, all that is doubtful, or what was corrected were left out.
@@ -42,7 +42,7 @@ pub struct Rollup {
     pub n_bounded: u64,
     /// Other readings without a value.
     pub n_absent: u64,
-    /// The others, if there are any, but for what was corrected: that counts nowhere ([`crate::Quality::SUPERSEDED`]).
+    /// The others, if there are any, but for what was corrected: that counts nowhere ([`superseded`]).
     pub good: Option<Summary>,
 }
 
@@ -93,11 +93,13 @@ impl Rollup {
         let mut rollups: BTreeMap<MetricId, Self> = BTreeMap::new();
         let again: BTreeMap<_, _> =
             said_again(sheet).into_iter().map(|(column, line, mark)| ((column, line), mark)).collect();
+        let superseded: BTreeSet<_> = superseded(sheet).into_iter().map(|(column, line, _)| (column, line)).collect();
         for (place, column) in sheet.columns.iter().enumerate() {
             let metric = column.lines.metric;
             let rollup = rollups.entry(metric).or_insert_with(|| Self::empty(metric));
             let again = |line| again.get(&(place, line)).copied().unwrap_or_default();
-            rollup.add(column, &sheet.batches, tolerance, again);
+            let counts = |line| !superseded.contains(&(place, line));
+            rollup.add(column, &sheet.batches, tolerance, (again, counts));
         }
         rollups.into_values().filter(|rollup| *rollup != Self::empty(rollup.metric)).collect()
     }
@@ -108,7 +110,7 @@ impl Rollup {
         column: &SheetColumn,
         batches: &[Batch],
         tolerance: ClockTolerance,
-        again: impl Fn(usize) -> Quality,
+        (again, counts): (impl Fn(usize) -> Quality, impl Fn(usize) -> bool),
     ) {
         let SheetColumn { lines, batch } = column;
         if matches!(lines.values, Values::Coded(_) | Values::Waveform(_)) {
@@ -119,7 +121,7 @@ impl Rollup {
             let doubts = || tolerance.doubts_in(&batches[batch[line] as usize], lines.measured_at[line]);
             if quality.has(Quality::REPEAT) {
                 self.n_repeats += 1;
-            } else if quality.has(Quality::SUPERSEDED) {
+            } else if !counts(line) {
                 // what stands in its place counts
             } else if !quality.with(doubts()).is_good() {
                 self.n_doubtful += 1;

@@ -4,7 +4,7 @@
 //! A day is counted once it has been over for an hour: no process keeps an entry back for so long. Two that count a day make the same
 //! file, of which one is kept.
 
-use super::{Error, generations::Archive};
+use super::{Error, encode::plain_parquet, generations::Archive, names};
 use crate::days;
 use datafusion::arrow::{
     array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
@@ -14,11 +14,7 @@ use model::{
     Nanos,
     audit::{Entry, Outcome},
 };
-use parquet::{
-    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
-    basic::{Compression, ZstdLevel},
-    file::properties::WriterProperties,
-};
+use parquet::errors::ParquetError;
 use std::{
     collections::{BTreeMap, HashSet},
     sync::{Arc, LazyLock},
@@ -58,7 +54,7 @@ pub async fn count(archive: &Archive, log: &dyn Audit, now: Nanos) -> Result<usi
     let first = match last {
         Some(last) => last.plus(Nanos::DAY),
         None => match first_entry(log).await? {
-            Some(at) => Nanos(at.0 - at.0.rem_euclid(Nanos::DAY)),
+            Some(at) => days::start(at),
             None => return Ok(0),
         },
     };
@@ -73,7 +69,7 @@ pub async fn count(archive: &Archive, log: &dyn Audit, now: Nanos) -> Result<usi
 
 /// The day that a file is named by.
 fn day_of(key: &str) -> Option<Nanos> {
-    days::begins(super::names::last(key).strip_suffix(".parquet")?)
+    days::begins(names::last(key).strip_suffix(".parquet")?)
 }
 
 /// When the log begins: with the first entry of one of its writers.
@@ -132,13 +128,11 @@ fn rows(counts: &BTreeMap<Key, i64>) -> Result<RecordBatch, Error> {
         Arc::new(counts.keys().map(|key| key.3.as_deref()).collect::<StringArray>()),
         Arc::new(Int64Array::from_iter_values(counts.values().copied())),
     ];
-    Ok(RecordBatch::try_new(Arc::clone(&SCHEMA), columns).map_err(parquet::errors::ParquetError::from)?)
+    Ok(RecordBatch::try_new(Arc::clone(&SCHEMA), columns).map_err(ParquetError::from)?)
 }
 
 fn file(rows: &RecordBatch) -> Result<bytes::Bytes, Error> {
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
-    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), rows.schema(), options)?;
+    let mut writer = plain_parquet(Vec::new(), &rows.schema())?;
     writer.write(rows)?;
     Ok(writer.into_inner()?.into())
 }

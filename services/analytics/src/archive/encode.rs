@@ -13,7 +13,7 @@ use parquet::{
     },
     schema::types::ColumnPath,
 };
-use std::sync::Arc;
+use std::{io::Write, sync::Arc};
 
 /// Rows of a group: read or skipped together, but for their pages.
 const GROUP_ROWS: usize = 1 << 20;
@@ -65,6 +65,13 @@ fn properties() -> WriterProperties {
         properties = properties.set_column_statistics_enabled(ColumnPath::from(column.name), EnabledStatistics::Page);
     }
     properties.build()
+}
+
+/// A writer of any rows, for any reader: zstd, and no schema of the engine beside the file's own.
+pub(crate) fn plain_parquet<W: Write + Send>(to: W, schema: &SchemaRef) -> Result<ArrowWriter<W>, ParquetError> {
+    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    ArrowWriter::try_new_with_options(to, Arc::clone(schema), options)
 }
 
 /// A file of rows.

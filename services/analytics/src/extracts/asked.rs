@@ -99,7 +99,7 @@ impl Asked {
     /// # Errors
     /// It begins later.
     pub(super) fn shown(self, until: Nanos) -> Result<Self, Unfit> {
-        let shown_until = Nanos(until.0 - until.0.rem_euclid(Nanos::DAY));
+        let shown_until = days::start(until);
         if self.from >= shown_until {
             return Err(unfit(
                 "from",

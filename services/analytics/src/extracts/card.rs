@@ -34,12 +34,12 @@ impl Card {
         self.subjects.entry(name.to_owned()).or_default();
     }
 
-    /// A row with something of a metric of a subject's, at a moved time.
-    pub(super) fn add(&mut self, name: &str, metric: &str, at: Nanos) {
+    /// Rows with something of a metric of a subject's, of the day of a moved time.
+    pub(super) fn add(&mut self, name: &str, metric: &str, at: Nanos, n_rows: u64) {
         let Some(subject) = self.subjects.get_mut(name) else { return };
         match subject.metrics.get_mut(metric) {
-            Some(there) => *there += 1,
-            None => drop(subject.metrics.insert(metric.to_owned(), 1)),
+            Some(there) => *there += n_rows,
+            None => drop(subject.metrics.insert(metric.to_owned(), n_rows)),
         }
         subject.days.insert(at.0.div_euclid(Nanos::DAY));
     }

@@ -6,9 +6,9 @@ use super::{
     card::Card,
     features::{Prediction, Window},
     readings::{SubjectHour, engine},
-    rows::{mask, of_archive},
+    rows::of_archive,
 };
-use crate::{hexadecimal::hexadecimal, reports::Error};
+use crate::{archive, hexadecimal::hexadecimal, reports::Error};
 use datafusion::arrow::{
     array::{
         ArrayRef, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
@@ -18,14 +18,11 @@ use datafusion::arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType},
     error::ArrowError,
 };
-use parquet::{
-    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
-    basic::{Compression, ZstdLevel},
-    file::{metadata::KeyValue, properties::WriterProperties},
-};
+use parquet::{arrow::ArrowWriter, file::metadata::KeyValue};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -47,6 +44,8 @@ const FROM_ARCHIVE: [&str; 10] = [
     "waveform",
     "quality",
 ];
+/// Bytes that are held until they are written as a group of rows.
+const GROUP_BYTES: usize = 64 << 20;
 /// Bytes that are read at once.
 const PART: usize = 1 << 16;
 /// Features that are written at once.
@@ -75,10 +74,7 @@ impl File {
         let told =
             columns.iter().map(|(name, kind, _, about)| json!({"name": name, "type": named(kind), "about": about}));
         let columns = told.collect();
-        let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
-        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(fs::File::create(path)?, Arc::clone(&schema), options);
-        let writer = writer.map_err(io::Error::other)?;
+        let writer = archive::plain_parquet(fs::File::create(path)?, &schema).map_err(io::Error::other)?;
         let keys = asked.metrics.iter().map(|metric| metric.key).collect();
         Ok(Self { path: path.to_owned(), schema, columns, writer, keys, waiting: Vec::new() })
     }
@@ -92,14 +88,18 @@ impl File {
     pub(super) fn readings(&mut self, name: &str, hour: &SubjectHour, card: &mut Card) -> Result<(), Error> {
         let batch = self.shown(name, hour).map_err(engine)?;
         card.count(batch.num_rows() as u64, hour.n_repeats());
+        let mut of_metrics: BTreeMap<&str, u64> = BTreeMap::new();
         for row in (0..hour.rows.len()).filter(|row| hour.shown[*row]) {
-            card.add(name, hour.rows.metric.value(row), hour.rows.at(row).plus(-hour.moved_by));
+            *of_metrics.entry(hour.rows.metric.value(row)).or_default() += 1;
         }
+        // times are moved by whole days: those of an hour are of one day
+        let at = hour.rows.at(0).plus(-hour.moved_by);
+        of_metrics.into_iter().for_each(|(metric, n_rows)| card.add(name, metric, at, n_rows));
         self.write(&batch)
     }
 
     fn shown(&self, name: &str, hour: &SubjectHour) -> Result<RecordBatch, ArrowError> {
-        let kept = mask(hour.shown.iter().copied());
+        let kept = BooleanArray::from(hour.shown.clone());
         let moved = hour.moved_by / 1_000;
         let earlier = |column: &TimestampMicrosecondArray| column.unary::<_, TimestampMicrosecondType>(|at| at - moved);
         let time = |column: ArrayRef| earlier(column.as_primitive()).with_timezone("UTC");
@@ -134,7 +134,7 @@ impl File {
         card.count(1, 0);
         for (key, window) in self.keys.iter().zip(&prediction.windows) {
             if window.is_some() {
-                card.add(name, key, prediction.at);
+                card.add(name, key, prediction.at, 1);
             }
         }
         self.waiting.push((name.to_owned(), prediction));
@@ -166,7 +166,11 @@ impl File {
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<(), Error> {
-        self.writer.write(batch).map_err(|error| Error::Write(error.into()))
+        let written = self.writer.write(batch).and_then(|()| match self.writer.in_progress_size() > GROUP_BYTES {
+            true => self.writer.flush(),
+            false => Ok(()),
+        });
+        written.map_err(|error| Error::Write(error.into()))
     }
 
     /// Ends the file; the SHA-256 of its bytes.

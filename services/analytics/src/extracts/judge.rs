@@ -6,7 +6,7 @@ use crate::archive::clock_named;
 use datafusion::arrow::array::{Array, AsArray};
 use model::{
     Batch, BatchId, ClockTolerance, Column, DeviceId, Factor, Hour, Metric, Nanos, Quality, Retraction, Sheet,
-    SheetColumn, StreamId, Values,
+    SheetColumn, StreamId, Values, superseded,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -36,25 +36,31 @@ struct Laid {
 
 /// Judges the rows of one patient's hour, which are in the order of time and receipt.
 pub(super) fn judge(hour: Hour, rows: &Rows, tolerance: ClockTolerance, taken_back: &[TakenBack]) -> Judgement {
-    let mut laid = lay(hour, rows);
-    tolerance.mark(&mut laid.sheet);
+    let batches: Vec<_> = (0..rows.len()).map(|row| batch(rows, row)).collect();
+    let metrics: Vec<_> = rows.metric.iter().map(|key| model::by_code(key.unwrap_or_default())).collect();
+    let mut laid = lay(hour, rows, &batches, &metrics);
     let mut away = vec![Vec::new(); rows.len()];
-    for (row, quality) in laid.quality(rows.len()).into_iter().enumerate() {
-        if quality.has(Quality::ENTERED_IN_ERROR) {
-            away[row].push((taken_back_at(rows, row), Nanos::MAX));
-        }
+    for (column, line, since) in superseded(&laid.sheet) {
+        away[laid.rows[column][line]].push((since, Nanos::MAX));
     }
-    for one in taken_back.iter().filter(|one| one.what.concerns(hour, &[])) {
-        for row in laid.about(&one.what, rows.len()) {
-            away[row].push((one.what.received_until, one.ended_at));
-        }
-        if one.ended_at == Nanos::MAX {
-            one.what.mark(&mut laid.sheet);
-        }
+    tolerance.mark(&mut laid.sheet);
+    let mut quality: Vec<_> = (0..rows.len()).map(|row| sent(rows, row)).collect();
+    for (column, rows) in laid.sheet.columns.iter().zip(&laid.rows) {
+        column.lines.quality.iter().zip(rows).for_each(|(marked, row)| quality[*row] = *marked);
     }
-    let quality = laid.quality(rows.len());
-    for (row, away) in away.iter_mut().enumerate() {
-        away.extend(corrected_at(rows, row, &quality).map(|at| (at, Nanos::MAX)));
+    for row in (0..rows.len()).filter(|row| quality[*row].has(Quality::ENTERED_IN_ERROR)) {
+        away[row].push((taken_back_at(rows, row), Nanos::MAX));
+    }
+    for TakenBack { what, ended_at } in taken_back.iter().filter(|one| one.what.concerns(hour, &[])) {
+        let is_about = |row: &usize| {
+            metrics[*row].is_some_and(|metric| what.is_about_one(metric.id, &batches[*row], rows.at(*row)))
+        };
+        for row in (0..rows.len()).filter(is_about) {
+            away[row].push((what.received_until, *ended_at));
+            if *ended_at == Nanos::MAX {
+                quality[row] = quality[row].with(Quality::ENTERED_IN_ERROR);
+            }
+        }
     }
     Judgement { quality, away }
 }
@@ -71,28 +77,6 @@ impl Judgement {
     }
 }
 
-impl Laid {
-    /// The quality of each row.
-    fn quality(&self, n_rows: usize) -> Vec<Quality> {
-        let mut all = vec![Quality::GOOD; n_rows];
-        for (column, rows) in self.sheet.columns.iter().zip(&self.rows) {
-            column.lines.quality.iter().zip(rows).for_each(|(quality, row)| all[*row] = *quality);
-        }
-        all
-    }
-
-    /// The rows that a retraction is about.
-    fn about(&self, what: &Retraction, n_rows: usize) -> Vec<usize> {
-        let mut bare = Self { sheet: self.sheet.clone(), rows: self.rows.clone() };
-        for column in &mut bare.sheet.columns {
-            column.lines.quality.fill(Quality::GOOD);
-        }
-        what.mark(&mut bare.sheet);
-        let quality = bare.quality(n_rows);
-        (0..n_rows).filter(|row| quality[*row].has(Quality::ENTERED_IN_ERROR)).collect()
-    }
-}
-
 /// When its device took a reading back: when the first one came after it that says so of that metric and instant; at once, if it
 /// says so itself.
 fn taken_back_at(rows: &Rows, row: usize) -> Nanos {
@@ -100,39 +84,13 @@ fn taken_back_at(rows: &Rows, row: usize) -> Nanos {
     if says_so(row) {
         return Nanos::MIN;
     }
-    said_after(rows, row).find(|at| says_so(*at)).map_or(Nanos::MIN, |at| received_at(rows, at))
-}
-
-/// When another value came in the place of a reading, if one did: the next one of another batch that is no repeat and not in error
-/// itself. Two events of one instant in one batch both stand, and a batch that says a value again does not correct it.
-fn corrected_at(rows: &Rows, row: usize, quality: &[Quality]) -> Option<Nanos> {
-    let batch_of = |at: usize| (rows.stream_id.value(at), rows.sequence.value(at));
-    let says_again = |at: usize| {
-        let of_batch = |other: &usize| batch_of(*other) == batch_of(at);
-        said_after(rows, row).filter(of_batch).any(|other| is_same(rows, row, other))
-    };
-    let corrects = |at: &usize| {
-        let counts = !quality[*at].has(Quality::REPEAT) && !sent(rows, *at).has(Quality::ENTERED_IN_ERROR);
-        counts && batch_of(*at) != batch_of(row) && !says_again(*at)
-    };
-    said_after(rows, row).find(corrects).map(|at| received_at(rows, at))
-}
-
-/// What the same device said later of the metric and instant of a row: rows of an instant and metric are in the order of receipt.
-fn said_after(rows: &Rows, row: usize) -> impl Iterator<Item = usize> {
-    let is_of_instant = move |at: &usize| rows.at(*at) == rows.at(row);
-    let is_of_device = move |at: &usize| {
+    let is_of_instant = |at: &usize| rows.at(*at) == rows.at(row);
+    let is_of_device = |at: &usize| {
         rows.metric.value(*at) == rows.metric.value(row) && rows.device_id.value(*at) == rows.device_id.value(row)
     };
-    (row + 1..rows.len()).take_while(is_of_instant).filter(is_of_device)
-}
-
-fn is_same(rows: &Rows, a: usize, b: usize) -> bool {
-    match (plain_number(rows, a), plain_number(rows, b)) {
-        (Some(one), Some(other)) => one == other && rows.until(a) == rows.until(b),
-        (None, None) => other_value(rows, a) == other_value(rows, b) && rows.until(a) == rows.until(b),
-        _ => false,
-    }
+    // rows of an instant and metric are in the order of receipt
+    let mut after = (row + 1..rows.len()).take_while(is_of_instant).filter(is_of_device);
+    after.find(|at| says_so(*at)).map_or(Nanos::MIN, |at| received_at(rows, at))
 }
 
 pub(super) fn received_at(rows: &Rows, row: usize) -> Nanos {
@@ -145,15 +103,14 @@ fn sent(rows: &Rows, row: usize) -> Quality {
 }
 
 /// Puts rows of metrics that the catalogue has into a sheet.
-fn lay(hour: Hour, rows: &Rows) -> Laid {
-    let batches: BTreeMap<BatchId, Batch> =
-        (0..rows.len()).map(|row| batch(rows, row)).map(|one| (one.identity, one)).collect();
-    let numbers: HashMap<BatchId, u32> = (0..).zip(batches.keys()).map(|(number, id)| (*id, number)).collect();
+fn lay(hour: Hour, rows: &Rows, batches: &[Batch], metrics: &[Option<&Metric>]) -> Laid {
+    let all: BTreeMap<BatchId, Batch> = batches.iter().map(|batch| (batch.identity, *batch)).collect();
+    let numbers: HashMap<BatchId, u32> = (0..).zip(all.keys()).map(|(number, id)| (*id, number)).collect();
     let mut laid =
-        Laid { sheet: Sheet { hour, batches: batches.into_values().collect(), columns: Vec::new() }, rows: Vec::new() };
+        Laid { sheet: Sheet { hour, batches: all.into_values().collect(), columns: Vec::new() }, rows: Vec::new() };
     let mut places: HashMap<(&str, &str, bool), usize> = HashMap::new();
     for row in 0..rows.len() {
-        let Some(metric) = model::by_code(rows.metric.value(row)) else { continue };
+        let Some(metric) = metrics[row] else { continue };
         let unit = Rows::text(&rows.original_unit, row).unwrap_or_default();
         let number = plain_number(rows, row);
         let place = *places.entry((metric.key, unit, number.is_some())).or_insert_with(|| {
@@ -170,7 +127,7 @@ fn lay(hour: Hour, rows: &Rows) -> Laid {
             (Values::Coded(texts), _) => texts.push(other_value(rows, row).into()),
             _ => {}
         }
-        of.push(numbers[&batch(rows, row).identity]);
+        of.push(numbers[&batches[row].identity]);
         laid.rows[place].push(row);
     }
     laid

@@ -16,10 +16,6 @@ use datafusion::{
 };
 use model::{ClockTolerance, Hour, Metric, Nanos, PatientId, Quality};
 
-/// What is not shown beside repeats: times of clocks that were never set or far ahead, which are known to everybody: moved, they would
-/// tell by how much.
-const FALSE_TIMES: Quality = Quality::UNSET_CLOCK.with(Quality::ANCIENT).with(Quality::FUTURE);
-
 /// Whose readings, and how they are seen.
 pub(super) struct Reader<'a> {
     pub patient: PatientId,
@@ -49,7 +45,7 @@ impl SubjectHour {
     /// Repeats that were left out, of what would be shown.
     pub(super) fn n_repeats(&self) -> u64 {
         // of false times nothing is told, not even how many there are
-        let is_told = |quality: &&Quality| quality.has(Quality::REPEAT) && !quality.has_any(FALSE_TIMES);
+        let is_told = |quality: &&Quality| quality.has(Quality::REPEAT) && !quality.has_any(Quality::FALSE_TIME);
         self.judgement.quality.iter().filter(is_told).count() as u64
     }
 }
@@ -62,30 +58,29 @@ impl Reader<'_> {
         range: (Nanos, Nanos),
         mut each: impl FnMut(SubjectHour) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut waiting: Vec<RecordBatch> = Vec::new();
+        let (mut now, mut waiting) = (None, Vec::new());
         let sql = query(self.patient, self.metrics, range);
         session
             .select(&sql, |batch| {
-                for part in by_hour(batch)? {
-                    let goes_on = waiting.first().is_none_or(|first| hour_of(first) == hour_of(&part));
-                    if !goes_on {
-                        each(self.hour(&waiting)?)?;
-                        waiting.clear();
+                for (hour, part) in by_hour(batch)? {
+                    if let Some(ended) = now.replace(hour).filter(|before| *before != hour) {
+                        each(self.hour(ended, &std::mem::take(&mut waiting))?)?;
                     }
                     waiting.push(part);
                 }
                 Ok::<_, Error>(())
             })
             .await?;
-        if waiting.is_empty() { Ok(()) } else { each(self.hour(&waiting)?) }
+        now.map_or(Ok(()), |last| each(self.hour(last, &waiting)?))
     }
 
-    fn hour(&self, parts: &[RecordBatch]) -> Result<SubjectHour, Error> {
+    fn hour(&self, hour: Hour, parts: &[RecordBatch]) -> Result<SubjectHour, Error> {
         let batch = concat_batches(&parts[0].schema(), parts).map_err(engine)?;
         let rows = Rows::of(&batch).map_err(engine)?;
-        let judgement = judge(Hour(hour_of(&batch)), &rows, self.tolerance, self.taken_back);
+        let judgement = judge(hour, &rows, self.tolerance, self.taken_back);
+        // false times are known to everybody: moved, they would tell by how much
         let is_shown = |row: usize| {
-            !judgement.quality[row].has_any(Quality::REPEAT.with(FALSE_TIMES))
+            !judgement.quality[row].has_any(Quality::REPEAT.with(Quality::FALSE_TIME))
                 && rows.until(row).is_none_or(|until| until < self.ended_before)
         };
         let shown = (0..rows.len()).map(is_shown).collect();
@@ -97,23 +92,16 @@ pub(super) fn engine(error: ArrowError) -> Error {
     Error::Engine(Box::new(DataFusionError::from(error)))
 }
 
-/// The hour in which the first row was measured.
-fn hour_of(batch: &RecordBatch) -> i32 {
-    let at =
-        batch.column_by_name("measured_at").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-    at.filter(|at| !at.is_empty()).map_or(0, |at| Nanos(at.value(0).saturating_mul(1_000)).hour().0)
-}
-
 /// The rows, which are in the order of time, cut where an hour ends.
-fn by_hour(batch: &RecordBatch) -> Result<Vec<RecordBatch>, Error> {
+fn by_hour(batch: &RecordBatch) -> Result<Vec<(Hour, RecordBatch)>, Error> {
     let at =
         batch.column_by_name("measured_at").and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-    let Some(at) = at else { return Err(engine(ArrowError::SchemaError("no measured_at".to_owned()))) };
+    let at = at.ok_or_else(|| engine(ArrowError::SchemaError("no measured_at".to_owned())))?;
     let hours: Vec<_> = at.values().iter().map(|at| Nanos(at.saturating_mul(1_000)).hour()).collect();
     let mut first = 0;
     let part = |same: &[Hour]| {
         first += same.len();
-        batch.slice(first - same.len(), same.len())
+        (same[0], batch.slice(first - same.len(), same.len()))
     };
     Ok(hours.chunk_by(|a, b| a == b).map(part).collect())
 }

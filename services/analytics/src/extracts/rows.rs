@@ -4,8 +4,8 @@ use super::TABLE;
 use crate::archive::columns::{COLUMNS, Kind};
 use datafusion::arrow::{
     array::{
-        Array, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, PrimitiveArray, RecordBatch, StringArray,
-        StructArray, TimestampMicrosecondArray,
+        Array, AsArray, Float64Array, Int32Array, Int64Array, PrimitiveArray, RecordBatch, StringArray, StructArray,
+        TimestampMicrosecondArray,
     },
     compute::cast,
     datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType},
@@ -122,9 +122,4 @@ fn other(name: &str) -> ArrowError {
 /// What the columns of an extract say, where they are those of the archive.
 pub(super) fn of_archive(name: &str) -> Option<(Kind, bool, &'static str)> {
     COLUMNS.iter().find(|column| column.name == name).map(|column| (column.kind, column.optional, column.about))
-}
-
-/// True where a row is kept.
-pub(super) fn mask(kept: impl Iterator<Item = bool>) -> BooleanArray {
-    kept.map(Some).collect()
 }
