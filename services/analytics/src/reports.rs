@@ -113,6 +113,11 @@ impl Report {
         engine::run(self, tables, parameters, limits).await
     }
 
+    /// Those of its tables in which numbers of made samples are.
+    fn made<'t>(&'t self, tables: &'t BTreeMap<String, TableFiles>) -> impl Iterator<Item = &'t String> {
+        self.tables.iter().filter(|table| tables.get(*table).is_some_and(TableFiles::is_made))
+    }
+
     /// The reports whose results this one reads as tables, those first that others need.
     fn used(&self) -> Vec<&'static Report> {
         let mut order = Vec::new();

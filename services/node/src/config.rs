@@ -11,6 +11,8 @@ use std::{
 };
 use toml::{Table, Value};
 
+/// Settings that are one of some words: an enum for each, with the word of each choice.
+#[macro_export]
 macro_rules! choices {
     ($($name:ident { $($choice:ident = $text:literal),+ })+) => {$(
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -81,6 +83,8 @@ pub struct Config {
     merged: Table,
 }
 
+/// Sections of the settings: a struct for each, which refuses keys that it does not have.
+#[macro_export]
 macro_rules! sections {
     ($($name:ident { $($field:ident: $type:ty),+ $(,)? })+) => {$(
         #[derive(Debug, Clone, Deserialize)]

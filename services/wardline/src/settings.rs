@@ -7,8 +7,9 @@ pub use schedules::{MissedFirings, NotifySettings, ScheduleSettings, SmtpSetting
 pub use sources::SourceSettings;
 
 use node::{
+    choices,
     config::{Config, is_set, out_of_range, read},
-    engines,
+    engines, sections,
 };
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -20,15 +21,6 @@ use toml::Table;
 pub struct Settings {
     pub analytics: AnalyticsSettings,
     pub archive: ArchiveSettings,
-}
-
-macro_rules! sections {
-    ($($name:ident { $($field:ident: $type:ty),+ $(,)? })+) => {$(
-        #[derive(Debug, Clone, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        #[expect(missing_docs, reason = "node.default.toml is the manual")]
-        pub struct $name { $(pub $field: $type),+ }
-    )+};
 }
 
 sections! {
@@ -49,23 +41,9 @@ sections! {
     }
 }
 
-/// Whether the database is reached by TLS: `analytics.postgres.sslmode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "node.default.toml is the manual")]
-pub enum SslMode {
-    Disable,
-    VerifyFull,
-}
-
-/// What becomes of rows that are no longer copied: `analytics.postgres.gone`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "node.default.toml is the manual")]
-pub enum GoneRows {
-    Keep,
-    Mark,
-    Delete,
+choices! {
+    SslMode { Disable = "disable", VerifyFull = "verify-full" }
+    GoneRows { Keep = "keep", Mark = "mark", Delete = "delete" }
 }
 
 impl Settings {

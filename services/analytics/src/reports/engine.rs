@@ -61,8 +61,7 @@ pub(super) async fn run(
     let context = over(&report.name, &report.tables, tables, limits).await?;
     let frame = plan(&context, report, &parameters).await?;
     let stream = frame.execute_stream().await.map_err(of_engine)?;
-    let made = report.tables.iter().filter(|table| tables.get(*table).is_some_and(TableFiles::is_made));
-    Ok(Answer::new(report, parameters, stream, limits).with_made(made.cloned().collect()))
+    Ok(Answer::new(report, parameters, stream, limits).with_made(report.made(tables).cloned().collect()))
 }
 
 /// Tables that are open for SELECTs that are no report's.

@@ -101,8 +101,7 @@ pub async fn insights(tables: &BTreeMap<String, TableFiles>, limits: &Limits) ->
 /// What is added to a sentence whose numbers are those of made samples.
 fn made(question: &Question, report: &Report, tables: &BTreeMap<String, TableFiles>) -> String {
     let is_of_it = |table: &&String| question.of.is_empty() || question.of.contains(&table.as_str());
-    let is_made = |table: &&String| tables.get(*table).is_some_and(TableFiles::is_made);
-    let made: Vec<&str> = report.tables.iter().filter(is_of_it).filter(is_made).map(String::as_str).collect();
+    let made: Vec<&str> = report.made(tables).filter(is_of_it).map(String::as_str).collect();
     if made.is_empty() { String::new() } else { format!(" (made sample data: {})", made.join(", ")) }
 }
 

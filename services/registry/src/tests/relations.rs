@@ -167,15 +167,21 @@ async fn a_relation_of_a_file_is_not_made_again() {
     assert_eq!(store.changes.lock().unwrap().len(), 1, "the proxy");
 }
 
-#[tokio::test]
-async fn what_a_file_has_is_not_registered_beside_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let [device_id, patient_id, user_id] = [40, 41, 42].map(|id| Uuid::from_u128(id).to_string());
+/// A folder of the directory with a device, a patient of the ward `icu` and a person; their ids.
+fn one_of_each() -> (tempfile::TempDir, [String; 3]) {
+    let ids @ [device_id, patient_id, user_id] = &[40, 41, 42].map(|id| Uuid::from_u128(id).to_string());
     let text = format!(
         "[[device]]\nid = \"{device_id}\"\nmodel = \"m\"\n[[patient]]\nid = \"{patient_id}\"\nward = \"icu\"\n\
          [[user]]\nid = \"{user_id}\"\nname = \"A\"\nroles = []\n"
     );
+    let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("beds.toml"), text).unwrap();
+    (folder, ids.clone())
+}
+
+#[tokio::test]
+async fn what_a_file_has_is_not_registered_beside_it() {
+    let (folder, [device_id, patient_id, user_id]) = one_of_each();
     let store = Arc::new(Memory::default());
     let (registry, work) = node_with(&store, folder.path(), Arc::<Written>::default());
     tokio::spawn(work.run(CancellationToken::new()));
@@ -207,13 +213,7 @@ async fn what_a_file_has_is_not_registered_beside_it() {
 
 #[tokio::test]
 async fn an_id_of_a_file_is_nobodys_in_another_role() {
-    let folder = tempfile::tempdir().unwrap();
-    let [device_id, patient_id, user_id] = [40, 41, 42].map(|id| Uuid::from_u128(id).to_string());
-    let text = format!(
-        "[[device]]\nid = \"{device_id}\"\nmodel = \"m\"\n[[patient]]\nid = \"{patient_id}\"\nward = \"icu\"\n\
-         [[user]]\nid = \"{user_id}\"\nname = \"A\"\nroles = []\n"
-    );
-    std::fs::write(folder.path().join("beds.toml"), text).unwrap();
+    let (folder, [device_id, patient_id, user_id]) = one_of_each();
     let (registry, work) = node_with(&Arc::new(Memory::default()), folder.path(), Arc::<Written>::default());
     tokio::spawn(work.run(CancellationToken::new()));
     let create = async |user| registry.create_user(&caller(), CreateUserRequest { user: Some(user) }).await;

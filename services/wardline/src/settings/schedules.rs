@@ -1,7 +1,7 @@
 //! Schedules in the settings, and who is told how work ended; and what can be wrong with them.
 
 use super::AnalyticsSettings;
-use node::config::is_set;
+use node::{choices, config::is_set};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, HashSet},
@@ -39,14 +39,6 @@ impl Default for ScheduleSettings {
             notify: Tell::Failure,
         }
     }
-}
-
-macro_rules! choices {
-    ($($name:ident { $($choice:ident = $text:literal),+ })+) => {$(
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-        #[expect(missing_docs, reason = "node.default.toml is the manual")]
-        pub enum $name { $(#[serde(rename = $text)] $choice),+ }
-    )+};
 }
 
 choices! {

@@ -24,6 +24,29 @@ struct Column {
     last: (Nanos, f64),
 }
 
+/// What a reading may be beside a plain value.
+#[derive(Debug, Clone, Copy)]
+enum Other {
+    SuspectUnit,
+    Bound,
+    Absent,
+    Code,
+    Implausible,
+    Questionable,
+    InError,
+}
+
+/// Each in words, of one and of many.
+const OTHERS: [(Other, &str, &str); 7] = [
+    (Other::SuspectUnit, "suspect unit", "suspect units"),
+    (Other::Bound, "bound", "bounds"),
+    (Other::Absent, "without a value", "without a value"),
+    (Other::Code, "code", "codes"),
+    (Other::Implausible, "implausible", "implausible"),
+    (Other::Questionable, "questionable", "questionable"),
+    (Other::InError, "entered in error", "entered in error"),
+];
+
 /// Readings of one metric over a range of time.
 #[derive(Debug)]
 pub(super) struct Plot {
@@ -33,13 +56,8 @@ pub(super) struct Plot {
     /// Number and sign of the last bound of each character's width.
     bounds: Vec<Option<(f64, char)>>,
     n_readings: u64,
-    n_suspect: u64,
-    n_implausible: u64,
-    n_questionable: u64,
-    n_in_error: u64,
-    n_bounds: u64,
-    n_absent: u64,
-    n_codes: u64,
+    /// How many of them are of each kind of [`Other`].
+    n_others: [u64; OTHERS.len()],
     previous: Option<Nanos>,
     distances_ns: Vec<i64>,
 }
@@ -54,13 +72,7 @@ impl Plot {
             columns: vec![None; width * 2],
             bounds: vec![None; width],
             n_readings: 0,
-            n_suspect: 0,
-            n_implausible: 0,
-            n_questionable: 0,
-            n_in_error: 0,
-            n_bounds: 0,
-            n_absent: 0,
-            n_codes: 0,
+            n_others: [0; OTHERS.len()],
             previous: None,
             distances_ns: Vec::new(),
         }
@@ -72,18 +84,10 @@ impl Plot {
 
     /// How many of the readings are no plain values; empty when all are. One that its device doubts may be of another kind, too.
     pub(super) fn others(&self) -> String {
-        let kinds = [
-            (self.n_suspect, "suspect unit", "suspect units"),
-            (self.n_bounds, "bound", "bounds"),
-            (self.n_absent, "without a value", "without a value"),
-            (self.n_codes, "code", "codes"),
-            (self.n_implausible, "implausible", "implausible"),
-            (self.n_questionable, "questionable", "questionable"),
-            (self.n_in_error, "entered in error", "entered in error"),
-        ];
-        let told = kinds.iter().filter(|(n, ..)| *n > 0).map(|(n, one, many)| match *n {
-            1 => format!("1 {one}"),
-            n => format!("{n} {many}"),
+        let told = OTHERS.iter().filter_map(|(kind, one, many)| match self.n_others[*kind as usize] {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            n => Some(format!("{n} {many}")),
         });
         told.collect::<Vec<_>>().join(", ")
     }
@@ -96,30 +100,32 @@ impl Plot {
     /// Counts what is known against a reading. Whether that leaves it no place on the axis, which it would set: then it is counted
     /// as a reading, too.
     pub(super) fn count_doubts(&mut self, quality: Quality) -> bool {
-        let n = match () {
-            () if quality.has(Quality::ENTERED_IN_ERROR) => &mut self.n_in_error,
-            () if quality.has(Quality::SUSPECT_UNIT) => &mut self.n_suspect,
-            () if quality.has(Quality::IMPLAUSIBLE) => &mut self.n_implausible,
-            () => {
-                self.n_questionable += u64::from(quality.has(Quality::QUESTIONABLE));
-                return false;
-            }
-        };
-        *n += 1;
+        let kinds = [
+            (Quality::ENTERED_IN_ERROR, Other::InError),
+            (Quality::SUSPECT_UNIT, Other::SuspectUnit),
+            (Quality::IMPLAUSIBLE, Other::Implausible),
+        ];
+        if let Some((_, kind)) = kinds.into_iter().find(|(mark, _)| quality.has(*mark)) {
+            self.count_other(kind);
+            return true;
+        }
+        self.n_others[Other::Questionable as usize] += u64::from(quality.has(Quality::QUESTIONABLE));
+        false
+    }
+
+    fn count_other(&mut self, kind: Other) {
+        self.n_others[kind as usize] += 1;
         self.count();
-        true
     }
 
     /// Counts a reading that is a code.
     pub(super) fn count_code(&mut self) {
-        self.n_codes += 1;
-        self.count();
+        self.count_other(Other::Code);
     }
 
     /// Counts a reading without a value.
     pub(super) fn count_absent(&mut self) {
-        self.n_absent += 1;
-        self.count();
+        self.count_other(Other::Absent);
     }
 
     /// Adds a bound, whose sign stands at its number.
@@ -127,8 +133,7 @@ impl Plot {
         if !self.range.contains(at) {
             return;
         }
-        self.n_bounds += 1;
-        self.count();
+        self.count_other(Other::Bound);
         if !number.is_finite() {
             return;
         }
