@@ -207,7 +207,8 @@ async fn settle(judge: &Judge, devices: &[Device], lasts: &Lasts, violations: &m
     }
 }
 
-/// Sends one more batch a device: behind everything that is replayed. Its account goes on from the run's.
+/// Sends one more batch a device: behind everything that is replayed. Its account goes on from the run's; a device that
+/// ended early, which has been said, has batches that nobody acknowledged, and sends no more.
 async fn replayed(
     node: &Child,
     ward: &Ward,
@@ -216,9 +217,11 @@ async fn replayed(
     pen: &Pen,
     lasts: &mut Lasts,
 ) -> anyhow::Result<Vec<Device>> {
-    let devices = devices(ward, &node.endpoint())?;
+    let account = |device: &Device| accounts.get(&device.number).copied().unwrap_or_default();
+    let mut devices = devices(ward, &node.endpoint())?;
+    devices.retain(|device| account(device).acknowledged == account(device).sent);
     for device in &devices {
-        let last = accounts.get(&device.number).copied().unwrap_or_default().sent + 1;
+        let last = account(device).sent + 1;
         device.last(last, content, pen).await?;
         lasts.entry(device.number).or_default().insert(last);
     }

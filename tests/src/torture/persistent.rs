@@ -1,12 +1,12 @@
 //! A sender that opens its stream again when another connection took it: the client stops then, and what follows is the
-//! device's decision. This one knows that the other was its own.
+//! device's decision. This one knows that the other was its own, and that engines take their time to start.
 
 use super::{
     content::Content,
     load::{Device, QUIET_LIMIT},
 };
 use client::{Error, Progress, Sender};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// Sends one device's batches, in order.
 pub struct Persistent {
@@ -88,7 +88,14 @@ impl Persistent {
         self.connections += self.sender.connections();
         self.accepted += before.accepted;
         let stream = self.device.stream(before.through);
-        self.sender = Sender::open(self.device.channel.clone(), self.device.tokens.clone(), stream).await?;
+        let deadline = Instant::now() + QUIET_LIMIT;
+        self.sender = loop {
+            match Sender::open(self.device.channel.clone(), self.device.tokens.clone(), stream.clone()).await {
+                // a node that waits for an engine, on a busy machine
+                Err(Error::Unreachable { .. }) if Instant::now() < deadline => {}
+                opened => break opened?,
+            }
+        };
         self.following = follow(&self.sender, self.acknowledged.clone());
         for sequence in before.through + 1..=self.sent {
             self.hand_over(sequence).await?;
