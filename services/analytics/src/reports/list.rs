@@ -30,6 +30,8 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "hospitals_by_state",
     "hospitals_by_type",
     "income_and_spending",
+    "length_of_stay",
+    "patient_days",
     "premium_trends",
     "quality",
     "site_count_by_state",

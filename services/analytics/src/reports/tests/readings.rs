@@ -109,3 +109,62 @@ async fn glucose_is_below_in_or_above_range() {
         ["2026-11-02|true|||||||||", "2026-11-01|false|11|11|9.09|18.18|54.55|27.27|18.18|155.9|7.04"]
     );
 }
+
+#[tokio::test]
+async fn each_patient_counts_once_a_day_however_often_they_were_measured() {
+    let tables = readings(&[
+        (1, 10, "9279-1|2026-11-01T10:00:00Z|0|12|||0|true|free|2026-11-01T10:00:10Z|d{p}|s{p}|1|0"),
+        (11, 1, "9279-1|2026-11-01T10:00:00Z|0|10|||0|true|free|2026-11-01T10:00:10Z|d{p}|s{p}|1|0"),
+        (11, 1, "9279-1|2026-11-01T11:00:00Z|0|36|||0|true|free|2026-11-01T11:00:10Z|d{p}|s{p}|2|0"),
+        // flagged, without a value, on a day of few
+        (1, 1, "9279-1|2026-11-01T12:00:00Z|0|90|||1|false|free|2026-11-01T12:00:10Z|d1|s1|3|0"),
+        (1, 1, "9279-1|2026-11-01T12:00:00Z|0|||error|0|true|free|2026-11-01T12:00:10Z|d1|s1|4|0"),
+        (1, 10, "9279-1|2026-11-02T10:00:00Z|0|12|||0|true|free|2026-11-02T10:00:10Z|d{p}|s{p}|5|0"),
+    ]);
+    // ten means of 12 and one of 23: 143 / 11, and 121 * 10 / 11 divided by 10 is the variance
+    assert_eq!(
+        tables.lines("patient_days", &[]).await,
+        ["2026-11-02|9279-1|true||||||", "2026-11-01|9279-1|false|11|1.09|13|3.32|11.82|14.18"]
+    );
+}
+
+#[tokio::test]
+async fn a_stay_ends_in_silence_and_is_told_by_the_worst_of_its_first_day() {
+    let line = |day: u32, hour: u32, metric: &str, value: &str| {
+        format!("{metric}|2026-11-{day:02}T{hour:02}:30:00Z|0|{value}|||0|true|free|2026-11-20T00:00:00Z|d{{p}}|s{{p}}|{day}|{hour}")
+    };
+    let texts = [
+        // 12 patients: a pulse of 72, worst 95 before a day is over, 140 afterwards; 37 hours
+        (1, 12, line(1, 0, "8867-4", "72")),
+        (1, 12, line(1, 23, "8889-8", "95")),
+        (1, 12, line(2, 12, "8867-4", "140")),
+        (1, 12, line(1, 0, "9279-1", "8.4")),
+        // one of them again, after 24 hours without anything: 1 hour
+        (1, 1, line(3, 13, "8867-4", "72")),
+        // a stay of 25 hours, in which nothing is missing for as long
+        (21, 11, line(1, 0, "8867-4", "60")),
+        (21, 11, line(2, 0, "8867-4", "60")),
+        // too few to be told of, with the next larger group
+        (41, 5, line(1, 0, "8867-4", "130.6")),
+        // not over yet; and what has a flag is no worst
+        (51, 11, line(19, 12, "8867-4", "200")),
+        (21, 11, line(1, 1, "8867-4", "300").replace("||0|true", "||1|false")),
+        (99, 1, line(20, 0, "99504-3", "100")),
+    ];
+    let tables = readings(&texts.iter().map(|(first, n, text)| (*first, *n, text.as_str())).collect::<Vec<_>>());
+    assert_eq!(
+        tables.lines("length_of_stay", &[]).await,
+        [
+            // 11 and the one that came again: 11 * 25 + 1 hours
+            "any|0|false|12|12|23|25",
+            "any|3|false|17|17|26.4|37",
+            "pulse|0|true||||",
+            "pulse|1|false|12|12|37|37",
+            "pulse|3|true||||",
+            "respiratory rate|3|false|12|12|37|37",
+        ]
+    );
+    // an hour of silence ends it: the first day alone is left, and what came after it
+    let short = tables.lines("length_of_stay", &[("silent_hours", "1")]).await;
+    assert!(short.contains(&"respiratory rate|3|false|12|12|1|1".to_owned()), "{short:?}");
+}
