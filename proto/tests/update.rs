@@ -30,6 +30,7 @@ fn person(text: &str, number: f64) -> User {
             primary_care_provider: some("provider"),
             family_members: relative(),
             emergency_contacts: relative(),
+            county: some("county"),
         }),
         medical: Some(Medical {
             height_cm: Some(number),

@@ -25,6 +25,7 @@ pub mod postgres;
 pub mod report_rpcs;
 pub mod reporting;
 pub mod reports;
+pub mod residences;
 mod results;
 mod samples;
 pub mod schedule_rpcs;

@@ -17,6 +17,7 @@ use crate::{
         insights::{Insights, insights},
         output,
     },
+    residences::{self, Residences},
     results,
 };
 use async_trait::async_trait;
@@ -37,17 +38,24 @@ pub struct Runner {
     catalogue: Catalogue,
     limits: Limits,
     readings: Option<Readings>,
+    residences: Option<Residences>,
 }
 
 impl Runner {
     /// Of the data sets in a catalogue, within these limits.
     pub fn new(catalogue: Catalogue, limits: Limits) -> Self {
-        Self { catalogue, limits, readings: None }
+        Self { catalogue, limits, readings: None, residences: None }
     }
 
     /// The same, which reads an archive's readings, too.
     pub fn with_readings(mut self, readings: Readings) -> Self {
         self.readings = Some(readings);
+        self
+    }
+
+    /// The same, which knows where patients live, too.
+    pub fn with_residences(mut self, residences: Residences) -> Self {
+        self.residences = Some(residences);
         self
     }
 
@@ -73,6 +81,7 @@ impl Runner {
     pub async fn has(&self, table: &str) -> Result<bool, store::Error> {
         Ok(match table {
             table if TABLES.contains(&table) => self.readings.is_some(),
+            residences::TABLE => self.residences.is_some(),
             kind => self.catalogue.get(kind).await?.current().is_some(),
         })
     }
@@ -88,6 +97,14 @@ impl Runner {
                 if let Some(readings) = &self.readings {
                     let (files, version) = readings.table(kind).await?;
                     snapshot.tables.insert(kind.clone(), files);
+                    snapshot.versions.insert(kind.clone(), version);
+                }
+                continue;
+            }
+            if kind == residences::TABLE {
+                if let Some(residences) = &self.residences {
+                    let (rows, version) = residences.table().await?;
+                    snapshot.tables.insert(kind.clone(), rows);
                     snapshot.versions.insert(kind.clone(), version);
                 }
                 continue;

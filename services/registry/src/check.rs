@@ -53,6 +53,16 @@ pub(crate) fn study(directory: &Directory, field: &str, study: &str) -> Result<(
     Err(problem::field(Code::NotFound, "NO_SUCH_STUDY", field, text))
 }
 
+/// The FIPS code of a county, or nothing.
+pub(crate) fn county(text: &str) -> Result<(), Status> {
+    let is_code = text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    // 000 stands for the whole of a state
+    if text.is_empty() || is_code && !text.starts_with("00") && !text.ends_with("000") {
+        return Ok(());
+    }
+    Err(bad("contact.county", "the FIPS code of a county, 5 digits such as 06037, or nothing"))
+}
+
 /// A date of birth, not after `now`, as far as it is known: a year, a month of it, or a day.
 pub(crate) fn birth_date(text: &str, now: Nanos) -> Result<(), Status> {
     if text.is_empty() {
@@ -161,6 +171,16 @@ mod tests {
         let sent = Timestamp { seconds: 1_700_000_000_000, nanos: 0 };
         let refused = instant("start_time", Some(&sent), Nanos::MAX).unwrap_err();
         assert!(refused.message().contains("milliseconds"), "{}", refused.message());
+    }
+
+    #[test]
+    fn a_county_has_five_digits() {
+        for good in ["", "06037", "48201", "02013"] {
+            assert!(county(good).is_ok(), "{good}");
+        }
+        for bad in ["6037", "060370", "06000", "00001", "0603a", "\u{663}6037", " 06037", "Los Angeles"] {
+            assert!(county(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -40,6 +40,7 @@ const PEOPLE: Columns = Columns {
         ("address", "address"),
         ("phone", "phone"),
         ("email", "email"),
+        ("county", "county"),
         ("suspended", "suspended"),
     ],
     skipped: &["updated", "by"],
@@ -133,8 +134,8 @@ impl Registry {
         let cell = |column| table.cell(cells, column);
         check::name("name", &cell("name"), 200)?;
         let id = check::id_or_new("user_id", &cell("user_id"))?;
-        let [address, phone, email] = ["address", "phone", "email"].map(|column| Some(cell(column)));
-        let contact = Contact { address, phone, email, ..Contact::default() };
+        let [address, phone, email, county] = ["address", "phone", "email", "county"].map(|column| Some(cell(column)));
+        let contact = Contact { address, phone, email, county, ..Contact::default() };
         let user = User {
             patient_id: Some(cell("patient_id")),
             ward: Some(cell("ward")),

@@ -78,6 +78,7 @@ pub(crate) fn check(user: &User, now: Nanos) -> Result<(), Status> {
         check::line("contact.phone", contact.phone(), 64)?;
         check::line("contact.email", contact.email(), 254)?;
         check::line("contact.primary_care_provider", contact.primary_care_provider(), 200)?;
+        check::county(contact.county())?;
         people("contact.family_members", &contact.family_members)?;
         people("contact.emergency_contacts", &contact.emergency_contacts)?;
     }

@@ -28,6 +28,7 @@ use analytics::{
     report_rpcs::ReportRpcs,
     reporting::{ReportKind, Runner},
     reports::Limits,
+    residences::Residences,
     schedule_rpcs::ScheduleRpcs,
     schedules::Keeper,
     sources::Sources,
@@ -63,7 +64,8 @@ fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let uploads = Uploads::new(objects.clone(), clock::now);
     let (readings, settings) = (archive_service::readings(config, &settings)?, settings.analytics);
     let sources = sources(&settings)?;
-    let runner = Runner::new(catalogue.clone(), limits(&settings)).with_readings(readings);
+    let residences = Residences::new(decisions.live().clone(), wiring.backends.store.registry.clone());
+    let runner = Runner::new(catalogue.clone(), limits(&settings)).with_readings(readings).with_residences(residences);
     let import =
         Import { catalogue: catalogue.clone(), uploads: uploads.clone(), sources: sources.clone(), clock: clock::now };
     let board = Board::new(histories.clone(), clock::now);

@@ -187,6 +187,7 @@ async fn ask_the_registry(sandbox: &Sandbox) -> anyhow::Result<()> {
         primary_care_provider: Some(canary("provider")),
         family_members: other("family"),
         emergency_contacts: other("emergency"),
+        county: Some("02013".into()),
     };
     let medical = Medical {
         height_cm: Some(143.271_828_182),

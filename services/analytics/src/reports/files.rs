@@ -1,11 +1,11 @@
-//! Where a table's Parquet files rest: a folder or a list of files, local or in an object store.
+//! Where a table's Parquet files rest: a folder or a list of files, local or in an object store. A small table may be in memory.
 
 use std::{path::Path, sync::Arc};
 
 use datafusion::{
-    arrow::datatypes::SchemaRef,
+    arrow::{array::RecordBatch, datatypes::SchemaRef},
     datasource::{
-        empty::EmptyTable,
+        MemTable,
         file_format::parquet::ParquetFormat,
         listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl},
     },
@@ -24,8 +24,8 @@ const ENDING: &str = ".parquet";
 pub struct TableFiles {
     store: Arc<dyn ObjectStore>,
     places: Vec<FileLocation>,
-    /// Of a table that has no files, and is read all the same.
-    without: Option<SchemaRef>,
+    /// The rows of a table that has no files.
+    held: Option<RecordBatch>,
     /// The columns, where files may lack some of them; none: those of a file.
     columns: Option<SchemaRef>,
     /// Whether numbers of a made sample are among its rows.
@@ -58,7 +58,7 @@ impl TableFiles {
             Ok(FileLocation::File(stored))
         };
         let places = paths.into_iter().map(place).collect::<Result<_, _>>()?;
-        Ok(Self { store: Arc::new(LocalFileSystem::new()), places, without: None, columns: None, made: false })
+        Ok(Self { store: Arc::new(LocalFileSystem::new()), places, held: None, columns: None, made: false })
     }
 
     /// The same, of which is said whether numbers of a made sample are among its rows.
@@ -75,13 +75,19 @@ impl TableFiles {
     /// No file at all: a report reads a table without rows. For who knows what a report makes of nothing, such as counts of 0.
     #[must_use]
     pub fn none(schema: SchemaRef) -> Self {
-        Self { store: Arc::new(InMemory::new()), places: Vec::new(), without: Some(schema), columns: None, made: false }
+        Self::held(RecordBatch::new_empty(schema))
+    }
+
+    /// No file, but rows that are in memory: few.
+    #[must_use]
+    pub fn held(rows: RecordBatch) -> Self {
+        Self { store: Arc::new(InMemory::new()), places: Vec::new(), held: Some(rows), columns: None, made: false }
     }
 
     /// All files in a folder of an object store whose names end in `.parquet`.
     #[must_use]
     pub fn stored(store: Arc<dyn ObjectStore>, folder: StorePath) -> Self {
-        Self { store, places: vec![FileLocation::Folder(folder)], without: None, columns: None, made: false }
+        Self { store, places: vec![FileLocation::Folder(folder)], held: None, columns: None, made: false }
     }
 
     /// These files of an object store, with these columns; one that a file does not have is null there.
@@ -91,13 +97,14 @@ impl TableFiles {
         if places.is_empty() {
             return Self::none(columns);
         }
-        Self { store, places, without: None, columns: Some(columns), made: false }
+        Self { store, places, held: None, columns: Some(columns), made: false }
     }
 
     /// Makes the files the table `name` of the context; false where there is none.
     pub(super) async fn register(&self, context: &SessionContext, name: &str) -> Result<bool, DataFusionError> {
-        if let Some(schema) = &self.without {
-            context.register_table(name, Arc::new(EmptyTable::new(Arc::clone(schema))))?;
+        if let Some(rows) = &self.held {
+            let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]])?;
+            context.register_table(name, Arc::new(table))?;
             return Ok(true);
         }
         if !self.any().await? {

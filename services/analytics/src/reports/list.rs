@@ -31,6 +31,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "hospitals_by_type",
     "income_and_spending",
     "length_of_stay",
+    "outbreak_signal",
     "patient_days",
     "premium_trends",
     "quality",

@@ -2,12 +2,13 @@
 
 use super::tables::Tables;
 
+/// The headings of [`readings`].
+const HEADINGS: &str = "patient_id|metric|measured_at|measured_at_ns|value|comparator|absent_reason|quality|good|clock|received_at\
+                        |device_id|stream_id|sequence|place";
+
 /// Readings: so many patients a line, one after the other from the number given.
 fn readings(lines: &[(u32, u32, &str)]) -> Tables {
-    let mut text =
-        "patient_id|metric|measured_at|measured_at_ns|value|comparator|absent_reason|quality|good|clock|received_at\
-                    |device_id|stream_id|sequence|place"
-            .to_owned();
+    let mut text = HEADINGS.to_owned();
     for (first, n, rest) in lines {
         for patient in *first..first + n {
             text += &format!("\np{patient}|{}", rest.replace("{p}", &patient.to_string()));
@@ -131,7 +132,9 @@ async fn each_patient_counts_once_a_day_however_often_they_were_measured() {
 #[tokio::test]
 async fn a_stay_ends_in_silence_and_is_told_by_the_worst_of_its_first_day() {
     let line = |day: u32, hour: u32, metric: &str, value: &str| {
-        format!("{metric}|2026-11-{day:02}T{hour:02}:30:00Z|0|{value}|||0|true|free|2026-11-20T00:00:00Z|d{{p}}|s{{p}}|{day}|{hour}")
+        format!(
+            "{metric}|2026-11-{day:02}T{hour:02}:30:00Z|0|{value}|||0|true|free|2026-11-20T00:00:00Z|d{{p}}|s{{p}}|{day}|{hour}"
+        )
     };
     let texts = [
         // 12 patients: a pulse of 72, worst 95 before a day is over, 140 afterwards; 37 hours
@@ -167,4 +170,56 @@ async fn a_stay_ends_in_silence_and_is_told_by_the_worst_of_its_first_day() {
     // an hour of silence ends it: the first day alone is left, and what came after it
     let short = tables.lines("length_of_stay", &[("silent_hours", "1")]).await;
     assert!(short.contains(&"respiratory rate|3|false|12|12|1|1".to_owned()), "{short:?}");
+}
+
+#[tokio::test]
+async fn an_outbreak_stands_out_against_the_countys_own_weeks() {
+    let (mut text, mut residences) = (HEADINGS.to_owned(), "patient_id|county".to_owned());
+    let mut reading = |county: &str, patient: u32, day: &str, metric: &str, value: &str, rest: &str| {
+        text += &format!("\n{county}-{patient}|{metric}|{day}T08:00:00Z|0|{value}|{rest}|free|{day}T08:00:05Z|d|s|1|0");
+    };
+    let (good, doubtful) = ("||0|true", "||1|false");
+    // Mondays; the week of 2026-10-26 is the last that is whole
+    let weeks: Vec<String> =
+        (0..14).map(|n| (jiff::civil::date(2026, 8, 3) + jiff::Span::new().weeks(n)).to_string()).collect();
+    for (n, week) in weeks[..13].iter().enumerate() {
+        for patient in 0..40 {
+            // of each 40 four have fever, in the last week of 01001 sixteen; in 01003 they always are sixteen
+            for (county, usual, last) in [("01001", 4, 16), ("01003", 16, 16), ("01005", 0, 3)] {
+                let ill = if n == 12 { last } else { usual };
+                reading(county, patient, week, "8310-5", if patient < ill { "38.0" } else { "37.9" }, good);
+            }
+        }
+        // one reading is no mean of a day above 20
+        reading("01001", 0, week, "9279-1", "30", good);
+        reading("01001", 0, week, "9279-1", "10", good);
+    }
+    // a county of few, and the next larger one
+    for (county, n) in [("01007", 6), ("01009", 12)] {
+        (0..n).for_each(|patient| reading(county, patient, &weeks[12], "8310-5", "39", good));
+    }
+    reading("01005", 9, &weeks[12], "8310-5", "41", doubtful);
+    reading("nowhere", 0, &weeks[12], "8310-5", "41", good);
+    reading("01001", 0, &weeks[13], "8310-5", "41", good);
+    for (county, n) in [("01001", 40), ("01003", 40), ("01005", 40), ("01007", 6), ("01009", 12)] {
+        (0..n).for_each(|patient| residences += &format!("\n{county}-{patient}|{county}"));
+    }
+    let tables = Tables::of(&[("readings", &text), ("residences", &residences)]);
+    assert_eq!(
+        tables.lines("outbreak_signal", &[("weeks", "1")]).await,
+        [
+            "2026-10-26|01001|fast breathing|true||||||",
+            // 16 where 4 are expected: the standard deviation is that of chance, with 40.5 of 401 among 40
+            "2026-10-26|01001|fever|false|40|16|40|10|6.3|true",
+            "2026-10-26|01003|fever|false|40|16|40|40|0|false",
+            // three are too few to be told of
+            "2026-10-26|01005|fever|true|40|||0||false",
+            "2026-10-26|01007|fever|true||||||",
+            "2026-10-26|01009|fever|true||||||",
+        ]
+    );
+    // too few weeks before them: no signal, and none denied
+    let short = tables.lines("outbreak_signal", &[("weeks", "1"), ("history_weeks", "9")]).await;
+    assert_eq!(short[1], "2026-10-26|01001|fever|false|40|16|40|||");
+    assert_eq!(tables.lines("outbreak_signal", &[]).await.len(), 6 + 3 * 4);
 }

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::{
     archive,
     reports::{Answer, Cell, Error, Limits, Order, Report, Reports, TableFiles},
+    residences,
 };
 
 /// A kind of data set as its file declares it: name and type of each column, and its key.
@@ -32,6 +33,9 @@ impl Kind {
         if table == archive::audit_counts::TABLE {
             return Self::of_archive(&archive::audit_counts::SCHEMA, &["hour", "action", "purpose", "refused"]);
         }
+        if table == residences::TABLE {
+            return Self::of_archive(&residences::SCHEMA, &["patient_id"]);
+        }
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("datasets/{table}.toml"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let kind: toml::Table = toml::from_str(&text).unwrap();
@@ -44,7 +48,7 @@ impl Kind {
         }
     }
 
-    /// A table of the archive, without what no text can say.
+    /// A table of this installation, without what no text can say.
     fn of_archive(schema: &SchemaRef, key: &[&str]) -> Self {
         let fields = schema.fields().iter().filter(|field| !field.data_type().is_nested());
         let columns = fields.map(|field| (field.name().clone(), field.data_type().clone())).collect();
