@@ -6,7 +6,7 @@
 -- about: with at least 8 weeks of history. Residence is that of today, of patients whose profile names a county. What a device took
 -- about: back does not count; what people took back counts. Of fewer than 11 patients nothing is told, nor of the next larger county
 -- about: where the rest would tell.
--- tables: readings residences
+-- tables: readings, residences
 -- source: this installation
 -- parameter: weeks | integer 1..520 | default 4 | so many whole weeks, up to the last before the newest good reading
 -- parameter: history_weeks | integer 8..520 | default 26 | so many weeks of history, of which the two before a week are left out

@@ -237,7 +237,7 @@ impl Random {
             "overall_rating" => return self.of(&["1", "2", "3", "4", "5", ""]),
             "ccn" | "npi" | "location_id" | "site_id" => return format!("T{}", self.below(80)),
             "latitude" | "longitude" => return format!("{}", self.below(40)),
-            "metric" => return self.of(&["99504-3", "8867-4"]),
+            "metric" => return self.of(&["99504-3", "8867-4", "8310-5", "9279-1"]),
             "patient_id" => return format!("T{}", self.below(20)),
             "device_id" | "stream_id" | "unit" => return format!("T{}", self.below(4)),
             "clock" => return self.of(&["free", "unset"]),
