@@ -2,10 +2,7 @@
 //! nothing at first or takes nothing of what it is sent.
 
 use crate::tls::{Speaks, Watched};
-use crate::{
-    Admission,
-    lines::{LineFaults, Lines},
-};
+use crate::{Admission, line_faults::LineFaults, lines::Lines};
 use auth::Certificate;
 use bytes::Bytes;
 use futures::task::AtomicWaker;

@@ -44,6 +44,8 @@ pub enum Fault {
     BareLineFeed,
     /// A body with two lengths, or with a length and in chunks.
     TwoLengths,
+    /// A body whose length is no number, or that comes in another way than in chunks.
+    BadLength,
     /// The connection has so many streams open, as many as it may.
     TooManyStreams(u32),
 }
@@ -60,6 +62,7 @@ impl Fault {
             Self::Malformed => "MALFORMED_HEAD",
             Self::BareLineFeed => "BARE_LINE_FEED",
             Self::TwoLengths => "AMBIGUOUS_LENGTH",
+            Self::BadLength => "INVALID_LENGTH",
             Self::TooManyStreams(_) => "STREAMS_OF_CONNECTION",
         }
     }
@@ -84,6 +87,11 @@ impl Fault {
             Self::BareLineFeed => "a line ends with a line feed alone; end lines with CR LF".to_owned(),
             Self::TwoLengths => {
                 "content-length: came twice, or with transfer-encoding; send one of them once".to_owned()
+            }
+            Self::BadLength => {
+                "content-length, transfer-encoding: send `content-length` with the body's bytes in digits, once; or, with \
+                                HTTP/1.1, `transfer-encoding: chunked`"
+                    .to_owned()
             }
             Self::TooManyStreams(n) => {
                 format!("this connection has {n} streams open, as many as it may; end one, or open another connection")

@@ -66,7 +66,7 @@ impl At {
 }
 
 /// Whether a byte may stand in a method or in a field's name (RFC 9110, 5.6.2).
-fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

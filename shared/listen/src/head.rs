@@ -3,12 +3,13 @@
 
 use crate::{
     fault::{Amount, FIELD_BYTES, Fault, MAX_BYTES},
-    lines::LineFaults,
+    line_faults::LineFaults,
 };
 use hyper::{HeaderMap, Request, Version, header::HOST};
 
 /// So much is read, so that who sends more than [`MAX_BYTES`] can be told in the terms of its protocol. Above this HTTP/2 itself
-/// answers 431 (Request Header Fields Too Large), without more words; of HTTP/1.1 the rest is left out (`lines.rs`).
+/// answers 431 (Request Header Fields Too Large), without more words: however much were read, more could come, and each connection
+/// may hold as much before anybody knows whose it is. Of HTTP/1.1 the rest is left out (`lines.rs`).
 pub(crate) const MAX_READ_BYTES: usize = 64 << 10;
 /// Fields of HTTP/1.1 that are read at all, for the same reason.
 pub(crate) const MAX_READ_FIELDS: usize = 512;

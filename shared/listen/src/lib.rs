@@ -10,6 +10,8 @@ mod farewell;
 mod fault;
 mod grammar;
 mod head;
+mod lengths;
+mod line_faults;
 mod lines;
 pub mod metrics;
 mod seats;
