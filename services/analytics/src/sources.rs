@@ -19,7 +19,10 @@ pub mod web;
 pub use self::origin::{Fetched, Origin};
 use self::{bucket::Bucket, http::Pace, trouble::Trouble, web::Web};
 use crate::jobs::{kinds::Failure, work::Work};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// A source of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +38,8 @@ pub struct Source {
 /// Where a source is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceLocation {
-    /// A file, or a folder of files, on the machine of the worker.
-    Path(PathBuf),
+    /// A file, or a folder of files, on the machine of the worker; and how long an attempt may take.
+    Path(PathBuf, Duration),
     /// A file of a publisher.
     Web(Web),
     /// Objects of an object store.
@@ -82,11 +85,9 @@ impl Source {
     async fn fetch(&self, last: Option<&Origin>, to: &Path, work: &Work) -> Result<Fetched, Trouble> {
         let pace = Pace::default();
         match &self.place {
-            SourceLocation::Path(path) => {
+            SourceLocation::Path(path, max_time) => {
                 let origin = Origin::new(&self.name, &path.display().to_string());
-                let (path, to) = (path.clone(), to.to_owned());
-                let copying = tokio::task::spawn_blocking(move || folder::copy(&path, &to)).await;
-                Ok(Fetched::Files(copying.map_err(|error| Trouble::again(error.to_string()))??, origin))
+                Ok(Fetched::Files(folder::copy(path, to, *max_time, work).await?, origin))
             }
             SourceLocation::Web(web) => web::fetch(web, (&self.name, last), to, &pace, work).await,
             SourceLocation::Bucket(bucket) => bucket::fetch(bucket, (&self.name, last), to, &pace, work).await,

@@ -2,7 +2,7 @@
 
 use crate::{
     jobs::JobsClient,
-    operator::{self, Token, ask, change, on_one_line, shown},
+    operator::{self, Token, ask, change, on_one_line, shown, spelled},
 };
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
@@ -104,7 +104,7 @@ impl DataClient {
     pub async fn import(&mut self, import: &ImportArgs, out: &mut impl Write) -> anyhow::Result<()> {
         let mut uploads = Vec::new();
         for path in files(&import.path)? {
-            uploads.push(self.upload(&path).await.with_context(|| path.display().to_string())?.to_string());
+            uploads.push(self.upload(&path).await.with_context(|| spelled(&path))?.to_string());
         }
         let layout = import.layout.iter().map(|layout| ("layout", layout.clone()));
         let always = import.always.then(|| ("use", "always".to_owned()));
@@ -118,7 +118,7 @@ impl DataClient {
         let (id, bytes) = (Uuid::new_v4(), fs::metadata(path)?.len());
         let bar = stderr().is_terminal().then(|| {
             let style = "{wide_msg} [{bar:30}] {bytes}/{total_bytes}";
-            let bar = ProgressBar::new(bytes).with_message(path.display().to_string());
+            let bar = ProgressBar::new(bytes).with_message(spelled(path));
             ProgressStyle::with_template(style).map_or(bar.clone(), |style| bar.with_style(style))
         });
         for last in 1..=TRIES {
@@ -216,8 +216,10 @@ fn line(version: &DataVersion) -> String {
 
 /// A file, or those of a folder in the order of their names.
 fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let meta = fs::metadata(path).with_context(|| path.display().to_string())?;
+    let meta = fs::metadata(path).with_context(|| spelled(path))?;
     if !meta.is_dir() {
+        // a pipe may never open, and of neither it nor a device is known how long it is
+        ensure!(meta.is_file(), "{}: is no plain file; give a plain file, or a folder of them", spelled(path));
         return Ok(vec![path.to_owned()]);
     }
     let listed: Result<Vec<_>, _> = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect();
@@ -225,9 +227,9 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     // a link may lead anywhere, and a folder in the folder is not what was asked for: neither is left out without a word
     let odd = files.iter().find(|file| !fs::symlink_metadata(file).is_ok_and(|meta| meta.is_file()));
     if let Some(odd) = odd {
-        bail!("{}: is no plain file; move it elsewhere, or import it by itself", odd.display());
+        bail!("{}: is no plain file; move it elsewhere, or import it by itself", spelled(odd));
     }
-    ensure!(!files.is_empty(), "{}: has no files", path.display());
+    ensure!(!files.is_empty(), "{}: has no files", spelled(path));
     files.sort_unstable();
     Ok(files)
 }
@@ -257,4 +259,27 @@ fn pieces(
 fn is_worth_a_try(code: tonic::Code) -> bool {
     use tonic::Code::{Aborted, Cancelled, DeadlineExceeded, Internal, ResourceExhausted, Unavailable, Unknown};
     matches!(code, Aborted | Cancelled | DeadlineExceeded | Internal | ResourceExhausted | Unavailable | Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn only_plain_files_are_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let refused = |path: &Path| files(path).unwrap_err().to_string();
+        fs::write(path("b.csv"), "b").unwrap();
+        fs::write(path("a.csv"), "a").unwrap();
+        assert_eq!(files(dir.path()).unwrap(), [path("a.csv"), path("b.csv")]);
+        assert_eq!(files(&path("a.csv")).unwrap(), [path("a.csv")]);
+        assert!(Command::new("mkfifo").arg(path("pipe.csv")).status().unwrap().success());
+        for unfit in [path("pipe.csv"), PathBuf::from("/dev/zero")] {
+            let error = refused(&unfit);
+            assert!(error.starts_with(&format!("{}: is no plain file; give", unfit.display())), "{error}");
+        }
+        assert!(refused(dir.path()).contains("pipe.csv: is no plain file; move it elsewhere"));
+    }
 }

@@ -62,7 +62,7 @@ fn place(source: &SourceSettings, s3: &S3Keys) -> SourceLocation {
         });
     }
     if source.bucket.is_empty() {
-        return SourceLocation::Path(source.path.clone());
+        return SourceLocation::Path(source.path.clone(), max_time);
     }
     SourceLocation::Bucket(Bucket {
         bucket: source.bucket.clone(),

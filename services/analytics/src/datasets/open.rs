@@ -1,5 +1,6 @@
 //! Files and folders as they come: what the name says must be what the first bytes are; unpacking is bounded.
 
+use flate2::bufread::GzDecoder;
 use std::{
     fs::{self, File},
     io::{self, BufRead, BufReader, Read},
@@ -44,9 +45,12 @@ enum Packing {
     Zstd,
 }
 
+/// First bytes of a member of a gzip file.
+const GZIP: &[u8] = b"\x1f\x8b";
+
 /// First bytes of formats, and what they are called.
 const MAGIC: [(&[u8], &str); 6] = [
-    (b"\x1f\x8b", "gzip"),
+    (GZIP, "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"PAR1", "Parquet"),
     (b"PK\x03\x04", "a ZIP archive or a spreadsheet"),
@@ -163,7 +167,7 @@ impl Input {
         check_magic(&name, &mut packed, packing)?;
         let plain: Box<dyn Read + Send> = match packing {
             Packing::Plain => Box::new(packed),
-            Packing::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(packed)),
+            Packing::Gzip => Box::new(Gunzip(Some(GzDecoder::new(packed)))),
             Packing::Zstd => Box::new(unpack_zstd(packed).map_err(|error| failed(&name, 0, error))?),
         };
         let packed = (packing != Packing::Plain).then_some(count);
@@ -180,6 +184,29 @@ impl Input {
 pub(super) enum Opened {
     Text(String, Format, Box<dyn BufRead + Send>),
     Parquet(String, File),
+}
+
+/// Gzip of any number of members: other bytes behind one are told from a member that is cut off.
+struct Gunzip<R>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Read for Gunzip<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let n = member.read(buffer)?;
+            if n > 0 || buffer.is_empty() {
+                return Ok(n);
+            }
+            let rest = member.get_mut().fill_buf()?;
+            if rest.is_empty() {
+                return Ok(0);
+            }
+            if !rest.iter().zip(GZIP).all(|(byte, of_member)| byte == of_member) {
+                return Err(io::Error::other(MoreBytes));
+            }
+            self.0 = self.0.take().map(|member| GzDecoder::new(member.into_inner()));
+        }
+        Ok(0)
+    }
 }
 
 /// Zstandard with a window of 16 MiB at most: what `zstd -19` writes has 8.
@@ -215,6 +242,9 @@ fn check_magic(name: &str, reader: &mut dyn BufRead, packing: Packing) -> Result
 /// What a failed read means.
 pub(super) fn failed(file: &str, line: u64, error: io::Error) -> Error {
     let refused = |reason, what: String| Error::refused(file, line, reason, what);
+    if let Some(more) = error.get_ref().and_then(|inner| inner.downcast_ref::<MoreBytes>()) {
+        return refused(Reason::Damaged, more.to_string());
+    }
     if let Some(bomb) = error.get_ref().and_then(|inner| inner.downcast_ref::<TooLarge>()) {
         return refused(Reason::TooLarge, bomb.to_string());
     }
@@ -226,6 +256,11 @@ pub(super) fn failed(file: &str, line: u64, error: io::Error) -> Error {
         _ => Error::Read { file: file.to_owned(), source: error },
     }
 }
+
+/// What is packed has an end, and the file goes on.
+#[derive(Debug, thiserror::Error)]
+#[error("bytes follow the end of its packed data")]
+struct MoreBytes;
 
 /// More came out than may.
 #[derive(Debug, thiserror::Error)]

@@ -212,7 +212,10 @@ fn named<'n>(names: impl Iterator<Item = &'n str>) -> Result<Vec<What>, Failure>
     let mut wanted = BTreeMap::new();
     for name in names.map(str::trim) {
         let found = Reports::find(name).map(What::Report).or_else(|_| datasets::kind(name).map(What::Kind));
-        let unknown = |_| Failure::Final(format!("tables: {name} is neither a report nor a kind of data set"));
+        let unknown = |_| {
+            let shown = model::escaped(name);
+            Failure::Final(format!("tables: {shown} is neither a report nor a kind of data set"))
+        };
         let what = found.map_err(unknown)?;
         fits(&what)?;
         wanted.insert(what.name().to_owned(), what);

@@ -123,7 +123,10 @@ pub(super) async fn bring(
     for object in &objects {
         let name = object.location.filename().unwrap_or_default();
         if !is_plain_name(name) {
-            return Err(Trouble::Final(format!("an object is called {name:?}, which is no name of a file")));
+            return Err(Trouble::Final(format!(
+                "an object is called {}, which is no name of a file",
+                model::quoted(name)
+            )));
         }
         let file = to.join(name);
         one(store, object, &file, pace, &|bytes| work.progress("downloading", done + bytes, total, "bytes")).await?;

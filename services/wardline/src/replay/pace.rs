@@ -22,7 +22,7 @@ impl FromStr for Speed {
         }
         match text.strip_suffix('x').unwrap_or(text).parse() {
             Ok(times) if f64::is_finite(times) && times > 0.0 => Ok(Self::Times(times)),
-            _ => bail!("{text:?} is no speed: give max, 1x, 60x ..."),
+            _ => bail!("{} is no speed: give max, 1x, 60x ...", model::quoted(text)),
         }
     }
 }

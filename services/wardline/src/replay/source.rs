@@ -1,8 +1,9 @@
 //! PATH: a file, a folder or an archive, plain or compressed, as a row of named documents.
 
+use crate::{opening, operator::spelled};
 use anyhow::{Context, Result, bail};
 use std::{
-    fs::{self, File},
+    fs,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
@@ -18,7 +19,7 @@ pub type Visit<'a> = dyn FnMut(&str, &mut dyn Read) -> Result<()> + 'a;
 /// Calls `visit` for the file, or for each document of a folder or archive that `wanted` (lower-case file name without
 /// `.zst` or `.gz`) wants, in the order of their names. Says what was expected when there is none.
 pub fn each(path: &Path, wanted: &dyn Fn(&str) -> bool, expected: &str, visit: &mut Visit<'_>) -> Result<u64> {
-    let about = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let about = fs::metadata(path).with_context(|| format!("cannot read {}", spelled(path)))?;
     let mut found = 0;
     if about.is_dir() {
         for file in walk(path)? {
@@ -38,19 +39,19 @@ pub fn each(path: &Path, wanted: &dyn Fn(&str) -> bool, expected: &str, visit: &
         found = 1;
     }
     if found == 0 {
-        bail!("{}: there is no {expected} in it", path.display());
+        bail!("{}: there is no {expected} in it", spelled(path));
     }
     Ok(found)
 }
 
 fn document(path: &Path, visit: &mut Visit<'_>) -> Result<()> {
-    let name = path.display().to_string();
+    let name = spelled(path);
     let mut reader = open(path)?;
     visit(&name, &mut reader)
 }
 
 fn archive(path: &Path, wanted: &dyn Fn(&str) -> bool, visit: &mut Visit<'_>) -> Result<u64> {
-    let context = || format!("cannot read the archive {}", path.display());
+    let context = || format!("cannot read the archive {}", spelled(path));
     let mut archive = tar::Archive::new(open(path)?);
     let mut found = 0;
     for entry in archive.entries().with_context(context)? {
@@ -59,7 +60,7 @@ fn archive(path: &Path, wanted: &dyn Fn(&str) -> bool, visit: &mut Visit<'_>) ->
         if !entry.header().entry_type().is_file() || !wanted(&plain_name(&inside)) {
             continue;
         }
-        let name = format!("{}:{}", path.display(), inside.display());
+        let name = format!("{}:{}", spelled(path), spelled(&inside));
         visit(&name, &mut unpacked(BufReader::with_capacity(BUFFER_BYTES, entry), &name, &inside)?)?;
         found += 1;
     }
@@ -67,8 +68,8 @@ fn archive(path: &Path, wanted: &dyn Fn(&str) -> bool, visit: &mut Visit<'_>) ->
 }
 
 fn open(path: &Path) -> Result<Box<dyn Read>> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    unpacked(BufReader::with_capacity(BUFFER_BYTES, file), &path.display().to_string(), path)
+    let file = opening::open(path).with_context(|| format!("cannot read {}", spelled(path)))?;
+    unpacked(BufReader::with_capacity(BUFFER_BYTES, file), &spelled(path), path)
 }
 
 /// The text of what may be compressed; `path` says by its ending what it should be.
@@ -95,7 +96,7 @@ fn unpacked<'a>(mut packed: impl BufRead + 'a, name: &str, path: &Path) -> Resul
 fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
     let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
     while let Some(folder) = folders.pop() {
-        let context = || format!("cannot read the folder {}", folder.display());
+        let context = || format!("cannot read the folder {}", spelled(&folder));
         for entry in fs::read_dir(&folder).with_context(context)? {
             let entry = entry.with_context(context)?;
             // a link to a folder is not followed: it may lead back here

@@ -4,9 +4,9 @@
 //! Counts below 11 are blank, as the publisher withholds them. The same seed gives the same file.
 
 use super::patient::mix;
+use crate::opening;
 use anyhow::{Context, ensure};
 use std::{
-    fs::File,
     io::{BufWriter, Write},
     num::NonZeroU64,
     path::PathBuf,
@@ -84,7 +84,7 @@ pub fn write(options: &Options) -> anyhow::Result<()> {
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
     ensure!(["csv", "zst"].contains(&ending), "{}: its name must end with .csv or .csv.zst", path.display());
     let failed = || path.display().to_string();
-    let file = BufWriter::with_capacity(1 << 20, File::create(path).with_context(failed)?);
+    let file = BufWriter::with_capacity(1 << 20, opening::create(path).with_context(failed)?);
     let written = match ending {
         "zst" => zstd::Encoder::new(file, 1).and_then(|packed| write_rows(options, packed.auto_finish())),
         _ => write_rows(options, file),
@@ -220,6 +220,15 @@ mod tests {
         assert!((150..400).contains(&different(0)), "prescribers");
         assert!(different(3) > 50, "cities");
         assert!(all.iter().all(|row| row[10].parse::<u64>().unwrap() >= LEAST));
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let to = dir.path().join("made.csv");
+        assert!(std::process::Command::new("mkfifo").arg(&to).status().unwrap().success());
+        let error = format!("{:#}", write(&Options { rows: NonZeroU64::MIN, seed: 1, to }).unwrap_err());
+        assert!(error.contains("made.csv: it is a pipe; give"), "{error}");
     }
 
     #[test]

@@ -100,6 +100,11 @@ fn a_text_file_that_is_not_what_it_should_be_is_refused_by_name() {
         ("packed-twice.csv.gz", gz(&gz(good.as_bytes())), Reason::NotWhatNameSays),
         ("cut.csv.gz", cut(gz(&rows(20_000))), Reason::Truncated),
         ("cut.csv.zst", cut(zst(&rows(20_000))), Reason::Truncated),
+        // as short as no member's head is, and longer
+        ("more.csv.gz", [&gz(good.as_bytes())[..], b"garbage"].concat(), Reason::Damaged),
+        ("much-more.csv.gz", [gz(good.as_bytes()), vec![0; 4_096]].concat(), Reason::Damaged),
+        ("cut-in-the-second.csv.gz", [gz(good.as_bytes()), cut(gz(&rows(20_000)))].concat(), Reason::Truncated),
+        ("cut-in-the-seconds-head.csv.gz", [&gz(good.as_bytes())[..], b"\x1f"].concat(), Reason::Truncated),
         ("spoilt.csv.gz", spoilt(gz(&rows(20_000))), Reason::Damaged),
         ("spoilt.csv.zst", spoilt(zst(&rows(20_000))), Reason::Damaged),
         ("wide-window.csv.zst", window.finish().unwrap(), Reason::Damaged),
@@ -132,10 +137,19 @@ fn a_text_file_that_is_not_what_it_should_be_is_refused_by_name() {
         let (found, message) = refused(vec![Input::reader(name, io::Cursor::new(content))]);
         assert_eq!(found, reason, "{message}");
         assert!(message.len() < 600, "{message}");
+        let is_followed = message.contains("bytes follow the end of its packed data");
+        assert_eq!(is_followed, name.ends_with("more.csv.gz"), "{message}");
     }
     let (_, message) =
         refused(vec![Input::reader("lacks.csv", io::Cursor::new("ZIP_CODE,STATE,ZIP_TYPE,RUCA1,Colour\n"))]);
     assert!(message.contains("nearest is 2010: missing `RUCA2`; unknown `Colour`"), "{message}");
+}
+
+#[test]
+fn a_gzip_file_may_have_several_members() {
+    let members = [format!("{HEADER}{GOOD}"), String::new(), "10002,NY,x,1,1\n".to_owned()];
+    let packed = members.map(|member| gz(member.as_bytes())).concat();
+    assert_eq!(text("zip_rurality", "several.csv.gz", packed).unwrap().report.n_accepted, 2);
 }
 
 fn parquet_of(path: &Path, columns: Vec<(&str, ArrayRef)>) {

@@ -121,7 +121,7 @@ impl Bench {
         let source = |name: &str, kind: &str| Source {
             name: name.to_owned(),
             kind: kind.to_owned(),
-            place: SourceLocation::Path(self.dir.path().to_owned()),
+            place: SourceLocation::Path(self.dir.path().to_owned(), Duration::from_secs(60)),
         };
         let objects = Objects::open(&self.dir.path().join("objects")).unwrap();
         let planner = Planner {

@@ -34,7 +34,7 @@ impl Bench {
         let file = dir.path().join("premiums.csv");
         let store = Arc::new(store::embedded::Store::open(dir.path().join("store")).unwrap());
         let objects = Objects::open(&dir.path().join("objects")).unwrap();
-        let place = SourceLocation::Path(file.clone());
+        let place = SourceLocation::Path(file.clone(), Duration::from_secs(60));
         let import = Import {
             catalogue: Catalogue::new(store, objects.clone(), guard::clock::now),
             uploads: Uploads::new(objects, guard::clock::now),

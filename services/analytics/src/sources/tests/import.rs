@@ -15,6 +15,9 @@ use crate::{
 use object_store::path::Path as Key;
 use std::{
     fs,
+    os::unix::fs::symlink,
+    path::Path,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -24,6 +27,7 @@ use std::{
 use tempfile::TempDir;
 use uuid::Uuid;
 
+const MINUTE: Duration = Duration::from_secs(60);
 const FIRST: &str = "Location,2020,2021,2022,2023,2024\nTexas,$1,$2,$3,$4,$5\n";
 
 struct Bench {
@@ -77,7 +81,7 @@ impl Bench {
 
 #[tokio::test]
 async fn a_file_that_has_not_changed_makes_no_version() {
-    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums.csv")));
+    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums.csv"), MINUTE));
     let path = bench.dir.path().join("premiums.csv");
     fs::write(&path, FIRST).unwrap();
     let first = bench.run(&[]).await;
@@ -102,7 +106,7 @@ async fn a_file_that_has_not_changed_makes_no_version() {
 
 #[tokio::test]
 async fn an_attempt_after_one_that_added_the_version_says_what_that_one_made() {
-    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums.csv")));
+    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums.csv"), MINUTE));
     fs::write(bench.dir.path().join("premiums.csv"), FIRST).unwrap();
     let upload = bench.upload(FIRST).await;
     let work = Work::alone(true);
@@ -150,7 +154,7 @@ async fn a_publisher_is_asked_for_what_has_changed_since_the_current_version() {
 
 #[tokio::test]
 async fn what_fails_its_checks_is_kept_and_what_is_in_use_stays() {
-    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums.csv")));
+    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums.csv"), MINUTE));
     let path = bench.dir.path().join("premiums.csv");
     let damaged = FIRST.replace("$5", "five");
     // there is no other
@@ -190,7 +194,7 @@ async fn what_fails_its_checks_is_kept_and_what_is_in_use_stays() {
 
 #[tokio::test]
 async fn a_file_that_was_refused_or_broke_off_is_said_and_what_is_in_use_stays() {
-    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums")));
+    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums"), MINUTE));
     let path = |name: &str| bench.dir.path().join("premiums").join(name);
     fs::create_dir(bench.dir.path().join("premiums")).unwrap();
     fs::write(path("a.csv"), FIRST).unwrap();
@@ -218,9 +222,73 @@ async fn a_file_that_was_refused_or_broke_off_is_said_and_what_is_in_use_stays()
     assert_eq!((&done["passed"], &done["in_use"]), (&false.into(), &true.into()), "{done}");
 }
 
+fn make_pipe(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn what_is_no_plain_file_in_a_sources_folder_is_refused_by_name() {
+    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums"), MINUTE));
+    let path = |name: &str| bench.dir.path().join("premiums").join(name);
+    let secret = bench.dir.path().join("secret.csv");
+    fs::write(&secret, FIRST.replace("Texas", "Ohio")).unwrap();
+    fs::create_dir(bench.dir.path().join("premiums")).unwrap();
+    let refused = async || match bench.tried(&Work::alone(true), &[]).await {
+        Err(Failure::Final(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    let error = refused().await;
+    assert!(error.contains("the source publisher: its folder has no files"), "{error}");
+    fs::write(path("premiums.csv"), FIRST).unwrap();
+    for name in ["pipe.csv", "outside.csv", "inside.csv", "nowhere.csv", "2023"] {
+        match name {
+            "pipe.csv" => make_pipe(&path(name)),
+            "outside.csv" => symlink(&secret, path(name)).unwrap(),
+            "inside.csv" => symlink(path("premiums.csv"), path(name)).unwrap(),
+            "nowhere.csv" => symlink(path("nothing"), path(name)).unwrap(),
+            _ => fs::create_dir(path(name)).unwrap(),
+        }
+        let error = refused().await;
+        assert!(error.contains(&format!("the source publisher: \"{name}\" is no plain file")), "{error}");
+        assert!(bench.data_set().await.versions.is_empty(), "{name}");
+        fs::remove_file(path(name)).or_else(|_| fs::remove_dir(path(name))).unwrap();
+    }
+    assert_eq!(bench.run(&[]).await.rows, (5, 5));
+}
+
+#[tokio::test]
+async fn a_path_of_the_settings_may_be_a_link_and_is_no_pipe() {
+    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums.csv"), MINUTE));
+    let path = bench.dir.path().join("premiums.csv");
+    make_pipe(&path);
+    let Err(Failure::Final(error)) = bench.tried(&Work::alone(true), &[]).await else { panic!("it is done") };
+    assert!(error.contains("the source publisher: \"premiums.csv\" is no plain file"), "{error}");
+    fs::remove_file(&path).unwrap();
+    fs::write(bench.dir.path().join("2024.data"), FIRST).unwrap();
+    symlink("2024.data", &path).unwrap();
+    assert_eq!(bench.run(&[]).await.rows, (5, 5));
+    assert_eq!(bench.data_set().await.current().unwrap().source_files, ["premiums.csv"]);
+}
+
+/// Nobody could copy it in the time; it takes no room.
+#[tokio::test]
+async fn copying_ends_when_it_takes_too_long_or_nobody_waits_for_it() {
+    let soon = Duration::from_millis(50);
+    let mut bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums.csv"), soon));
+    let path = bench.dir.path().join("premiums.csv");
+    fs::File::create(&path).unwrap().set_len(1 << 36).unwrap();
+    let Err(Failure::Again(error)) = bench.tried(&Work::alone(true), &[]).await else { panic!("it is done") };
+    assert!(error.contains("the source publisher: it takes longer than 0 s (max_minutes)"), "{error}");
+    bench.import.sources.0[0].place = SourceLocation::Path(path, MINUTE);
+    let work = Work::alone(true);
+    work.stop().cancel();
+    let Err(Failure::Again(error)) = bench.tried(&work, &[]).await else { panic!("it is done") };
+    assert!(error.contains("nobody wants the result any more"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_imports_of_the_same_at_once_make_one_version() {
-    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums.csv")));
+    let bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("premiums.csv"), MINUTE));
     fs::write(bench.dir.path().join("premiums.csv"), FIRST).unwrap();
     let (one, two) = tokio::join!(bench.run(&[]), bench.run(&[]));
     let mut new = [&one, &two].map(|done| done.result["nothing_new"].as_bool().unwrap());
@@ -237,7 +305,7 @@ async fn two_imports_of_the_same_at_once_make_one_version() {
 
 #[tokio::test]
 async fn the_same_file_is_imported_again_when_other_tables_make_its_checks_come_out_otherwise() {
-    let mut bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("it.csv")));
+    let mut bench = Bench::new(|dir| SourceLocation::Path(dir.path().join("it.csv"), MINUTE));
     for kind in ["unemployment", "county_rurality"] {
         let source = Source { kind: kind.to_owned(), ..bench.import.sources.0[0].clone() };
         bench.import.sources.0.push(source);

@@ -343,6 +343,12 @@ async fn a_damaged_file_and_a_wrong_folder_are_said_clearly() {
     assert!(said.contains("nowhere"), "{said}");
     let said = refused("physionet2012", &place.file("x.tar.zst", &packed)).await;
     assert!(said.contains("x.tar.zst"), "{said}");
+    let pipe = place.file("pipes/other.txt", "").with_file_name("CHARTEVENTS.csv");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [&pipe, &place.folder.path().join("pipes")] {
+        let said = refused("mimic", path).await;
+        assert!(said.contains("CHARTEVENTS.csv: it is no plain file; give one"), "{said}");
+    }
     let path = place.file("h.csv", "stay_id,time_min\n");
     let said = place.run(options("eicu", &path, &["--keep-time"]), &Server::default()).await.unwrap_err();
     assert!(said.to_string().contains("--keep-time"), "{said}");
