@@ -4,7 +4,7 @@
 //! step in the model's history. What is asked is the artefact of that version, loaded once and kept for the next caller.
 
 use crate::{
-    models::{self, Artefact, Decision, Input, Measured, ModelCard, Pipeline, Prediction, promote},
+    models::{self, Artefact, Decision, Input, Measured, ModelCard, Pipeline, Prediction, SameRows, Training, promote},
     objects::{self, Objects},
     versions::{self, History, Versioned, Versions},
 };
@@ -88,20 +88,39 @@ impl Rule {
         Self::WORDS.iter().zip(rules).find_map(|(known, rule)| (*known == word).then_some(rule))
     }
 
-    fn decide(self, new: &ModelCard, in_use: Option<&ModelCard>) -> Decision {
+    fn decide(self, new: &ModelCard, in_use: Option<&InUse>) -> Decision {
         let told = |promoted, reason: &str| Decision { promoted, reason: reason.to_owned() };
         match self {
             Self::Never => told(false, "the training was told to promote nothing"),
             Self::Always => told(true, "the training was told to promote it, whatever it is like"),
-            Self::Better => match in_use.filter(|card| card.schema_hash != new.schema_hash) {
-                None => promote(new, in_use),
+            Self::Better => match in_use.and_then(|in_use| in_use.unasked(new)) {
+                None => promote(new, in_use.map(|it| &it.card), in_use.and_then(|it| it.same_rows.as_ref())),
                 // it answers nothing any more: whatever is better than knowing nothing is better than it
-                Some(_) => {
-                    let Decision { promoted, reason } = promote(new, None);
-                    Decision { promoted, reason: format!("{reason} (the one in use takes other features)") }
+                Some(why) => {
+                    let Decision { promoted, reason } = promote(new, None, None);
+                    Decision { promoted, reason: format!("{reason} (the one in use {why})") }
                 }
             },
         }
+    }
+}
+
+/// The version in use, as a new model is compared with it.
+struct InUse {
+    card: ModelCard,
+    /// What it comes to on the new one's rows, where it was made of other data and can be compared.
+    same_rows: Option<SameRows>,
+    /// What is wrong with its artefact.
+    damage: Option<models::Error>,
+}
+
+impl InUse {
+    /// Why it answers nothing any more; `None`: it does.
+    fn unasked(&self, new: &ModelCard) -> Option<String> {
+        if self.card.schema_hash != new.schema_hash {
+            return Some("takes other features".to_owned());
+        }
+        self.damage.as_ref().map(|damage| format!("cannot be asked: {damage}"))
     }
 }
 
@@ -189,15 +208,18 @@ impl Shelf {
     }
 
     /// Adds a version, whose objects are durable already; the rule decides whether it is in use from now on. What is decided is
-    /// decided about the version that is in use at that moment.
-    pub async fn add(&self, version: Version, card: &ModelCard, rule: Rule) -> Result<History<Version>, Error> {
+    /// decided about the version that is in use at that moment; `training` answers where that was made of other data.
+    pub async fn add(
+        &self,
+        version: Version,
+        card: &ModelCard,
+        rule: Rule,
+        training: Option<&Arc<Training>>,
+    ) -> Result<History<Version>, Error> {
         loop {
             let history = self.get(&card.name).await?;
-            let in_use: Option<ModelCard> = match history.current() {
-                Some(current) if rule == Rule::Better => {
-                    let card = self.card(current).await?;
-                    Some(serde_json::from_str(&card).map_err(|error| unreadable(current, error))?)
-                }
+            let in_use = match history.current() {
+                Some(current) if rule == Rule::Better => Some(self.in_use(current, card, training).await?),
                 _ => None,
             };
             let decision = rule.decide(card, in_use.as_ref());
@@ -213,6 +235,31 @@ impl Shelf {
                 made => return Ok(made?),
             }
         }
+    }
+
+    /// What a new model is compared with.
+    async fn in_use(
+        &self,
+        current: &Version,
+        new: &ModelCard,
+        training: Option<&Arc<Training>>,
+    ) -> Result<InUse, Error> {
+        let card = self.card(current).await?;
+        let card: ModelCard = serde_json::from_str(&card).map_err(|error| unreadable(current, error))?;
+        let is_of_other_data = card.versions.data != new.versions.data && card.schema_hash == new.schema_hash;
+        let mut in_use = InUse { card, same_rows: None, damage: None };
+        let Some(training) = training.filter(|_| is_of_other_data) else { return Ok(in_use) };
+        match self.artefact(&training.pipeline, current).await {
+            Ok(artefact) => {
+                let training = Arc::clone(training);
+                // a large frame takes a while
+                let asking = spawn_blocking(move || training.against(&artefact)).await;
+                in_use.same_rows = asking.unwrap_or_else(|panic| Err(models::Error::Fit(panic.to_string())))?;
+            }
+            Err(Error::Outdated { source, .. } | Error::Model(source)) => in_use.damage = Some(source),
+            Err(error) => return Err(error),
+        }
+        Ok(in_use)
     }
 
     /// Puts a version that is kept into use.

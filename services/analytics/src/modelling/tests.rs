@@ -123,6 +123,19 @@ async fn what_is_better_is_promoted_and_what_is_not_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn models_of_other_data_are_compared_on_the_same_rows() {
+    let bench = Bench::with(&STATES).await;
+    let stop = bench.worker(quick);
+    let first = succeeded(bench.train(SEGMENTS, "better").await);
+    assert!(first["promoted"] == true, "{first}");
+    bench.import("coverage").await;
+    let next = succeeded(bench.train(SEGMENTS, "better").await);
+    let reason = next["reason"].as_str().unwrap();
+    assert!(next["promoted"] == false && reason.contains("on the same rows"), "{next}");
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_model_that_takes_other_features_is_refused_by_name_and_replaced_by_what_is_better_than_nothing() {
     let bench = Bench::with(&STATES).await;
     let (stop, pipeline) = (bench.worker(older), Pipeline::named(SEGMENTS).unwrap());
@@ -248,7 +261,7 @@ async fn copied(bench: &Bench, version: &Version) -> Uuid {
     }
     let card: ModelCard = serde_json::from_str(&bench.shelf.card(version).await.unwrap()).unwrap();
     let copy = Version { id, prefix: to.to_string(), ..version.clone() };
-    bench.shelf.add(copy, &card, Rule::Always).await.unwrap();
+    bench.shelf.add(copy, &card, Rule::Always, None).await.unwrap();
     id
 }
 

@@ -9,7 +9,7 @@ use crate::{
         kinds::{Done, Failure, Kind, Parameter, Parameters, Range},
         work::Work,
     },
-    models::{self, Decision, Measured, Pipeline, Trained, Versions},
+    models::{self, Decision, Measured, Pipeline, Trained, Training, Versions},
     reporting::{self, Runner},
     versions::History,
 };
@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use model::{Clock, access::Action};
 use object_store::path::Path as Key;
 use serde_json::{Value, json};
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 /// Name of the kind.
 pub const NAME: &str = "train";
@@ -72,12 +72,14 @@ impl Kind for Train {
         work.say(format!("{} rows of {}", frame.rows(), pipeline.sources.join(", ")));
         let at = (self.clock)().0;
         let versions = Versions { data: data_versions.clone(), code: env!("CARGO_PKG_VERSION").to_owned() };
-        let trained = fit(work, pipeline, frame, versions, at).await?;
-        let version = self.keep(work, &trained, at).await?;
+        let training = fit(work, pipeline, frame, versions, at).await?;
+        let trained = &training.trained;
+        let version = self.keep(work, trained, at).await?;
         // what others see from now on: not by a worker who has lost the job
         work.confirm().await?;
         let (id, prefix) = (version.id, version.prefix.clone());
-        let history = self.shelf.add(version, &trained.card, rule).await.map_err(Failure::again)?;
+        let history = self.shelf.add(version, &trained.card, rule, Some(&training)).await;
+        let history = history.map_err(Failure::again)?;
         let version =
             history.version(id).ok_or_else(|| Failure::Final("the version was deleted at once".to_owned()))?;
         if version.prefix != prefix {
@@ -88,14 +90,14 @@ impl Kind for Train {
         let verb = if version.decision.promoted { "promoted" } else { "not promoted" };
         work.say(format!("{verb}: {}", version.decision.reason));
         let rows = (version.rows_in, version.rows_used);
-        Ok(Done { result: result(&trained, version), rows, data_versions, seed: version.seed })
+        Ok(Done { result: result(trained, version), rows, data_versions, seed: version.seed })
     }
 }
 
 impl Train {
     /// Puts artefact and card among the objects; not yet known to others.
     async fn keep(&self, work: &Work, trained: &Trained, at: i64) -> Result<Version, Failure> {
-        let Trained { artefact, card } = trained;
+        let Trained { artefact, card, .. } = trained;
         let bytes = artefact.to_bytes().map_err(Failure::for_good)?;
         let json = serde_json::to_vec(card).map_err(Failure::again)?;
         let prefix = Key::from_iter([ROOT, &card.name, &work.attempt_id().to_string()]);
@@ -140,10 +142,10 @@ async fn fit(
     frame: models::Frame,
     versions: Versions,
     at: i64,
-) -> Result<Trained, Failure> {
+) -> Result<Arc<Training>, Failure> {
     let at = Timestamp::from_nanosecond(i128::from(at)).map_err(Failure::again)?;
     let telling = work.clone();
-    let training = move || {
+    let training = move || -> Result<_, models::Error> {
         let report = |share: f64, doing: &str| {
             telling.progress(doing, (share * PARTS as f64) as u64, PARTS, "parts");
             match telling.stop().is_cancelled() {
@@ -151,7 +153,8 @@ async fn fit(
                 false => ControlFlow::Continue(()),
             }
         };
-        models::train(&pipeline, &frame, &versions, at, &report)
+        let trained = models::train(&pipeline, &frame, &versions, at, &report)?;
+        Ok(Arc::new(Training { pipeline, frame, trained }))
     };
     let trained = tokio::task::spawn_blocking(training).await;
     let trained = trained.map_err(|_| Failure::Final("the training failed: operators find more in the log".into()))?;

@@ -135,7 +135,7 @@ fn taken(feature: &Feature) -> String {
 }
 
 fn field(name: &str) -> String {
-    format!("features.{name}")
+    format!("features.{}", model::escaped(name))
 }
 
 /// What a version of a model says.

@@ -125,6 +125,11 @@ impl Encoder {
         &self.seen
     }
 
+    /// Whether another one of the same features makes the same columns.
+    pub(super) fn has_columns_of(&self, other: &Self) -> bool {
+        self.columns == other.columns
+    }
+
     /// Number of the matrix's columns.
     pub fn n_columns(&self) -> usize {
         self.columns.len()

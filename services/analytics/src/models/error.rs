@@ -136,7 +136,7 @@ pub enum Error {
         problem: String,
     },
     /// There is no pipeline of this name.
-    #[error("there is no model {0}")]
+    #[error("there is no model {}", model::escaped(.0))]
     NoPipeline(String),
     /// The library that fits refused.
     #[error("fitting failed: {0}")]
@@ -182,7 +182,7 @@ pub enum WrongInput {
     #[error("{0} is missing")]
     Missing(String),
     /// The model has no such feature.
-    #[error("{0} is unknown to this model")]
+    #[error("{} is unknown to this model", model::escaped(.0))]
     Unknown(String),
     /// NaN or infinite.
     #[error("{0} is not a finite number")]
@@ -196,7 +196,7 @@ pub enum WrongInput {
         expected: &'static str,
     },
     /// A text that is none of the feature's levels.
-    #[error("{feature} has no level {level}")]
+    #[error("{feature} has no level {}", model::escaped(level))]
     Level {
         /// Name of the feature.
         feature: String,

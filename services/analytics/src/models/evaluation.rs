@@ -82,13 +82,13 @@ pub struct Evaluation {
     pub groups_left_out: usize,
 }
 
-/// Cross-validates: each row is held out once, and groups stay together.
+/// Cross-validates: each row is held out once, and groups stay together. Also what was said of the rows, in their order.
 pub(super) fn evaluate(
     pipeline: &Pipeline,
     frame: &Frame,
     usable: &Usable,
     report: Report,
-) -> Result<Evaluation, Error> {
+) -> Result<(Evaluation, Scored), Error> {
     let groups = group_numbers(frame.groups(), &usable.rows);
     let n = usable.rows.len();
     let mut scored =
@@ -113,7 +113,7 @@ pub(super) fn evaluate(
     }
     let task = pipeline.algorithm.task();
     let (fairness, groups_left_out) = fairness(pipeline, frame, usable, &scored)?;
-    Ok(Evaluation {
+    let evaluation = Evaluation {
         folds: folds.len(),
         groups: groups.iter().max().map_or(0, |greatest| greatest + 1),
         metrics: measure(task, &scored, pipeline.seed),
@@ -121,7 +121,8 @@ pub(super) fn evaluate(
         calibration: if task == super::Task::Probability { calibration(&scored) } else { Vec::new() },
         fairness,
         groups_left_out,
-    })
+    };
+    Ok((evaluation, scored))
 }
 
 /// One fold's model.

@@ -171,6 +171,24 @@ pub fn measure(task: Task, scored: &Scored, seed: u64) -> Vec<Measured> {
     task.metrics().iter().zip(draws).filter_map(measured).collect()
 }
 
+/// 95 % interval of what one model is better by than another in a metric, of the same rows in the same order: by
+/// bootstrap, of which each draw is the same for both. Above 0: surely better. None where the metric is not defined.
+pub(super) fn advantage(metric: Metric, of: &Scored, over: &Scored, seed: u64) -> Option<Interval> {
+    let (order, other_order) = (descending(&of.predicted), descending(&over.predicted));
+    let n_groups = of.groups.iter().max().map_or(0, |greatest| greatest + 1);
+    let mut draws = Vec::with_capacity(DRAWS);
+    for draw in 0..DRAWS {
+        let weights = drawn(&of.groups, n_groups, seed, draw);
+        let own = value(metric, of, &of.predicted, &weights, &order);
+        let other = value(metric, over, &over.predicted, &weights, &other_order);
+        let gain = |(own, other): (f64, f64)| if metric.greater_is_better() { own - other } else { other - own };
+        draws.extend(own.zip(other).map(gain));
+    }
+    draws.sort_by(f64::total_cmp);
+    let interval = || Interval { low: quantile(&draws, 0.025), high: quantile(&draws, 0.975) };
+    (!draws.is_empty()).then(interval)
+}
+
 /// How often each row was drawn, by its group.
 fn drawn(groups: &[usize], n_groups: usize, seed: u64, draw: usize) -> Vec<f64> {
     let mut times = vec![0.0; n_groups];

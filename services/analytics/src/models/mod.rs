@@ -2,7 +2,8 @@
 //!
 //! A [`Pipeline`] is data: a query, features, a target, an algorithm and a seed. [`train`] takes its [`Frame`], judges
 //! the pipeline on rows that were held out (groups never split), fits all rows and gives an [`Artefact`] and a
-//! [`ModelCard`]. [`promote`] says whether it replaces the one in use, [`predict`] asks it.
+//! [`ModelCard`]. [`promote`] says whether it replaces the one in use, by its card or, of other data, on the [`SameRows`];
+//! [`predict`] asks it.
 //!
 //! The same frame, pipeline and build give the same artefact, bit for bit. Nothing here reads or writes a file, or
 //! waits: training is long work on the caller's thread, told and stopped through a [`Report`].
@@ -23,6 +24,7 @@ mod pipeline;
 mod predict;
 mod promote;
 mod random;
+mod same_rows;
 mod schema;
 mod segments;
 #[cfg(test)]
@@ -42,6 +44,7 @@ pub use metrics::{DRAWS, Measured, Metric, Scored, measure};
 pub use pipeline::{Algorithm, Feature, Growth, MAX_DEPTH, Missing, Pipeline, Target, Transform, names};
 pub use predict::{Answer, Contribution, Input, Prediction, Range, Warning, predict};
 pub use promote::{Decision, promote};
+pub use same_rows::{HeldOut, SameRows, Training};
 pub use schema::{FeatureSchema, Schema};
 pub use segments::Quality;
 pub use training::{Trained, train};

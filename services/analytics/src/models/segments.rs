@@ -98,6 +98,12 @@ impl Segments {
         self.centres.iter().map(back).collect()
     }
 
+    /// The same centres, with distances in the deviations of other segments of the same columns.
+    pub(super) fn rescaled(&self, like: &Self) -> Self {
+        let centres = self.centres().iter().map(|centre| like.standard(centre)).collect();
+        Self { means: like.means.clone(), deviations: like.deviations.clone(), centres }
+    }
+
     /// How good the segments are on some rows of the matrix; the silhouette on a sample of them, drawn by the seed.
     pub fn quality(&self, x: &Matrix, training: u64) -> Quality {
         let standard = x.standardised(&self.means, &self.deviations);

@@ -8,6 +8,7 @@ use super::fitted::{Fitted, Learnt};
 use super::frame::Frame;
 use super::matrix::Matrix;
 use super::pipeline::Pipeline;
+use super::same_rows::HeldOut;
 use super::usable::usable;
 use super::{Error, Report, step};
 use crate::hexadecimal::hexadecimal;
@@ -20,6 +21,8 @@ pub struct Trained {
     pub artefact: Artefact,
     /// What is known of it.
     pub card: ModelCard,
+    /// What it was judged by.
+    pub held_out: HeldOut,
 }
 
 /// Trains a pipeline on its frame: judges it by cross-validation, then fits all usable rows.
@@ -42,7 +45,7 @@ pub fn train(
     let fits = (pipeline.folds + 1) as f64;
     let judging = |share: f64, doing: &str| report(share * (fits - 1.0) / fits, doing);
     let fitting = |share: f64, doing: &str| report((fits - 1.0 + share) / fits, doing);
-    let evaluation = evaluate(pipeline, frame, &usable, &judging)?;
+    let (evaluation, scored) = evaluate(pipeline, frame, &usable, &judging)?;
     let schema = pipeline.schema();
     let encoder = Encoder::fit(&schema, frame, &usable.rows)?;
     let x = encoder.matrix(frame, &usable.rows)?;
@@ -71,7 +74,7 @@ pub fn train(
     step(report, 1.0, "writing the card")?;
     let (name, versions) = (pipeline.name.clone(), versions.clone());
     let artefact = Artefact { name, schema, versions, seed: pipeline.seed, trained_at, encoder, fitted };
-    Ok(Trained { artefact, card })
+    Ok(Trained { artefact, card, held_out: HeldOut { rows: usable.rows, scored } })
 }
 
 fn feature_cards(encoder: &Encoder) -> Vec<FeatureCard> {

@@ -97,7 +97,7 @@ impl Bench {
         bench
     }
 
-    async fn import(&self, kind: &str) {
+    pub(super) async fn import(&self, kind: &str) {
         let (id, made) = (Uuid::now_v7(), self.dir.path().join("made.parquet"));
         fs::copy(table(&TABLES, kind), &made).unwrap();
         let prefix = Key::from_iter(["datasets", kind, &id.to_string()]);

@@ -3,5 +3,6 @@
 mod artefacts;
 mod asking;
 mod made;
+mod same_rows;
 mod scikit;
 mod whole;

@@ -155,7 +155,7 @@ fn card(of: &ModelCard, value: f64, reach: f64) -> ModelCard {
 #[test]
 fn only_what_is_surely_better_is_promoted() {
     let base = trained(&quick("life_expectancy"), &states()).card;
-    let decide = |new: &ModelCard, old: Option<&ModelCard>| -> Decision { promote(new, old) };
+    let decide = |new: &ModelCard, old: Option<&ModelCard>| -> Decision { promote(new, old, None) };
     let old = card(&base, 1.0, 0.1);
     assert!(decide(&old, None).promoted);
     assert!(!decide(&card(&base, 1.95, 0.1), None).promoted, "the trivial model is within the interval");
