@@ -64,6 +64,7 @@ struct QualityFaults {
     faults: Vec<String>,
     n_checks: u64,
     n_not_checked: u64,
+    n_rows: u64,
     data_versions: BTreeMap<String, String>,
 }
 
@@ -103,7 +104,7 @@ impl Kind for CheckQuality {
         let result = json!({
             "data_sets": total, "checks": found.n_checks, "not_checked": found.n_not_checked,
         });
-        Ok(Done { result, data_versions: found.data_versions, ..Done::default() })
+        Ok(Done { result, rows: (found.n_rows, 0), data_versions: found.data_versions, seed: 0 })
     }
 }
 
@@ -116,6 +117,7 @@ impl CheckQuality {
         };
         let of_current = checks(&self.catalogue, kind, current).await?;
         found.data_versions.insert(kind_name.clone(), current.id.to_string());
+        found.n_rows += current.rows;
         found.n_checks += of_current.len() as u64;
         found.n_not_checked += of_current.iter().filter(|check| check.outcome == "not_checked").count() as u64;
         found.faults.extend(faults(&of_current).into_iter().map(|fault| format!("{kind_name}: {fault}")));

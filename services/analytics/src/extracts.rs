@@ -41,7 +41,7 @@ use model::{
 };
 use object_store::path::Path as Key;
 use proto::problem;
-use readings::Reader;
+use readings::{Reader, SubjectHour};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -154,12 +154,19 @@ impl Extract {
             let read = match self.what {
                 What::Readings => {
                     let range = (asked.from.plus(moved_by), asked.to.plus(moved_by));
-                    reader.each(session, range, |hour| file.readings(name, &hour, &mut card)).await
+                    let each = |hour: SubjectHour| {
+                        card.saw(hour.rows.len());
+                        file.readings(name, &hour, &mut card)
+                    };
+                    reader.each(session, range, each).await
                 }
                 What::Features => {
                     let mut features = Features::new(asked, moved_by);
                     let range = features.reads();
-                    let each = |hour| features.add(&hour, |one| file.features(name, one, &mut card));
+                    let each = |hour: SubjectHour| {
+                        card.saw(hour.rows.len());
+                        features.add(&hour, |one| file.features(name, one, &mut card))
+                    };
                     match reader.each(session, range, each).await {
                         Ok(()) => features.end(|one| file.features(name, one, &mut card)),
                         Err(error) => Err(error),
@@ -267,7 +274,7 @@ impl Kind for Extract {
         let path = scratch.path().join("rows");
         let mut file = File::create(&path, self.what, &asked).map_err(Failure::again)?;
         let card = self.read(work, (&asked, &subjects), (&session, &mut file)).await?;
-        let n_rows = card.n_rows();
+        let rows = card.n_in_and_out();
         let card = card.told(&asked, names.longest(), file.columns());
         let sha256 = file.end(&card).await.map_err(Failure::again)?;
         self.still_there(&caller, &asked, &subjects)?;
@@ -283,6 +290,6 @@ impl Kind for Extract {
         runner.objects().adopt(&key, path).await.map_err(Failure::again)?;
         let what = json!({ "study": asked.study, "sha256": sha256, "card": card });
         let result = results::naming(what, &key, bytes, Format::Parquet);
-        Ok(Done { result, rows: (0, n_rows), data_versions: snapshot.versions().clone(), seed: 0 })
+        Ok(Done { result, rows, data_versions: snapshot.versions().clone(), seed: 0 })
     }
 }

@@ -56,6 +56,6 @@ impl Kind for InsightsKind {
         let result = results::naming(what, &key, bytes as u64, Format::Json);
         work.progress("asking", n_found as u64, n_found as u64, "sentences");
         let data_versions = snapshot.versions().clone();
-        Ok(Done { result, rows: (0, n_found as u64), data_versions, seed: 0 })
+        Ok(Done { result, rows: (snapshot.n_rows(), n_found as u64), data_versions, seed: 0 })
     }
 }

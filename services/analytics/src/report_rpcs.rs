@@ -48,14 +48,14 @@ impl ReportRpcs {
         let report = Reports::find(&request.name).map_err(|error| failed(error.into()))?;
         let format = format(request.format)?;
         let given = named(&request.parameters)?;
-        let (answer, data_versions) = self.runner.run(report, &given, Some(ROWS)).await.map_err(failed)?;
+        let (answer, read) = self.runner.run(report, &given, Some(ROWS)).await.map_err(failed)?;
         let made_sample_data = answer.made().to_vec();
         let (content, rows) = answers::written(answer, format).await?;
         Ok(RunReportResponse {
             content,
             content_type: results::media_type(format).to_owned(),
             rows: rows as u64,
-            data_versions: data_versions.into_iter().collect(),
+            data_versions: read.versions().clone().into_iter().collect(),
             made_sample_data,
         })
     }

@@ -59,7 +59,7 @@ impl Runner {
         self
     }
 
-    /// Starts a report; also the versions that it reads, by kind. `rows`: the most that it may have.
+    /// Starts a report; also the versions that it reads. `rows`: the most that it may have.
     ///
     /// # Errors
     /// What is wrong with the parameters, a data set of which nothing was imported, and what the engine says.
@@ -68,10 +68,10 @@ impl Runner {
         report: &'static Report,
         given: &BTreeMap<String, String>,
         rows: Option<usize>,
-    ) -> Result<(Answer, DataVersions), RunError> {
+    ) -> Result<(Answer, Snapshot), RunError> {
         let parameters = report.check(given)?;
         let snapshot = self.snapshot(&report.tables).await?;
-        Ok((self.run_on(&snapshot, report, parameters, rows).await?, snapshot.versions))
+        Ok((self.run_on(&snapshot, report, parameters, rows).await?, snapshot))
     }
 
     /// Whether there is a table of this name.
@@ -104,6 +104,7 @@ impl Runner {
             if kind == residences::TABLE {
                 if let Some(residences) = &self.residences {
                     let (rows, version) = residences.table().await?;
+                    snapshot.n_rows += rows.n_held().unwrap_or_default() as u64;
                     snapshot.tables.insert(kind.clone(), rows);
                     snapshot.versions.insert(kind.clone(), version);
                 }
@@ -114,6 +115,7 @@ impl Runner {
                 let files = TableFiles::local(self.catalogue.files(version))?.made(version.made);
                 snapshot.tables.insert(kind.clone(), files);
                 snapshot.versions.insert(kind.clone(), version.id.to_string());
+                snapshot.n_rows += version.rows;
             }
         }
         Ok(snapshot)
@@ -163,6 +165,7 @@ impl Runner {
 pub struct Snapshot {
     tables: BTreeMap<String, TableFiles>,
     versions: DataVersions,
+    n_rows: u64,
 }
 
 impl Snapshot {
@@ -174,6 +177,16 @@ impl Snapshot {
     /// Their tables, by kind.
     pub(crate) fn tables(&self) -> &BTreeMap<String, TableFiles> {
         &self.tables
+    }
+
+    /// Rows of them together; those of the archive are not counted, whose files would all have to be opened.
+    pub fn n_rows(&self) -> u64 {
+        self.n_rows
+    }
+
+    /// Kinds that have numbers of made samples: whoever shows what was read says so.
+    pub fn made(&self) -> Vec<String> {
+        self.tables.iter().filter(|(_, files)| files.is_made()).map(|(kind, _)| kind.clone()).collect()
     }
 
     /// The same, in which these kinds are tables without rows where nothing is imported; and which ones of them are.
@@ -255,7 +268,7 @@ impl Kind for ReportKind {
         let given = parameters.iter().filter(|(name, _)| *name != FORMAT);
         let given = given.map(|(name, value)| (name.clone(), value.clone())).collect();
         work.progress("running", 0, 0, "rows");
-        let (answer, data_versions) = self.runner.run(self.report, &given, None).await.map_err(failed)?;
+        let (answer, read) = self.runner.run(self.report, &given, None).await.map_err(failed)?;
         let scratch = self.runner.objects().scratch().map_err(Failure::again)?;
         let path = scratch.path().join("rows");
         let mut file = BufWriter::new(File::create(&path).map_err(Failure::again)?);
@@ -266,7 +279,7 @@ impl Kind for ReportKind {
         let result = results::naming(what, &key, bytes, format);
         let rows = rows as u64;
         work.progress("running", rows, rows, "rows");
-        Ok(Done { result, rows: (0, rows), data_versions, seed: 0 })
+        Ok(Done { result, rows: (read.n_rows, rows), data_versions: read.versions, seed: 0 })
     }
 }
 

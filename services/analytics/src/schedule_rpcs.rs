@@ -19,10 +19,11 @@ use async_trait::async_trait;
 use guard::{decisions::Decisions, errors, ids, pages};
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use model::access::Action;
+use prost::Message;
 use proto::{
     analytics::v1::{
         BackfillScheduleRequest, BackfillScheduleResponse, GetPipelineRunRequest, GetPipelineRunResponse,
-        ListPipelineRunsRequest, ListPipelineRunsResponse, ListSchedulesRequest, ListSchedulesResponse,
+        ListPipelineRunsRequest, ListPipelineRunsResponse, ListSchedulesRequest, ListSchedulesResponse, PipelineRun,
         RetryPipelineRunRequest, RetryPipelineRunResponse, RunPipelineRequest, RunPipelineResponse,
         schedule_service_server::{ScheduleService, ScheduleServiceServer},
     },
@@ -182,7 +183,8 @@ impl ScheduleService for ScheduleRpcs {
         self.board().follow().await.map_err(errors::store)?;
         let mut runs = pipelines::list(self.board(), &request.name);
         runs.retain(|run| after.is_none_or(|after| run.date < after.to_string()));
-        let (runs, next_page_token) = pages::page(runs.iter().map(outline), size, |run| run.date.clone());
+        let (runs, next_page_token) =
+            pages::page(runs.iter().map(outline), size, PipelineRun::encoded_len, |run| run.date.clone());
         Ok(Response::new(ListPipelineRunsResponse { runs, next_page_token }))
     }
 

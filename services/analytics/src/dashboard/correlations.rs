@@ -54,6 +54,7 @@ impl Dashboard {
             correction: correction.1.into(),
             data_versions: versions(&snapshot),
             not_imported,
+            made_sample_data: snapshot.made(),
         })
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     results,
 };
 use guard::pages;
+use prost::Message;
 use proto::{
     analytics::v1::{
         ExportHospitalsRequest, GetHospitalResponse, Hospital, HospitalMeasures, HospitalReadmissions,
@@ -66,7 +67,8 @@ impl Dashboard {
         if total_size == 0 {
             self.check_known(&snapshot, &given).await?;
         }
-        let (hospitals, last) = pages::page(page.into_iter(), size, |hospital: &Hospital| hospital.facility_id.clone());
+        let (hospitals, last) =
+            pages::page(page.into_iter(), size, Hospital::encoded_len, |hospital| hospital.facility_id.clone());
         let next = |version: Uuid| Token { version, filters, after: last.clone() }.written();
         let next_page_token = match last.is_empty() {
             true => String::new(),

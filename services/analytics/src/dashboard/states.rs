@@ -16,7 +16,8 @@ pub(super) const STATES: &str = "county_population";
 impl Dashboard {
     pub(super) async fn list_states(&self) -> Result<ListStatesResponse, Status> {
         let (states, snapshot, not_imported) = self.profiles().await?;
-        Ok(ListStatesResponse { states, data_versions: versions(&snapshot), not_imported })
+        let (data_versions, made_sample_data) = (versions(&snapshot), snapshot.made());
+        Ok(ListStatesResponse { states, data_versions, not_imported, made_sample_data })
     }
 
     pub(super) async fn get_state(&self, state: &str) -> Result<GetStateResponse, Status> {
@@ -25,7 +26,8 @@ impl Dashboard {
             let text = "there is no profile of it: give the postal code of a state, such as TX";
             problem::field(Code::NotFound, "NOT_FOUND", "state", text)
         })?;
-        Ok(GetStateResponse { state: Some(state), data_versions: versions(&snapshot), not_imported })
+        let (data_versions, made_sample_data) = (versions(&snapshot), snapshot.made());
+        Ok(GetStateResponse { state: Some(state), data_versions, not_imported, made_sample_data })
     }
 
     /// All profiles, what they were read from, and what was missing.

@@ -103,7 +103,7 @@ impl Reason {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file as a whole is refused.
-    #[error("{file}{}: {what}; {}", at(*.line), .reason.remedy())]
+    #[error("{}{}: {what}; {}", model::on_one_line(file), at(*.line), .reason.remedy())]
     Refused {
         /// Name of the file, without its folder.
         file: String,
@@ -115,7 +115,7 @@ pub enum Error {
         what: String,
     },
     /// The operating system could not read the file.
-    #[error("{file}: cannot be read")]
+    #[error("{}: cannot be read", model::on_one_line(file))]
     Read {
         /// Name of the file.
         file: String,
@@ -124,7 +124,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// There is no such kind, or no such layout of it.
-    #[error("there is no {what} `{name}`; there are: {known}")]
+    #[error("there is no {what} `{}`; there are: {known}", model::escaped(name))]
     Unknown {
         /// `kind` or `layout`.
         what: &'static str,

@@ -278,6 +278,7 @@ fn once(layout: &Layout, file: &str, headings: &[String]) -> Result<(), Error> {
         |heading: &&String| needed.contains(*heading) && headings.iter().filter(|other| other == heading).count() > 1;
     match headings.iter().find(twice) {
         Some(heading) => {
+            let heading = model::escaped(heading);
             Err(Error::refused(file, 1, Reason::RepeatedHeading, format!("heading `{heading}` occurs twice")))
         }
         None => Ok(()),
@@ -294,7 +295,7 @@ fn nearest(kind: &Kind, headings: &[String], wanted: Option<&str>) -> String {
         return format!("{} has no layout", kind.name);
     };
     let some = |headings: &[String]| {
-        let quoted = headings.iter().take(8).map(|heading| format!("`{}`", super::report::short(heading)));
+        let quoted = headings.iter().take(8).map(|heading| format!("`{}`", model::escaped(heading)));
         let more = headings.len().saturating_sub(8);
         let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
         if headings.is_empty() { "none".to_owned() } else { quoted.collect::<Vec<_>>().join(", ") + &rest }

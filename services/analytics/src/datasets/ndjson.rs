@@ -50,7 +50,7 @@ impl JsonRows {
             }
         };
         if let Some(unknown) = object.keys().find(|key| !self.headings.contains(key)) {
-            let unknown = super::report::short(unknown);
+            let unknown = model::escaped(unknown);
             return Err((Reason::UnknownField, format!("field `{unknown}`, which the first object does not have")));
         }
         row.clear(self.lines.number);

@@ -72,7 +72,7 @@ impl ParquetRows {
                 name,
                 0,
                 Reason::Nested,
-                format!("column `{}` is no plain value", field.name()),
+                format!("column `{}` is no plain value", model::escaped(field.name())),
             ));
         }
         let headings = fields.iter().map(|field| field.name().clone()).collect();

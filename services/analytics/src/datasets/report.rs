@@ -260,9 +260,9 @@ fn note(places: &mut Vec<RowLocation>, file: &str, line: u64, most: usize) {
     }
 }
 
-/// A text cut to 40 characters, without control characters: for messages.
+/// A text cut to 40 characters, those that nobody sees written out: for messages to whoever has the file.
 pub(super) fn short(text: &str) -> String {
-    let mut cut: String = text.chars().take(40).map(|letter| if letter.is_control() { '?' } else { letter }).collect();
+    let mut cut = model::on_one_line(&text.chars().take(40).collect::<String>()).into_owned();
     if text.chars().nth(40).is_some() {
         cut.push('…');
     }

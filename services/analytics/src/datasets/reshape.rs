@@ -58,10 +58,11 @@ impl Wide {
         let name = line.cell(self.name);
         let bad = |reason, what| Fetched::Bad { line: line.line, reason, what };
         let Some(at) = self.attributes.get(name) else {
-            return Err(bad(Reason::NotOneOf, format!("attribute `{}` is not known", super::report::short(name))));
+            return Err(bad(Reason::NotOneOf, format!("attribute `{}` is not known", model::escaped(name))));
         };
         let value = &mut self.values[*at];
         if value.is_some() {
+            let name = model::escaped(name);
             return Err(bad(Reason::Duplicate, format!("attribute `{name}` came before for the same row")));
         }
         *value = Some(line.cell(self.value).to_owned());

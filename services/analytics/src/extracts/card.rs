@@ -15,6 +15,7 @@ const BANDS: [usize; 6] = [0, 1, 7, 30, 90, 365];
 #[derive(Debug, Default)]
 pub(super) struct Card {
     subjects: BTreeMap<String, Subject>,
+    n_read: u64,
     n_rows: u64,
     n_repeats: u64,
 }
@@ -50,9 +51,14 @@ impl Card {
         self.n_repeats += n_repeats;
     }
 
-    /// Rows that were written.
-    pub(super) fn n_rows(&self) -> u64 {
-        self.n_rows
+    /// Readings that were looked at, whether anything is written of them or not.
+    pub(super) fn saw(&mut self, n_read: usize) {
+        self.n_read += n_read as u64;
+    }
+
+    /// Readings that were looked at, and rows that were written.
+    pub(super) fn n_in_and_out(&self) -> (u64, u64) {
+        (self.n_read, self.n_rows)
     }
 
     /// The card as it is handed out; times are moved by so many nanoseconds at most.

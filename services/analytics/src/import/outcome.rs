@@ -65,11 +65,15 @@ pub(super) fn tell_files(work: &Work, report: &Value) -> Value {
 pub(super) fn nothing_accepted(work: &Work, report: &ImportReport) -> String {
     let files = report.files.iter().map(|file| {
         let refused = file.refused.as_ref().map(|why| format!(", refused: {why}")).unwrap_or_default();
-        format!("{}: {} rows read{refused}", file.name, file.n_read)
+        format!("{}: {} rows read{refused}", model::on_one_line(&file.name), file.n_read)
     });
     let reasons = report.refused.iter().map(|refused| {
         let column = refused.column.as_ref().map(|column| format!("{column}: ")).unwrap_or_default();
-        let at = refused.first.first().map(|at| format!(" ({} line {})", at.file, at.line)).unwrap_or_default();
+        let at = refused
+            .first
+            .first()
+            .map(|at| format!(" ({} line {})", model::on_one_line(&at.file), at.line))
+            .unwrap_or_default();
         (refused.n, format!("{column}{}{at}; {}", refused.what, refused.remedy))
     });
     let reasons: Vec<_> = reasons.collect();

@@ -235,7 +235,7 @@ pub fn checked(takes: &[Parameter], given: &Parameters) -> Result<Parameters, Un
             true => "this kind takes none".to_owned(),
             false => format!("unknown; this kind takes {}", names.join(", ")),
         };
-        return Err(Unfit { field: format!("parameters.{unknown}"), text });
+        return Err(Unfit { field: format!("parameters.{}", model::escaped(unknown)), text });
     }
     let mut all = Parameters::new();
     for parameter in takes {

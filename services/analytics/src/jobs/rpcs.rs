@@ -18,6 +18,7 @@ use crate::{
 use async_trait::async_trait;
 use guard::{decisions::Decisions, errors, ids, pages};
 use model::access::Action;
+use prost::Message;
 use proto::{
     analytics::v1::{
         self as v1, CancelJobRequest, CancelJobResponse, ClearJobsRequest, ClearJobsResponse, GetJobRequest,
@@ -128,7 +129,9 @@ impl JobService for JobRpcs {
         }
         jobs.sort_unstable_by_key(|job| std::cmp::Reverse(job.id));
         let (jobs, next_page_token) =
-            pages::page(jobs.iter().map(|job| wire::outline(job)), size, |job| job.job_id.clone());
+            pages::page(jobs.iter().map(|job| wire::outline(job)), size, v1::Job::encoded_len, |job| {
+                job.job_id.clone()
+            });
         Ok(Response::new(ListJobsResponse { jobs, next_page_token }))
     }
 

@@ -82,12 +82,9 @@ impl Submit {
         };
         kind.admits(caller, &submission.parameters, &name).await?;
         let key = Some(request.request_id.as_str()).filter(|key| !key.is_empty());
-        if key.is_some_and(|key| key.chars().count() > KEY_CHARS) {
-            return Err(problem::invalid(
-                "INVALID_REQUEST_ID",
-                "request_id",
-                format!("at most {KEY_CHARS} characters"),
-            ));
+        let wrong = key.and_then(|key| model::line(key, KEY_CHARS).err());
+        if let Some(allowed) = wrong {
+            return Err(problem::invalid("INVALID_REQUEST_ID", "request_id", allowed.to_string()));
         }
         let id = board.id_for(&by, key).await.map_err(errors::store)?;
         let detail = format!("{name} {id}");
@@ -135,4 +132,30 @@ fn attempts(asked: u32) -> Result<u32, Status> {
 
 pub(crate) fn unfit(unfit: Unfit) -> Status {
     problem::invalid("INVALID_JOB", &unfit.field, unfit.text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DEPENDS_MAX, KEY_CHARS, attempts, wire};
+    use proto::{
+        prost_types::Duration,
+        resource::{self, Limits},
+    };
+
+    fn limits(field: &str) -> Limits {
+        let message = proto::pool().unwrap().get_message_by_name("wardline.analytics.v1.SubmitJobRequest").unwrap();
+        resource::limits(&message.get_field_by_name(field).unwrap())
+    }
+
+    #[test]
+    fn a_submission_has_its_ends_where_the_options_have_them() {
+        let most = limits("max_attempts").most.unwrap() as u32;
+        assert!(attempts(0).is_ok() && attempts(most).is_ok() && attempts(most + 1).is_err());
+        let is_taken = |seconds| wire::deadline(Duration { seconds, nanos: 0 }, 0).is_ok();
+        let deadline = limits("deadline");
+        let (least, most) = (deadline.least.unwrap() as i64, deadline.most.unwrap() as i64);
+        assert!(is_taken(least) && !is_taken(least - 1) && is_taken(most) && !is_taken(most + 1));
+        let (jobs, characters) = (limits("depends_on").max_items as usize, limits("request_id").max_chars as usize);
+        assert_eq!((jobs, characters), (DEPENDS_MAX, KEY_CHARS));
+    }
 }

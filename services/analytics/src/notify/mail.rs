@@ -56,7 +56,7 @@ impl Mail {
     pub fn new(settings: MailSettings) -> Result<Self, String> {
         let MailSettings { host, port, encryption, from, to, login } = settings;
         let mailbox = |name: &str, text: &str| {
-            text.parse::<Mailbox>().map_err(|error| format!("{name}: {text:?} is no address: {error}"))
+            text.parse::<Mailbox>().map_err(|error| format!("{name}: {} is no address: {error}", model::quoted(text)))
         };
         let from = mailbox("from", &from)?;
         let to = to.iter().map(|text| mailbox("to", text)).collect::<Result<Vec<_>, _>>()?;

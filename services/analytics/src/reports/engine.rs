@@ -3,7 +3,11 @@
 use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use datafusion::{
-    arrow::{array::RecordBatch, datatypes::DataType},
+    arrow::{
+        array::{AsArray, RecordBatch},
+        compute::cast,
+        datatypes::DataType,
+    },
     dataframe::DataFrame,
     error::DataFusionError,
     execution::{
@@ -16,7 +20,7 @@ use datafusion::{
 };
 use futures::TryStreamExt;
 
-use super::{Answer, Error, Parameters, Report, TableFiles, Type, great_circle, memory::SharedMemory, nearest};
+use super::{Answer, Domain, Error, Parameters, Report, TableFiles, Type, great_circle, memory::SharedMemory, nearest};
 use crate::archive::reading::TABLE as READINGS;
 
 /// What reports read of the archive where a reading is to count once, and as what.
@@ -60,6 +64,7 @@ pub(super) async fn run(
     let of_engine = |error| Error::of_engine(error, limits.memory_bytes);
     let context = over(&report.name, &report.tables, tables, limits).await?;
     let frame = plan(&context, report, &parameters).await?;
+    check_listed(&context, report, &parameters, limits.memory_bytes).await?;
     let stream = frame.execute_stream().await.map_err(of_engine)?;
     Ok(Answer::new(report, parameters, stream, limits).with_made(report.made(tables).cloned().collect()))
 }
@@ -179,6 +184,47 @@ async fn plan_alone(context: &SessionContext, report: &Report, parameters: &Para
     let frame = frame.map_err(|error| unplanned(&report.name, error))?;
     check_schema(report, &frame)?;
     Ok(frame)
+}
+
+/// Refuses a text that names rows of a report that is used, such as a release, where that has no such one: no rows at all would
+/// look like an answer.
+async fn check_listed(
+    context: &SessionContext,
+    report: &Report,
+    parameters: &Parameters,
+    memory_bytes: usize,
+) -> Result<(), Error> {
+    let mut mistakes = Vec::new();
+    for parameter in &report.parameters {
+        let name = &parameter.name;
+        let used = report.used().into_iter().find(|used| used.columns.iter().any(|column| column.name == *name));
+        let (Some(used), Some(default), Domain::Text { .. }) = (used, &parameter.default, &parameter.domain) else {
+            continue;
+        };
+        let given = parameters.iter().find(|(known, _)| *known == name.as_str()).map(|(_, value)| value.to_string());
+        let Some(given) = given.filter(|given| given != default) else { continue };
+        let listed = listed(context, used, name).await.map_err(|error| Error::of_engine(error, memory_bytes))?;
+        if !listed.contains(&given) {
+            let all: Vec<_> = listed.iter().chain([default]).map(String::as_str).collect();
+            mistakes.push(format!("`{name}` is `{}`: give one of {}", model::escaped(&given), all.join(", ")));
+        }
+    }
+    match mistakes.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Parameters { report: report.name.clone(), mistakes }),
+    }
+}
+
+/// What a report has in a column of texts, in order.
+async fn listed(context: &SessionContext, used: &Report, column: &str) -> Result<Vec<String>, DataFusionError> {
+    // reports and columns are called by words that need no quotes
+    let sql = format!("SELECT DISTINCT {column} FROM {} WHERE {column} IS NOT NULL ORDER BY {column}", used.name);
+    let mut all = Vec::new();
+    for batch in context.sql_with_options(&sql, only_reading()).await?.collect().await? {
+        let texts = cast(batch.column(0), &DataType::Utf8)?;
+        all.extend(texts.as_string::<i32>().iter().flatten().map(str::to_owned));
+    }
+    Ok(all)
 }
 
 /// A table without a column is the data's fault, not the query's: the tests plan each query over the declared tables.

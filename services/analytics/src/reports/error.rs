@@ -6,7 +6,7 @@ use datafusion::error::DataFusionError;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no report of this name.
-    #[error("there is no report `{name}`: ask for one of {}", names.join(", "))]
+    #[error("there is no report `{}`: ask for one of {}", model::escaped(name), names.join(", "))]
     UnknownReport {
         /// What was asked for.
         name: String,

@@ -68,8 +68,13 @@ impl TableFiles {
     }
 
     /// Whether numbers of a made sample are among its rows.
-    pub(super) fn is_made(&self) -> bool {
+    pub(crate) fn is_made(&self) -> bool {
         self.made
+    }
+
+    /// How many rows it has, if they are in memory.
+    pub(crate) fn n_held(&self) -> Option<usize> {
+        self.held.as_ref().map(RecordBatch::num_rows)
     }
 
     /// No file at all: a report reads a table without rows. For who knows what a report makes of nothing, such as counts of 0.

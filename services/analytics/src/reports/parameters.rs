@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use datafusion::common::ScalarValue;
+use model::escaped;
 
 use super::header::barred;
 
@@ -106,21 +107,28 @@ pub(super) fn check(parameters: &[Parameter], given: &BTreeMap<String, String>) 
         let domain = &parameter.domain;
         match given.get(&parameter.name).or(parameter.default.as_ref()).map(|text| (text, domain.read(text))) {
             Some((_, Some(value))) => drop(values.insert(parameter.name.clone(), value)),
-            Some((text, None)) => mistakes.push(format!("`{}` is `{}`: give {domain}", parameter.name, shown(text))),
+            Some((text, None)) => mistakes.push(format!("`{}` is `{}`: give {domain}", parameter.name, escaped(text))),
             None => mistakes.push(format!("`{}` is missing: give {domain}", parameter.name)),
         }
     }
     for name in given.keys().filter(|name| !parameters.iter().any(|parameter| parameter.name == **name)) {
         let known: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
         let known = if known.is_empty() { "it has none".into() } else { format!("it has {}", known.join(", ")) };
-        mistakes.push(format!("`{}` is no parameter of the report: leave it out; {known}", shown(name)));
+        mistakes.push(format!("`{}` is no parameter of the report: leave it out; {known}", escaped(name)));
     }
+    mistakes.extend(parameters.iter().filter_map(|parameter| ends_before(&parameter.name, &values)));
     if mistakes.is_empty() { Ok(Parameters(values)) } else { Err(mistakes) }
 }
 
-/// What somebody gave, short and without control characters, so that it can stand in a message.
-fn shown(text: &str) -> String {
-    text.chars().take(40).map(|c| if c.is_control() { '?' } else { c }).collect()
+/// What is wrong with a first of something whose last comes before it: of `from_year`, that is `to_year`.
+fn ends_before(first: &str, values: &BTreeMap<String, Value>) -> Option<String> {
+    let last = format!("to_{}", first.strip_prefix("from_")?);
+    match (values.get(first)?, values.get(&last)?) {
+        (Value::Integer(from), Value::Integer(to)) if from > to => {
+            Some(format!("`{first}` is `{from}`: give at most `{last}`, which is {to}, or a greater `{last}`"))
+        }
+        _ => None,
+    }
 }
 
 impl Parameter {

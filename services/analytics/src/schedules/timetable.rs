@@ -8,6 +8,7 @@ use croner::{
     parser::{CronParser, Seconds, Year},
 };
 use jiff::{Timestamp, civil::Date, tz::TimeZone, tz::TimeZoneDatabase};
+use model::quoted;
 use std::sync::LazyLock;
 
 /// Zones as they were when this was built: all processes of a version agree, and none needs files of the system.
@@ -28,13 +29,14 @@ impl Timetable {
     /// What is wrong, with the setting's name before it.
     pub fn new(cron: &str, time_zone: &str) -> Result<Self, String> {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let pattern = parser.parse(cron).map_err(|error| format!("cron: {cron:?}: {error}"))?;
+        let pattern = parser.parse(cron).map_err(|error| format!("cron: {}: {error}", quoted(cron)))?;
         let zone = ZONES.get(time_zone);
-        let zone = zone.map_err(|_| format!("time_zone: {time_zone:?} is none, such as \"America/New_York\""))?;
+        let zone =
+            zone.map_err(|_| format!("time_zone: {} is none, such as \"America/New_York\"", quoted(time_zone)))?;
         let text = (cron.to_owned(), zone.iana_name().unwrap_or(time_zone).to_owned());
         let timetable = Self { cron: pattern, zone, text };
         // from any day on: whether there is such a day at all
-        timetable.after(0).ok_or_else(|| format!("cron: {cron:?} never comes"))?;
+        timetable.after(0).ok_or_else(|| format!("cron: {} never comes", quoted(cron)))?;
         Ok(timetable)
     }
 

@@ -72,6 +72,24 @@ async fn filters_are_those_of_the_list_and_the_file_has_a_name() {
 }
 
 #[tokio::test]
+async fn formats_and_stars_are_taken_as_far_as_the_options_say() {
+    let node = Node::of(&["hospitals"]).await;
+    let dashboard = node.dashboard();
+    let message = proto::pool().unwrap().get_message_by_name("wardline.analytics.v1.ExportHospitalsRequest").unwrap();
+    let limits = |field: &str| proto::resource::limits(&message.get_field_by_name(field).unwrap());
+    let formats = limits("format").one_of;
+    assert_eq!(formats.len(), 3);
+    for format in formats {
+        assert!(dashboard.export_hospitals(&request(&format)).await.is_ok(), "{format}");
+    }
+    let most = limits("min_rating").most.unwrap() as i32;
+    for (min_rating, is_taken) in [(0, true), (most, true), (most + 1, false)] {
+        let request = ExportHospitalsRequest { min_rating, ..request("csv") };
+        assert_eq!(dashboard.export_hospitals(&request).await.is_ok(), is_taken, "{min_rating}");
+    }
+}
+
+#[tokio::test]
 async fn a_formula_becomes_a_text_and_a_number_stays_one() {
     let node = Node::empty();
     let text = hospitals_named(&["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", "PLAIN"]);

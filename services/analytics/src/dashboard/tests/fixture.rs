@@ -119,6 +119,11 @@ impl Node {
         id
     }
 
+    /// Rows of a kind's current version.
+    pub(super) async fn rows(&self, kind: &str) -> u64 {
+        self.catalogue.get(kind).await.unwrap().current().unwrap().rows
+    }
+
     pub(super) fn runner(&self) -> Runner {
         Runner::new(self.catalogue.clone(), Limits { n_partitions: 2, ..Limits::default() })
     }

@@ -11,6 +11,7 @@ use crate::{
         step::{Priority, Submission},
         worker::{Settings, Worker},
     },
+    reporting::ReportKind,
 };
 use object_store::path::Path as Key;
 use serde_json::Value;
@@ -23,10 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Submits a job, has it done, and gives it as it ended.
 async fn done(node: &Node, kind: &str, parameters: &[(&str, &str)]) -> Job {
-    let kinds: [Arc<dyn Kind>; 2] = [
+    let others: [Arc<dyn Kind>; 2] = [
         Arc::new(CheckQuality { catalogue: node.catalogue.clone() }),
         Arc::new(InsightsKind { runner: node.runner() }),
     ];
+    let kinds = ReportKind::all(&node.runner()).chain(others).collect::<Vec<_>>();
     let board = Board::new(Arc::clone(&node.store), guard::clock::now);
     let settings = Settings { at_once: 1, lease: Duration::from_secs(5), follow_every: Duration::from_millis(50) };
     let stop = CancellationToken::new();
@@ -77,8 +79,9 @@ async fn sentences_are_an_object_that_the_result_names() {
     assert!(sentence["sentence"].as_str().unwrap().ends_with(" (made sample data: premiums)"), "{sentence}");
     assert!(!insights[0]["sentence"].as_str().unwrap().contains("made sample data"), "{}", insights[0]);
     assert_eq!(sentence["numbers"][0]["value"], "462.00");
-    let versions = job.run.unwrap().data_versions;
-    assert_eq!(versions.keys().collect::<Vec<_>>(), ["hospitals", "premiums"]);
+    let run = job.run.unwrap();
+    assert_eq!(run.data_versions.keys().collect::<Vec<_>>(), ["hospitals", "premiums"]);
+    assert_eq!((run.rows_in, run.rows_out), (node.rows("hospitals").await + node.rows("premiums").await, 2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -87,7 +90,13 @@ async fn a_failed_check_stops_the_job_with_its_name() {
     let job = done(&node, "check_quality", &[("kind", "premiums")]).await;
     assert_eq!(job.state, State::Succeeded, "{:?}", job.error);
     let version = node.catalogue.get("premiums").await.unwrap().current().unwrap().id;
-    assert_eq!(job.run.unwrap().data_versions["premiums"], version.to_string());
+    let run = job.run.unwrap();
+    assert_eq!(run.data_versions["premiums"], version.to_string());
+    assert_eq!((run.rows_in, run.rows_out), (node.rows("premiums").await, 0));
+
+    let report = done(&node, "premium_trends", &[("format", "csv")]).await;
+    let run = report.run.unwrap();
+    assert!(run.rows_in == node.rows("premiums").await && run.rows_in > 0 && run.rows_out > 0, "{run:?}");
     assert!(job.result.unwrap()["checks"].as_u64() > Some(0));
 
     let missing = done(&node, "check_quality", &[("kind", "readmissions")]).await;

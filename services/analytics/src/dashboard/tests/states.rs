@@ -8,6 +8,9 @@ use proto::analytics::v1::{
 use serde_json::Value;
 use tonic::Code;
 
+/// Kinds that profiles are of whose samples are made.
+const MADE: [&str; 3] = ["infant_mortality", "medicare_spending", "premiums"];
+
 /// A profile's numbers by their names.
 fn numbers(profile: &StateProfile) -> Vec<(&'static str, Option<f64>)> {
     let money = |text: &Option<String>| text.as_ref().map(|text| text.parse().unwrap());
@@ -47,6 +50,8 @@ async fn profiles_correlations_sentences_and_sums_are_those_of_the_samples() {
     profiles(&dashboard.list_states().await.ok().unwrap().states, &expected["states"]);
     let texas = dashboard.get_state("tx").await.ok().unwrap();
     assert_eq!(texas.state.map(|state| state.name).as_deref(), Some("Texas"));
+    assert_eq!(texas.made_sample_data, MADE);
+    assert_eq!(dashboard.list_states().await.ok().unwrap().made_sample_data, MADE);
     for unknown in ["ZZ", "US", "PR"] {
         assert_eq!(dashboard.get_state(unknown).await.err().unwrap().code(), Code::NotFound, "{unknown}");
     }
@@ -65,6 +70,7 @@ async fn profiles_correlations_sentences_and_sums_are_those_of_the_samples() {
         }
     }
     let all = dashboard.get_correlations(GetCorrelationsRequest::default()).await.ok().unwrap();
+    assert_eq!(all.made_sample_data, MADE);
     // of overdoses the sample says nothing
     assert_eq!((all.correlations.len(), all.untested.len()), (24 * 23 / 2, 24));
     assert!(all.untested.iter().all(|pair| [&pair.left, &pair.right].contains(&&"overdose_deaths_per_100000".into())));
@@ -185,7 +191,7 @@ async fn what_is_not_imported_is_absent_and_never_0() {
     assert_eq!((some.n_hospitals, some.n_states, some.n_sites, some.n_staffed_beds), (Some(431), Some(51), None, None));
     let found = dashboard.get_correlations(GetCorrelationsRequest::default()).await.ok().unwrap();
     assert_eq!(found.correlations.len(), 7 * 6 / 2);
-    assert!(found.not_imported.contains(&"sites".to_owned()));
+    assert!(found.not_imported.contains(&"sites".to_owned()) && found.made_sample_data.is_empty());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Reports of hospitals.
 
-use super::tables::Tables;
+use super::tables::{Tables, limits};
 
 fn hospitals() -> Tables {
     Tables::of(&[(
@@ -29,6 +29,15 @@ async fn hospitals_are_counted_in_one_release_by_state_and_by_type() {
             "Psychiatric|1|20|0|1|5",
         ]
     );
+}
+
+#[tokio::test]
+async fn a_release_that_there_is_not_is_refused_with_those_that_there_are() {
+    for report in ["hospitals_by_state", "hospitals_by_type", "top_states_by_rating"] {
+        let refused = hospitals().run(report, &[("vintage", "1999")], &limits()).await.unwrap_err().to_string();
+        let said = "`vintage` is `1999`: give one of 2020-07, 2025, newest";
+        assert_eq!(refused, format!("report `{report}`: {said}"));
+    }
 }
 
 #[tokio::test]

@@ -46,7 +46,12 @@ fn each_mistake_names_the_parameter_its_range_and_what_to_do() {
         ("top_prescribers", vec![("n", "5; DROP")], "`n` is `5; DROP`: give a whole number from 1 to 1000"),
         ("cost_trends", vec![("age_group", "old")], "`age_group` is `old`: give one of All, <65, 65+"),
         ("site_growth", vec![("vintage", "")], "`vintage` is ``: give a text of 1 to 16 characters"),
-        ("site_growth", vec![("vintage", "a\nb")], "`vintage` is `a?b`: give a text of 1 to 16 characters"),
+        ("site_growth", vec![("vintage", "a\nb")], "`vintage` is `a\\nb`: give a text of 1 to 16 characters"),
+        (
+            "cost_trends",
+            vec![("from_year", "2024"), ("to_year", "2020")],
+            "`from_year` is `2024`: give at most `to_year`, which is 2020, or a greater `to_year`",
+        ),
         ("hospital_beds", vec![("year", "1")], "`year` is no parameter of the report: leave it out; it has none"),
     ] {
         assert_eq!(check(report, &given).unwrap_err(), format!("report `{report}`: {message}"));
