@@ -53,6 +53,7 @@ const ANSWERS: [Answer; 13] = [
             "MAC_TAKEN",
             "ALREADY_GRANTED",
             "RELATION_EXISTS",
+            "RETRACTION_EXISTS",
             "ALREADY_BARRED",
             "PATIENT_TAKEN",
             "USER_GONE",

@@ -6,12 +6,15 @@
 use super::{comment, reference};
 use crate::json::is_leaf;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
-use proto::resource;
+use proto::resource::{self, Limits};
 use serde_json::{Map, Value as Json, json};
 use std::collections::BTreeMap;
 
 /// A UUID as it is written here, and nothing, for one that may be missing.
 const UUID_OR_NOTHING: &str = "^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})?$";
+
+/// A name that people type, as `guard::ids::word` takes it.
+const WORD: &str = "[a-z0-9-]{1,64}";
 
 /// The direction of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,23 +132,21 @@ impl Schemas {
             let of = self.value(&entry.map_entry_value_field(), way);
             return json!({ "type": "object", "additionalProperties": of });
         }
-        let limits = resource::limits(field);
-        let mut one = match field.kind() {
-            Kind::String => text(&limits, way == Way::Out || !resource::is_required(field)),
+        let (limits, is_out) = (resource::limits(field), way == Way::Out);
+        let one = match field.kind() {
+            // what stands in a list is never empty
+            Kind::String => text(&limits, is_out, is_out || !(resource::is_required(field) || field.is_list())),
             Kind::Bool => json!({ "type": "boolean" }),
             Kind::Bytes => json!({ "type": "string", "contentEncoding": "base64", "format": "byte" }),
             Kind::Enum(choices) => self.choices(&choices),
-            Kind::Message(message) if is_leaf(&message) => leaf(&message),
+            Kind::Message(message) if is_leaf(&message) => leaf(&message, &limits, is_out),
             Kind::Message(message) => {
                 let fields: Vec<_> = message.fields().collect();
                 // the sections of what is changed have no fields that must be there
                 self.message(&message, &fields, if way == Way::Change { Way::In } else { way })
             }
-            number => self::number(&number, way == Way::Out),
+            number => self::number(&number, &limits, is_out),
         };
-        if limits.not_negative {
-            one["minimum"] = json!(0);
-        }
         if !field.is_list() {
             return one;
         }
@@ -169,11 +170,14 @@ fn or_null(mut schema: Json) -> Json {
             return json!({ "anyOf": [{ "$ref": reference }, { "type": "null" }] });
         }
     }
+    if let Some(Json::Array(words)) = schema.get_mut("enum") {
+        words.push(Json::Null);
+    }
     schema
 }
 
-/// A text within its limits, perhaps none.
-fn text(limits: &resource::Limits, may_be_empty: bool) -> Json {
+/// A text within its limits, perhaps none. An answer may hold one that an older version took.
+fn text(limits: &Limits, is_out: bool, may_be_empty: bool) -> Json {
     let mut schema = match (limits.uuid, may_be_empty) {
         (true, true) => return json!({ "type": "string", "pattern": UUID_OR_NOTHING }),
         (true, false) => return json!({ "type": "string", "format": "uuid" }),
@@ -183,11 +187,71 @@ fn text(limits: &resource::Limits, may_be_empty: bool) -> Json {
     if limits.max_chars > 0 {
         schema["maxLength"] = json!(limits.max_chars);
     }
+    if is_out {
+        return schema;
+    }
+    if !limits.one_of.is_empty() {
+        let words = limits.one_of.iter().map(String::as_str).chain(may_be_empty.then_some(""));
+        return json!({ "type": "string", "enum": words.collect::<Vec<_>>() });
+    }
+    let pattern = if limits.word { WORD } else { limits.pattern.as_str() };
+    if !pattern.is_empty() {
+        let or_nothing = if may_be_empty { "?" } else { "" };
+        schema["pattern"] = format!("^({pattern}){or_nothing}$").into();
+    }
     schema
 }
 
-/// A number: large ones are strings. In a request each may be a string as well.
-fn number(kind: &Kind, is_out: bool) -> Json {
+/// A number within its limits: large ones are strings. In a request each may be a string as well.
+fn number(kind: &Kind, limits: &Limits, is_out: bool) -> Json {
+    let mut schema = of_kind(kind, is_out);
+    if is_out {
+        return schema;
+    }
+    let least = limits.least.or(limits.not_negative.then_some(0.0));
+    if let (Some(least), Some(most), true) = (least, limits.most, schema.get("pattern").is_some()) {
+        schema["pattern"] = format!("^{}$", digits(least, most)).into();
+    }
+    let mut range = Map::new();
+    range.extend(least.map(|least| ("minimum".to_owned(), bound(least))));
+    range.extend(limits.most.map(|most| ("maximum".to_owned(), bound(most))));
+    if limits.or_zero {
+        schema["anyOf"] = json!([{ "const": 0 }, range]);
+    } else if let Some(schema) = schema.as_object_mut() {
+        schema.extend(range);
+    }
+    schema
+}
+
+/// An end of a range, without a point where it is whole. 2^63 - 1, of which a float makes 2^63, is itself again.
+fn bound(value: f64) -> Json {
+    if value.fract() == 0.0 { json!(value as i64) } else { json!(value) }
+}
+
+/// Whole numbers up to `most` as a regular expression: from 0 on, or from 1 where 0 is less than `least`.
+fn digits(least: f64, most: f64) -> String {
+    let most = (most as i64).to_string();
+    let mut choices = Vec::new();
+    if least < 1.0 {
+        choices.push("0".to_owned());
+    }
+    if most.len() > 1 {
+        choices.push(format!("[1-9][0-9]{{0,{}}}", most.len() - 2));
+    }
+    // as long as the greatest, and less from one of its digits on
+    for (place, digit) in most.bytes().enumerate() {
+        let first = if place == 0 { b'1' } else { b'0' };
+        if first < digit {
+            let (first, last, left) = (char::from(first), char::from(digit - 1), most.len() - place - 1);
+            choices.push(format!("{}[{first}-{last}][0-9]{{{left}}}", &most[..place]));
+        }
+    }
+    choices.push(most);
+    format!("0*({})", choices.join("|"))
+}
+
+/// A number of a kind, whatever it is of.
+fn of_kind(kind: &Kind, is_out: bool) -> Json {
     match kind {
         Kind::Double | Kind::Float => match is_out {
             true => json!({ "type": "number", "format": "double" }),
@@ -209,10 +273,18 @@ fn number(kind: &Kind, is_out: bool) -> Json {
 }
 
 /// What the JSON mapping writes as one value.
-fn leaf(message: &MessageDescriptor) -> Json {
+fn leaf(message: &MessageDescriptor, limits: &Limits, is_out: bool) -> Json {
     match message.name() {
         "Timestamp" => json!({ "type": "string", "format": "date-time" }),
-        "Duration" => json!({ "type": "string", "pattern": "^-?[0-9]+(\\.[0-9]{1,9})?s$" }),
+        "Duration" => {
+            let seconds = match limits.most {
+                Some(most) if !is_out => digits(limits.least.unwrap_or_default(), most),
+                None if limits.not_negative && !is_out => "[0-9]+".to_owned(),
+                _ => "-?[0-9]+".to_owned(),
+            };
+            json!({ "type": "string", "pattern": format!("^{seconds}(\\.[0-9]{{1,9}})?s$") })
+        }
+        "Struct" if limits.max_items > 0 && !is_out => json!({ "type": "object", "maxProperties": limits.max_items }),
         "Struct" => json!({ "type": "object" }),
         _ => json!({ "type": "string" }),
     }

@@ -48,6 +48,54 @@ fn values_have_their_formats_and_limits() {
     );
 }
 
+/// The schema of a parameter of an address.
+fn parameter(path: &str, name: &str) -> Json {
+    let operations = document()["paths"][path].clone();
+    let mut all = operations.as_object().unwrap().values().flat_map(|one| one["parameters"].as_array().unwrap());
+    all.find(|held| held["name"] == name).unwrap()["schema"].clone()
+}
+
+#[test]
+fn a_request_has_the_words_and_ranges_that_are_taken_and_an_answer_may_have_older_ones() {
+    let of = |schema_name: &str, field: &str| schema(schema_name)["properties"][field].clone();
+    let text = of("OpenBreakGlassRequest", "text");
+    assert_eq!([&text["minLength"], &text["maxLength"]], [&json!(10), &json!(500)]);
+    assert_eq!(of("OpenBreakGlassRequest", "minutes")["maximum"], 60);
+    let reasons = json!(["unconscious", "life-threat", "no-staff", "other"]);
+    assert_eq!(of("OpenBreakGlassRequest", "reason")["enum"], reasons);
+    assert_eq!(of("ReviewBreakGlassRequest", "outcome")["enum"], json!(["justified", "unjustified", "unclear"]));
+    assert_eq!(of("RelationInput", "kind")["enum"], json!(["proxy", "care-team", "ward-staff", "study"]));
+    // what need not be there may be empty, or nothing
+    assert_eq!(of("MedicalInput", "gender")["enum"], json!(["male", "female", "other", "unknown", "", null]));
+    let height = json!([{ "const": 0 }, { "minimum": 20, "maximum": 260 }]);
+    assert_eq!(of("MedicalInput", "height_cm")["anyOf"], height);
+    assert_eq!(of("MedicalInput", "weight_kg")["anyOf"][1]["minimum"], 0.2);
+    assert_eq!(of("MedicalInput", "allergies")["items"]["minLength"], 1);
+    assert_eq!(of("RoleInput", "role_id")["pattern"], "^([a-z0-9-]{1,64})$");
+    assert_eq!(of("UserInput", "ward")["pattern"], "^([a-z0-9-]{1,64})?$");
+    assert!(of("ContactInput", "county")["pattern"].is_string() && of("ContactInput", "county")["type"][1] == "null");
+    assert_eq!(schema("ContactPersonInput")["required"], json!(["name"]));
+    assert_eq!(of("SubmitJobRequest", "max_attempts")["maximum"], 10);
+    let sequence = of("WriteReadingsRequest", "sequence");
+    assert_eq!([&sequence["minimum"], &sequence["maximum"]], [&json!(1), &json!(i64::MAX)]);
+    assert_eq!(parameter("/v1/hospitals:export", "format")["enum"], json!(["csv", "json", "parquet", ""]));
+    assert_eq!(parameter("/v1/hospitals", "min_rating")["maximum"], 5);
+    assert_eq!(parameter("/v1/roles/{role_id}", "role_id")["pattern"], "^([a-z0-9-]{1,64})$");
+    for (answer, field) in [("Role", "role_id"), ("Relation", "kind"), ("Medical", "gender"), ("Contact", "county")] {
+        let held = of(answer, field);
+        assert!(held["enum"].is_null() && held["pattern"].is_null() && held["minLength"].is_null(), "{answer}.{field}");
+    }
+}
+
+#[test]
+fn a_length_of_time_has_its_range_digit_by_digit() {
+    assert_eq!(parameter("/v1/jobs/{job_id}:wait", "timeout")["pattern"], "^[0-9]+(\\.[0-9]{1,9})?s$");
+    let pattern = schema("SubmitJobRequest")["properties"]["deadline"]["pattern"].clone();
+    let seconds = "[1-9][0-9]{0,6}|[1-2][0-9]{7}|3[0-0][0-9]{6}|31[0-5][0-9]{5}|316[0-1][0-9]{4}|3162[0-1][0-9]{3}\
+                   |31622[0-3][0-9]{2}|31622400";
+    assert_eq!(pattern, format!("^0*({seconds})(\\.[0-9]{{1,9}})?s$"));
+}
+
 #[test]
 fn answers_and_what_can_go_wrong_are_said_by_status() {
     let document = document();
