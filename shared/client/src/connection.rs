@@ -100,16 +100,19 @@ impl Connection {
     }
 
     /// Calls, with the token that the request has got.
-    async fn send(self, request: http::Request<Body>) -> Result<http::Response<Body>, StdError> {
-        match self.to {
-            To::Channel(channel) => forward(channel, request).await,
+    async fn send(&self, request: http::Request<Body>) -> Result<http::Response<Body>, StdError> {
+        match &self.to {
+            To::Channel(channel) => forward(channel.clone(), request).await,
             To::One(one) => forward(one.channel.get_or_init(|| one.endpoint.connect_lazy()).clone(), request).await,
             To::Several(several) => {
                 let (channel, number) = several.channel().await.map_err(unavailable)?;
                 let answer = forward(channel, request).await;
                 let is_away = match &answer {
-                    Ok(response) => Status::from_header_map(response.headers())
-                        .is_some_and(|status| status.code() == Code::Unavailable),
+                    Ok(response) => {
+                        is_foreign(response)
+                            || Status::from_header_map(response.headers())
+                                .is_some_and(|status| status.code() == Code::Unavailable)
+                    }
                     Err(_) => true,
                 };
                 if is_away {
@@ -119,6 +122,39 @@ impl Connection {
             }
         }
     }
+
+    /// What a call comes to that was answered with this status by something that does not speak gRPC.
+    fn not_grpc(&self, status: http::StatusCode) -> Status {
+        let uris = self.uris();
+        let uri = if uris.is_empty() { "the channel's address".to_owned() } else { uris.join(", ") };
+        let error = Error::NotGrpc { uri, status: status.as_u16() };
+        // who checks tokens before a node may take a new one
+        let code = if status == http::StatusCode::UNAUTHORIZED { Code::Unauthenticated } else { Code::Unknown };
+        let mut status = Status::new(code, error.to_string());
+        status.set_source(Arc::new(error));
+        status
+    }
+
+    fn uris(&self) -> Vec<&str> {
+        match &self.to {
+            To::Channel(_) => Vec::new(),
+            To::One(one) => vec![one.uri.as_str()],
+            To::Several(several) => several.endpoints.iter().map(|(uri, _)| uri.as_str()).collect(),
+        }
+    }
+}
+
+/// Whether an answer is none of gRPC, and another attempt would bring no other. Who stands before nodes and has none to ask, or is
+/// asked too much, answers for itself (408, 425, 429, 5xx): that passes, and is tried again.
+fn is_foreign(response: &http::Response<Body>) -> bool {
+    let (status, headers) = (response.status(), response.headers());
+    let is_grpc = headers.contains_key("grpc-status")
+        || match headers.get(http::header::CONTENT_TYPE) {
+            Some(kind) => kind.as_bytes().starts_with(b"application/grpc"),
+            // cut short, perhaps
+            None => status.is_success(),
+        };
+    !is_grpc && !status.is_server_error() && !matches!(status.as_u16(), 408 | 425 | 429)
 }
 
 impl Several {
@@ -203,7 +239,11 @@ impl Service<http::Request<Body>> for Connection {
                 let value = bearer(&token)?.as_bytes().try_into()?;
                 request.headers_mut().insert(http::header::AUTHORIZATION, value);
             }
-            connection.send(request).await
+            let answer = connection.send(request).await?;
+            if is_foreign(&answer) {
+                return Err(connection.not_grpc(answer.status()).into());
+            }
+            Ok(answer)
         })
     }
 }
@@ -222,11 +262,6 @@ impl From<Channel> for Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let uris: Vec<_> = match &self.to {
-            To::Channel(_) => Vec::new(),
-            To::One(one) => vec![&one.uri],
-            To::Several(several) => several.endpoints.iter().map(|(uri, _)| uri).collect(),
-        };
-        f.debug_tuple("Connection").field(&uris).finish()
+        f.debug_tuple("Connection").field(&self.uris()).finish()
     }
 }

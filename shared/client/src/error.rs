@@ -32,6 +32,17 @@ pub enum Error {
         #[source]
         cause: Arc<dyn std::error::Error + Send + Sync>,
     },
+    /// Something else than a node's gRPC port is at the address: it was asked once, and would answer so again.
+    #[error(
+        "what answers at {uri} does not speak gRPC (HTTP status {status}); give the address of a node's gRPC port \
+         (server.grpc_listen, 50051 if nothing else is set), not that of its JSON API or of a page"
+    )]
+    NotGrpc {
+        /// URI that was asked; several, where one of them it was.
+        uri: String,
+        /// Status of HTTP that was answered.
+        status: u16,
+    },
     /// A [`crate::Remote`] without an address.
     #[error("there is no endpoint to connect to")]
     NoEndpoint,

@@ -4,7 +4,7 @@ mod outgoing;
 
 use super::{
     BoxError, Connection, Error, Stream, Tokens,
-    retry::{Backoff, Verdict, span, verdict},
+    retry::{Backoff, Verdict, not_grpc, refused, span, verdict},
     state::SessionState,
 };
 use futures::future::OptionFuture;
@@ -76,7 +76,11 @@ impl Link {
                 }
                 End::NoToken(_) => backoff.next(Duration::ZERO),
                 End::Lost(status) => {
-                    let verdict = verdict(&status);
+                    let verdict = match not_grpc(&status) {
+                        // a node has spoken there before: a proxy's page stands in its place for a while
+                        Some(_) if self.shared.lock().first_durable.is_some() => Verdict::Again(Duration::ZERO),
+                        _ => verdict(&status),
+                    };
                     let status = Arc::new(status);
                     self.shared.lock().trouble = Some(status.clone());
                     match verdict {
@@ -85,7 +89,7 @@ impl Link {
                             has_new_token = true;
                             Duration::ZERO
                         }
-                        Verdict::NewToken | Verdict::Never => return Err(Error::Refused(status)),
+                        Verdict::NewToken | Verdict::Never => return Err(refused(status)),
                     }
                 }
             };

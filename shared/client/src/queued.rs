@@ -117,7 +117,7 @@ impl QueuedSender {
     }
 
     /// Waits until the session cannot go on, and says why: the server said no and would say so again, or the queue is damaged.
-    /// A server that cannot be reached, and tokens that cannot be had, end nothing.
+    /// A server that cannot be reached, another thing in its place, and tokens that cannot be had, end nothing.
     pub async fn ended(&self) -> Error {
         let mut ended = self.shared.ended.subscribe();
         // the sender lives as long as `self`
@@ -242,7 +242,7 @@ impl Drain {
                 Ok(Next::Dropped | Next::TooLarge(_)) => backoff.reset(),
                 Ok(Next::Close) => break Error::Closed,
                 // a device keeps its data while its server or its tokens are out of reach
-                Err(error @ (Error::Unreachable { .. } | Error::Token(_))) => {
+                Err(error @ (Error::Unreachable { .. } | Error::NotGrpc { .. } | Error::Token(_))) => {
                     self.shared.lock().trouble = Some(error);
                     tokio::time::sleep(backoff.next(Duration::ZERO)).await;
                 }

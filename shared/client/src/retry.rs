@@ -32,7 +32,8 @@ pub enum Repeat {
 /// once more.
 ///
 /// # Errors
-/// [`Error::Token`]; [`Error::Refused`] when trying again would not help; [`Error::Unreachable`] after `patience`, or when it may not be repeated.
+/// [`Error::Token`]; [`Error::Refused`] and [`Error::NotGrpc`] when trying again would not help; [`Error::Unreachable`] after
+/// `patience`, or when it may not be repeated.
 pub async fn call<T, F>(repeat: Repeat, patience: Duration, mut attempt: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<Response<T>, Status>>,
@@ -58,7 +59,7 @@ where
                 has_new_token = true;
                 continue;
             }
-            Verdict::NewToken | Verdict::Never => return Err(Error::Refused(status)),
+            Verdict::NewToken | Verdict::Never => return Err(refused(status)),
         };
         if !may_repeat || began.elapsed() + wait >= patience {
             return Err(Error::Unreachable { waited: began.elapsed(), last: Some(status) });
@@ -77,6 +78,17 @@ fn is_unbegun(status: &Status) -> bool {
         cause = error.source();
     }
     status.code() == Code::ResourceExhausted
+}
+
+/// The error of a call that something answered which does not speak gRPC.
+pub(super) fn not_grpc(status: &Status) -> Option<&Error> {
+    let cause = status.source()?.downcast_ref::<Error>()?;
+    matches!(cause, Error::NotGrpc { .. }).then_some(cause)
+}
+
+/// Why a call is not made again.
+pub(super) fn refused(status: Arc<Status>) -> Error {
+    not_grpc(&status).cloned().unwrap_or(Error::Refused(status))
 }
 
 /// What to do about a status.
@@ -99,6 +111,7 @@ pub(super) fn verdict(status: &Status) -> Verdict {
         }
         Code::ResourceExhausted if asked.is_some() => Verdict::Again(asked.unwrap_or_default()),
         Code::Unauthenticated => Verdict::NewToken,
+        _ if not_grpc(status).is_some() => Verdict::Never,
         _ if is_from_transport(status) => Verdict::Again(Duration::ZERO),
         _ => Verdict::Never,
     }

@@ -24,7 +24,7 @@ impl Sender {
     /// Connects and waits for the server's `Opened`.
     ///
     /// # Errors
-    /// [`Error::Token`], [`Error::Refused`], or [`Error::Unreachable`] after [`OPEN_PATIENCE`].
+    /// [`Error::Token`], [`Error::Refused`], [`Error::NotGrpc`], or [`Error::Unreachable`] after [`OPEN_PATIENCE`].
     pub async fn open(connection: impl Into<Connection>, tokens: Tokens, stream: Stream) -> Result<Self, Error> {
         let shared = Arc::new(SessionState::new(stream.resume_after));
         let link = tokio::spawn(link::run(shared.clone(), connection.into(), tokens, stream));

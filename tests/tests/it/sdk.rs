@@ -1,6 +1,10 @@
 //! The examples of the SDK, as they are printed in its manual, against a node.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 use tests::{Bed, Sandbox};
 
 #[allow(dead_code, reason = "its `main` is for the command line")]
@@ -32,6 +36,19 @@ async fn the_examples_send_and_read() -> anyhow::Result<()> {
     let lines = read.map_err(|error| anyhow::anyhow!("{error}"))?;
     assert!(lines[0].starts_with("8867-4 79 /min, "), "{lines:?}");
     assert_eq!(lines[1], "20 heart rates in the last hour, on average 74.5 /min");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_is_sent_to_the_port_of_the_json_api_hears_so_at_once() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let api = format!("http://{}", sandbox.api()?);
+    let connection = client::Remote::from(&api).connection()?.with_tokens(client::token("t"));
+    let reader = client::Reader::new(connection).with_patience(Duration::from_secs(60));
+    let began = Instant::now();
+    let error = reader.latest(Bed::numbered(0).patient.uuid(), &[]).await.err().expect("an error");
+    assert!(matches!(&error, client::Error::NotGrpc { uri, status: 415 } if *uri == api), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     Ok(())
 }
 
