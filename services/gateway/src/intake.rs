@@ -70,6 +70,7 @@ impl Intake {
         match read {
             Ok(request) => Some(request),
             Err(problem) => {
+                sent.caller.refuse(problem.counted());
                 state.problem = Some(problem);
                 None
             }

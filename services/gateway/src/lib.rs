@@ -133,7 +133,7 @@ impl Gateway {
         let (page, is_head) = (parts.headers.get(origins::ASKING).cloned(), parts.method == Method::HEAD);
         let gzip = compress::is_accepted(&parts.headers);
         let mut route = "none";
-        let answered = if web::is_asked(&parts.headers) {
+        let answered = if web::is_asked(&parts.method, &parts.headers) {
             route = "grpc-web";
             // each rpc has a time of its own
             web::answer(self.0.rpcs.clone(), Request::from_parts(parts, Body::new(body))).await

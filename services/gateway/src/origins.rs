@@ -17,7 +17,8 @@ const SENT: HeaderValue = HeaderValue::from_static(
 );
 /// What a page may read, besides what every page may.
 const READ: HeaderValue = HeaderValue::from_static(
-    "x-request-id, etag, location, allow, retry-after, www-authenticate, grpc-status, grpc-message, grpc-status-details-bin",
+    "x-request-id, etag, location, content-disposition, allow, retry-after, www-authenticate, grpc-status, grpc-message, \
+     grpc-status-details-bin",
 );
 /// How long a browser remembers a preflight, in seconds.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("600");
@@ -34,7 +35,9 @@ impl Origins {
     pub fn new(origins: &[String]) -> Result<Self, String> {
         let read = |origin: &String| {
             let value = HeaderValue::from_str(origin).ok().filter(|_| is_origin(origin));
-            value.ok_or_else(|| format!("{origin:?} is no origin, such as \"https://console.example.org\""))
+            value.ok_or_else(|| {
+                format!("{} is no origin, such as \"https://console.example.org\"", model::quoted(origin))
+            })
         };
         origins.iter().map(read).collect::<Result<_, _>>().map(Self)
     }

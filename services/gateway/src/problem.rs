@@ -172,6 +172,17 @@ impl Problem {
         Self { status: http, reason, detail: status.message().to_owned(), violations, why, headers }
     }
 
+    /// The status that the rpc ends with which got no request for it; what is answered is this problem.
+    pub(super) fn counted(&self) -> Status {
+        let code = match self.status {
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,
+            StatusCode::PRECONDITION_FAILED => Code::Aborted,
+            status if status.is_server_error() => Code::Internal,
+            _ => Code::InvalidArgument,
+        };
+        proto::problem::status(code, &self.reason, "")
+    }
+
     /// The body of the answer: a JSON object as RFC 9457 describes it.
     pub(super) fn json(&self, id: RequestId) -> Vec<u8> {
         let shown = Shown {

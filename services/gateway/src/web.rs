@@ -26,9 +26,9 @@ use tonic_web::GrpcWebLayer;
 /// How the content types of grpc-web begin: in binary, and in base64.
 const KIND: &str = "application/grpc-web";
 
-/// Whether a request says that it is one.
-pub(super) fn is_asked(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(KIND.as_bytes()))
+/// Whether a request says that it is one. Any other method than POST is answered as the path answers it without.
+pub(super) fn is_asked(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::POST && headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(KIND.as_bytes()))
 }
 
 /// Whether a path is that of an rpc, `/package.Service/Method`.
@@ -38,9 +38,6 @@ pub(super) fn is_rpc(path: &str) -> bool {
 
 /// Answers a request of grpc-web.
 pub(super) async fn answer(rpcs: Routes, request: Request<Body>) -> Result<Response<Body>, Problem> {
-    if request.method() != Method::POST {
-        return Err(Problem::method(&["OPTIONS", "POST"]));
-    }
     if !is_rpc(request.uri().path()) {
         return Err(super::nothing_here());
     }

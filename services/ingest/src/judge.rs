@@ -2,7 +2,7 @@
 
 use crate::{
     Part,
-    fault::{Fault, quoted},
+    fault::Fault,
     other_unit::OtherUnits,
     refused::Refused,
     units::{UnitError, Units, stated},
@@ -12,7 +12,7 @@ use directory::Assignment;
 use guard::convert;
 use model::{
     Block, ClockQuality, ClockTolerance, Column, Factor, Hour, Kind, Metric, Nanos, PatientId, Quality, Reach, Slice,
-    Values,
+    Values, quoted,
 };
 use proto::{
     in_place::{ReadingView, ValueView},

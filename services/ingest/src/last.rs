@@ -1,6 +1,6 @@
 //! `GetLastStream`: where a device stood that has lost its own state.
 
-use crate::{Ingest, Last, Unknown, assigned, device};
+use crate::{Ingest, Last, Unknown, assigned, device, streams::lock};
 use guard::convert;
 use proto::{
     problem,
@@ -24,10 +24,13 @@ pub(crate) async fn get(
         problem::status(Code::NotFound, "NO_STREAM", text)
     })?;
     let stored = ingest.positions.stored(permit.device(), stream).await;
+    // what this process acknowledged is durable before the store says so
+    let proven = ingest.streams.known(permit.device(), stream).map_or(0, |state| lock(&state).proven());
+    let last_durable = stored.through.max(proven);
     Ok(Response::new(GetLastStreamResponse {
         stream_id: stream.uuid().to_string(),
-        last_durable: stored.through,
-        highest_sequence: stored.highest.max(stored.through),
+        last_durable,
+        highest_sequence: stored.highest.max(last_durable),
         received_at: Some(convert::timestamp(received_at)),
     }))
 }

@@ -16,7 +16,6 @@
 
 mod acknowledge;
 mod answer;
-mod courteous;
 mod digest;
 mod ending;
 mod fault;
@@ -32,7 +31,6 @@ mod unary;
 pub mod units;
 mod value;
 
-pub use courteous::Courteous;
 pub use rates::{Allowed, Rates};
 pub use refused::{NAMED_MAX, WAITING_BYTES};
 pub use value::MAX_SAMPLES;
@@ -200,13 +198,12 @@ impl Ingest {
     }
 
     /// The gRPC service, with its message limits set.
-    pub fn service(self) -> Courteous<ingest_service_server::IngestServiceServer<Self>> {
+    pub fn service(self) -> ingest_service_server::IngestServiceServer<Self> {
         let bytes = self.limits.max_message_bytes as usize;
-        let service = ingest_service_server::IngestServiceServer::new(self)
+        ingest_service_server::IngestServiceServer::new(self)
             .max_decoding_message_size(bytes)
             .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
-            .accept_compressed(tonic::codec::CompressionEncoding::Zstd);
-        Courteous::new(service, bytes)
+            .accept_compressed(tonic::codec::CompressionEncoding::Zstd)
     }
 
     /// Publishes a judged batch; one receipt for each patient it has readings of.

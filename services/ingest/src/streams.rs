@@ -38,6 +38,11 @@ impl Streams {
         let mut streams = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(streams.get_or_insert((device, stream), Arc::default))
     }
+
+    /// The same, if anything is remembered: who only asks makes nothing that pushes another stream out.
+    pub(crate) fn known(&self, device: DeviceId, stream: StreamId) -> Option<StreamState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).peek(&(device, stream)).map(Arc::clone)
+    }
 }
 
 pub(crate) fn lock(state: &StreamState) -> MutexGuard<'_, State> {
@@ -222,6 +227,15 @@ mod tests {
 
     fn stored(through: u64, highest: u64) -> Stored {
         Stored { through, highest }
+    }
+
+    #[test]
+    fn who_only_asks_makes_no_stream() {
+        let (streams, device) = (Streams::default(), DeviceId::new(uuid::Uuid::from_u128(1)));
+        let stream = StreamId::new(uuid::Uuid::from_u128(2));
+        assert!(streams.known(device, stream).is_none() && streams.known(device, stream).is_none());
+        let state = streams.get(device, stream);
+        assert!(streams.known(device, stream).is_some_and(|known| Arc::ptr_eq(&known, &state)));
     }
 
     #[test]

@@ -4,8 +4,7 @@
 //! what UCUM says; nothing else is tried, and a unit of another dimension is refused. The answer is kept per
 //! metric and spelling, so the library (microseconds) is asked once and not per reading.
 
-use crate::fault::quoted;
-use model::{Factor, Metric, metrics, unit_alias};
+use model::{Factor, Metric, metrics, quoted, unit_alias};
 use octofhir_ucum::{UnitExpr, convert_with_context, evaluate, parse_expression};
 use std::{
     borrow::Cow,

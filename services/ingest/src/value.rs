@@ -1,10 +1,7 @@
 //! Checks a value against its metric: what is no value is refused, what cannot be true is marked.
 
-use crate::{
-    fault::{Fault, quoted},
-    other_unit::OtherUnits,
-};
-use model::{Absence, Bound, Comparator, Factor, Kind, Metric, Nanos, Quality, Reach, Values, Waveform};
+use crate::{fault::Fault, other_unit::OtherUnits};
+use model::{Absence, Bound, Comparator, Factor, Kind, Metric, Nanos, Quality, Reach, Values, Waveform, quoted};
 use proto::{
     in_place::{ReadingView, ValueView},
     problem::NO_NUMBER,

@@ -15,6 +15,8 @@
 //! [[assignment]]  # device, patient, from, to
 //! ```
 //!
+//! Roles, wards and studies are written as [`model::word`] says, ids as [`model::uuid`] does, like everywhere.
+//!
 //! The same relation or consent twice in any of its time is refused, as an assignment is that meets another of its device, and so is
 //! a consent that bars nobody. Whether anybody has an id that is named is not asked: it may be of the registry.
 
@@ -26,6 +28,7 @@ use crate::{
 use model::{
     DeviceId, Nanos, PatientId, UserId,
     access::{Barred, Consent, Permission, Purpose, RelationKind, Scope},
+    quoted,
 };
 use serde::Deserialize;
 use std::{
@@ -64,27 +67,28 @@ pub(super) fn add(links: &mut Links, file: &str, text: &str) -> Result<(), Error
         let permission = |name: &String| {
             Permission::from_name(name).ok_or_else(|| {
                 let known: Vec<_> = Permission::ALL.iter().map(|p| p.name()).collect();
-                wrong(format!("role {}: permission {name:?} is none of {}", role.name, known.join(", ")))
+                let (role, name) = (&role.name.0, quoted(name));
+                wrong(format!("role {role}: permission {name} is none of {}", known.join(", ")))
             })
         };
         let permissions = role.permissions.iter().map(permission).collect::<Result<_, _>>()?;
-        let permissions = at_least_granted(&role.name, permissions);
-        links.roles.insert(role.name.clone(), permissions);
+        let permissions = at_least_granted(&role.name.0, permissions);
+        links.roles.insert(role.name.0, permissions);
     }
     for user in tables.user {
         let id = UserId::new(user.id.0);
-        links.users.entry(id).or_default().extend(user.roles.into_iter().map(|role| (role, Scope::Everywhere)));
+        links.users.entry(id).or_default().extend(user.roles.into_iter().map(|role| (role.0, Scope::Everywhere)));
         if let Some(patient) = user.patient.map(|patient| PatientId::new(patient.0)) {
             links.myself.insert(id, patient);
             links.people.insert(patient, id);
         }
     }
     for grant in tables.grant {
-        let scope = Scope::Ward(grant.ward.into());
-        links.users.entry(UserId::new(grant.user.0)).or_default().push((grant.role, scope));
+        let scope = Scope::Ward(grant.ward.0.into());
+        links.users.entry(UserId::new(grant.user.0)).or_default().push((grant.role.0, scope));
     }
     for patient in tables.patient {
-        links.set_ward(PatientId::new(patient.id.0), Some(&patient.ward));
+        links.set_ward(PatientId::new(patient.id.0), Some(&patient.ward.0));
     }
     add_relations(links, tables.care_team, tables.proxy, tables.study).map_err(&wrong)?;
     add_consents(links, tables.consent).map_err(&wrong)?;
@@ -111,13 +115,14 @@ fn add_relations(
         format!("{table}: user {} has {whom} in that time already; give it once, or ranges that do not meet", user.0)
     };
     for team in teams {
-        let (kind, whom) = match (&team.ward, team.patient) {
+        let ward = team.ward.as_ref().map(|ward| ward.0.as_str());
+        let (kind, whom) = match (ward, team.patient) {
             (Some(ward), None) => (RelationKind::WardStaff, format!("ward {ward:?}")),
             (None, Some(patient)) => (RelationKind::CareTeam, format!("patient {}", patient.0)),
             _ => return Err("care_team: give either ward or patient".to_owned()),
         };
         let span = span(&team.from, &team.to)?;
-        let (user, patient, ward) = (UserId::new(team.user.0), team.patient.map(|one| one.0), team.ward.as_deref());
+        let (user, patient) = (UserId::new(team.user.0), team.patient.map(|one| one.0));
         if links.has_relation(user, patient, ward, (kind, span), Nanos::MIN) {
             return Err(twice("care_team", team.user, &whom));
         }
@@ -133,13 +138,13 @@ fn add_relations(
     }
     for part in parts {
         let span = span(&part.from, &part.to)?;
-        let (user, patient) = (UserId::new(part.user.0), PatientId::new(part.patient.0));
-        if links.is_enrolled(user, patient, &part.study, span, Nanos::MIN) {
-            return Err(twice("study", part.user, &format!("patient {} in study {:?}", part.patient.0, part.study)));
+        let (user, patient, study) = (UserId::new(part.user.0), PatientId::new(part.patient.0), &part.study.0);
+        if links.is_enrolled(user, patient, study, span, Nanos::MIN) {
+            return Err(twice("study", part.user, &format!("patient {} in study {study:?}", part.patient.0)));
         }
         // of two studies each is a relation of its own
         links.relate(user, Some(part.patient.0), None, span.relation(RelationKind::Study), true);
-        links.enrol(user, patient, &part.study, span, true);
+        links.enrol(user, patient, study, span, true);
     }
     Ok(())
 }
@@ -179,10 +184,12 @@ fn span(from: &Option<String>, to: &Option<String>) -> Result<Span, String> {
     let instant = |text: &Option<String>, open: Nanos| match text {
         None => Ok(open),
         Some(text) => {
-            let unreadable = || format!("{text:?} is no RFC 3339 time");
+            let unreadable = || format!("{} is no RFC 3339 time", quoted(text));
             let at = model::exact_time(text).ok_or_else(unreadable)?;
             let at: jiff::Timestamp = at.parse().map_err(|_| unreadable())?;
-            i64::try_from(at.as_nanosecond()).map(Nanos).map_err(|_| format!("{text:?} lies outside 1678 to 2261"))
+            i64::try_from(at.as_nanosecond())
+                .map(Nanos)
+                .map_err(|_| format!("{} lies outside 1678 to 2261", quoted(text)))
         }
     };
     let (from, to) = (instant(from, Nanos::MIN)?, instant(to, Nanos::MAX)?);
@@ -199,6 +206,20 @@ impl TryFrom<String> for Id {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         model::uuid(&text).map(Self)
+    }
+}
+
+/// A role, a ward or a study as it is spelled everywhere.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Word(String);
+
+impl TryFrom<String> for Word {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        model::word(&text).map_err(|allowed| format!("must be {allowed}"))?;
+        Ok(Self(text))
     }
 }
 
@@ -230,7 +251,7 @@ struct Tables {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Role {
-    name: String,
+    name: Word,
     permissions: Vec<String>,
 }
 
@@ -240,7 +261,7 @@ struct User {
     id: Id,
     #[expect(dead_code, reason = "for people who read the file")]
     name: String,
-    roles: Vec<String>,
+    roles: Vec<Word>,
     patient: Option<Id>,
 }
 
@@ -248,8 +269,8 @@ struct User {
 #[serde(deny_unknown_fields)]
 struct GrantRow {
     user: Id,
-    role: String,
-    ward: String,
+    role: Word,
+    ward: Word,
 }
 
 #[derive(Deserialize)]
@@ -267,13 +288,13 @@ struct Part {
     user: Id,
     patient: Id,
     #[serde(default = "demo")]
-    study: String,
+    study: Word,
     from: Option<String>,
     to: Option<String>,
 }
 
-fn demo() -> String {
-    "demo".to_owned()
+fn demo() -> Word {
+    Word("demo".to_owned())
 }
 
 #[derive(Deserialize)]
@@ -295,14 +316,16 @@ impl ConsentRow {
             (text, ..) => {
                 let kinds: Vec<_> = RelationKind::ALL.iter().map(|kind| kind.name()).collect();
                 return Err(format!(
-                    "consent: bars {text:?} is neither anyone, a user's UUID nor {}",
+                    "consent: bars {} is neither anyone, a user's UUID nor {}",
+                    quoted(text),
                     kinds.join(", ")
                 ));
             }
         };
         let purpose = self.purpose.as_deref().map(|code| {
             let known: Vec<_> = Purpose::ALL.iter().map(|purpose| purpose.code()).collect();
-            Purpose::from_code(code).ok_or_else(|| format!("consent: purpose {code:?} is none of {}", known.join(", ")))
+            let refused = || format!("consent: purpose {} is none of {}", quoted(code), known.join(", "));
+            Purpose::from_code(code).ok_or_else(refused)
         });
         let Span { from, to } = span(&self.from, &self.to)?;
         Ok(Consent { barred, purpose: purpose.transpose()?, from, to })
@@ -313,14 +336,14 @@ impl ConsentRow {
 #[serde(deny_unknown_fields)]
 struct Patient {
     id: Id,
-    ward: String,
+    ward: Word,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CareTeam {
     user: Id,
-    ward: Option<String>,
+    ward: Option<Word>,
     patient: Option<Id>,
     from: Option<String>,
     to: Option<String>,

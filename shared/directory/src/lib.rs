@@ -196,6 +196,11 @@ impl Directory {
         self.sources().iter().any(|links| links.people.contains_key(&patient) || links.wards.contains_key(&patient))
     }
 
+    /// Whether somebody was a patient under this id and was deleted, or is one no more: neither a person nor a file has it now.
+    pub fn is_patient_no_more(&self, patient: PatientId) -> bool {
+        self.registry.was_patient(&patient.uuid()).is_some() && !self.is_patient(patient)
+    }
+
     /// Whether a file of the directory says that a patient is another person.
     pub fn is_anothers(&self, patient: PatientId, user: UserId) -> bool {
         self.files.people.get(&patient).is_some_and(|holder| *holder != user)

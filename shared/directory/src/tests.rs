@@ -37,7 +37,7 @@ fn good() -> String {
         [[user]]
         id = "{USER}"
         name = "N"
-        roles = ["nurse", "a role that nobody defined", "patcher"]
+        roles = ["nurse", "nobody-defined-this-one", "patcher"]
         patient = "{USER}"
         [[grant]]
         user = "{USER}"
@@ -167,6 +167,7 @@ fn each_mistake_is_refused_with_the_file_and_what_is_wrong() {
         ("[[nurse]]\nname = \"n\"".to_owned(), "unknown field"),
         (format!("{}\nextra = 1", role("readings.read")), "unknown field"),
         (role("readings.delete"), "is none of readings.read"),
+        (role("re\u{107}d"), "permission \"re\\u{107}d\" is none of"),
         (format!("[[consent]]\npatient = \"{PATIENT}\"\nbars = \"the neighbours\""), "neither anyone, a user's UUID"),
         (format!("[[consent]]\npatient = \"{PATIENT}\"\nbars = \"anyone\"\npurpose = \"FUN\""), "none of TREAT"),
         (format!("[[grant]]\nuser = \"{USER}\"\nrole = \"nurse\""), "missing field"),
@@ -176,6 +177,13 @@ fn each_mistake_is_refused_with_the_file_and_what_is_wrong() {
         (format!("[[proxy]]\nuser = \"{{{USER}}}\"\npatient = \"{PATIENT}\""), "four hyphens"),
         (format!("[[consent]]\npatient = \"{PATIENT}\"\nbars = \"{}\"", USER.urn()), "neither anyone, a user's UUID"),
         (format!("[[patient]]\nid = \"{PATIENT}\""), "missing field"),
+        (format!("[[patient]]\nid = \"{PATIENT}\"\nward = \"ICU x/é\""), "ward = \"ICU x/é\""),
+        (team("ward = \"Icu\""), "must be 1 to 64 lower-case letters, digits and hyphens"),
+        (role("readings.read").replace("\"r\"", "\"R 2\""), "name = \"R 2\""),
+        (format!("[[user]]\nid = \"{USER}\"\nname = \"A\"\nroles = [\"nurse\", \"Nurse\"]"), "roles = "),
+        (format!("[[grant]]\nuser = \"{USER}\"\nrole = \"Nurse\"\n{ward}"), "role = \"Nurse\""),
+        (format!("[[grant]]\nuser = \"{USER}\"\nrole = \"nurse\"\nward = \"\""), "ward = \"\""),
+        (relate("study", "study = \"the heart\""), "study = \"the heart\""),
         (format!("[[device]]\nid = \"{DEVICE}\""), "missing field"),
         (team(""), "either ward or patient"),
         (team(&format!("{ward}patient = \"{PATIENT}\"")), "either ward or patient"),

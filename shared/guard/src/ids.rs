@@ -24,13 +24,9 @@ pub fn uuid(field: &str, text: &str) -> Result<Uuid, Status> {
 /// A ward, a study, a role: a word that people type.
 ///
 /// # Errors
-/// INVALID_ARGUMENT, when it is spelled as none can be.
+/// INVALID_ARGUMENT, when it is not written as [`model::word`] says.
 pub fn word(field: &str, text: &str) -> Result<(), Status> {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if text.is_empty() || text.len() > 64 || !text.chars().all(allowed) {
-        return Err(problem::invalid("INVALID_FIELD", field, "1 to 64 lower-case letters, digits and hyphens"));
-    }
-    Ok(())
+    model::word(text).map_err(|allowed| problem::invalid("INVALID_FIELD", field, allowed.to_string()))
 }
 
 fn invalid(field: &str, wrong: model::NoId) -> Status {

@@ -2,8 +2,8 @@
 //!
 //! What it promises: an rpc of which neither says anything is answered UNIMPLEMENTED, and nothing of its request is read; a message
 //! that says it is longer than its rpc's limit is refused before any of it is kept; a call that has not been answered by
-//! its deadline is answered DEADLINE_EXCEEDED, whatever its client asked for; calls that need no token are counted, in all
-//! and for each address. Limits of messages are on the wire; where compression is taken, the service knows the limit after it.
+//! its deadline is answered DEADLINE_EXCEEDED, whatever its client asked for; a message that cannot be read is its caller's fault,
+//! with a reason; calls that need no token are counted, in all and for each address. Limits of messages are on the wire; where compression is taken, the service knows the limit after it.
 
 mod calls;
 mod watched;

@@ -1,9 +1,13 @@
-//! Pages of a list: how long, after what, and the token of the next.
+//! Pages of a list: how long, how large, after what, and the token of the next.
 
 use proto::problem;
 use std::str::FromStr;
 use tonic::Status;
 use uuid::Uuid;
+
+/// Most bytes of a page's items: with the rest of the answer they fit into the 4 MiB that gRPC's clients take when they are not told
+/// otherwise.
+const ITEMS_BYTES: usize = 3 << 20;
 
 /// How many a page were asked for (`page_size`), of default and most.
 ///
@@ -53,15 +57,47 @@ fn read<T>(token: &str, id: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Sta
     id(token).map(Some).ok_or_else(bad)
 }
 
-/// Cuts a page off what `items` gives; the token of the next one is the id of the last, and empty on the last page.
-pub fn page<T>(items: impl Iterator<Item = T>, size: usize, id: impl Fn(&T) -> String) -> (Vec<T>, String) {
-    let mut items: Vec<T> = items.take(size + 1).collect();
-    if items.len() <= size {
-        return (items, String::new());
+/// Cuts a page off what `items` gives, of at most `size` and as far as there is [`Room`] for `n_bytes` of each; the token of the
+/// next one is the id of the last, and empty on the last page.
+pub fn page<T>(
+    items: impl Iterator<Item = T>,
+    size: usize,
+    n_bytes: impl Fn(&T) -> usize,
+    id: impl Fn(&T) -> String,
+) -> (Vec<T>, String) {
+    let (mut page, mut room) = (Vec::new(), Room::default());
+    for item in items {
+        if page.len() >= size || !room.takes(n_bytes(&item)) {
+            let next = page.last().map(id).unwrap_or_default();
+            return (page, next);
+        }
+        page.push(item);
     }
-    items.truncate(size);
-    let next = items.last().map(id).unwrap_or_default();
-    (items, next)
+    (page, String::new())
+}
+
+/// What a page has room for, in bytes: for lists whose items show how large they are only when they are read.
+pub struct Room {
+    left: usize,
+    is_empty: bool,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { left: ITEMS_BYTES, is_empty: true }
+    }
+}
+
+impl Room {
+    /// Whether one more item of so many bytes, encoded, goes into the page; the first one always does, or no page would follow.
+    pub fn takes(&mut self, n_bytes: usize) -> bool {
+        if n_bytes > self.left && !self.is_empty {
+            return false;
+        }
+        self.left = self.left.saturating_sub(n_bytes);
+        self.is_empty = false;
+        true
+    }
 }
 
 #[cfg(test)]
@@ -70,9 +106,26 @@ mod tests {
 
     #[test]
     fn pages_end() {
-        let cut = |size| page(1..=4, size, ToString::to_string);
+        let cut = |size| page(1..=4, size, |_| 1, ToString::to_string);
         assert_eq!(cut(3), (vec![1, 2, 3], "3".to_owned()));
         assert_eq!(cut(4), (vec![1, 2, 3, 4], String::new()));
+    }
+
+    #[test]
+    fn a_page_ends_where_its_items_would_be_too_large_and_goes_on_behind_the_last() {
+        const MIB: usize = 1 << 20;
+        let sizes = [MIB, 2 * MIB, 1, 9 * MIB, MIB, MIB, MIB];
+        let (mut pages, mut after) = (Vec::new(), 0);
+        loop {
+            let left = sizes.iter().copied().enumerate().skip(after);
+            let (page, next) = page(left, 100, |(_, n_bytes)| *n_bytes, |(place, _)| (place + 1).to_string());
+            pages.push(page.into_iter().map(|(place, _)| place).collect::<Vec<_>>());
+            match next.parse::<usize>() {
+                Ok(next) => after = next,
+                Err(_) => break,
+            }
+        }
+        assert_eq!(pages, [vec![0, 1], vec![2], vec![3], vec![4, 5, 6]], "one that is larger than a page is alone");
     }
 
     #[test]

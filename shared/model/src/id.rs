@@ -28,6 +28,27 @@ pub fn uuid(text: &str) -> Result<Uuid, NoId> {
     id.ok_or(NoId)
 }
 
+/// A text is no word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoWord;
+
+impl fmt::Display for NoWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("1 to 64 lower-case letters, digits and hyphens")
+    }
+}
+
+impl std::error::Error for NoWord {}
+
+/// The one way to write a ward, a study or a role, which people type: two spellings would be two of them.
+///
+/// # Errors
+/// Anything else.
+pub fn word(text: &str) -> Result<(), NoWord> {
+    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=64).contains(&text.len()) && text.bytes().all(is_allowed) { Ok(()) } else { Err(NoWord) }
+}
+
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -109,6 +130,16 @@ mod tests {
         let nil = "00000000-0000-0000-0000-000000000000".to_owned();
         for wrong in others.into_iter().chain([bare, nil, String::new(), "Jane Doe".to_owned()]) {
             assert_eq!(wrong.parse::<PatientId>(), Err(NoId), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_written_in_one_way() {
+        for good in ["icu", "ward-7", "7", &"x".repeat(64)] {
+            assert_eq!(word(good), Ok(()), "{good:?}");
+        }
+        for wrong in ["", "Icu", "ICU x/é", "ward 7", "ward_7", "icu\n", &"x".repeat(65)] {
+            assert_eq!(word(wrong), Err(NoWord), "{wrong:?}");
         }
     }
 

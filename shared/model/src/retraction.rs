@@ -45,6 +45,18 @@ impl Retraction {
         }
     }
 
+    /// Whether all that another is about was measured where this one is about it too, whenever it was received.
+    pub fn covers(&self, other: &Self) -> bool {
+        let of_devices = self.device.is_none_or(|device| other.device == Some(device));
+        let of_metrics = match (&self.metrics, &other.metrics) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(own), Some(others)) => others.iter().all(|metric| own.binary_search(metric).is_ok()),
+        };
+        let of_range = self.range.from() <= other.range.from() && other.range.to() <= self.range.to();
+        of_devices && of_metrics && of_range
+    }
+
     /// Whether it is about a reading of a metric, of this batch, that was measured, or began, at an instant.
     pub fn is_about_one(&self, metric: MetricId, batch: &Batch, measured_at: Nanos) -> bool {
         self.is_of(metric) && self.range.contains(measured_at) && self.is_about(batch)

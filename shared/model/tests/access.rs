@@ -222,7 +222,7 @@ fn found(case: &Case) -> Answer {
     }
 }
 
-const PLACES: [Option<&str>; 5] = [None, Some(HERE), Some("ward 7"), Some("study:heart"), Some("study:lungs")];
+const PLACES: [Option<&str>; 5] = [None, Some(HERE), Some("ward-7"), Some("study:heart"), Some("study:lungs")];
 const KINDS: [&str; 6] = ["self", "proxy", "care-team", "ward-staff", "study", "emergency"];
 /// Holding, holding for a while, over, to come.
 const SPANS: [(i64, i64); 4] = [(i64::MIN, i64::MAX), (1_000, 5_000), (0, 1_000), (1_001, 9_000)];

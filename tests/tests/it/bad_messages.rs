@@ -78,6 +78,48 @@ async fn broken_messages_are_the_callers_fault_and_the_server_goes_on() -> anyho
     Ok(())
 }
 
+/// An rpc of every other service of a sandbox, and who may call it; of an open one anybody may.
+const OTHERS: [(&str, &str); 7] = [
+    ("/wardline.telemetry.v1.TimelineService/ListPatients", "doctor"),
+    ("/wardline.telemetry.v1.StudyService/ListSubjects", "ml-scientist"),
+    ("/wardline.registry.v1.RegistryService/GetUser", "administrator"),
+    ("/wardline.registry.v1.EnrolmentService/ClaimDevice", "nobody"),
+    ("/wardline.operations.v1.QuarantineService/ListQuarantined", "administrator"),
+    ("/wardline.operations.v1.AuditService/SearchAuditLog", "auditor"),
+    ("/grpc.health.v1.Health/Check", "nobody"),
+];
+
+#[tokio::test]
+async fn broken_messages_are_the_callers_fault_at_every_service() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let mut channel = sandbox.channel().await?;
+    let malformed = (Code::InvalidArgument, "MALFORMED_MESSAGE", "message");
+    let unknown = (Code::Unimplemented, "UNSUPPORTED_ENCODING", "grpc-encoding");
+    let cases = [
+        ("nothing at all", None, vec![], malformed),
+        ("ends in the middle", None, b"\0\0\0\0\x05abc".to_vec(), malformed),
+        ("ends in the prefix", None, vec![0, 0], malformed),
+        ("flag 7", None, frame(7, b""), malformed),
+        ("compressed, no encoding named", None, frame(1, b""), malformed),
+        ("gzip, which is not taken", Some("gzip"), frame(1, b""), unknown),
+    ];
+    for (path, role) in OTHERS {
+        let authorization = match auth::demo_person(role) {
+            Some(person) => Some(format!("Bearer {}", sandbox.issuer()?.user_token(person)?)),
+            None => None,
+        };
+        for (what, encoding, body, expected) in &cases {
+            let names = [("authorization", authorization.as_deref()), ("grpc-encoding", *encoding)];
+            let headers: Vec<_> = names.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect();
+            let status = raw::call(&mut channel, path, &headers, body.clone()).await?.status;
+            assert_eq!(Problem::of(&status).parts(), *expected, "{what}, {path}: {status:?}");
+            let taken = status.metadata().get("grpc-accept-encoding").and_then(|taken| taken.to_str().ok());
+            assert_eq!(taken, encoding.map(|_| "identity"), "{what}, {path}");
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn compressed_batches_are_read_and_compressed_bombs_are_refused_at_little_cost() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(1).await?;
@@ -105,7 +147,8 @@ async fn compressed_batches_are_read_and_compressed_bombs_are_refused_at_little_
     sandbox.readable(&bed, 2).await?;
     let mut caller = Caller::new(&sandbox, &bed).await?;
     let message = builders::write(&bed, 3, vec![pulse(1.0, now)]).encode_to_vec();
-    assert_eq!(caller.send(UNARY, Some("brotli"), frame(1, &message)).await?.code, Code::Unimplemented);
+    let refused = caller.send(UNARY, Some("brotli"), frame(1, &message)).await?;
+    assert_eq!(refused.parts(), (Code::Unimplemented, "UNSUPPORTED_ENCODING", "grpc-encoding"));
     Ok(())
 }
 

@@ -126,6 +126,28 @@ async fn what_is_alerted_on_is_there_before_anything_happens() -> anyhow::Result
 }
 
 #[tokio::test]
+async fn a_json_request_that_cannot_be_read_is_counted_as_its_callers_fault() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(0).await?;
+    let token = format!("Bearer {}", sandbox.issuer()?.user_token(auth::DEMO_PEOPLE[2].2)?);
+    let headers = [("authorization", &*token), ("content-type", "application/json")];
+    let too_large = "x".repeat((1 << 20) + 1);
+    for (method, path, body, status, rpc, code) in [
+        ("GET", "/v1/notices?zz=1", "", 400, "ListNotices", "INVALID_ARGUMENT"),
+        ("POST", "/v1/access:explain", &*too_large, 413, "ExplainAccess", "RESOURCE_EXHAUSTED"),
+    ] {
+        let answer = http::ask(sandbox.api()?, method, path, &headers, body).await?;
+        assert_eq!(answer.status, status, "{path}: {}", answer.body);
+        let (text, _) = scrape(&sandbox).await?;
+        let counted = |code: &str| {
+            let method = format!("wardline.registry.v1.RegistryService/{rpc}");
+            text.contains(&format!("wardline_rpc_seconds_count{{method=\"{method}\",code=\"{code}\"}}"))
+        };
+        assert_eq!([counted(code), counted("INTERNAL")], [true, false], "{rpc}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_shown_after_traffic_is_in_the_table() -> anyhow::Result<()> {
     let sandbox = Sandbox::start(2).await?;
     let (bed, now) = (Bed::numbered(0), guard::clock::now());

@@ -158,7 +158,7 @@ impl State {
     }
 
     /// Whose a patient id is, or was last.
-    pub(super) fn was_patient(&self, patient: &Uuid) -> Option<Uuid> {
+    pub(crate) fn was_patient(&self, patient: &Uuid) -> Option<Uuid> {
         self.patients.get(patient).copied()
     }
 
@@ -217,7 +217,11 @@ impl State {
     fn apply_role(&mut self, role: &Role, entry: &Entry) -> Result<(), Refused> {
         let unknown = |field, name: &str| {
             let names: Vec<_> = Permission::ALL.iter().map(|permission| permission.name()).collect();
-            Refused::new("UNKNOWN_PERMISSION", field, format!("{name:?} is none of {}", names.join(", ")))
+            Refused::new(
+                "UNKNOWN_PERMISSION",
+                field,
+                format!("{} is none of {}", model::quoted(name), names.join(", ")),
+            )
         };
         let role = floor::at_least(role);
         let permissions = role.permissions().map_err(|name| unknown("permissions", name))?;

@@ -110,7 +110,7 @@ fn roles_and_relations_open_what_they_should_and_close_it_again() {
     // a changed role counts for those who hold it; a ward that the patient has left does not
     let none = Role { id: "nurse".into(), category: "clinician".into(), permissions: vec![], may_grant: vec![] };
     assert_eq!(reads(&with(Change::Role(none)), 1_000), Err(Denied::Permission(Permission::ReadReadings)));
-    let moved = User { id: PATIENT, patient: Some(PATIENT), ward: Some("ward 7".into()), ..person };
+    let moved = User { id: PATIENT, patient: Some(PATIENT), ward: Some("ward-7".into()), ..person };
     assert_eq!(reads(&with(Change::User(moved)), 1_000), Err(Denied::Scope(Permission::ReadReadings)));
 }
 

@@ -38,6 +38,7 @@ pub struct InProcess(Arc<Handed>);
 #[derive(Default)]
 struct Handed {
     caller: OnceLock<Subject>,
+    refusal: OnceLock<Status>,
     answer: Mutex<Option<Permit>>,
 }
 
@@ -45,6 +46,17 @@ impl InProcess {
     /// Who the caller is, once the auth layer has found out.
     pub fn caller(&self) -> Option<Subject> {
         self.0.caller.get().copied()
+    }
+
+    /// Says why the rpc gets no request: what was sent to the JSON port cannot become one.
+    pub fn refuse(&self, refusal: Status) {
+        // read once
+        let _ = self.0.refusal.set(refusal);
+    }
+
+    /// Why the rpc got no request, if it got none.
+    pub fn refusal(&self) -> Option<Status> {
+        self.0.refusal.get().cloned()
     }
 
     /// What was set aside for the answer.

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     Caller,
+    bounds::InProcess,
     connection_limit::{ConnectionLimit, Slot},
     streams::{TAKEN_WITHIN, end_stream_at},
 };
@@ -72,6 +73,7 @@ async fn bounded(State(methods): State<Methods>, request: Request, next: Next) -
     };
     let began = Instant::now();
     let wanted = wanted(request.headers());
+    let in_process = request.extensions().get::<InProcess>().cloned();
     let said = Said::default();
     let request = request.map(|body| Body::new(Asked::new(body, bounds, said.clone())));
     // the client's own deadline holds when it is the earlier one
@@ -88,6 +90,7 @@ async fn bounded(State(methods): State<Methods>, request: Request, next: Next) -
             Err(_) => return late(limit).into_http(),
         },
     };
+    let response = in_our_words(response, bounds.max_message_bytes, in_process.as_ref());
     if bounds.lifetime.is_none() && bounds.is_single {
         return response;
     }
@@ -97,6 +100,20 @@ async fn bounded(State(methods): State<Methods>, request: Request, next: Next) -
     }
     let stop = bounds.is_open.then(|| methods.0.stop.clone());
     response.map(|body| Body::new(Answers::new(body, said, lifetime.map(|lifetime| began + lifetime), stop, place)))
+}
+
+/// Says what was wrong with a request that could not be read.
+///
+/// tonic reads a single request before its handler runs, and answers by itself when that fails: INTERNAL to broken framing or
+/// compression and to no message at all, OUT_OF_RANGE or RESOURCE_EXHAUSTED to a large one. A caller would take the first for a
+/// fault of ours, and send the same bytes for ever; and so would who reads the counts.
+fn in_our_words(response: Response, max_message_bytes: usize, in_process: Option<&InProcess>) -> Response {
+    // an answer of ours that is an error has details; one that is none has no status in its head
+    let bare = Status::from_header_map(response.headers()).filter(|status| status.details().is_empty());
+    let Some(bare) = bare else { return response };
+    // of the JSON port's requests the gateway knows it better
+    let better = in_process.and_then(InProcess::refusal).or_else(|| problem::unreadable(bare, max_message_bytes));
+    better.map_or(response, Status::into_http)
 }
 
 /// What a client wants to wait at most: `grpc-timeout`, up to eight digits and a unit.
@@ -171,6 +188,42 @@ mod tests {
             ask(&routes, &path, Some("20m"), &prefix(max)).await;
             assert_eq!(began.elapsed().as_millis() / 10, 2, "{path}: the client's own deadline");
         }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_the_callers_fault_and_what_a_service_says_stays() {
+        let path = "/wardline.registry.v1.RegistryService/GetUser";
+        let answer = async |said: Status, handed: Option<InProcess>| {
+            let says = move || std::future::ready(said.clone().into_http::<Body>());
+            let services = Routes::from(Router::new().fallback(says));
+            let mut routes = Methods::new(&settings(), CancellationToken::new()).before(services);
+            let mut request = Request::post(path).body(Body::empty()).unwrap();
+            if let Some(handed) = handed {
+                request.extensions_mut().insert(handed);
+            }
+            let status = Status::from_header_map(routes.call(request).await.unwrap().headers()).unwrap();
+            (status.code(), status.get_details_error_info().map(|info| info.reason).unwrap_or_default())
+        };
+        let missing = || Status::internal("Missing request message.");
+        let mut gzip = Status::unimplemented("Content is compressed with `gzip` which isn't supported");
+        gzip.metadata_mut().insert("grpc-accept-encoding", "identity".parse().unwrap());
+        let ours = problem::status(Code::Internal, "INTERNAL", "a fault of ours");
+        for (said, code, reason) in [
+            (missing(), Code::InvalidArgument, "MALFORMED_MESSAGE"),
+            (Status::out_of_range("too large"), Code::InvalidArgument, "MESSAGE_TOO_LARGE"),
+            (gzip, Code::Unimplemented, "UNSUPPORTED_ENCODING"),
+            (Status::unimplemented("no such method"), Code::Unimplemented, ""),
+            (Status::not_found("health says so"), Code::NotFound, ""),
+            (ours, Code::Internal, "INTERNAL"),
+        ] {
+            assert_eq!(answer(said.clone(), None).await, (code, reason.to_owned()), "{said:?}");
+        }
+        // with what the gateway hands in
+        let handed = InProcess::default();
+        assert_eq!(answer(missing(), Some(handed.clone())).await.1, "MALFORMED_MESSAGE");
+        handed.refuse(problem::status(Code::ResourceExhausted, "BODY_TOO_LARGE", ""));
+        let expected = (Code::ResourceExhausted, "BODY_TOO_LARGE".to_owned());
+        assert_eq!(answer(missing(), Some(handed)).await, expected);
     }
 
     #[tokio::test(start_paused = true)]

@@ -252,7 +252,7 @@ fn what_devices_send_for_a_patient_id_ends_when_it_is_nobodys() {
     ];
     let open = |directory: &Directory| directory.registry().open_assignments(PatientId::new(PATIENT), NOW).len();
     let Change::User(person) = user(NURSE, Some(PATIENT)) else { unreachable!() };
-    let moved = Change::User(User { ward: Some("ward 7".into()), suspended: true, ..person });
+    let moved = Change::User(User { ward: Some("ward-7".into()), suspended: true, ..person });
     assert_eq!(open(&after(&[&base[..], &[moved]].concat())), 1, "the same patient elsewhere");
     for patient in [None, Some(Uuid::from_u128(6))] {
         let left = [&base[..], &[user(NURSE, patient)]].concat();
