@@ -2,12 +2,16 @@
 
 use crate::{Query, failed, listed, range};
 use async_trait::async_trait;
-use guard::{RequestId, convert, ids, pages};
+use guard::{
+    RequestId, convert, ids,
+    pages::{self, Room},
+};
 use model::{
     Nanos, PatientId, Range, WriterId,
     access::{Action, Subject},
     audit::{Entry, Outcome, Who},
 };
+use prost::Message;
 use proto::operations::v1::{
     AuditRecord, ListAccessesRequest, ListAccessesResponse, ListAuditWritersRequest, ListAuditWritersResponse,
     ReadAuditChainRequest, ReadAuditChainResponse, SearchAuditLogRequest, SearchAuditLogResponse, StoredAuditEntry,
@@ -59,7 +63,13 @@ impl AuditRpcs {
     ) -> Result<(Vec<AuditRecord>, u32, String), Status> {
         let (limit, after) = (limit_of(limit, SEARCHED)?, pages::after(page_token)?);
         let query = AuditQuery { patient, from: range.from(), to: range.to(), limit };
-        let (found, next) = audit_page(&*self.log, query, after).await.map_err(failed)?;
+        let (mut found, mut next) = audit_page(&*self.log, query, after).await.map_err(failed)?;
+        let mut room = Room::default();
+        let n_fitting = found.entries.iter().take_while(|entry| room.takes(record(entry).encoded_len())).count();
+        if n_fitting < found.entries.len() {
+            let smaller = AuditQuery { limit: n_fitting, ..query };
+            (found, next) = audit_page(&*self.log, smaller, after).await.map_err(failed)?;
+        }
         let unreadable = u32::try_from(found.unreadable).unwrap_or(u32::MAX);
         let next = next.map(|place| place.to_string()).unwrap_or_default();
         Ok((found.entries.iter().map(record).collect(), unreadable, next))

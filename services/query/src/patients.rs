@@ -36,11 +36,11 @@ pub(crate) async fn list(
 ) -> Result<ListPatientsResponse, Status> {
     query.decisions.anywhere(caller, Action::ReadLatest).refusal_recorded("list").await?;
     let size = pages::size(request.page_size, PAGE)?;
-    let (seen, next_page_token) = visible(query, caller, request, size, pages::after(&request.page_token)?);
-    // a file of the directory may spell its wards in another way: whom the caller finds there is shown
-    if seen.is_empty() && !request.ward.is_empty() {
+    let after = pages::after(&request.page_token)?;
+    if !request.ward.is_empty() {
         ids::word("ward", &request.ward)?;
     }
+    let (seen, next_page_token) = visible(query, caller, request, size, after);
     let listing: Vec<_> = seen.iter().map(|one| listed(query, caller, one)).collect();
     let patients = stream::iter(listing).buffered(AT_ONCE).try_collect().await?;
     Ok(ListPatientsResponse { patients, next_page_token })
@@ -66,7 +66,8 @@ fn visible(
         Some(Seen { permit, ward, person }).filter(|one| request.ward.is_empty() || one.ward == request.ward)
     };
     let related = directory.related(caller.subject, after).into_iter().filter_map(seen);
-    pages::page(related, size, |one| one.permit.patient().uuid().to_string())
+    // a name and a few words of each: a page of the most patients is small
+    pages::page(related, size, |_| 0, |one| one.permit.patient().uuid().to_string())
 }
 
 /// What is shown of a patient, once it is durable that it is.

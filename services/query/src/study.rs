@@ -152,11 +152,8 @@ impl StudyService for StudyRpcs {
         let size = pages::size(request.page_size, PAGE_SUBJECTS)?;
         let after = pages::after::<Name>(&request.page_token)?;
         let after = (after.as_ref().map_or(Unbounded, |Name(last)| Excluded(last.as_str())), Unbounded);
+        ids::word("study", &request.study)?;
         let subjects = self.subjects(principal, &request.study);
-        // a file of the directory may spell its studies in another way
-        if subjects.is_empty() {
-            ids::word("study", &request.study)?;
-        }
         let mut listed = subjects.range::<str, _>(after);
         let page: Vec<_> = listed.by_ref().take(size).collect();
         let more = listed.next().is_some();

@@ -16,6 +16,7 @@ use model::{
     DeviceId, Nanos, PatientId, Range,
     access::{Action, Principal, decide},
 };
+use prost::Message;
 use proto::registry::v1::{
     Assignment, CreateAssignmentRequest, CreateAssignmentResponse, EndAssignmentRequest, EndAssignmentResponse,
     GetAssignmentRequest, GetAssignmentResponse, ListAssignmentsRequest, ListAssignmentsResponse,
@@ -83,7 +84,12 @@ impl Registry {
             };
         let (size, after) = (pages::size(request.page_size, newest::PAGE)?, pages::after(&request.page_token)?);
         let found = state.assignments(None).map(|(_, kept)| kept).filter(|kept| wanted(&kept.value));
-        let (found, next_page_token) = page(newest_first(found, place, after), size, |kept| place(kept).to_string());
+        let (found, next_page_token) = page(
+            newest_first(found, place, after),
+            size,
+            |kept| wire(kept).encoded_len(),
+            |kept| place(kept).to_string(),
+        );
         if let Some(detail) = by_device {
             self.shows_patients(caller, found.iter().copied(), &detail).await?;
         }

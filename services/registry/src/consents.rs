@@ -17,6 +17,7 @@ use model::{
     Permit, UserId,
     access::{Action, Principal, Purpose, RelationKind},
 };
+use prost::Message;
 use proto::{
     problem,
     registry::v1::{
@@ -53,7 +54,12 @@ impl Registry {
         let directory = self.decisions.directory();
         let all = directory.registry().consents(None).map(|(_, kept)| kept);
         let own = all.filter(|kept| kept.value.patient == permit.patient().uuid());
-        let (consents, next_page_token) = page(newest_first(own, place, after), size, |kept| place(kept).to_string());
+        let (consents, next_page_token) = page(
+            newest_first(own, place, after),
+            size,
+            |kept| wire(kept).encoded_len(),
+            |kept| place(kept).to_string(),
+        );
         Ok(ListConsentsResponse { consents: consents.into_iter().map(wire).collect(), next_page_token })
     }
 

@@ -15,6 +15,7 @@ use model::{
     DeviceId, Nanos,
     access::{Action, Principal, Subject, decide_system},
 };
+use prost::Message;
 use proto::{
     problem,
     registry::v1::{
@@ -58,7 +59,8 @@ impl Registry {
             sees.has(&kept.value) && conditions.iter().all(|(key, wanted)| has(&kept.value, key, wanted))
         };
         let devices = directory.registry().devices(after).map(|(_, kept)| kept).filter(fits).map(wire);
-        let (mut devices, next_page_token) = page(devices, size, |device| device.device_id.clone());
+        let (mut devices, next_page_token) =
+            page(devices, size, Device::encoded_len, |device| device.device_id.clone());
         self.add_last_seen(&mut devices).await?;
         Ok(ListDevicesResponse { devices, next_page_token })
     }

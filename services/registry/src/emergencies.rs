@@ -16,6 +16,7 @@ use model::{
     Nanos, PatientId,
     access::{Action, Denied, Principal},
 };
+use prost::Message;
 use proto::{
     problem,
     registry::v1::{
@@ -39,7 +40,8 @@ const IN_AN_HOUR: usize = 10;
 const BARRED_NS: i64 = Nanos::DAY;
 
 impl Registry {
-    /// Whether the patient exists is not said: an emergency for nobody opens nothing.
+    /// Whether the patient exists is not said: an emergency for nobody opens nothing, and neither does one for somebody who is a
+    /// patient no more, of whom there are readings.
     pub(crate) async fn open_break_glass(
         &self,
         caller: &Principal,
@@ -70,7 +72,7 @@ impl Registry {
                 if let Err(refused) = may_open(directory.registry(), user, now) {
                     return Ok((vec![], Err(refused)));
                 }
-                let emergency = kept::BreakGlass {
+                let asked = kept::BreakGlass {
                     id,
                     user,
                     patient: patient.uuid(),
@@ -81,7 +83,10 @@ impl Registry {
                     review: None,
                     notified: None,
                 };
-                Ok((vec![Change::BreakGlass(emergency.clone())], Ok(emergency)))
+                // over before it begins, and answered as every other
+                let never = || kept::BreakGlass { from: now.0 - 1, to: now.0, ..asked.clone() };
+                let kept = if directory.is_patient_no_more(patient) { never() } else { asked.clone() };
+                Ok((vec![Change::BreakGlass(kept)], Ok(asked)))
             })
             .await?;
         let emergency = match opened {
@@ -115,7 +120,8 @@ impl Registry {
         let directory = self.decisions.directory();
         let all = directory.registry().break_glass(None).map(|(_, kept)| &kept.value);
         let wanted = all.filter(|emergency| !request.unreviewed || emergency.review.is_none());
-        let (found, next_page_token) = page(newest_first(wanted, place, after), size, |one| place(one).to_string());
+        let (found, next_page_token) =
+            page(newest_first(wanted, place, after), size, |one| wire(one).encoded_len(), |one| place(one).to_string());
         let patients = found.iter().map(|emergency| PatientId::new(emergency.patient));
         self.decisions.shows(caller, (Action::ReviewBreakGlass, None), patients, "list").await?;
         Ok(ListBreakGlassResponse { break_glass: found.into_iter().map(wire).collect(), next_page_token })

@@ -1,7 +1,7 @@
 //! Readings that an assignment cannot be corrected around: they are kept as its patient's, and stay so. And those that a
 //! retraction keeps from being shown as a patient's whose they are not.
 
-use crate::Registry;
+use crate::{Readings, Registry};
 use directory::Directory;
 use guard::{convert, errors};
 use model::{
@@ -95,6 +95,65 @@ impl Registry {
         Ok(())
     }
 
+    /// Whether a retraction is about any reading that was received after an instant, or perhaps is: where the writer is behind, what
+    /// is acknowledged cannot be looked at.
+    ///
+    /// # Errors
+    /// UNAVAILABLE: log or store does not answer.
+    pub(crate) async fn is_about_later(
+        &self,
+        permit: &Permit,
+        retraction: &Retraction,
+        since: Nanos,
+    ) -> Result<bool, Status> {
+        self.any_of(permit, retraction, |sheet| is_about_later(&sheet, retraction, since)).await
+    }
+
+    /// The same, or whether it is about any whose device was not the patient's then: such are retracted alone, so that one of more
+    /// can be ended ([`Self::refuse_before_others`]).
+    ///
+    /// # Errors
+    /// As [`Self::is_about_later`].
+    pub(crate) async fn is_about_later_or_others(
+        &self,
+        permit: &Permit,
+        retraction: &Retraction,
+        since: Nanos,
+    ) -> Result<bool, Status> {
+        let directory = self.decisions.directory();
+        let is_theirs = |device, span| directory.was_assigned_during(device, permit.patient(), span);
+        let is_it = |sheet: Sheet| {
+            is_about_later(&sheet, retraction, since) || last_of_others(sheet, retraction, is_theirs).is_some()
+        };
+        self.any_of(permit, retraction, is_it).await
+    }
+
+    /// Whether any hour of a retraction's range is as `is_it` says, or may be.
+    async fn any_of(
+        &self,
+        permit: &Permit,
+        retraction: &Retraction,
+        is_it: impl Fn(Sheet) -> bool,
+    ) -> Result<bool, Status> {
+        let Readings { written, timeline, .. } = &self.readings;
+        if !bus::catches_up(&**written, permit.patient(), WRITER_LIMIT).await.map_err(|error| errors::log(&error))? {
+            return Ok(true);
+        }
+        let wanted = retraction.metrics.as_deref().unwrap_or_default();
+        // a retraction has fewer hours than that
+        let hours: HourRange = retraction.range.hours();
+        let found = timeline.hours(permit, hours, Order::Descending, HOURS_MAX).await.map_err(errors::store)?;
+        for entry in &found {
+            for data in timeline.read(permit, std::slice::from_ref(entry)).await.map_err(errors::store)? {
+                let sheet = data.sheet(wanted).map_err(|error| errors::unreadable(&error))?;
+                if is_it(sheet) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// Waits until all that is acknowledged of a patient is in the timeline; what for is said of a field.
     async fn all_written(&self, permit: &Permit, field: &str) -> Result<(), Status> {
         let written = self.readings.written.as_ref();
@@ -160,6 +219,16 @@ impl Registry {
         }
         Ok(sheets)
     }
+}
+
+/// Whether a retraction is about any reading of a sheet that was received after an instant.
+fn is_about_later(sheet: &Sheet, retraction: &Retraction, since: Nanos) -> bool {
+    sheet.columns.iter().any(|SheetColumn { lines, batch }| {
+        lines.measured_at.iter().zip(batch).any(|(at, batch)| {
+            let batch = &sheet.batches[*batch as usize];
+            batch.received_at > since && retraction.is_about_one(lines.metric, batch, *at)
+        })
+    })
 }
 
 /// The last reading that a retraction is about and whose device was not the patient's for all of it: when it was over, and the

@@ -53,7 +53,8 @@ mod tests {
         let (mut seen, mut token) = (Vec::new(), String::new());
         loop {
             let from = after::<ListPosition>(&token).unwrap();
-            let (some, next) = page(newest_first(all.into_iter(), place, from), 2, |item| place(item).to_string());
+            let (some, next) =
+                page(newest_first(all.into_iter(), place, from), 2, |_| 0, |item| place(item).to_string());
             seen.extend(some);
             if next.is_empty() {
                 break;

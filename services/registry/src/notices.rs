@@ -152,18 +152,18 @@ impl Registry {
         let all = directory.registry().break_glass(None).map(|(_, kept)| &kept.value);
         let meant = all.filter(|one| one.from >= from.0 && patient.is_none_or(|patient| patient.uuid() == one.patient));
         let seen = newest_first(meant, place, after).filter(|one| may_see(PatientId::new(one.patient)));
-        let (shown, next_page_token) = page(seen, size, |one| place(one).to_string());
+        let wire = |one: &kept::BreakGlass| {
+            let mut wire = emergencies::wire(one);
+            wire.review_text.clear();
+            wire
+        };
+        let (shown, next_page_token) = page(seen, size, |one| wire(one).encoded_len(), |one| place(one).to_string());
         if patient.is_none() {
             let patients: HashSet<_> = shown.iter().map(|one| PatientId::new(one.patient)).collect();
             for permit in patients.iter().filter_map(|patient| decided[patient]) {
                 self.decisions.shown(caller, permit).recorded("list").await?;
             }
         }
-        let wire = |one: &kept::BreakGlass| {
-            let mut wire = emergencies::wire(one);
-            wire.review_text.clear();
-            wire
-        };
         Ok(ListNoticesResponse { notices: shown.into_iter().map(wire).collect(), next_page_token })
     }
 }

@@ -15,6 +15,7 @@ use model::{
     PatientId, UserId,
     access::{Action, Principal, RelationKind},
 };
+use prost::Message;
 use proto::{
     problem,
     registry::v1::{
@@ -54,7 +55,8 @@ impl Registry {
             user.is_none_or(|user| kept.value.user == user) && (patient.is_none() || kept.value.patient == patient)
         };
         let relations = directory.registry().relations(after).map(|(_, kept)| kept).filter(fits).map(wire);
-        let (relations, next_page_token) = page(relations, size, |relation| relation.relation_id.clone());
+        let (relations, next_page_token) =
+            page(relations, size, Relation::encoded_len, |relation| relation.relation_id.clone());
         // one who is asked for is written down above
         let patients =
             relations.iter().filter(|_| about.is_none()).filter_map(|relation| relation.patient_id.parse().ok());

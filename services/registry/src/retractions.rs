@@ -16,9 +16,10 @@ use guard::{
     pages::{self, page},
 };
 use model::{
-    DeviceId, MetricId, Nanos, Permit,
+    ClockTolerance, DeviceId, MetricId, Nanos, Permit,
     access::{Action, Principal},
 };
+use prost::Message;
 use proto::{
     problem,
     registry::v1::{
@@ -65,7 +66,12 @@ impl Registry {
         let directory = self.decisions.directory();
         let all = directory.registry().retractions(None).map(|(_, kept)| kept);
         let own = all.filter(|kept| kept.value.patient == permit.patient().uuid());
-        let (found, next_page_token) = page(newest_first(own, place, after), size, |kept| place(kept).to_string());
+        let (found, next_page_token) = page(
+            newest_first(own, place, after),
+            size,
+            |kept| wire(kept).encoded_len(),
+            |kept| place(kept).to_string(),
+        );
         Ok(ListRetractionsResponse { retractions: found.into_iter().map(wire).collect(), next_page_token })
     }
 
@@ -95,26 +101,78 @@ impl Registry {
             return Err(problem::invalid("RANGE_TOO_LONG", "retraction.end_time", text));
         }
         check::reason("retraction.reason", &sent.reason, REASON.0, REASON.1)?;
-        self.change(caller, |directory, now| {
-            if directory.registry().retraction(&id).is_some() {
-                let text = "there is such a retraction";
-                return Err(problem::field(Code::AlreadyExists, "EXISTS", "retraction.retraction_id", text));
-            }
-            if device.is_some_and(|device| !directory.was_assigned(DeviceId::new(device), permit.patient())) {
-                let text = "no device with this id is or was the patient's";
-                return Err(problem::field(Code::NotFound, "NO_SUCH_DEVICE", "retraction.device_id", text));
-            }
-            if directory.retractions(permit.patient()).len() >= IN_FORCE_MAX {
-                let text = "the patient has 1,000 in force; end some, or make one of a longer time or of more metrics";
-                return Err(problem::field(Code::FailedPrecondition, "TOO_MANY_RETRACTIONS", "retraction", text));
-            }
-            let (patient, reason, metrics) = (permit.patient().uuid(), sent.reason.clone(), metrics.clone());
-            let retraction =
-                kept::Retraction { id, patient, device, metrics, from, to, reason, by, at: now.0, ended: None };
-            Ok((vec![Change::Retraction(retraction)], ()))
+        let (patient, reason) = (permit.patient().uuid(), sent.reason);
+        self.create(caller, &permit, |now| {
+            let (metrics, reason) = (metrics.clone(), reason.clone());
+            kept::Retraction { id, patient, device, metrics, from, to, reason, by, at: now.0, ended: None }
         })
         .await?;
         Ok(CreateRetractionResponse { retraction: Some(self.retraction(&id)?) })
+    }
+
+    /// Makes what `made` says at its time, unless it would be about nothing that is not retracted already.
+    async fn create(
+        &self,
+        caller: &Principal,
+        permit: &Permit,
+        made: impl Fn(Nanos) -> kept::Retraction,
+    ) -> Result<(), Status> {
+        self.refuse_of_the_future(permit, &made(self.decisions.now())).await?;
+        let mut looked_at = None;
+        loop {
+            let same = self
+                .change(caller, |directory, now| {
+                    let retraction = made(now);
+                    check_new(directory, permit, &retraction)?;
+                    // what was received since the last of them was received since the others; one that was made meanwhile is looked
+                    // at, too
+                    match in_force(directory, &retraction).max_by_key(|one| one.at) {
+                        Some(same) if looked_at != Some(same.id) => Ok((vec![], Some((same.clone(), retraction)))),
+                        _ => Ok((vec![Change::Retraction(retraction)], None)),
+                    }
+                })
+                .await?;
+            let Some((same, retraction)) = same else { return Ok(()) };
+            self.refuse_the_same(permit, &retraction, &same).await?;
+            looked_at = Some(same.id);
+        }
+    }
+
+    /// Refuses a retraction of a time that is still to come: what is received later counts. But a device whose clock is ahead may
+    /// have sent readings of that time.
+    async fn refuse_of_the_future(&self, permit: &Permit, retraction: &kept::Retraction) -> Result<(), Status> {
+        // two clocks may differ by so much
+        let latest = ClockTolerance::default().latest_measured(Nanos(retraction.at));
+        let Some(mark) = retraction.mark().filter(|mark| mark.range.from() > latest) else { return Ok(()) };
+        if self.is_about_later(permit, &mark, Nanos::MIN).await? {
+            return Ok(());
+        }
+        let text = "lies in the future, of which nothing was received: what is received later counts, so that nothing would \
+                    ever be retracted; retract readings when they are there";
+        Err(problem::invalid("TIME_OUT_OF_RANGE", "retraction.start_time", text))
+    }
+
+    /// Refuses a retraction beside one that is about all of its readings already: to end the one would leave the other. Not where
+    /// some may have been received since that was made, or a part of them is to be retracted alone.
+    async fn refuse_the_same(
+        &self,
+        permit: &Permit,
+        retraction: &kept::Retraction,
+        same: &kept::Retraction,
+    ) -> Result<(), Status> {
+        let Some((mark, other)) = retraction.mark().zip(same.mark()) else { return Ok(()) };
+        let has_use = match mark.covers(&other) {
+            true => self.is_about_later(permit, &mark, other.received_until).await?,
+            false => self.is_about_later_or_others(permit, &mark, other.received_until).await?,
+        };
+        if has_use {
+            return Ok(());
+        }
+        let text = format!(
+            "the retraction {} is about all of these readings, and none was received since it was made: leave it, or end it first",
+            same.id
+        );
+        Err(problem::field(Code::AlreadyExists, "RETRACTION_EXISTS", "retraction", &text))
     }
 
     pub(crate) async fn end_retraction(
@@ -156,6 +214,36 @@ impl Registry {
 fn own<'d>(directory: &'d Directory, id: &Uuid, permit: &Permit) -> Result<&'d Kept<kept::Retraction>, Status> {
     let found = directory.registry().retraction(id).filter(|kept| kept.value.patient == permit.patient().uuid());
     found.ok_or_else(|| not_found("retraction"))
+}
+
+/// Refuses a new retraction that cannot be, whatever was received.
+fn check_new(directory: &Directory, permit: &Permit, retraction: &kept::Retraction) -> Result<(), Status> {
+    if directory.registry().retraction(&retraction.id).is_some() {
+        let text = "there is such a retraction";
+        return Err(problem::field(Code::AlreadyExists, "EXISTS", "retraction.retraction_id", text));
+    }
+    if retraction.device.is_some_and(|device| !directory.was_assigned(DeviceId::new(device), permit.patient())) {
+        let text = "no device with this id is or was the patient's";
+        return Err(problem::field(Code::NotFound, "NO_SUCH_DEVICE", "retraction.device_id", text));
+    }
+    if directory.retractions(permit.patient()).len() >= IN_FORCE_MAX {
+        let text = "the patient has 1,000 in force; end some, or make one of a longer time or of more metrics";
+        return Err(problem::field(Code::FailedPrecondition, "TOO_MANY_RETRACTIONS", "retraction", text));
+    }
+    Ok(())
+}
+
+/// The patient's retractions in force that are about all of what a new one is about, as far as it was received before them.
+fn in_force<'d>(
+    directory: &'d Directory,
+    retraction: &kept::Retraction,
+) -> impl Iterator<Item = &'d kept::Retraction> + use<'d> {
+    let (patient, mark) = (retraction.patient, retraction.mark());
+    let all = directory.registry().retractions(None).map(|(_, kept)| &kept.value);
+    all.filter(move |one| {
+        let covers = || mark.as_ref().is_some_and(|mark| one.mark().is_some_and(|one| one.covers(mark)));
+        one.patient == patient && one.ended.is_none() && covers()
+    })
 }
 
 /// By the change that made it.

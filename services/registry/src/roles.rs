@@ -18,6 +18,7 @@ use model::{
     UserId,
     access::{Action, Permission, Principal, Scope},
 };
+use prost::Message;
 use proto::{
     problem,
     registry::v1::{
@@ -163,7 +164,7 @@ impl Registry {
         let directory = self.decisions.directory();
         let grants = directory.registry().grants(after).map(|(_, kept)| kept);
         let grants = grants.filter(|kept| user.is_none_or(|user| kept.value.user == user)).map(wire_grant);
-        let (grants, next_page_token) = page(grants, size, |grant| grant.grant_id.clone());
+        let (grants, next_page_token) = page(grants, size, Grant::encoded_len, |grant| grant.grant_id.clone());
         Ok(ListGrantsResponse { grants, next_page_token })
     }
 

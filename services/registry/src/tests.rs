@@ -4,6 +4,7 @@ mod credentials;
 mod emergencies;
 mod floor;
 mod imports;
+mod limits;
 mod lists;
 mod newer;
 mod relations;

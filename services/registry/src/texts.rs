@@ -1,16 +1,13 @@
 //! What a text may be: names and other lines, and reasons of several lines. Nothing is in them that nobody sees: two names that
 //! look the same are the same, no text turns those around it, and a reason is one.
 
+use model::NoLine;
 use proto::problem;
 use tonic::Status;
 
 /// A line of text of at most so many characters.
 pub(crate) fn line(field: &str, text: &str, most: usize) -> Result<(), Status> {
-    if text.chars().count() > most || text.chars().any(|c| c.is_control() || breaks(c)) || text.trim() != text {
-        let allowed = format!("up to {most} characters, none of them a control character, no space around it");
-        return Err(bad(field, allowed));
-    }
-    all_seen(field, text)
+    model::line(text, most).map_err(|wrong| bad(field, wrong.to_string()))
 }
 
 /// The same, and it must not be empty.
@@ -30,57 +27,11 @@ pub(crate) fn reason(field: &str, text: &str, least: usize, most: usize) -> Resu
         let allowed = format!("{least} to {most} characters for others to read, on one line or several");
         return Err(bad(field, allowed));
     }
-    all_seen(field, text)
+    model::hidden(text).map_or(Ok(()), |sign| Err(bad(field, NoLine::Hidden(sign).to_string())))
 }
 
 fn bad(field: &str, allowed: String) -> Status {
     problem::invalid("INVALID_FIELD", field, allowed)
-}
-
-/// Refuses what nobody sees, but where a script is not written right without it.
-fn all_seen(field: &str, text: &str) -> Result<(), Status> {
-    let mut before = None;
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        let is_needed = match c {
-            '\u{200c}' | '\u{200d}' => before.is_some_and(joins) && rest.peek().copied().is_some_and(joins),
-            '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}' => before.is_some_and(is_ideograph),
-            _ => false,
-        };
-        if is_hidden(c) && !is_needed {
-            let code = u32::from(c);
-            return Err(bad(field, format!("only what can be seen: leave U+{code:04X} out, which shows nothing")));
-        }
-        before = Some(c);
-    }
-    Ok(())
-}
-
-fn breaks(c: char) -> bool {
-    matches!(c, '\u{2028}' | '\u{2029}')
-}
-
-/// Letters and vowel signs of scripts (Arabic to Sinhala, Myanmar, Khmer, Mongolian) whose letters may be joined or kept apart.
-fn joins(c: char) -> bool {
-    matches!(c, '\u{600}'..='\u{dff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{18af}') && !is_hidden(c)
-}
-
-/// A sign of which a variant can be chosen, as in names in Japan.
-fn is_ideograph(c: char) -> bool {
-    matches!(c, '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
-}
-
-/// Shows nothing, or only changes what is around it: Unicode's `Default_Ignorable_Code_Point`, annotations, format controls and
-/// blanks of Egyptian writing, the blanks of Braille, of Khitan and of music, and what is no character. Of format characters (Cf)
-/// those are not here that have a sign of their own, such as Arabic number signs.
-fn is_hidden(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
-        | '\u{fdd0}'..='\u{fdef}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-        | '\u{13430}'..='\u{1343f}' | '\u{13441}' | '\u{13442}' | '\u{16fe4}' | '\u{1bca0}'..='\u{1bca3}'
-        | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-        || u32::from(c) & 0xfffe == 0xfffe
 }
 
 #[cfg(test)]
@@ -154,7 +105,7 @@ mod tests {
         let blank = [0x2800, 0x13441, 0x13442, 0x16fe4, 0x1d159].map(|code| (code, code));
         for code in ignorable.into_iter().chain(blank).flat_map(|(first, last)| first..=last) {
             let hidden = char::from_u32(code).unwrap();
-            assert!(is_hidden(hidden), "U+{code:04X}");
+            assert_eq!(model::hidden(&hidden.to_string()), Some(hidden), "U+{code:04X}");
             let refused = reason("text", &hidden.to_string().repeat(12), 10, 500).unwrap_err();
             assert!(refused.message().contains(&format!("U+{code:04X}")), "{}", refused.message());
         }

@@ -11,7 +11,7 @@ use directory::{
 };
 use guard::{
     convert, errors, ids,
-    pages::{self, page},
+    pages::{self, Room, page},
 };
 use model::{
     PatientId, UserId,
@@ -87,10 +87,16 @@ impl Registry {
         let directory = self.decisions.directory();
         let numbers = directory.registry().versions(&kept.value.id).rev();
         let older = numbers.filter(|number| after.is_none_or(|after| *number < after));
-        let (numbers, next_page_token) = page(older, size, ToString::to_string);
-        let mut versions = Vec::with_capacity(numbers.len());
+        let (numbers, mut next_page_token) = page(older, size, |_| 0, ToString::to_string);
+        let (mut versions, mut room, mut last) = (Vec::new(), Room::default(), String::new());
         for number in numbers {
-            versions.push(self.shown_user(&self.version(&kept.value.id, number).await?, &sections).await?);
+            let version = self.shown_user(&self.version(&kept.value.id, number).await?, &sections).await?;
+            if !room.takes(version.encoded_len()) {
+                next_page_token = last;
+                break;
+            }
+            versions.push(version);
+            last = number.to_string();
         }
         Ok(ListUserVersionsResponse { versions, next_page_token })
     }
@@ -155,13 +161,20 @@ impl Registry {
             conditions.iter().all(|(key, wanted)| has(&directory, &kept.value, key, wanted))
         };
         let people = directory.registry().users(after).filter(fits).map(|(_, kept)| kept.clone());
-        let (found, next_page_token) = page(people, size, |kept| kept.value.id.to_string());
+        let (mut found, mut next_page_token) = page(people, size, |_| 0, |kept| kept.value.id.to_string());
+        let (mut users, mut room) = (Vec::new(), Room::default());
+        for kept in &found {
+            let user = self.shown_user(kept, &[Section::Person, Section::Contact, Section::Billing]).await?;
+            if !room.takes(user.encoded_len()) {
+                next_page_token = users.last().map(|user: &User| user.user_id.clone()).unwrap_or_default();
+                break;
+            }
+            users.push(user);
+        }
+        // who does not fit is not shown
+        found.truncate(users.len());
         let patients = found.iter().filter_map(|kept| kept.value.patient).map(PatientId::new);
         self.decisions.shows(caller, (Action::ManageUsers, None), patients, "list").await?;
-        let mut users = Vec::with_capacity(found.len());
-        for kept in &found {
-            users.push(self.shown_user(kept, &[Section::Person, Section::Contact, Section::Billing]).await?);
-        }
         Ok(ListUsersResponse { users, next_page_token })
     }
 
@@ -309,12 +322,12 @@ fn place(user: &User) -> Result<Placement, Status> {
 
 fn conditions(directory: &Directory, filter: &str) -> Result<Vec<(String, String)>, Status> {
     let flag = |value: &str| filter::one_of(value, &["true", "false"]);
-    let ward = |value: &str| match check::word("filter", value) {
+    let ward = |value: &str| match model::word(value) {
         Ok(()) if directory.has_ward(value) => Ok(()),
         Ok(()) => {
             Err("there is no such ward: one is there from its first patient on; check how it is spelled".to_owned())
         }
-        Err(_) => Err("1 to 64 lower-case letters, digits and hyphens".to_owned()),
+        Err(allowed) => Err(allowed.to_string()),
     };
     let role = |value: &str| match directory.registry().role(&value.to_owned()) {
         None if !directory.is_held(value) => {

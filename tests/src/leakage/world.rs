@@ -16,7 +16,7 @@ const N_PATIENTS: usize = 6;
 /// Ids of the studies.
 pub const STUDIES: [&str; 2] = ["heart", "lungs"];
 /// Wards of the patients.
-pub const WARDS: [&str; 3] = ["icu", "ward 7", "ward 9"];
+pub const WARDS: [&str; 3] = ["icu", "ward-7", "ward-9"];
 /// Those that grant something about patients come more often.
 const ROLES: [&str; 18] = [
     "patient",
@@ -35,8 +35,8 @@ const ROLES: [&str; 18] = [
     "application-developer",
     "device-integrator",
     "reader",
-    "all of it",
-    "nobody defined this one",
+    "all-of-it",
+    "nobody-defined-this-one",
 ];
 pub const KINDS: [&str; 5] = ["self", "proxy", "care-team", "ward-staff", "study"];
 pub const PURPOSES: [&str; 6] = ["TREAT", "ETREAT", "PATRQT", "HPAYMT", "HOPERAT", "HRESCH"];
@@ -131,7 +131,7 @@ impl World {
         let mut roles = vec![
             ("reader", vec!["readings.read"]),
             (
-                "all of it",
+                "all-of-it",
                 vec!["readings.read", "accesses.read", "audit.read", "quarantine.manage", "deidentified.read"],
             ),
         ];

@@ -103,6 +103,11 @@ async fn a_page_reads_by_grpc_web_what_a_program_reads_and_each_call_is_written_
     let (head, body) =
         call(&sandbox, LATEST, &[("authorization", &token), ("content-type", "application/json")], b"{}").await?;
     assert!(head.starts_with("HTTP/1.0 415") && String::from_utf8(body)?.contains("grpc-web"), "{head}");
+    // what is no base64, and no message at all
+    for (kind, bytes) in [(text, &b"!!!!"[..]), (BINARY, &b""[..])] {
+        let (head, _) = call(&sandbox, LATEST, &[("authorization", &token), ("content-type", kind)], bytes).await?;
+        assert!(head.contains("grpc-status: 3") && head.contains("grpc-status-details-bin"), "{kind}: {head}");
+    }
     let (head, _) = call(&sandbox, "/wardline.no.Service/Rpc", &[("content-type", BINARY)], &message).await?;
     assert!(head.starts_with("HTTP/1.0 404"), "{head}");
 

@@ -70,6 +70,8 @@ async fn a_clinician_lists_whom_a_relation_opens_and_leaves_an_entry_for_each() 
     let of_ward = |ward: &str| ListPatientsRequest { ward: ward.into(), ..ListPatientsRequest::default() };
     assert_eq!(list(&sandbox, "nurse", of_ward(tests::WARD)).await?.patients.len(), 3);
     assert!(list(&sandbox, "doctor", of_ward("elsewhere")).await?.patients.is_empty());
+    // as one that is not there: which wards there are is not for who lists patients
+    assert!(list(&sandbox, "doctor", of_ward("nowhere")).await?.patients.is_empty());
     let refused = list(&sandbox, "doctor", of_ward("ICU")).await.err().context("no ward is spelled so")?;
     assert_eq!(refused.downcast_ref::<tonic::Status>().map(tonic::Status::code), Some(Code::InvalidArgument));
 

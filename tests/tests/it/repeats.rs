@@ -144,3 +144,27 @@ async fn a_device_is_told_where_its_last_stream_stood() -> anyhow::Result<()> {
     assert!(last.2.as_ref().and_then(convert::nanos).is_some_and(|at| at >= now));
     Ok(())
 }
+
+/// What the process acknowledged it says at once, as it does to who opens the stream again.
+#[tokio::test]
+async fn a_device_is_told_all_that_was_acknowledged_of_its_last_stream() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
+    let (mut line, _) = sandbox.line(&bed, 0).await?;
+    for sequence in 1..=5 {
+        line.batch(sequence, vec![pulse(70.0 + sequence as f64, now.plus(-MINUTE))]).await;
+    }
+    line.acked(5).await?;
+    let stands = || async {
+        let asked = GetLastStreamRequest { device_id: bed.device.uuid().to_string() };
+        let answer = sandbox.ingest().await?.get_last_stream(sandbox.as_device(bed.device, asked)?).await;
+        let last = answer.map(tonic::Response::into_inner).ok();
+        Ok(last.map(|last| (last.last_durable, last.highest_sequence)))
+    };
+    // the first answer that knows the stream knows all of it
+    let last = tests::wait::until("that there is a stream", stands, Option::is_some).await?.context("a stream")?;
+    assert_eq!(last, (5, 5));
+    let (_, opened) = sandbox.line(&bed, 0).await?;
+    assert_eq!(opened.last_durable, 5);
+    Ok(())
+}

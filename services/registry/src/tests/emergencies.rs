@@ -2,6 +2,7 @@
 
 use super::{relations::changed, *};
 use directory::registry::{self as kept, Change};
+use model::PatientId;
 
 const ME: Uuid = Uuid::from_u128(1);
 const PATIENT: Uuid = Uuid::from_u128(3);
@@ -112,4 +113,44 @@ async fn a_reason_is_one_that_others_can_read() {
     }
     let text = "no pulse,\r\nalone on the ward\n";
     assert_eq!(open(&registry, PATIENT, text).await.unwrap().text, text);
+}
+
+#[tokio::test]
+async fn one_for_who_is_a_patient_no_more_opens_nothing_and_is_answered_as_any() {
+    let there = || {
+        Change::User(kept::User {
+            id: PATIENT,
+            patient: Some(PATIENT),
+            ward: None,
+            suspended: false,
+            revision: Uuid::nil(),
+        })
+    };
+    let is_open = |registry: &Registry| {
+        let facts = registry.decisions.directory().facts(&caller(), PatientId::new(PATIENT));
+        facts.relations.iter().any(|relation| relation.from <= NOW() && NOW() < relation.to)
+    };
+    let store = Arc::new(Memory::default());
+    store.changes.lock().unwrap().push(kept::Entry::new(NOW(), None, vec![there()]).encode().into());
+    let registry = running(&store);
+    let text = "no pulse, alone on the ward";
+    let before = open(&registry, PATIENT, text).await.unwrap();
+    let (user_id, etag) = (PATIENT.to_string(), String::new());
+    registry.delete_user(&caller(), DeleteUserRequest { user_id, etag }).await.unwrap();
+    assert!(is_open(&registry), "what was open before stays so");
+    let kept = |registry: &Registry| {
+        let directory = registry.decisions.directory();
+        let all = directory.registry().break_glass(None);
+        all.map(|(id, kept)| (id.to_string(), kept.value.to > NOW().0)).collect::<Vec<_>>()
+    };
+
+    let gone = changed(vec![there(), Change::UserRemoved(PATIENT)]);
+    let opened = open(&gone, PATIENT, text).await.unwrap();
+    assert_eq!((&opened.start_time, &opened.end_time), (&before.start_time, &before.end_time));
+    assert!(!is_open(&gone));
+    assert_eq!(kept(&gone), [(opened.break_glass_id, false)], "it is there to be reviewed");
+    // of whom nobody has said who it is, as a file's patient
+    let unknown = running(&Arc::new(Memory::default()));
+    open(&unknown, PATIENT, text).await.unwrap();
+    assert!(is_open(&unknown));
 }

@@ -5,9 +5,28 @@ use super::{
     *,
 };
 use directory::registry::{self as kept, Barring, Change};
+use prost::Message;
 
 const ME: Uuid = Uuid::from_u128(1);
 const PATIENT: Uuid = Uuid::from_u128(3);
+
+/// The ids of a list's items, by pages of the default size, each of which any client takes.
+macro_rules! whole {
+    ($registry:ident.$rpc:ident($request:ident { $($field:ident: $value:expr),* }).$items:ident.$id:ident) => {{
+        let (mut ids, mut n_pages, mut page_token) = (Vec::new(), 0, String::new());
+        loop {
+            let request = $request { page_token, $($field: $value,)* ..$request::default() };
+            let page = $registry.$rpc(&caller(), request).await.unwrap();
+            assert!(page.encoded_len() < 4 << 20, "{} bytes", page.encoded_len());
+            n_pages += 1;
+            ids.extend(page.$items.into_iter().map(|item| item.$id));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break (ids, n_pages);
+            }
+        }
+    }};
+}
 
 /// All pages of a list as the ids of its items.
 macro_rules! pages {
@@ -146,4 +165,58 @@ async fn every_version_of_a_person_there_ever_was() {
     let pages = pages!(registry.list_user_versions(ListUserVersionsRequest { user_id: user_id() }).versions.person);
     let names: Vec<_> = pages.into_iter().flatten().map(|person| person.unwrap_or_default().name.unwrap()).collect();
     assert_eq!(names, (0..=120).rev().map(|number| format!("Name {number}")).collect::<Vec<_>>());
+}
+
+/// A person of whom as much is known as an older version may have kept, as a change of its own.
+fn large(store: &Memory, id: u128, revision: u128) {
+    let revision = Uuid::from_u128(revision);
+    let contact = Some(Contact { address: Some("a".repeat(160_000)), ..Contact::default() });
+    let profile = User { contact, ..User::default() }.encode_to_vec();
+    store.kept.lock().unwrap().insert(revision.into_bytes(), profile.into());
+    let person = kept::User { id: Uuid::from_u128(id), patient: None, ward: None, suspended: false, revision };
+    let entry = kept::Entry::new(NOW(), None, vec![Change::User(person)]);
+    store.changes.lock().unwrap().push(entry.encode().into());
+}
+
+#[tokio::test]
+async fn pages_of_large_people_are_such_as_any_client_takes() {
+    let store = Arc::new(Memory::default());
+    (100..140).for_each(|revision| large(&store, 7, revision));
+    (8..40).for_each(|id| large(&store, id, 1_000 + id));
+    let registry = running(&store);
+    directory::follow(registry.decisions.live(), registry.store.as_ref()).await.unwrap();
+    let user_id = || Uuid::from_u128(7).to_string();
+    let (etags, n_pages) =
+        whole!(registry.list_user_versions(ListUserVersionsRequest { user_id: user_id() }).versions.etag);
+    assert_eq!(etags, (1..=40).rev().map(|number| number.to_string()).collect::<Vec<_>>());
+    assert_eq!(n_pages, 3, "19 of them have 3 MiB");
+    let (people, n_pages) = whole!(registry.list_users(ListUsersRequest { filter: String::new() }).users.user_id);
+    assert_eq!(people, (7..40).map(|id| Uuid::from_u128(id).to_string()).collect::<Vec<_>>());
+    assert_eq!(n_pages, 2);
+}
+
+#[tokio::test]
+async fn pages_of_emergencies_with_much_text_are_such_as_any_client_takes() {
+    let text = || "\u{1f6d1}".repeat(500);
+    let opened = |number: u128| {
+        let (id, from) = (Uuid::from_u128(5_000 - number), NOW().plus(-60 * Nanos::SECOND).0);
+        let review = kept::Review { by: ME, at: NOW().0, outcome: "unclear".into(), text: text() };
+        Change::BreakGlass(kept::BreakGlass {
+            id,
+            user: Uuid::from_u128(9),
+            patient: PATIENT,
+            reason: "other".into(),
+            text: text(),
+            from,
+            to: from + 1,
+            review: Some(review),
+            notified: None,
+        })
+    };
+    let registry = changed((0..1_000).map(opened).collect());
+    directory::follow(registry.decisions.live(), registry.store.as_ref()).await.unwrap();
+    let (ids, n_pages) =
+        whole!(registry.list_break_glass(ListBreakGlassRequest { unreviewed: false }).break_glass.break_glass_id);
+    assert_eq!(ids, (0..1_000).map(|number| Uuid::from_u128(5_000 - number).to_string()).collect::<Vec<_>>());
+    assert_eq!(n_pages, 2);
 }

@@ -25,11 +25,6 @@ impl Run {
         };
         match (&answer, refused) {
             (Err(status), Some(code)) if status.code() == code => {}
-            // where nobody is found, a spelling that no ward of the registry has is refused
-            (Err(status), None)
-                if open.is_empty()
-                    && ward.is_some_and(|ward| ward.contains(' '))
-                    && status.code() == Code::InvalidArgument => {}
             (Ok(listed), None) if listed.iter().eq(&open) => {
                 let seen: BTreeSet<_> =
                     written.iter().filter_map(|entry| entry.event.patient).map(|p| p.uuid()).collect();

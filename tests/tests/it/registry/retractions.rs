@@ -8,7 +8,7 @@ use crate::{
 use anyhow::Context;
 use auth::demo_person;
 use guard::convert;
-use model::Nanos;
+use model::{Nanos, StreamId};
 use proto::{
     registry::v1::{
         CreateRetractionRequest, EndRetractionRequest, GetRetractionRequest, ListRetractionsRequest, Retraction,
@@ -238,5 +238,83 @@ async fn a_retraction_that_cannot_be_meant_is_refused_by_its_field() -> anyhow::
     let made = create(&mut nurse, Retraction { start_time: day(-31), end_time: day(0), ..good.clone() }).await?;
     let again = Retraction { retraction_id: made.retraction_id, ..good };
     refused!(create(&mut nurse, again).await.map(tonic::Response::new), AlreadyExists, "EXISTS");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_same_value_sent_again_in_another_stream_stays_taken_back_until_the_retraction_ends() -> anyhow::Result<()>
+{
+    let sandbox = Sandbox::start(1).await?;
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
+    // of one hour, so that one hour has all
+    let at = |minutes: i64| now.hour().start().plus((minutes - 60) * MINUTE);
+    sandbox.write(&bed, 1, vec![pulse(70.0, at(1)), pulse(190.0, at(2))]).await?;
+    sandbox.readable(&bed, 2).await?;
+    let mut nurse = Asking::demo(&sandbox, "nurse").await?;
+    let made = create(&mut nurse, retraction(&bed, at(2), at(3))).await?;
+    let newest = async || latest(&sandbox, &bed).await;
+    until("the mark", newest, |found| *found == [(70.0, vec![])]).await?;
+    // unchanged, and with a new one after it
+    let again = Bed { stream: StreamId::new(Uuid::new_v4()), ..bed };
+    sandbox.write(&again, 1, vec![pulse(190.0, at(2)), pulse(72.0, at(4))]).await?;
+    until("the new one", newest, |found| *found == [(72.0, vec![])]).await?;
+    let in_error = vec![EnteredInError as i32];
+    assert_eq!(shown(&sandbox, &bed).await?, [(70.0, vec![]), (190.0, in_error), (72.0, vec![])]);
+    assert_eq!(counted(&sandbox, &bed, at(2)).await?, (2, 1));
+    end(&mut nurse, &made.patient_id, &made.retraction_id).await?;
+    let all = async || shown(&sandbox, &bed).await;
+    until("the mark to go", all, |found| *found == [(70.0, vec![]), (190.0, vec![]), (72.0, vec![])]).await?;
+    assert_eq!(counted(&sandbox, &bed, at(2)).await?, (3, 0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_same_readings_are_retracted_once() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
+    let at = |minutes: i64| now.plus(minutes * MINUTE);
+    sandbox.write(&bed, 1, vec![pulse(70.0, at(-30)), pulse(190.0, at(-20))]).await?;
+    sandbox.readable(&bed, 2).await?;
+    let mut nurse = Asking::demo(&sandbox, "nurse").await?;
+    let wide = retraction(&bed, at(-25), at(-10));
+    let made = create(&mut nurse, wide.clone()).await?;
+    let narrow = Retraction {
+        device_id: bed.device.uuid().to_string(),
+        metrics: vec![PULSE.into()],
+        ..retraction(&bed, at(-21), at(-19))
+    };
+    for same in [&wide, &narrow] {
+        let refused = create(&mut nurse, same.clone()).await;
+        assert!(refused.as_ref().is_err_and(|status| status.message().contains(&made.retraction_id)));
+        refused!(refused.map(tonic::Response::new), AlreadyExists, "RETRACTION_EXISTS");
+    }
+    // one that is about more, the same once that has ended, and of what was received since
+    let wider = create(&mut nurse, retraction(&bed, at(-26), at(-10))).await?;
+    end(&mut nurse, &made.patient_id, &wider.retraction_id).await?;
+    end(&mut nurse, &made.patient_id, &made.retraction_id).await?;
+    create(&mut nurse, wide.clone()).await?;
+    sandbox.write(&bed, 2, vec![pulse(191.0, at(-18))]).await?;
+    refused!(create(&mut nurse, narrow).await.map(tonic::Response::new), AlreadyExists, "RETRACTION_EXISTS");
+    create(&mut nurse, wide.clone()).await?;
+    refused!(create(&mut nurse, wide).await.map(tonic::Response::new), AlreadyExists, "RETRACTION_EXISTS");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_time_to_come_is_retracted_where_a_clock_that_is_ahead_has_measured_in_it() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
+    let mut nurse = Asking::demo(&sandbox, "nurse").await?;
+    let to_come = retraction(&bed, now.plus(Nanos::DAY), now.plus(2 * Nanos::DAY));
+    let field = refused!(
+        create(&mut nurse, to_come.clone()).await.map(tonic::Response::new),
+        InvalidArgument,
+        "TIME_OUT_OF_RANGE"
+    );
+    assert_eq!(field, "retraction.start_time");
+    // a time that has begun may be one of which something was received
+    create(&mut nurse, retraction(&bed, now.plus(-MINUTE), now.plus(Nanos::DAY))).await?;
+    sandbox.write(&bed, 1, vec![pulse(190.0, now.plus(Nanos::DAY + 20 * 60 * MINUTE))]).await?;
+    create(&mut nurse, to_come).await?;
     Ok(())
 }

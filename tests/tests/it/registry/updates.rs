@@ -36,6 +36,7 @@ fn full(text: &str, number: f64) -> User {
             primary_care_provider: some("provider"),
             family_members: relative("family"),
             emergency_contacts: relative("emergency"),
+            county: Some(if number > 100.0 { "06037" } else { "48201" }.into()),
         }),
         medical: Some(Medical {
             height_cm: Some(number),
