@@ -96,21 +96,33 @@ pub fn unaudited() -> Status {
     unavailable("AUDIT_UNAVAILABLE", text, Duration::from_secs(1))
 }
 
-/// What went wrong while the caller's message was read (too large, bad frame, bad compression): the caller's fault,
-/// whatever code the transport gave it. `None` when the connection just went away.
+/// What went wrong while the caller's message was read (too large, bad frame, bad compression, none at all): the caller's
+/// fault, whatever code the transport gave it. `None` when the connection just went away.
 pub fn unreadable(status: Status, max_message_bytes: usize) -> Option<Status> {
     match status.code() {
         Code::OutOfRange | Code::ResourceExhausted => Some(invalid(
             "MESSAGE_TOO_LARGE",
             "message",
-            format!("larger than {max_message_bytes} bytes (after decompression); send smaller batches"),
+            format!("larger than {max_message_bytes} bytes (after decompression); send less at once"),
         )),
         Code::Internal => {
             Some(invalid("MALFORMED_MESSAGE", "message", "not a valid gRPC message; check framing and compression"))
         }
+        Code::Unimplemented => unsupported_encoding(&status),
         Code::InvalidArgument => Some(status),
         _ => None,
     }
+}
+
+/// UNIMPLEMENTED: a `grpc-encoding` that is not taken. The transport names those that are, and clients look for them there.
+fn unsupported_encoding(status: &Status) -> Option<Status> {
+    const TAKEN: &str = "grpc-accept-encoding";
+    let taken = status.metadata().get(TAKEN)?;
+    let names = taken.to_str().ok()?;
+    let text = format!("must be one of those that this rpc takes ({names}); left out, nothing is compressed");
+    let mut said = field(Code::Unimplemented, "UNSUPPORTED_ENCODING", "grpc-encoding", &text);
+    said.metadata_mut().insert(TAKEN, taken.clone());
+    Some(said)
 }
 
 /// The bearer token of a request, if it has one.

@@ -114,7 +114,7 @@ fn what_is_there_and_empty_empties() {
     assert_eq!((after.ward(), after.suspended(), medical.weight_kg(), medical.height_cm()), ("", false, 0.0, 150.0));
     // a section stands for all of its fields, and a path that is there twice for one
     let update = Update::new(&User::default(), mask(&["contact", "contact.phone"]).as_ref()).unwrap();
-    assert_eq!(update.fields().count(), 6);
+    assert_eq!(update.fields().count(), 7);
     assert!(update.apply(&person("before", 1.0)).unwrap().contact == Some(Contact::default()));
 }
 

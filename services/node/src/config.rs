@@ -269,7 +269,8 @@ impl Config {
         mistakes.extend(self.tls.contradictions());
         mistakes.extend(out_of_range(limits::of(self)).chain(out_of_range(limits::of_memory(&self.memory))));
         if self.telemetry.level.parse::<tracing_subscriber::filter::Targets>().is_err() {
-            mistakes.push(format!("telemetry.level: {:?} is no list like `info,store=debug`", self.telemetry.level));
+            let level = model::quoted(&self.telemetry.level);
+            mistakes.push(format!("telemetry.level: {level} is no list like `info,store=debug`"));
         }
         mistakes
     }

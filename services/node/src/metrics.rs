@@ -38,7 +38,7 @@ const LINES_LEFT_OUT: Instrument = Instrument::counter(
 
 /// Of the process, as Prometheus names them everywhere.
 const PROCESS: &[Instrument] = &[
-    Instrument::counter("process_cpu_seconds_total", "seconds", &[], "CPU time of the process, user and system"),
+    CPU,
     Instrument::gauge("process_resident_memory_bytes", "bytes", &[], "Memory of the process that is resident"),
     Instrument::gauge("process_virtual_memory_bytes", "bytes", &[], "Address space of the process"),
     Instrument::gauge("process_virtual_memory_max_bytes", "bytes", &[], "Most address space that it may have"),
@@ -47,6 +47,9 @@ const PROCESS: &[Instrument] = &[
     Instrument::gauge("process_start_time_seconds", "seconds", &[], "When the process started, as Unix time"),
     Instrument::gauge("process_threads", "threads", &[], "Threads of the process"),
 ];
+
+const CPU: Instrument =
+    Instrument::counter("process_cpu_seconds_total", "seconds", &[], "CPU time of the process, user and system");
 
 /// What every process has.
 const SHARED: [&[Instrument]; 8] = [
@@ -90,7 +93,11 @@ impl Metrics {
     /// What Prometheus is answered, with the process as it is now.
     pub(crate) fn render(&self) -> String {
         self.process.collect();
-        self.recorded.render()
+        let text = self.recorded.render();
+        match metrics_process::collector::collect().cpu_seconds_total {
+            Some(seconds) => with_value(text, CPU.name, seconds),
+            None => text,
+        }
     }
 
     /// Folds the samples of histograms. To be called every few seconds: until then each is kept.
@@ -113,6 +120,16 @@ fn recorder() -> anyhow::Result<PrometheusHandle> {
         // another thread was first: its handle is, or is about to be, there
         Err(_) => Ok(HANDLE.get().cloned().unwrap_or(handle)),
     }
+}
+
+/// With this value of a counter without labels: the recorder's own are whole numbers, too coarse for CPU time.
+fn with_value(mut text: String, name: &str, value: f64) -> String {
+    let before = format!("\n{name} ");
+    if let Some(from) = text.find(&before).map(|at| at + before.len()) {
+        let to = text[from..].find('\n').map_or(text.len(), |n_bytes| from + n_bytes);
+        text.replace_range(from..to, &value.to_string());
+    }
+    text
 }
 
 fn describe(instrument: &Instrument) {
@@ -148,6 +165,16 @@ pub(crate) fn line_left_out(level: &'static str) {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn cpu_time_has_fractions_of_seconds() {
+        let text = |seconds: &str| {
+            let name = CPU.name;
+            format!("# HELP {name} CPU\n# TYPE {name} counter\n{name} {seconds}\n\n# TYPE a gauge\na 3\n")
+        };
+        assert_eq!(with_value(text("3"), CPU.name, 3.25), text("3.25"));
+        assert_eq!(with_value("a 3\n".to_owned(), CPU.name, 3.25), "a 3\n");
+    }
 
     #[test]
     fn names_and_units_are_as_prometheus_wants_them() {

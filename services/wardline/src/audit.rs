@@ -14,6 +14,7 @@ use guard::convert;
 use model::{
     WriterId,
     audit::{Checkpoint, Interaction, Verifier},
+    quoted,
 };
 use proto::operations::v1::{
     AuditRecord, ListAuditWritersRequest, ReadAuditChainRequest, SearchAuditLogRequest,
@@ -91,8 +92,9 @@ fn trusted(given: &[String], dir: &Path) -> anyhow::Result<Vec<[u8; 32]>> {
         return Ok(vec![public_key(dir)?]);
     }
     let key = |text: &String| {
-        let wrong =
-            || format!("--public-key {text}: must be 64 hexadecimal digits, as `wardline audit key` prints them");
+        let wrong = || {
+            format!("--public-key {}: must be 64 hexadecimal digits, as `wardline audit key` prints them", quoted(text))
+        };
         let byte = |at: usize| text.get(2 * at..2 * at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
         let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
         let bytes = bytes.filter(|_| text.len() == 64).and_then(|bytes| bytes.try_into().ok());

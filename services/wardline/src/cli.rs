@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::{
-    analytics,
+    analytics, opening,
     operator::{Sending, TokenArgs},
     people::cli as people,
     replay, simulate, timeline,
@@ -9,10 +9,10 @@ use crate::{
 use anyhow::{Context, ensure};
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use client::{Remote, Tls};
+use model::on_one_line;
 use std::{
     env,
     ffi::OsString,
-    fs,
     path::{Path, PathBuf},
 };
 
@@ -33,14 +33,21 @@ pub struct Cli {
 impl Cli {
     /// Reads the command line; where it is wrong, or asks for help, this says so and ends the process.
     pub fn read() -> Self {
-        let cli = Self::parse();
+        let words: Vec<_> = env::args_os().collect();
+        let cli = Self::of(&words).unwrap_or_else(|refused| refused.exit());
         // clap lets those after the command hide those before it
         let is_set = |word: &OsString| word == "--set" || word.as_encoded_bytes().starts_with(b"--set=");
-        if env::args_os().filter(is_set).count() != cli.settings.set.len() {
+        if words.iter().filter(|&word| is_set(word)).count() != cli.settings.set.len() {
             let text = "--set before and after the command: put all of them in one place";
             Self::command().error(ErrorKind::ArgumentConflict, text).exit();
         }
         cli
+    }
+
+    /// Reads these words. A refusal repeats them, so it is of the words as they can be printed.
+    fn of(words: &[OsString]) -> Result<Self, clap::Error> {
+        let shown = || words.iter().map(|word| on_one_line(&word.to_string_lossy()).into_owned());
+        Self::try_parse_from(words).map_err(|refused| Self::try_parse_from(shown()).err().unwrap_or(refused))
     }
 }
 
@@ -105,7 +112,7 @@ impl Files {
 }
 
 fn read(flag: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("{flag} {}", path.display()))
+    opening::read(path).with_context(|| format!("{flag} {}", path.display()))
 }
 
 /// What the binary can be told to do.

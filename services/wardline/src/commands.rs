@@ -19,6 +19,7 @@ use clap::CommandFactory;
 use client::{Remote, Tokens};
 use futures::future::LocalBoxFuture;
 use guard::access;
+use model::quoted;
 use node::{
     config::{Config, MANUAL, Sources},
     run::Node,
@@ -153,7 +154,7 @@ fn printed(command: &Command, known: &[Service]) -> Option<anyhow::Result<String
 fn chosen(known: &'static [Service], named: &[String]) -> anyhow::Result<Vec<Service>> {
     if let Some(unknown) = named.iter().find(|name| known.iter().all(|service| service.name != **name)) {
         let known: Vec<_> = known.iter().map(|service| format!("{} ({})", service.name, service.about)).collect();
-        bail!("--service {unknown}: there is none of this name; give one of {}", known.join(", "));
+        bail!("--service {}: there is none of this name; give one of {}", quoted(unknown), known.join(", "));
     }
     let is_chosen = |service: &&Service| named.is_empty() || named.iter().any(|name| service.name == name);
     Ok(known.iter().filter(is_chosen).copied().collect())
@@ -234,7 +235,7 @@ fn token(config: &Config, who: &str) -> anyhow::Result<String> {
     }
     let device = who.parse().with_context(|| {
         let roles: Vec<_> = DEMO_PEOPLE.iter().map(|(role, ..)| *role).collect();
-        format!("{who}: must be one of {}, or a device's UUID", roles.join(", "))
+        format!("{}: must be one of {}, or a device's UUID", quoted(who), roles.join(", "))
     })?;
     Ok(issuer.device_token(device)?)
 }

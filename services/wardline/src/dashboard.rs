@@ -84,7 +84,10 @@ fn numbers(insight: &Insight, out: &mut impl Write) -> anyhow::Result<()> {
 }
 
 fn table(found: GetCorrelationsResponse, out: &mut impl Write) -> anyhow::Result<()> {
-    let GetCorrelationsResponse { mut correlations, untested, .. } = found;
+    let GetCorrelationsResponse { mut correlations, untested, made_sample_data, .. } = found;
+    if !made_sample_data.is_empty() {
+        writeln!(out, "made sample data: {}", made_sample_data.join(", "))?;
+    }
     let strength = |correlation: &Correlation| correlation.coefficient.abs();
     correlations.sort_by(|a, b| strength(b).partial_cmp(&strength(a)).unwrap_or(Ordering::Equal));
     let names = correlations.iter().flat_map(|one| [&one.left, &one.right]).map(|name| name.len());
@@ -133,13 +136,17 @@ mod tests {
             ..GetCorrelationsResponse::default()
         };
         let mut out = Vec::new();
-        table(found, &mut out).unwrap();
+        table(found.clone(), &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "LEFT             RIGHT                 R  95 % INTERVAL            P  CORRECTED    N");
         assert_eq!(lines[1], "population       poverty_percent  -0.500  -0.600 to -0.400    1.2e-4     4.0e-2   51");
         assert!(lines[2].starts_with("population       n_hospitals       0.250"), "{text}");
         assert_eq!(lines[3], "Not tested: a and b: nothing varies");
+        let mut of_made = Vec::new();
+        table(GetCorrelationsResponse { made_sample_data: vec!["premiums".to_owned()], ..found }, &mut of_made)
+            .unwrap();
+        assert_eq!(String::from_utf8(of_made).unwrap(), format!("made sample data: premiums\n{text}"));
     }
 
     #[test]

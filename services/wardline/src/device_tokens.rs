@@ -97,7 +97,7 @@ async fn refresh(
                 *held.lock().unwrap_or_else(PoisonError::into_inner) = token;
                 (refresh_token, expires_at) = (next, ends);
             }
-            Err(Error::Unreachable { .. } | Error::NoAnswer { .. }) => {}
+            Err(Error::Unreachable { .. } | Error::NoAnswer { .. } | Error::NotGrpc { .. }) => {}
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a device's token was not refreshed");
                 return;

@@ -1,5 +1,6 @@
 //! How a command ends: with 0, with 1 for an answer that is no, else with [`FAILED`].
 
+use model::on_one_line;
 use std::io;
 
 /// `EX_SOFTWARE`: the platform should start it again.
@@ -18,6 +19,12 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
         io.or_else(json).or_else(csv)
     };
     error.chain().any(|cause| kind(cause) == Some(io::ErrorKind::BrokenPipe))
+}
+
+/// An error as it is printed: what was typed or is in a file moves no cursor and turns no text around.
+pub fn told(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    text.lines().map(on_one_line).collect::<Vec<_>>().join("\n")
 }
 
 /// A question was answered with no: the process ends with 1, and nothing went wrong.

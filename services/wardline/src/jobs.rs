@@ -2,19 +2,20 @@
 
 use crate::{
     ending::No,
-    operator::{self, Token, ask, ask_all, change, on_one_line, shown},
+    opening,
+    operator::{self, Token, ask, ask_all, change, on_one_line, shown, spelled},
 };
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use client::{Connection, Remote};
 use indicatif::{ProgressBar, ProgressStyle};
+use model::quoted;
 use proto::analytics::v1::{
     CancelJobRequest, ClearJobsRequest, GetJobRequest, GetJobResultRequest, Job, JobNotify, JobPriority, JobState,
     ListJobKindsRequest, ListJobsRequest, RetryJobRequest, SubmitJobRequest, job_service_client::JobServiceClient,
 };
 use std::{
     collections::HashMap,
-    fs::File,
     io::{IsTerminal, Write, stderr},
     path::PathBuf,
     time::Duration,
@@ -154,7 +155,7 @@ impl JobsClient {
             }
             Jobs::Result { job, out: None } => self.result(job, out).await,
             Jobs::Result { job, out: Some(path) } => {
-                let mut file = File::create(&path).with_context(|| path.display().to_string())?;
+                let mut file = opening::create(&path).with_context(|| spelled(&path))?;
                 self.result(job, &mut file).await
             }
             Jobs::Watch { job } => self.watch(job, out).await,
@@ -274,9 +275,9 @@ fn there(job: Option<Job>) -> anyhow::Result<Job> {
 pub(crate) fn named(pairs: &[String]) -> anyhow::Result<HashMap<String, String>> {
     let mut found = HashMap::new();
     for pair in pairs {
-        let (name, value) = pair.split_once('=').with_context(|| format!("{pair}: must be NAME=VALUE"))?;
+        let (name, value) = pair.split_once('=').with_context(|| format!("{}: must be NAME=VALUE", quoted(pair)))?;
         if found.insert(name.to_owned(), value.to_owned()).is_some() {
-            bail!("{name}: is given twice; give it once");
+            bail!("{}: is given twice; give it once", quoted(name));
         }
     }
     Ok(found)

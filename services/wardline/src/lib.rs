@@ -15,6 +15,7 @@ pub mod ending;
 pub mod jobs;
 mod metrics_table;
 pub mod models;
+mod opening;
 pub mod operator;
 pub mod people;
 pub mod pipeline;

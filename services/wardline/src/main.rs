@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use wardline::{
     cli::Cli,
     commands,
-    ending::{FAILED, No, is_closed_pipe},
+    ending::{FAILED, No, is_closed_pipe, told},
     signals,
 };
 
@@ -47,7 +47,7 @@ async fn main() -> ExitCode {
         // `| head` has seen enough
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(stderr(), "wardline: {error:#}");
+            let _ = writeln!(stderr(), "wardline: {}", told(&error));
             if error.is::<No>() { ExitCode::FAILURE } else { ExitCode::from(FAILED) }
         }
     }

@@ -1,12 +1,19 @@
 //! What the operators' commands have in common: a connection with a token, calls, and times and errors as people read them.
 
-use crate::timeline::when;
+use crate::{opening, timeline::when};
 use anyhow::Context;
 use clap::Args;
 use client::{Connection, Error, Remote, Tokens};
 use guard::convert;
+pub(crate) use model::on_one_line;
 use proto::prost_types::Timestamp;
-use std::{borrow::Cow, fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 use tonic::Code;
 use uuid::Uuid;
 
@@ -102,11 +109,20 @@ pub struct TokenArgs {
 impl TokenArgs {
     /// What was given, if anything was.
     pub fn tokens(&self) -> Option<Tokens> {
-        let file = self.token_file.as_ref().map(client::token_file);
+        let file = self.token_file.as_deref().map(token_file);
         // a variable that is there and empty is none
         let text = self.token.as_deref().filter(|token| !token.is_empty());
         file.or_else(|| text.map(client::token))
     }
+}
+
+/// The token that a file holds, read at each call: a pipe that nobody writes to would hold up the whole process.
+fn token_file(path: &Path) -> Tokens {
+    let (path, token) = (path.to_owned(), client::token_file(path));
+    Arc::new(move || {
+        opening::check(&path).map_err(|cause| format!("{}: {cause}", spelled(&path)))?;
+        token()
+    })
 }
 
 /// A token, or where one comes from at each call.
@@ -166,17 +182,9 @@ pub(crate) fn shown(at: Option<Timestamp>) -> Option<String> {
     convert::nanos(&at?).map(when::show)
 }
 
-/// A text as it is printed in a row: what begins another row, moves the cursor or turns the text around it is written out.
-pub(crate) fn on_one_line(text: &str) -> Cow<'_, str> {
-    let is_raw = |sign: char| sign.is_control() || matches!(sign, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if !text.contains(is_raw) {
-        return text.into();
-    }
-    let mut line = String::with_capacity(text.len() + 8);
-    for sign in text.chars() {
-        if is_raw(sign) { line.extend(sign.escape_default()) } else { line.push(sign) }
-    }
-    line.into()
+/// A file as messages name it: in its own letters, on one line.
+pub(crate) fn spelled(path: &Path) -> String {
+    on_one_line(&path.display().to_string()).into_owned()
 }
 
 /// Why a node refused, in its own words; or that none answers.
@@ -270,6 +278,19 @@ mod tests {
     fn a_token_that_is_empty_is_none() {
         let given = |token: &str| TokenArgs { token: Some(token.to_owned()), token_file: None }.tokens().is_some();
         assert_eq!([given("a"), given("")], [true, false]);
+    }
+
+    #[test]
+    fn a_token_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let given = |name: &str| {
+            let access = TokenArgs { token: None, token_file: Some(dir.path().join(name)) };
+            access.tokens().unwrap()().map_err(|cause| cause.to_string())
+        };
+        std::fs::write(dir.path().join("token"), "secret\n").unwrap();
+        assert_eq!(given("token").as_deref(), Ok("secret"));
+        assert!(std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap().success());
+        assert!(given("pipe").unwrap_err().contains("pipe: it is no plain file; give one"));
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! `wardline report`: the rows of a report, on the terminal or in a file.
 
-use crate::operator::{self, Token, ask};
+use crate::{
+    opening,
+    operator::{self, Token, ask, spelled},
+};
 use anyhow::{Context, bail};
 use clap::Args;
 use client::{Connection, Remote};
+use model::quoted;
 use proto::analytics::v1::{
     ListReportsRequest, Report, ReportFormat, RunReportRequest, report_service_client::ReportServiceClient,
 };
 use std::{
-    fs,
     io::{Write, stderr},
     path::PathBuf,
 };
@@ -66,7 +69,9 @@ impl ReportClient {
             writeln!(stderr(), "made sample data: {}", answer.made_sample_data.join(", "))?;
         }
         match &args.out {
-            Some(path) => fs::write(path, content).with_context(|| path.display().to_string()),
+            Some(path) => {
+                opening::create(path).and_then(|mut file| file.write_all(&content)).with_context(|| spelled(path))
+            }
             None => Ok(out.write_all(&content)?),
         }
     }
@@ -101,10 +106,12 @@ fn named(words: &[String]) -> anyhow::Result<Vec<String>> {
         match (plain, word.contains('=')) {
             (plain, true) => pairs.push(plain.unwrap_or(word).to_owned()),
             (Some(name), false) => {
-                let value = words.next().with_context(|| format!("{word}: must be followed by its value"))?;
+                let value = words.next().with_context(|| format!("{}: must be followed by its value", quoted(word)))?;
                 pairs.push(format!("{name}={value}"));
             }
-            (None, false) => bail!("{word}: must be --NAME VALUE; --format and --out stand before the report's name"),
+            (None, false) => {
+                bail!("{}: must be --NAME VALUE; --format and --out stand before the report's name", quoted(word))
+            }
         }
     }
     Ok(pairs)

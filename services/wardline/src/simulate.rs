@@ -90,7 +90,7 @@ impl FromStr for Rate {
             "max" => Ok(Self::Max),
             _ => match text.parse() {
                 Ok(hertz) if (0.001..=100_000.0).contains(&hertz) => Ok(Self::Hertz(hertz)),
-                _ => Err(format!("{text:?} is no rate: give max, or 0.001 to 100000 readings a second")),
+                _ => Err(format!("{} is no rate: give max, or 0.001 to 100000 readings a second", model::quoted(text))),
             },
         }
     }
@@ -233,11 +233,9 @@ fn metrics(keys: &[String]) -> anyhow::Result<Vec<&'static str>> {
         return Ok(DEFAULT_METRICS.to_vec());
     }
     let known = |key: &String| {
-        METRICS
-            .iter()
-            .find(|metric| **metric == key)
-            .copied()
-            .with_context(|| format!("metric {key:?} cannot be simulated; known are {}", METRICS.join(", ")))
+        METRICS.iter().find(|metric| **metric == key).copied().with_context(|| {
+            format!("metric {} cannot be simulated; known are {}", model::quoted(key), METRICS.join(", "))
+        })
     };
     keys.iter().map(known).collect()
 }

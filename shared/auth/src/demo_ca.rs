@@ -126,7 +126,7 @@ impl DemoCa {
     pub fn revoke(&self, serial: &str) -> Result<(), Error> {
         let serial: String = serial.chars().filter(|c| *c != ':').map(|c| c.to_ascii_lowercase()).collect();
         if number(&serial).is_none() {
-            let what = format!("{serial:?} is no serial number: 2 to 40 hexadecimal digits");
+            let what = format!("{} is no serial number: 2 to 40 hexadecimal digits", model::quoted(&serial));
             return Err(Error::Certificate { what });
         }
         let path = self.dir.join("revoked");

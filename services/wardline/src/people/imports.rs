@@ -5,7 +5,10 @@ use super::{
     parts::{Part, Parts},
     rows::Rows,
 };
-use crate::operator::{calling, plain};
+use crate::{
+    opening,
+    operator::{calling, plain, spelled},
+};
 use anyhow::{Context, anyhow, bail};
 use client::Error;
 use proto::registry::v1::{ImportDevicesRequest, ImportUsersRequest, RefusedRow};
@@ -48,7 +51,7 @@ impl RegistryCli {
 
     async fn send_users(&mut self, file: &Path, done: &mut Done) -> anyhow::Result<()> {
         let mut parts = open(file)?;
-        while let Some(part) = parts.next().with_context(|| file.display().to_string())? {
+        while let Some(part) = parts.next().with_context(|| spelled(file))? {
             let answer = calling!(Unbegun, self.import_users(ImportUsersRequest { csv: part.csv.clone() }));
             let answer = answer.map_err(|error| refused(error, &part))?;
             answer.user_ids.iter().for_each(|id| done.taken.push([id]));
@@ -66,7 +69,7 @@ impl RegistryCli {
 
     async fn send_devices(&mut self, file: &Path, done: &mut Done) -> anyhow::Result<()> {
         let mut parts = open(file)?;
-        while let Some(part) = parts.next().with_context(|| file.display().to_string())? {
+        while let Some(part) = parts.next().with_context(|| spelled(file))? {
             let answer = calling!(Unbegun, self.import_devices(ImportDevicesRequest { csv: part.csv.clone() }));
             let answer = answer.map_err(|error| refused(error, &part))?;
             answer.claim_codes.iter().for_each(|one| done.taken.push([&one.device_id, &one.claim_code]));
@@ -95,8 +98,8 @@ impl RegistryCli {
 }
 
 fn open(file: &Path) -> anyhow::Result<Parts<BufReader<File>>> {
-    let shown = || file.display().to_string();
-    Parts::new(BufReader::new(File::open(file).with_context(shown)?)).with_context(shown)
+    let shown = || spelled(file);
+    Parts::new(BufReader::new(opening::open(file).with_context(shown)?)).with_context(shown)
 }
 
 /// Why a part was refused as a whole, with the line that the file has.
@@ -114,6 +117,18 @@ mod tests {
     use super::*;
     use proto::problem;
     use std::sync::Arc;
+
+    #[test]
+    fn a_pipe_that_nobody_writes_to_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("people.csv");
+        std::fs::write(&path, "name\nA\n").unwrap();
+        assert!(open(&path).is_ok());
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let error = format!("{:#}", open(&path).err().unwrap());
+        assert!(error.contains("people.csv: it is no plain file; give one"), "{error}");
+    }
 
     #[test]
     fn what_is_wrong_with_the_structure_is_said_with_the_files_line() {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use jiff::{Timestamp, tz::TimeZone};
-use model::Nanos;
+use model::{Nanos, quoted};
 
 /// RFC 3339, `now`, or a length of time before or after it: `-90s`, `-30m`, `-24h`, `-7d`.
 pub(crate) fn parse(text: &str, now: Nanos) -> anyhow::Result<Nanos> {
@@ -27,16 +27,16 @@ pub(crate) fn parse(text: &str, now: Nanos) -> anyhow::Result<Nanos> {
     let at: Timestamp = at.parse().with_context(|| unreadable(text))?;
     match i64::try_from(at.as_nanosecond()) {
         Ok(at) => Ok(Nanos(at)),
-        Err(_) => bail!("{text} lies outside of 1678 to 2261"),
+        Err(_) => bail!("{} lies outside of 1678 to 2261", quoted(text)),
     }
 }
 
 fn unreadable(text: &str) -> String {
-    format!("{text:?} is no time: give 2026-01-31T08:00:00Z, now, -24h, -30m, -90s or -7d")
+    format!("{} is no time: give 2026-01-31T08:00:00Z, now, -24h, -30m, -90s or -7d", quoted(text))
 }
 
 fn inexact(text: &str) -> String {
-    format!("{text:?} has a leap second that never was, or more than nine digits after a second")
+    format!("{} has a leap second that never was, or more than nine digits after a second", quoted(text))
 }
 
 /// RFC 3339 in UTC, as exact as it is.

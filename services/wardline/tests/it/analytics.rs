@@ -5,8 +5,8 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -63,6 +63,32 @@ fn what_is_imported_is_reported_on_by_command_and_by_the_old_paths() -> anyhow::
     let (status, deleted) = node.ask(admin, "DELETE", "/data", "")?;
     ensure!(status == 200 && deleted["deleted"].as_u64() == Some(4), "{status} {deleted}");
     ensure!(node.run("doctor", &["report", "sites_by_state", "--state", "TX"])?.is_err());
+    Ok(())
+}
+
+#[test]
+fn what_is_no_message_is_the_callers_fault_at_every_service() -> anyhow::Result<()> {
+    let dir = TempDir::new()?;
+    let node = Node::start(dir.path())?;
+    let token = node.token("administrator")?;
+    let mut rpcs = vec!["ReportService/ListReports", "DashboardService/ListStates", "DataService/ListDataSets"];
+    rpcs.extend(["JobService/ListJobs", "ModelService/ListModels", "ScheduleService/ListSchedules"]);
+    for rpc in rpcs {
+        for body in ["", "\0\0\0\0\x05abc", "\x07\0\0\0\0"] {
+            let mut stream = TcpStream::connect(&node.api)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            write!(
+                stream,
+                "POST /wardline.analytics.v1.{rpc} HTTP/1.0\r\nHost: w\r\nAuthorization: Bearer {token}\r\n\
+                 Content-Type: application/grpc-web+proto\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            let is_refused = answer.contains("grpc-status: 3\r\n") && answer.contains("grpc-status-details-bin");
+            ensure!(is_refused, "{rpc} {body:?}: {answer}");
+        }
+    }
     Ok(())
 }
 

@@ -59,6 +59,30 @@ fn no_setting_is_dropped_in_silence() {
     assert!(String::from_utf8_lossy(&shown.stdout).contains("max_streams = 7"), "{shown:?}");
 }
 
+#[test]
+fn what_was_typed_is_printed_so_that_it_can_be_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = format!("data.dir={}", dir.path().display());
+    let odd = "\u{202e}ab\u{107}\u{1b}";
+    for arguments in [
+        &["timeline", odd][..],
+        &["replay", "cgm", odd, "--dry-run"],
+        &["replay", odd, "file"],
+        &["replay", "cgm", "file", "--speed", odd],
+        &["simulate", "--rate", odd],
+        &["run", "--service", odd],
+        &["token", odd],
+        &["access", odd],
+        &["--set", odd, "config"],
+    ] {
+        let refused = run(&[&["--set", &data][..], arguments].concat());
+        let said = String::from_utf8(refused.stderr).unwrap();
+        let is_raw = |c: char| c == '\u{202e}' || c.is_control() && c != '\n';
+        assert!(!refused.status.success() && !said.contains(is_raw), "{arguments:?}: {said:?}");
+        assert!(said.contains("\\u{202e}ab") && said.contains("\\u{1b}"), "{arguments:?}: {said:?}");
+    }
+}
+
 /// Every tool that asks a server, with what it needs to get that far.
 const TOOLS: [&[&str]; 10] = [
     &["users", "list"],

@@ -7,3 +7,4 @@ mod dashboard;
 mod extracts;
 mod node;
 mod replay_suite;
+mod shown;
