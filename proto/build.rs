@@ -3,7 +3,8 @@
 use std::{env, error::Error, fs, path::PathBuf};
 use tonic_prost_build::manual;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
+    "arrow/flight/protocol/flight.proto",
     "wardline/telemetry/v1/ingest.proto",
     "wardline/telemetry/v1/timeline.proto",
     "wardline/telemetry/v1/study.proto",
@@ -21,6 +22,7 @@ const FILES: [&str; 12] = [
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=wardline");
     println!("cargo::rerun-if-changed=google");
+    println!("cargo::rerun-if-changed=arrow");
     let mut compiler = protox::Compiler::new(["."])?;
     compiler.include_source_info(true).include_imports(true).open_files(FILES)?;
     // encoded by the compiler: prost's own types have no room for our field options

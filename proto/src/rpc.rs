@@ -30,6 +30,8 @@ pub struct Rpc {
     pub max_bytes: Option<usize>,
     /// Until when it is answered; `None`: a stream of readings.
     pub answered_in: Option<Duration>,
+    /// How long it may last when it is more than one answer; `None`: one answer, or a stream of readings.
+    pub lasts: Option<Duration>,
     /// What it takes to answer a call, at most.
     pub memory_bytes: u32,
     /// Media types of the file that it answers with; none: it answers with a message.
@@ -91,7 +93,8 @@ impl Rpc {
     fn of(method: &MethodDescriptor) -> Option<Self> {
         let options: options::Rpc = option(method, "wardline.options.v1.rpc")?;
         let quota = options.quota();
-        let options::Rpc { actions, open, max_kib, seconds, memory_kib, media_types, makes, .. } = options;
+        let options::Rpc { actions, open, max_kib, seconds, stream_seconds, memory_kib, media_types, makes, .. } =
+            options;
         Some(Self {
             path: format!("/{}/{}", method.parent_service().full_name(), method.name()),
             process: process(method.parent_service()),
@@ -102,6 +105,7 @@ impl Rpc {
             quota,
             max_bytes: (max_kib > 0).then_some(max_kib as usize * 1_024),
             answered_in: (seconds > 0).then(|| Duration::from_secs(seconds.into())),
+            lasts: (stream_seconds > 0).then(|| Duration::from_secs(stream_seconds.into())),
             memory_bytes: memory_kib * 1_024,
             media_types,
             makes,

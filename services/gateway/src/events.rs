@@ -38,6 +38,7 @@ static HEALTH: LazyLock<Option<(DescriptorPool, Rpc, Http)>> = LazyLock::new(|| 
         quota: Quota::Claims,
         max_bytes: None,
         answered_in: None,
+        lasts: None,
         memory_bytes: 0,
         media_types: Vec::new(),
         makes: false,

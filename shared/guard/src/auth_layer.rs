@@ -18,6 +18,7 @@ use crate::{
     Caller,
     bounds::{Bounded, Bounds},
     quotas::{Quotas, Who},
+    token,
 };
 use auth::{Certificate, Holder, Rejected, Verifier, count_refused};
 use directory::LiveDirectory;
@@ -183,7 +184,7 @@ where
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {
         let metadata = MetadataMap::from_headers(mem::take(request.headers_mut()));
-        let token = problem::bearer(&metadata).map(str::to_owned);
+        let token = token::token(&metadata, request.uri().path());
         *request.headers_mut() = metadata.into_headers();
         let settled = match &token {
             Some(token) => self.auth.verifier.verify_now(token).map(|identity| self.auth.settle(&request, identity)),

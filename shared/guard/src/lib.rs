@@ -23,7 +23,9 @@ pub mod quotas;
 pub mod request_id;
 pub mod streams;
 mod subjects;
+mod token;
 
 pub use caller::{Caller, principal};
 pub use request_id::RequestId;
 pub use subjects::subjects;
+pub use token::{FLIGHT, token};

@@ -94,7 +94,7 @@ impl Bounds {
         // of a stream the service, which knows whole messages, speaks first
         let idle = rpc.streams.0.then(|| settings.idle + Duration::from_secs(10));
         let (is_single, answer, is_open) = (!rpc.streams.0, rpc.answered_in, rpc.is_open);
-        Self { max_message_bytes, is_single, answer, idle, lifetime: None, is_open }
+        Self { max_message_bytes, is_single, answer, idle, lifetime: rpc.lasts, is_open }
     }
 
     fn of_foreign(rpc: &Foreign) -> Self {

@@ -272,6 +272,6 @@ mod tests {
             assert_eq!(began.elapsed(), lifetime, "{path}");
             n_found += 1;
         }
-        assert_eq!(n_found, 3);
+        assert_eq!(n_found, 6);
     }
 }
