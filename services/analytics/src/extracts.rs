@@ -13,8 +13,13 @@ mod judge;
 mod readings;
 mod rows;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
+pub(crate) use self::{
+    file::{reading_columns, shown_rows},
+    judge::TakenBack,
+    readings::Reader,
+};
 use crate::{
     callers::caller_id,
     jobs::{
@@ -34,14 +39,13 @@ use directory::Directory;
 use features::Features;
 use file::File;
 use guard::decisions::Decisions;
-use judge::TakenBack;
 use model::{
     ClockTolerance, Nanos, PatientId, Permit, UserId,
     access::{Action, Identity, Principal, Subject},
 };
 use object_store::path::Path as Key;
 use proto::problem;
-use readings::{Reader, SubjectHour};
+use readings::SubjectHour;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -146,8 +150,8 @@ impl Extract {
                 patient,
                 moved_by,
                 ended_before: asked.shown_until.plus(moved_by),
-                metrics: &asked.metrics,
-                taken_back: taken_back.get(&patient).map_or(&[], Vec::as_slice),
+                metrics: asked.metrics.clone(),
+                taken_back: taken_back.get(&patient).map_or(&[][..], Vec::as_slice).into(),
                 tolerance: *tolerance,
             };
             card.subject(name);
@@ -192,7 +196,7 @@ impl Extract {
 }
 
 /// What people took back of whose readings, also what was ended since.
-fn taken_back(directory: &Directory) -> HashMap<PatientId, Vec<TakenBack>> {
+pub(crate) fn taken_back(directory: &Directory) -> HashMap<PatientId, Vec<TakenBack>> {
     let mut all: HashMap<_, Vec<_>> = HashMap::new();
     for (_, kept) in directory.registry().retractions(None) {
         let Some(what) = kept.value.mark() else { continue };

@@ -39,6 +39,10 @@ pub use self::{
     parameters::{Domain, Parameter, Parameters, Value},
     row::Row,
 };
+pub(crate) use self::{
+    answer::declared,
+    engine::{CATALOG, beside, context, only_reading, plan},
+};
 
 static REPORTS: LazyLock<Reports> =
     LazyLock::new(|| Reports::read(list::FILES).expect("the compiled-in reports are read by a test"));

@@ -276,6 +276,14 @@ impl Directory {
         holding.map(|(patient, _)| *patient).collect::<HashSet<_>>().into_iter().collect()
     }
 
+    /// The studies in which somebody takes part whom a person reads or read, ascending.
+    pub fn studies_of(&self, user: UserId) -> Vec<String> {
+        let studies = self.sources().into_iter().flat_map(|links| links.studies.keys());
+        let own: BTreeSet<_> =
+            studies.filter(|(whose, _)| *whose == user).map(|(_, study)| study.to_string()).collect();
+        own.into_iter().collect()
+    }
+
     /// The patients after one to whom a person has or had any relation, ascending: whether one opens anything now is decided one
     /// by one ([`Self::facts`]).
     pub fn related(&self, subject: Subject, after: Option<PatientId>) -> BTreeSet<PatientId> {

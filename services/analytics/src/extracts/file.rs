@@ -65,12 +65,10 @@ pub(super) struct File {
 impl File {
     pub(super) fn create(path: &Path, what: What, asked: &Asked) -> io::Result<Self> {
         let columns = match what {
-            What::Readings => of_readings(),
+            What::Readings => of_readings(SUBJECT),
             What::Features => of_features(asked),
         };
-        let field =
-            |(name, kind, optional, _): &(String, DataType, bool, String)| Field::new(name, kind.clone(), *optional);
-        let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+        let schema = schema(&columns);
         let told =
             columns.iter().map(|(name, kind, _, about)| json!({"name": name, "type": named(kind), "about": about}));
         let columns = told.collect();
@@ -86,7 +84,7 @@ impl File {
 
     /// Adds the readings of an hour that are shown.
     pub(super) fn readings(&mut self, name: &str, hour: &SubjectHour, card: &mut Card) -> Result<(), Error> {
-        let batch = self.shown(name, hour).map_err(engine)?;
+        let batch = shown_rows(&self.schema, name, hour).map_err(engine)?;
         card.count(batch.num_rows() as u64, hour.n_repeats());
         let mut of_metrics: BTreeMap<&str, u64> = BTreeMap::new();
         for row in (0..hour.rows.len()).filter(|row| hour.shown[*row]) {
@@ -96,37 +94,6 @@ impl File {
         let at = hour.rows.at(0).plus(-hour.moved_by);
         of_metrics.into_iter().for_each(|(metric, n_rows)| card.add(name, metric, at, n_rows));
         self.write(&batch)
-    }
-
-    fn shown(&self, name: &str, hour: &SubjectHour) -> Result<RecordBatch, ArrowError> {
-        let kept = BooleanArray::from(hour.shown.clone());
-        let moved = hour.moved_by / 1_000;
-        let earlier = |column: &TimestampMicrosecondArray| column.unary::<_, TimestampMicrosecondType>(|at| at - moved);
-        let time = |column: ArrayRef| earlier(column.as_primitive()).with_timezone("UTC");
-        let bits = hour.judgement.quality.iter().map(|quality| i32::from(quality.bits()));
-        let good = hour.judgement.quality.iter().map(|quality| Some(quality.is_good()));
-        let (bits, good) = (Int32Array::from_iter_values(bits), good.collect::<BooleanArray>());
-        let n_kept = kept.true_count();
-        let column = |field: &Arc<Field>| {
-            let own: ArrayRef = match field.name().as_str() {
-                "subject_id" => {
-                    return Ok(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(name, n_kept))) as _);
-                }
-                "measured_at" => Arc::new(time(Arc::new(hour.rows.measured_at.clone()))),
-                "measured_until" => Arc::new(time(Arc::new(hour.rows.measured_until.clone()))),
-                "quality" => Arc::new(bits.clone()),
-                "good" => Arc::new(good.clone()),
-                other => {
-                    let column = hour.batch.column_by_name(other);
-                    Arc::clone(column.ok_or_else(|| ArrowError::SchemaError(format!("no {other}")))?)
-                }
-            };
-            filter(&cast(&own, field.data_type())?, &kept)
-        };
-        RecordBatch::try_new(
-            Arc::clone(&self.schema),
-            self.schema.fields().iter().map(column).collect::<Result<_, _>>()?,
-        )
     }
 
     /// Adds what was known at an instant.
@@ -193,6 +160,35 @@ impl File {
     }
 }
 
+/// The readings of an hour that are shown, in columns of [`reading_columns`].
+pub(crate) fn shown_rows(schema: &SchemaRef, name: &str, hour: &SubjectHour) -> Result<RecordBatch, ArrowError> {
+    let kept = BooleanArray::from(hour.shown.clone());
+    let moved = hour.moved_by / 1_000;
+    let earlier = |column: &TimestampMicrosecondArray| column.unary::<_, TimestampMicrosecondType>(|at| at - moved);
+    let time = |column: ArrayRef| earlier(column.as_primitive()).with_timezone("UTC");
+    let bits = hour.judgement.quality.iter().map(|quality| i32::from(quality.bits()));
+    let good = hour.judgement.quality.iter().map(|quality| Some(quality.is_good()));
+    let (bits, good) = (Int32Array::from_iter_values(bits), good.collect::<BooleanArray>());
+    let n_kept = kept.true_count();
+    let column = |field: &Arc<Field>| {
+        let own: ArrayRef = match field.name().as_str() {
+            "subject_id" | "patient_id" => {
+                return Ok(Arc::new(StringArray::from_iter_values(std::iter::repeat_n(name, n_kept))) as _);
+            }
+            "measured_at" => Arc::new(time(Arc::new(hour.rows.measured_at.clone()))),
+            "measured_until" => Arc::new(time(Arc::new(hour.rows.measured_until.clone()))),
+            "quality" => Arc::new(bits.clone()),
+            "good" => Arc::new(good.clone()),
+            other => {
+                let column = hour.batch.column_by_name(other);
+                Arc::clone(column.ok_or_else(|| ArrowError::SchemaError(format!("no {other}")))?)
+            }
+        };
+        filter(&cast(&own, field.data_type())?, &kept)
+    };
+    RecordBatch::try_new(Arc::clone(schema), schema.fields().iter().map(column).collect::<Result<_, _>>()?)
+}
+
 /// Name, type, whether it may be null, and what it says.
 type Told = (String, DataType, bool, String);
 
@@ -200,7 +196,20 @@ fn time() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
-fn of_readings() -> Vec<Told> {
+/// What a subject's readings say whose they are by: a column, and what it says.
+const SUBJECT: (&str, &str) = ("subject_id", "whose reading it is: the study's name for the subject");
+
+fn schema(columns: &[Told]) -> SchemaRef {
+    let field = |(name, kind, optional, _): &Told| Field::new(name, kind.clone(), *optional);
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+/// The columns of readings, the first of which says whose they are.
+pub(crate) fn reading_columns(whose: (&str, &str)) -> SchemaRef {
+    schema(&of_readings(whose))
+}
+
+fn of_readings((whose, about_whose): (&str, &str)) -> Vec<Told> {
     let own = |name: &str, kind, about: &str| (name.to_owned(), kind, false, about.to_owned());
     let archived = FROM_ARCHIVE.iter().filter_map(|name| {
         let (kind, optional, about) = of_archive(name)?;
@@ -209,7 +218,7 @@ fn of_readings() -> Vec<Told> {
         Some(((*name).to_owned(), kind.arrow(), optional, format!("{about}{more}")))
     });
     let mut columns = vec![
-        own("subject_id", DataType::Utf8, "whose reading it is: the study's name for the subject"),
+        own(whose, DataType::Utf8, about_whose),
         own("measured_at", time(), "when it was measured, or began, moved back as all times of the subject"),
     ];
     columns.extend(archived);

@@ -23,7 +23,8 @@ pub(super) struct Judgement {
 }
 
 /// What people took back, and when that was ended; [`Nanos::MAX`] of what is in force.
-pub(super) struct TakenBack {
+#[derive(Debug, Clone)]
+pub(crate) struct TakenBack {
     pub what: Retraction,
     pub ended_at: Nanos,
 }

@@ -14,31 +14,34 @@ use datafusion::{
     },
     error::DataFusionError,
 };
+use futures::{Stream, StreamExt, TryStreamExt, stream, stream::BoxStream};
 use model::{ClockTolerance, Hour, Metric, Nanos, PatientId, Quality};
+use std::{collections::VecDeque, pin::pin, sync::Arc};
 
 /// Whose readings, and how they are seen.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader {
     pub patient: PatientId,
     /// Nanoseconds by which the subject's times are moved back.
     pub moved_by: i64,
     /// Nothing is shown of what is not over before it, by true time.
     pub ended_before: Nanos,
-    pub metrics: &'a [&'static Metric],
-    pub taken_back: &'a [TakenBack],
+    /// Of these metrics alone; none: of all.
+    pub metrics: Vec<&'static Metric>,
+    pub taken_back: Arc<[TakenBack]>,
     pub tolerance: ClockTolerance,
 }
 
 /// An hour of a subject's readings.
-pub(super) struct SubjectHour {
+pub(crate) struct SubjectHour {
     /// The archive's rows.
-    pub batch: RecordBatch,
+    pub(super) batch: RecordBatch,
     /// The same by column.
-    pub rows: Rows,
-    pub judgement: Judgement,
+    pub(super) rows: Rows,
+    pub(super) judgement: Judgement,
     /// Whether a row is shown.
-    pub shown: Vec<bool>,
+    pub(super) shown: Vec<bool>,
     /// Nanoseconds by which its times are moved back.
-    pub moved_by: i64,
+    pub(super) moved_by: i64,
 }
 
 impl SubjectHour {
@@ -50,34 +53,39 @@ impl SubjectHour {
     }
 }
 
-impl Reader<'_> {
+impl Reader {
     /// Hands over each hour in which there are readings, in a range of true time.
     pub(super) async fn each(
-        &self,
+        self,
         session: &Session,
         range: (Nanos, Nanos),
         mut each: impl FnMut(SubjectHour) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let (mut now, mut waiting) = (None, Vec::new());
-        let sql = query(self.patient, self.metrics, range);
-        session
-            .select(&sql, |batch| {
-                for (hour, part) in by_hour(batch)? {
-                    if let Some(ended) = now.replace(hour).filter(|before| *before != hour) {
-                        each(self.hour(ended, &std::mem::take(&mut waiting))?)?;
-                    }
-                    waiting.push(part);
-                }
-                Ok::<_, Error>(())
-            })
-            .await?;
-        now.map_or(Ok(()), |last| each(self.hour(last, &waiting)?))
+        let mut hours = pin!(self.hours(session, range).await?);
+        while let Some(hour) = hours.try_next().await? {
+            each(hour)?;
+        }
+        Ok(())
+    }
+
+    /// The hours in which there are readings, in a range of true time.
+    pub(crate) async fn hours(
+        self,
+        session: &Session,
+        range: (Nanos, Nanos),
+    ) -> Result<impl Stream<Item = Result<SubjectHour, Error>> + Send + use<>, Error> {
+        let rows = session.rows(&query(self.patient, &self.metrics, range)).await?.boxed();
+        let cut = Cut { rows, parts: VecDeque::new(), is_over: false };
+        Ok(stream::try_unfold((cut, self), |(mut cut, reader)| async move {
+            let Some(parts) = cut.hour().await? else { return Ok(None) };
+            Ok(Some((reader.hour(parts.0, &parts.1)?, (cut, reader))))
+        }))
     }
 
     fn hour(&self, hour: Hour, parts: &[RecordBatch]) -> Result<SubjectHour, Error> {
         let batch = concat_batches(&parts[0].schema(), parts).map_err(engine)?;
         let rows = Rows::of(&batch).map_err(engine)?;
-        let judgement = judge(hour, &rows, self.tolerance, self.taken_back);
+        let judgement = judge(hour, &rows, self.tolerance, &self.taken_back);
         // false times are known to everybody: moved, they would tell by how much
         let is_shown = |row: usize| {
             !judgement.quality[row].has_any(Quality::REPEAT.with(Quality::FALSE_TIME))
@@ -85,6 +93,34 @@ impl Reader<'_> {
         };
         let shown = (0..rows.len()).map(is_shown).collect();
         Ok(SubjectHour { batch, rows, judgement, shown, moved_by: self.moved_by })
+    }
+}
+
+/// Rows in the order of time, cut into hours.
+struct Cut {
+    rows: BoxStream<'static, Result<RecordBatch, Error>>,
+    parts: VecDeque<(Hour, RecordBatch)>,
+    is_over: bool,
+}
+
+impl Cut {
+    /// All parts of the next hour.
+    async fn hour(&mut self) -> Result<Option<(Hour, Vec<RecordBatch>)>, Error> {
+        loop {
+            let ends = self.parts.front().zip(self.parts.back()).map(|(first, last)| (first.0, last.0));
+            // the last hour of a batch may go on in the next one
+            if let Some((hour, _)) = ends.filter(|(first, last)| self.is_over || first != last) {
+                let n_parts = self.parts.iter().take_while(|(of, _)| *of == hour).count();
+                return Ok(Some((hour, self.parts.drain(..n_parts).map(|(_, part)| part).collect())));
+            }
+            if self.is_over {
+                return Ok(None);
+            }
+            match self.rows.try_next().await? {
+                Some(batch) => self.parts.extend(by_hour(&batch)?),
+                None => self.is_over = true,
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Extracts of a small archive: who is in them, what they tell, and what they do not.
 
-mod fixture;
+pub(crate) mod fixture;
 
 use super::{
     Extract,

@@ -127,7 +127,7 @@ impl fmt::Debug for Answer {
 }
 
 /// The schema that the report declares.
-pub(super) fn declared(report: &Report) -> SchemaRef {
+pub(crate) fn declared(report: &Report) -> SchemaRef {
     let field = |column: &super::Column| {
         let metadata = [("unit", &column.unit), ("description", &column.about)];
         let metadata: HashMap<String, String> =

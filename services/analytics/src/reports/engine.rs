@@ -18,13 +18,16 @@ use datafusion::{
     },
     prelude::SessionConfig,
 };
-use futures::TryStreamExt;
+use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::{Answer, Domain, Error, Parameters, Report, TableFiles, Type, great_circle, memory::SharedMemory, nearest};
 use crate::archive::reading::TABLE as READINGS;
 
 /// What reports read of the archive where a reading is to count once, and as what.
 const COUNTED_READINGS: (&str, &str) = ("counted_readings", include_str!("counted_readings.sql"));
+
+/// The catalogue and the schema of all tables.
+pub(crate) const CATALOG: (&str, &str) = ("wardline", "public");
 
 /// What a report may use.
 #[derive(Debug, Clone)]
@@ -91,21 +94,35 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`Report::run`] and [`Answer::next`]; and what `each` says.
+    /// As [`Report::run`]; of each batch as [`Answer::next`].
+    pub async fn rows(
+        &self,
+        sql: &str,
+    ) -> Result<impl Stream<Item = Result<RecordBatch, Error>> + Send + use<>, Error> {
+        let Limits { memory_bytes, n_rows: limit, .. } = self.limits;
+        let of_engine = move |error| Error::of_engine(error, memory_bytes);
+        let planned = self.context.sql_with_options(sql, only_reading()).await;
+        let frame = planned.map_err(|error| unplanned(&self.who, error))?;
+        let (rows, mut n_rows) = (frame.execute_stream().await.map_err(of_engine)?, 0);
+        Ok(rows.map(move |batch| {
+            let batch = batch.map_err(of_engine)?;
+            n_rows += batch.num_rows();
+            if n_rows > limit { Err(Error::TooManyRows { limit }) } else { Ok(batch) }
+        }))
+    }
+
+    /// The same, each batch handed over.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::rows`]; and what `each` says.
     pub async fn select<E: From<Error>>(
         &self,
         sql: &str,
         mut each: impl FnMut(&RecordBatch) -> Result<(), E>,
     ) -> Result<(), E> {
-        let of_engine = |error| Error::of_engine(error, self.limits.memory_bytes);
-        let planned = self.context.sql_with_options(sql, only_reading()).await;
-        let frame = planned.map_err(|error| unplanned(&self.who, error))?;
-        let (mut rows, mut n_rows) = (frame.execute_stream().await.map_err(of_engine)?, 0);
-        while let Some(batch) = rows.try_next().await.map_err(of_engine)? {
-            n_rows += batch.num_rows();
-            if n_rows > self.limits.n_rows {
-                return Err(Error::TooManyRows { limit: self.limits.n_rows }.into());
-            }
+        let mut rows = self.rows(sql).await?;
+        while let Some(batch) = rows.try_next().await? {
             each(&batch)?;
         }
         Ok(())
@@ -132,12 +149,12 @@ async fn over(
 }
 
 /// What a query may do: read.
-fn only_reading() -> SQLOptions {
+pub(crate) fn only_reading() -> SQLOptions {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }
 
 /// A context with no table, in which a report may use so much.
-pub(super) fn context(limits: &Limits) -> Result<SessionContext, DataFusionError> {
+pub(crate) fn context(limits: &Limits) -> Result<SessionContext, DataFusionError> {
     let spill = match &limits.spill_folder {
         Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
         None => DiskManagerMode::OsTmpDirectory,
@@ -150,16 +167,26 @@ pub(super) fn context(limits: &Limits) -> Result<SessionContext, DataFusionError
     let n_partitions = limits.n_partitions.max(1);
     // What each sort keeps free for merging what it spilt: by default 10 MiB, which little memory does not have.
     let for_merging = (limits.memory_bytes / (8 * n_partitions)).min(10 << 20);
-    let config =
-        SessionConfig::new().with_target_partitions(n_partitions).with_sort_spill_reservation_bytes(for_merging);
-    let context = SessionContext::new_with_config_rt(config, runtime);
+    let config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG.0, CATALOG.1)
+        .with_target_partitions(n_partitions)
+        .with_sort_spill_reservation_bytes(for_merging);
+    Ok(with_functions(SessionContext::new_with_config_rt(config, runtime)))
+}
+
+/// Another one without a table, which uses the same memory and reads the same files.
+pub(crate) fn beside(context: &SessionContext) -> SessionContext {
+    with_functions(SessionContext::new_with_config_rt(context.copied_config(), context.runtime_env()))
+}
+
+fn with_functions(context: SessionContext) -> SessionContext {
     context.register_udf(great_circle::function());
     context.register_udwf(nearest::function());
-    Ok(context)
+    context
 }
 
 /// Plans the report over the context's tables, and those that it uses before it. Its schema is the declared one.
-pub(super) async fn plan(
+pub(crate) async fn plan(
     context: &SessionContext,
     report: &Report,
     parameters: &Parameters,

@@ -106,7 +106,7 @@ impl TableFiles {
     }
 
     /// Makes the files the table `name` of the context; false where there is none.
-    pub(super) async fn register(&self, context: &SessionContext, name: &str) -> Result<bool, DataFusionError> {
+    pub(crate) async fn register(&self, context: &SessionContext, name: &str) -> Result<bool, DataFusionError> {
         if let Some(rows) = &self.held {
             let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]])?;
             context.register_table(name, Arc::new(table))?;

@@ -38,17 +38,19 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-pub(super) const DAY: i64 = Nanos::DAY;
-pub(super) const MAX_DAYS: u16 = 10;
+pub(crate) const DAY: i64 = Nanos::DAY;
+pub(crate) const MAX_DAYS: u16 = 10;
 /// When it is asked.
-pub(super) const NOW: Nanos = Nanos(21_000 * DAY + 5 * 3_600 * Nanos::SECOND);
+pub(crate) const NOW: Nanos = Nanos(21_000 * DAY + 5 * 3_600 * Nanos::SECOND);
 /// When the first readings were measured, long before.
-pub(super) const THEN: Nanos = Nanos(20_900 * DAY);
-pub(super) const SCIENTIST: Uuid = Uuid::from_u128(7);
+pub(crate) const THEN: Nanos = Nanos(20_900 * DAY);
+pub(crate) const SCIENTIST: Uuid = Uuid::from_u128(7);
+/// Who treats the patients with even numbers.
+pub(crate) const DOCTOR: Uuid = Uuid::from_u128(8);
 
 /// An audit log that keeps what was written down.
 #[derive(Default)]
-pub(super) struct Written(pub(super) Mutex<Vec<Event>>);
+pub(crate) struct Written(pub(crate) Mutex<Vec<Event>>);
 
 #[async_trait::async_trait]
 impl store::Audit for Written {
@@ -71,29 +73,29 @@ impl store::Audit for Written {
 }
 
 /// A study, and an archive.
-pub(super) struct Ward {
+pub(crate) struct Ward {
     dir: TempDir,
     archive: Archive,
     directory: LiveDirectory,
-    pub(super) written: Arc<Written>,
-    pub(super) studies: Studies,
+    pub(crate) written: Arc<Written>,
+    pub(crate) studies: Studies,
 }
 
-pub(super) fn patient(number: u128) -> PatientId {
+pub(crate) fn patient(number: u128) -> PatientId {
     PatientId::new(Uuid::from_u128(100 + number))
 }
 
-pub(super) fn name(number: u128) -> String {
+pub(crate) fn name(number: u128) -> String {
     names().subject("heart", patient(number))
 }
 
-pub(super) fn names() -> Pseudonyms {
+pub(crate) fn names() -> Pseudonyms {
     Pseudonyms::new(&[7; 32], MAX_DAYS).unwrap()
 }
 
 impl Ward {
     /// So many patients, of whom each takes part.
-    pub(super) fn new(patients: u128) -> Self {
+    pub(crate) fn new(patients: u128) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let people = dir.path().join("people");
         fs::create_dir(&people).unwrap();
@@ -119,10 +121,14 @@ impl Ward {
     }
 
     /// Those, and nobody else, take part from now on.
-    pub(super) fn take_part(&self, patients: impl Iterator<Item = u128>) {
+    pub(crate) fn take_part(&self, patients: impl Iterator<Item = u128>) {
         let mut text = format!("[[user]]\nid = \"{SCIENTIST}\"\nname = \"S\"\nroles = [\"ml-scientist\"]\n");
+        text += &format!("[[user]]\nid = \"{DOCTOR}\"\nname = \"D\"\nroles = [\"doctor\"]\n");
         for number in patients {
             let patient = patient(number).uuid();
+            if number.is_multiple_of(2) {
+                text += &format!("[[care_team]]\nuser = \"{DOCTOR}\"\npatient = \"{patient}\"\n");
+            }
             text += &format!("[[study]]\nuser = \"{SCIENTIST}\"\npatient = \"{patient}\"\nstudy = \"heart\"\n");
         }
         fs::write(self.dir.path().join("people/study.toml"), text).unwrap();
@@ -130,7 +136,7 @@ impl Ward {
     }
 
     /// Puts records into the archive, as one more file.
-    pub(super) async fn archive(&self, records: &[Record]) {
+    pub(crate) async fn archive(&self, records: &[Record]) {
         let generation = self.archive.generation().await.unwrap().folder;
         let folder = self.dir.path().join("archive/readings").join(generation).join("p00000");
         fs::create_dir_all(&folder).unwrap();
@@ -138,19 +144,19 @@ impl Ward {
         fs::write(folder.join(format!("{n_files}-1.parquet")), file_of(records)).unwrap();
     }
 
-    pub(super) async fn run(&self, kind: &Extract, given: &[(&str, &str)]) -> Result<Done, Failure> {
+    pub(crate) async fn run(&self, kind: &Extract, given: &[(&str, &str)]) -> Result<Done, Failure> {
         let given: Parameters = given.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         let parameters = checked(&kind.parameters(), &given).map_err(Failure::for_good)?;
         kind.fits(&parameters).map_err(Failure::for_good)?;
         kind.run(&Work::alone(true).submitted_by(&format!("user:{SCIENTIST}")), &parameters).await
     }
 
-    pub(super) async fn extract(&self, given: &[(&str, &str)]) -> (serde_json::Value, RecordBatch) {
+    pub(crate) async fn extract(&self, given: &[(&str, &str)]) -> (serde_json::Value, RecordBatch) {
         self.rows(self.run(&Extract::readings(self.studies.clone()), given).await.unwrap())
     }
 
     /// The result of a job, and all rows of its file.
-    pub(super) fn rows(&self, done: Done) -> (serde_json::Value, RecordBatch) {
+    pub(crate) fn rows(&self, done: Done) -> (serde_json::Value, RecordBatch) {
         let key = Key::from(done.result["object"].as_str().unwrap());
         let path: PathBuf = self.studies.runner.objects().path(&key);
         let reader = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path).unwrap()).unwrap();
@@ -185,7 +191,7 @@ impl store::Checkpoints for Quiet {
 
 /// A batch: whose, in which stream, received so many seconds after [`THEN`], and numbers of heart rate with the seconds after
 /// [`THEN`] at which they were measured.
-pub(super) fn pulse(
+pub(crate) fn pulse(
     of: u128,
     (stream, sequence): (u128, u64),
     received: i64,
@@ -223,6 +229,6 @@ pub(super) fn pulse(
     }
 }
 
-pub(super) fn good(numbers: &[(i64, f64)]) -> Vec<(i64, f64, Quality)> {
+pub(crate) fn good(numbers: &[(i64, f64)]) -> Vec<(i64, f64, Quality)> {
     numbers.iter().map(|(second, number)| (*second, *number, Quality::GOOD)).collect()
 }
