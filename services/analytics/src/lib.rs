@@ -31,6 +31,7 @@ mod samples;
 pub mod schedule_rpcs;
 pub mod schedules;
 pub mod sources;
+pub mod sql;
 pub mod statistics;
 mod steps;
 pub mod tables;

@@ -32,6 +32,7 @@ use analytics::{
     schedule_rpcs::ScheduleRpcs,
     schedules::Keeper,
     sources::Sources,
+    sql::{Statements, flight::Flight},
     uploads::Uploads,
 };
 use anyhow::Context;
@@ -79,7 +80,16 @@ fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     let train = Train { runner: runner.clone(), shelf: shelf.clone(), clock: clock::now, pipeline: Pipeline::named };
     let kinds: [Arc<dyn Kind>; 6] =
         [Arc::new(Task), Arc::new(import), Arc::new(notifier), Arc::new(check), Arc::new(insights), Arc::new(train)];
-    let extracts = extracts(config, &runner, &decisions)?;
+    let names = names(config)?;
+    let extracts = extracts(config, (&runner, &decisions), names.as_ref());
+    let sql = Statements {
+        runner: runner.clone(),
+        decisions: decisions.clone(),
+        names,
+        tolerance: config.tolerance(),
+        limits: Limits { n_rows: settings.sql_rows, ..limits(&settings) },
+        time: Duration::from_secs(settings.sql_seconds),
+    };
     let kinds = Kinds::new(kinds.into_iter().chain(copy).chain(extracts).chain(ReportKind::all(&runner)));
     let orders = |kinds| Orders { board: board.clone(), kinds, pause_seconds: settings.retry_pause_seconds };
     let planner = Planner {
@@ -107,16 +117,26 @@ fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
     wiring.serve(auth.before(ReportRpcs::new(runner.clone(), decisions.clone()).service()));
     wiring.serve(auth.before(DashboardRpcs::new(runner, decisions.clone()).service()));
     wiring.serve(auth.before(ModelRpcs::new(shelf, decisions).service()));
+    wiring.serve(auth.before(Flight::new(sql).service()));
     Ok(())
 }
 
+/// Names of subjects, where studies are offered.
+fn names(config: &Config) -> anyhow::Result<Option<Arc<Pseudonyms>>> {
+    let Some(key) = config.study_key_file() else { return Ok(None) };
+    Ok(Some(Arc::new(Pseudonyms::open(&key, config.study.max_days).context("study.key_file")?)))
+}
+
 /// Extracts, where studies are offered.
-fn extracts(config: &Config, runner: &Runner, decisions: &Decisions) -> anyhow::Result<Vec<Arc<dyn Kind>>> {
-    let Some(key) = config.study_key_file() else { return Ok(Vec::new()) };
-    let names = Arc::new(Pseudonyms::open(&key, config.study.max_days).context("study.key_file")?);
+fn extracts(
+    config: &Config,
+    (runner, decisions): (&Runner, &Decisions),
+    names: Option<&Arc<Pseudonyms>>,
+) -> Vec<Arc<dyn Kind>> {
+    let Some(names) = names.cloned() else { return Vec::new() };
     let (runner, decisions) = (runner.clone(), decisions.clone());
     let studies = Studies { runner, decisions, names, tolerance: config.tolerance() };
-    Ok(vec![Arc::new(Extract::readings(studies.clone())), Arc::new(Extract::features(studies))])
+    vec![Arc::new(Extract::readings(studies.clone())), Arc::new(Extract::features(studies))]
 }
 
 fn workers(settings: &AnalyticsSettings) -> worker::Settings {
