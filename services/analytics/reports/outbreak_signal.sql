@@ -5,7 +5,7 @@
 -- about: above it, which is that of the weeks' shares, and at least that of chance. It is a signal from 11 patients and z = 3 on,
 -- about: with at least 8 weeks of history. Residence is that of today, of patients whose profile names a county. What a device took
 -- about: back does not count; what people took back counts. Of fewer than 11 patients nothing is told, nor of the next larger county
--- about: where the rest would tell.
+-- about: where the rest would tell; nor is a week compared with a history in which fewer than 11 patients, or all but so few, had the sign.
 -- tables: readings, residences
 -- source: this installation
 -- parameter: weeks | integer 1..520 | default 4 | so many whole weeks, up to the last before the newest good reading
@@ -19,7 +19,7 @@
 -- column: percent | double | % | of the patients
 -- column: expected_percent | double | % | of the patients of the weeks before
 -- column: z | double | 1 | standard deviations above that
--- column: signal | boolean | | whether it is a signal; none without enough history
+-- column: signal | boolean | | whether it is a signal; none without a history that can be told
 -- order: week desc, county, sign
 WITH newest AS (SELECT (to_unixtime(date_trunc('week', max(measured_at))) / 86400 + 3) / 7 AS week FROM readings WHERE good),
 day AS (
@@ -57,9 +57,17 @@ past AS (
   GROUP BY c.county, c.week, c.sign
   HAVING count(*) >= 8
 ),
+-- who they were in those weeks
+people AS (
+  SELECT c.county, c.week, c.sign, count(DISTINCT p.patient_id) AS n,
+    count(DISTINCT CASE WHEN p.is_there = 1 THEN p.patient_id END) AS n_there
+  FROM counted c
+  JOIN patient p ON p.county = c.county AND p.sign = c.sign AND p.week BETWEEN c.week - $history_weeks AND c.week - 3
+  GROUP BY c.county, c.week, c.sign
+),
 compared AS (
   SELECT
-    c.county, c.week, c.sign, c.n, c.n_there, p.n_there AS n_there_before,
+    c.county, c.week, c.sign, c.n, c.n_there, h.n AS n_before, h.n_there AS n_there_before,
     100 * CAST(c.n_there AS DOUBLE) / c.n AS percent,
     100 * p.n_there / p.n AS expected_percent,
     -- where nobody ever had it, one in twice as many as there were is what chance may hide
@@ -70,6 +78,7 @@ compared AS (
   FROM counted c
   CROSS JOIN newest w
   LEFT JOIN past p ON p.county = c.county AND p.week = c.week AND p.sign = c.sign
+  LEFT JOIN people h ON h.county = c.county AND h.week = c.week AND h.sign = c.sign
   WHERE c.week < w.week AND c.week >= w.week - $weeks
 ),
 told AS (
@@ -86,7 +95,8 @@ counts AS (
     *,
     -- of a few a number, or all but a few, would tell of these few
     is_told AND n_there NOT BETWEEN 1 AND 10 AND n - n_there NOT BETWEEN 1 AND 10 AS is_count_told,
-    is_told AND (n_there_before = 0 OR n_there_before >= 11) AS is_past_told
+    is_told AND n_before >= 11 AND n_there_before NOT BETWEEN 1 AND 10 AND n_before - n_there_before NOT BETWEEN 1 AND 10
+      AS is_past_told
   FROM told
 )
 SELECT
@@ -99,6 +109,6 @@ SELECT
   CASE WHEN is_count_told THEN round(percent, 1) END AS percent,
   CASE WHEN is_past_told THEN round(expected_percent, 1) END AS expected_percent,
   CASE WHEN is_count_told AND is_past_told THEN round(z, 1) END AS z,
-  CASE WHEN is_told THEN z >= 3 AND n_there >= 11 END AS signal
+  CASE WHEN is_told AND is_past_told THEN z >= 3 AND n_there >= 11 END AS signal
 FROM counts
 ORDER BY week DESC NULLS LAST, county NULLS LAST, sign NULLS LAST

@@ -187,12 +187,19 @@ async fn an_outbreak_stands_out_against_the_countys_own_weeks() {
             // of each 40 four have fever, in the last week of 01001 sixteen; in 01003 they always are sixteen
             for (county, usual, last) in [("01001", 4, 16), ("01003", 16, 16), ("01005", 0, 3)] {
                 let ill = if n == 12 { last } else { usual };
-                reading(county, patient, week, "8310-5", if patient < ill { "38.0" } else { "37.9" }, good);
+                // of each week others, as far as there are
+                let turn = (patient + n as u32 * usual) % 40;
+                reading(county, patient, week, "8310-5", if turn < ill { "38.0" } else { "37.9" }, good);
             }
         }
         // one reading is no mean of a day above 20
         reading("01001", 0, week, "9279-1", "30", good);
         reading("01001", 0, week, "9279-1", "10", good);
+        // the same one is ill each week, and in the last one nobody
+        for patient in 0..12 {
+            let value = if patient == 0 && n < 12 { "39" } else { "37" };
+            reading("01011", patient, week, "8310-5", value, good);
+        }
     }
     // a county of few, and the next larger one
     for (county, n) in [("01007", 6), ("01009", 12)] {
@@ -201,7 +208,7 @@ async fn an_outbreak_stands_out_against_the_countys_own_weeks() {
     reading("01005", 9, &weeks[12], "8310-5", "41", doubtful);
     reading("nowhere", 0, &weeks[12], "8310-5", "41", good);
     reading("01001", 0, &weeks[13], "8310-5", "41", good);
-    for (county, n) in [("01001", 40), ("01003", 40), ("01005", 40), ("01007", 6), ("01009", 12)] {
+    for (county, n) in [("01001", 40), ("01003", 40), ("01005", 40), ("01007", 6), ("01009", 12), ("01011", 12)] {
         (0..n).for_each(|patient| residences += &format!("\n{county}-{patient}|{county}"));
     }
     let tables = Tables::of(&[("readings", &text), ("residences", &residences)]);
@@ -216,10 +223,12 @@ async fn an_outbreak_stands_out_against_the_countys_own_weeks() {
             "2026-10-26|01005|fever|true|40|||0||false",
             "2026-10-26|01007|fever|true||||||",
             "2026-10-26|01009|fever|true||||||",
+            // whose history is that of one
+            "2026-10-26|01011|fever|false|12|0|0|||",
         ]
     );
     // too few weeks before them: no signal, and none denied
     let short = tables.lines("outbreak_signal", &[("weeks", "1"), ("history_weeks", "9")]).await;
     assert_eq!(short[1], "2026-10-26|01001|fever|false|40|16|40|||");
-    assert_eq!(tables.lines("outbreak_signal", &[]).await.len(), 6 + 3 * 4);
+    assert_eq!(tables.lines("outbreak_signal", &[]).await.len(), 7 + 3 * 5);
 }
