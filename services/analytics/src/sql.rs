@@ -12,8 +12,13 @@ mod statement;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod texts;
+mod turns;
+
+pub use turns::Turns;
 
 use crate::{
+    hexadecimal::hexadecimal,
     reporting::{RunError, Runner},
     reports::{self, Limits, context},
 };
@@ -24,8 +29,9 @@ use datafusion::{
         compute::cast,
         datatypes::{DataType, Field, Schema, SchemaRef},
     },
-    dataframe::DataFrame,
     error::DataFusionError,
+    execution::TaskContext,
+    physical_plan::{ExecutionPlan, execute_stream},
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use guard::decisions::Decisions;
@@ -34,14 +40,22 @@ use model::{
     access::{Action, Principal, decide_any},
 };
 use proto::problem;
+use sha2::{Digest, Sha256};
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    runtime::Handle,
+    sync::oneshot,
+    time::{Instant, timeout, timeout_at},
+};
 use tonic::{Code, Status};
+use turns::Turn;
 
 /// Actions of which each permits to read some table.
 const ACTIONS: [Action; 3] = [Action::ReadAnalytics, Action::ReadTimeline, Action::ReadDeidentified];
 /// Bytes of a statement that are written down.
-const WRITTEN: usize = 400;
+const WRITTEN: usize = 300;
+/// Bytes of stack of who plans a statement: it goes as deep as the statement.
+const PLANNING_STACK: usize = 256 << 20;
 
 /// Plans and runs statements. Clones are the same.
 #[derive(Clone)]
@@ -56,17 +70,21 @@ pub struct Statements {
     pub tolerance: ClockTolerance,
     /// Memory and rows of a statement.
     pub limits: Limits,
-    /// How long a statement may run.
+    /// How long a statement may run, and wait for its turn before.
     pub time: Duration,
+    /// How many run at once.
+    pub turns: Turns,
 }
 
 /// A statement that may be run.
 pub struct Planned {
-    frame: DataFrame,
+    physical: Arc<dyn ExecutionPlan>,
+    tasks: Arc<TaskContext>,
     schema: SchemaRef,
     limits: Limits,
-    ends_at: Instant,
     time: Duration,
+    /// Nobody else has it until this is dropped.
+    turn: Option<Turn>,
 }
 
 impl Statements {
@@ -75,51 +93,98 @@ impl Statements {
     /// # Errors
     /// As [`Self::plan`].
     pub async fn described(&self, caller: &Principal, sql: &str) -> Result<SchemaRef, Status> {
+        self.permitted(caller, sql).await?;
         match self.planned_in_time(caller, sql).await {
             Ok(planned) => Ok(planned.schema),
             Err(refusal) => {
-                self.written(caller, sql).await?;
+                self.written(caller, sql, Some(&refusal)).await?;
                 Err(refusal)
             }
         }
     }
 
-    /// Plans a statement for a caller, once it is written down that it was asked.
+    /// Plans a statement for a caller. That it was asked is written down before anything is given.
     ///
     /// # Errors
     /// The caller may read nothing; no SELECT, or of something that is not there for the caller; UNAVAILABLE.
     pub async fn plan(&self, caller: &Principal, sql: &str) -> Result<Planned, Status> {
-        self.written(caller, sql).await?;
-        self.planned_in_time(caller, sql).await
+        self.permitted(caller, sql).await?;
+        let planned = self.planned_in_time(caller, sql).await;
+        self.written(caller, sql, planned.as_ref().err()).await?;
+        planned
     }
 
-    async fn planned_in_time(&self, caller: &Principal, sql: &str) -> Result<Planned, Status> {
-        let ends_at = Instant::now() + self.time;
-        let late = |_| Err(late(self.time));
-        timeout_at(ends_at, self.planned(caller, sql, ends_at)).await.unwrap_or_else(late)
+    /// Refuses who may read no table at all, before anything is read of the statement.
+    async fn permitted(&self, caller: &Principal, sql: &str) -> Result<(), Status> {
+        match self.action(caller) {
+            Some(_) => Ok(()),
+            None => self.decisions.anywhere(caller, ACTIONS[0]).recorded(&told(sql, None)).await,
+        }
     }
 
-    /// Writes down who asked what. A statement that is refused later is there, too.
-    async fn written(&self, caller: &Principal, sql: &str) -> Result<(), Status> {
+    /// The first action that the caller may do somewhere.
+    fn action(&self, caller: &Principal) -> Option<Action> {
         let now = self.decisions.now();
-        let first = ACTIONS.into_iter().find(|action| decide_any(caller, *action, now).is_ok());
-        let detail = format!("sql {}", &sql[..sql.floor_char_boundary(WRITTEN)]);
-        self.decisions.anywhere(caller, first.unwrap_or(ACTIONS[0])).recorded(&detail).await
+        ACTIONS.into_iter().find(|action| decide_any(caller, *action, now).is_ok())
     }
 
-    async fn planned(&self, caller: &Principal, sql: &str, ends_at: Instant) -> Result<Planned, Status> {
+    /// Writes down who asked what, and why it was refused.
+    async fn written(&self, caller: &Principal, sql: &str, refusal: Option<&Status>) -> Result<(), Status> {
+        let action = self.action(caller).unwrap_or(ACTIONS[0]);
+        self.decisions.anywhere(caller, action).recorded(&told(sql, refusal)).await
+    }
+
+    /// Plans away from where calls are answered: what is planned is not interrupted, and goes deep.
+    async fn planned_in_time(&self, caller: &Principal, sql: &str) -> Result<Planned, Status> {
+        let turn = timeout(self.time, self.turns.next(caller.subject)).await.map_err(|_| busy(self.time))?;
+        let (own, caller, sql) = (self.clone(), caller.clone(), sql.to_owned());
+        let (done, planned) = oneshot::channel();
+        let runtime = Handle::current();
+        let planning = move || {
+            let planned = runtime.block_on(own.planned(&caller, &sql, turn));
+            // whoever asked may be gone
+            let _ = done.send(planned);
+        };
+        let begun = std::thread::Builder::new().name("sql-plan".to_owned()).stack_size(PLANNING_STACK).spawn(planning);
+        begun.map_err(|error| unreadable(&DataFusionError::IoError(error)))?;
+        match timeout(self.time, planned).await {
+            Ok(Ok(planned)) => planned,
+            Ok(Err(_)) => Err(unreadable(&DataFusionError::Internal("a statement's planning panicked".to_owned()))),
+            Err(_) => Err(late(self.time)),
+        }
+    }
+
+    async fn planned(&self, caller: &Principal, sql: &str, turn: Option<Turn>) -> Result<Planned, Status> {
         let select = statement::one_select(sql)?;
         let context = context(&self.limits).map_err(|error| refused(&error))?;
+        texts::bound(&context);
         let wanted = context.state().resolve_table_references(&select).map_err(|error| refused(&error))?;
         for table in wanted {
             tables::add(self, caller, &context, &table).await?;
         }
         let plan = context.state().statement_to_plan(select).await.map_err(|error| refused(&error))?;
         reports::only_reading().verify_plan(&plan).map_err(|error| refused(&error))?;
-        let frame = DataFrame::new(context.state(), plan);
-        let schema = plain(frame.schema().as_arrow());
-        Ok(Planned { frame, schema, limits: self.limits.clone(), ends_at, time: self.time })
+        let schema = plain(plan.schema().as_arrow());
+        let physical =
+            context.state().create_physical_plan(&plan).await.map_err(|error| failed(error, &self.limits))?;
+        Ok(Planned { physical, tasks: context.task_ctx(), schema, limits: self.limits.clone(), time: self.time, turn })
     }
+}
+
+/// What is written down of a statement, and of its refusal.
+fn told(sql: &str, refusal: Option<&Status>) -> String {
+    use tonic_types::StatusExt;
+    let shown = &sql[..sql.floor_char_boundary(WRITTEN)];
+    let more = if shown.len() < sql.len() {
+        format!(" ... of {} bytes, SHA-256 {}", sql.len(), hexadecimal(Sha256::digest(sql)))
+    } else {
+        String::new()
+    };
+    let refused = refusal.map_or_else(String::new, |status| {
+        let reason = status.get_details_error_info().map_or_else(|| format!("{:?}", status.code()), |info| info.reason);
+        format!(" refused {reason}:")
+    });
+    format!("sql{refused} {shown}{more}")
 }
 
 impl Planned {
@@ -132,12 +197,12 @@ impl Planned {
     ///
     /// # Errors
     /// A limit; what fails. Also of each batch.
-    pub async fn run(self) -> Result<impl Stream<Item = Result<RecordBatch, Status>> + Send + use<>, Status> {
-        let Self { frame, schema, limits, ends_at, time } = self;
-        let begun = timeout_at(ends_at, frame.execute_stream()).await;
-        let rows = begun.map_err(|_| late(time))?.map_err(|error| failed(error, &limits))?;
-        let state = (rows, 0_usize);
-        Ok(stream::try_unfold(state, move |(mut rows, before)| {
+    pub fn run(self) -> Result<impl Stream<Item = Result<RecordBatch, Status>> + Send + use<>, Status> {
+        let Self { physical, tasks, schema, limits, time, turn } = self;
+        let ends_at = Instant::now() + time;
+        let rows = execute_stream(physical, tasks).map_err(|error| failed(error, &limits))?;
+        let state = (rows, 0_usize, turn);
+        Ok(stream::try_unfold(state, move |(mut rows, before, turn)| {
             let (schema, limits) = (Arc::clone(&schema), limits.clone());
             async move {
                 let next = timeout_at(ends_at, rows.try_next()).await.map_err(|_| late(time))?;
@@ -151,7 +216,7 @@ impl Planned {
                 let columns = columns.map(|(array, field)| cast(array, field.data_type())).collect::<Result<_, _>>();
                 let batch = columns.and_then(|columns| RecordBatch::try_new(Arc::clone(&schema), columns));
                 let batch = batch.map_err(|error| failed(error.into(), &limits))?;
-                Ok(Some((batch, (rows, n_rows))))
+                Ok(Some((batch, (rows, n_rows, turn))))
             }
         })
         .boxed())
@@ -166,6 +231,11 @@ fn plain(schema: &Schema) -> SchemaRef {
         _ => field.as_ref().clone(),
     };
     Arc::new(Schema::new(schema.fields().iter().map(plain).collect::<Vec<_>>()))
+}
+
+fn busy(time: Duration) -> Status {
+    let text = format!("too many statements run, and none ended within {} s: try again later", time.as_secs());
+    problem::status(Code::ResourceExhausted, "SQL_LIMIT", text)
 }
 
 fn late(time: Duration) -> Status {

@@ -32,7 +32,7 @@ use analytics::{
     schedule_rpcs::ScheduleRpcs,
     schedules::Keeper,
     sources::Sources,
-    sql::{Statements, flight::Flight},
+    sql::{Statements, Turns, flight::Flight},
     uploads::Uploads,
 };
 use anyhow::Context;
@@ -89,6 +89,7 @@ fn wire(wiring: &mut Wiring<'_>) -> anyhow::Result<()> {
         tolerance: config.tolerance(),
         limits: Limits { n_rows: settings.sql_rows, ..limits(&settings) },
         time: Duration::from_secs(settings.sql_seconds),
+        turns: Turns::new(settings.sql_at_once),
     };
     let kinds = Kinds::new(kinds.into_iter().chain(copy).chain(extracts).chain(ReportKind::all(&runner)));
     let orders = |kinds| Orders { board: board.clone(), kinds, pause_seconds: settings.retry_pause_seconds };

@@ -31,7 +31,7 @@ sections! {
     }
     AnalyticsSettings {
         workers: usize, lease_seconds: u64, follow_milliseconds: u64, objects_dir: PathBuf, memory_mib: usize, spill_gib: u64,
-        sql_seconds: u64, sql_rows: usize, retry_pause_seconds: u32, sources: Vec<SourceSettings>, s3: S3Keys, postgres: PostgresSettings,
+        sql_seconds: u64, sql_rows: usize, sql_at_once: usize, retry_pause_seconds: u32, sources: Vec<SourceSettings>, s3: S3Keys, postgres: PostgresSettings,
         schedules: Vec<ScheduleSettings>, notify: NotifySettings,
     }
     S3Keys { access_key_id: String, secret_access_key: String, session_token: String }
@@ -74,7 +74,7 @@ impl Settings {
     }
 
     /// Name, value, least and most of each that is a number.
-    fn numbers(&self) -> [(&'static str, u64, u64, u64); 10] {
+    fn numbers(&self) -> [(&'static str, u64, u64, u64); 11] {
         let Self { analytics, archive } = self;
         [
             ("analytics.workers", analytics.workers as u64, 0, 256),
@@ -84,6 +84,7 @@ impl Settings {
             ("analytics.memory_mib", analytics.memory_mib as u64, 16, 1 << 20),
             ("analytics.spill_gib", analytics.spill_gib, 0, 1 << 20),
             ("analytics.sql_seconds", analytics.sql_seconds, 1, 3_600),
+            ("analytics.sql_at_once", analytics.sql_at_once as u64, 1, 256),
             ("analytics.sql_rows", analytics.sql_rows as u64, 1, 1 << 40),
             ("archive.flush_seconds", archive.flush_seconds, 1, 86_400),
             ("archive.merge_minutes", archive.merge_minutes, 1, 10_080),

@@ -15,8 +15,9 @@ use arrow_flight::{
     flight_service_server::{FlightService, FlightServiceServer},
     sql::{
         ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
-        CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
-        CommandPreparedStatementQuery, CommandStatementQuery, ProstMessageExt, SqlInfo, TicketStatementQuery,
+        Any, Command, CommandGetCatalogs, CommandGetDbSchemas, CommandGetSqlInfo, CommandGetTableTypes,
+        CommandGetTables, CommandPreparedStatementQuery, CommandStatementQuery, ProstMessageExt, SqlInfo,
+        TicketStatementQuery,
         metadata::{SqlInfoData, SqlInfoDataBuilder},
         server::FlightSqlService,
     },
@@ -76,7 +77,7 @@ impl Flight {
     async fn rows(&self, request: &Request<Ticket>, sql: &str) -> Got {
         let planned = self.statements.plan(caller(request)?, sql).await?;
         let schema = planned.schema().clone();
-        Ok(encoded(schema, planned.run().await?.boxed()))
+        Ok(encoded(schema, planned.run()?.boxed()))
     }
 
     async fn tables(&self, query: &CommandGetTables, caller: &Principal) -> Result<RecordBatch, Status> {
@@ -114,8 +115,10 @@ impl FlightSqlService for Flight {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<Rows<HandshakeResponse>>, Status> {
-        // the auth layer has let it in
-        let token = guard::token(request.metadata(), guard::FLIGHT).unwrap_or_default();
+        // the auth layer has let it in; what it says is not needed, but is to be readable
+        let (metadata, _, mut said) = request.into_parts();
+        said.message().await?;
+        let token = guard::token(&metadata, guard::FLIGHT).unwrap_or_default();
         let answer = HandshakeResponse { protocol_version: 0, payload: Bytes::new() };
         let mut answer: Response<Rows<_>> = Response::new(stream::iter([Ok(answer)]).boxed());
         let bearer = format!("Bearer {token}").parse().map_err(|_| Status::internal("a token that is no header"))?;
@@ -222,7 +225,30 @@ impl FlightSqlService for Flight {
         one(query.into_builder(&ABOUT).build().map_err(unsaid)?)
     }
 
+    async fn get_flight_info_fallback(&self, _command: Command, _request: Request<FlightDescriptor>) -> Told {
+        Err(not_served("cmd"))
+    }
+
+    async fn do_get_fallback(&self, _request: Request<Ticket>, _message: Any) -> Got {
+        Err(not_served("ticket"))
+    }
+
+    async fn do_action_fallback(
+        &self,
+        _request: Request<Action>,
+    ) -> Result<Response<Rows<arrow_flight::Result>>, Status> {
+        Err(not_served("type"))
+    }
+
     async fn register_sql_info(&self, _id: i32, _info: &SqlInfo) {}
+}
+
+fn not_served(field: &str) -> Status {
+    problem::invalid(
+        "UNKNOWN_COMMAND",
+        field,
+        "must be a command of Flight SQL that is served here: statements and lists of tables",
+    )
 }
 
 fn caller<T>(request: &Request<T>) -> Result<&Principal, Status> {
@@ -263,4 +289,15 @@ fn encoded(schema: SchemaRef, rows: Rows<RecordBatch>) -> Response<<Flight as Fl
 fn unsaid(error: FlightError) -> Status {
     tracing::error!(error = &error as &dyn std::error::Error, "an answer of Flight SQL cannot be encoded");
     problem::status(Code::Internal, "SQL_FAILED", "the answer cannot be encoded; tell the operators")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_says_what_it_is() {
+        let said = CommandGetSqlInfo { info: vec![] }.into_builder(&ABOUT).build().unwrap();
+        assert!(said.num_rows() >= 6, "{said:?}");
+    }
 }
