@@ -16,7 +16,7 @@ mod rows;
 pub(crate) mod tests;
 
 pub(crate) use self::{
-    file::{reading_columns, shown_rows},
+    file::{SUBJECT, reading_columns, shown_rows},
     judge::TakenBack,
     readings::Reader,
 };
@@ -55,8 +55,8 @@ use tonic::{Code, Status};
 
 /// The table of readings, as the extracts' queries call it.
 const TABLE: &str = crate::archive::reading::TABLE;
-/// Most readings that an extract looks at.
-const READINGS_MAX: usize = 500_000_000;
+/// Most readings that an extract, or a statement, looks at one after the other.
+pub(crate) const READINGS_MAX: usize = 500_000_000;
 /// What is beside the rows: the names of all who are in them.
 const SUBJECTS: &str = "subjects";
 

@@ -40,7 +40,7 @@ pub use self::{
     row::Row,
 };
 pub(crate) use self::{
-    answer::declared,
+    answer::{declared, plain},
     engine::{CATALOG, beside, context, only_reading, plan},
 };
 

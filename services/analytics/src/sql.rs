@@ -3,7 +3,7 @@
 //! What a caller sees, by what their roles grant and as it is now: each data set and each report (a table, and a function of its
 //! parameters), `readings` of the patients to whom they have a relation, and `"STUDY".readings` of the subjects of a study, under its names
 //! and at its times. Any other table is not there. A statement is one SELECT, in memory, time and rows that are bounded; it is
-//! in the audit log before it is planned, and each patient before a row of theirs leaves.
+//! in the audit log, with why it was refused, before anything is answered, and each patient before a row of theirs leaves.
 
 pub mod flight;
 mod functions;
@@ -26,7 +26,6 @@ use auth::Pseudonyms;
 use datafusion::{
     arrow::{
         array::RecordBatch,
-        compute::cast,
         datatypes::{DataType, Field, Schema, SchemaRef},
     },
     error::DataFusionError,
@@ -124,8 +123,11 @@ impl Statements {
 
     /// The first action that the caller may do somewhere.
     fn action(&self, caller: &Principal) -> Option<Action> {
-        let now = self.decisions.now();
-        ACTIONS.into_iter().find(|action| decide_any(caller, *action, now).is_ok())
+        ACTIONS.into_iter().find(|action| self.may(caller, *action))
+    }
+
+    fn may(&self, caller: &Principal, action: Action) -> bool {
+        decide_any(caller, action, self.decisions.now()).is_ok()
     }
 
     /// Writes down who asked what, and why it was refused.
@@ -164,7 +166,7 @@ impl Statements {
         }
         let plan = context.state().statement_to_plan(select).await.map_err(|error| refused(&error))?;
         reports::only_reading().verify_plan(&plan).map_err(|error| refused(&error))?;
-        let schema = plain(plan.schema().as_arrow());
+        let schema = without_views(plan.schema().as_arrow());
         let physical =
             context.state().create_physical_plan(&plan).await.map_err(|error| failed(error, &self.limits))?;
         Ok(Planned { physical, tasks: context.task_ctx(), schema, limits: self.limits.clone(), time: self.time, turn })
@@ -212,10 +214,7 @@ impl Planned {
                     let text = format!("it has more than {} rows: add a LIMIT, a WHERE or a GROUP BY", limits.n_rows);
                     return Err(problem::status(Code::ResourceExhausted, "SQL_LIMIT", text));
                 }
-                let columns = batch.columns().iter().zip(schema.fields());
-                let columns = columns.map(|(array, field)| cast(array, field.data_type())).collect::<Result<_, _>>();
-                let batch = columns.and_then(|columns| RecordBatch::try_new(Arc::clone(&schema), columns));
-                let batch = batch.map_err(|error| failed(error.into(), &limits))?;
+                let batch = reports::plain(&batch, &schema).map_err(|error| failed(error, &limits))?;
                 Ok(Some((batch, (rows, n_rows, turn))))
             }
         })
@@ -224,7 +223,7 @@ impl Planned {
 }
 
 /// The same columns, without the engine's own views of texts.
-fn plain(schema: &Schema) -> SchemaRef {
+fn without_views(schema: &Schema) -> SchemaRef {
     let plain = |field: &Arc<Field>| match field.data_type() {
         DataType::Utf8View | DataType::LargeUtf8 => field.as_ref().clone().with_data_type(DataType::Utf8),
         DataType::BinaryView | DataType::LargeBinary => field.as_ref().clone().with_data_type(DataType::Binary),

@@ -18,9 +18,11 @@ mod updates;
 
 use anyhow::Context;
 use auth::demo_person;
+use guard::convert;
+use model::Nanos;
 use proto::registry::v1::{
-    CreateGrantRequest, CreateRelationRequest, CreateUserRequest, GetRoleRequest, Grant, Person, Relation, Role, User,
-    registry_service_client::RegistryServiceClient,
+    CreateGrantRequest, CreateRelationRequest, CreateUserRequest, EndAssignmentRequest, GetRoleRequest, Grant, Person,
+    Relation, Role, User, registry_service_client::RegistryServiceClient,
 };
 use tests::{Sandbox, line::Problem, with_token};
 use tonic::{Code, Request, Response, Status, transport::Channel};
@@ -73,6 +75,19 @@ macro_rules! refused {
     }};
 }
 use refused;
+
+/// Ends an assignment at a second since 1970; if not `may`, it is refused for what is kept as the patient's.
+async fn ends(asking: &mut Asking, assignment_id: &str, second: i64, may: bool) -> anyhow::Result<()> {
+    let at = Some(convert::timestamp(Nanos(second * Nanos::SECOND)));
+    let (assignment_id, etag) = (assignment_id.to_owned(), String::new());
+    let request = asking.request(EndAssignmentRequest { assignment_id, at, etag });
+    let ended = asking.client.end_assignment(request).await;
+    match may {
+        true => drop(ended?),
+        false => drop(refused!(ended, FailedPrecondition, "READINGS_IN_THE_WAY")),
+    }
+    Ok(())
+}
 
 /// A new person of the registry; a patient in the ward where the demo's people work, or nobody's patient.
 async fn person(admin: &mut Asking, name: &str, patient: bool) -> anyhow::Result<User> {

@@ -197,7 +197,7 @@ fn time() -> DataType {
 }
 
 /// What a subject's readings say whose they are by: a column, and what it says.
-const SUBJECT: (&str, &str) = ("subject_id", "whose reading it is: the study's name for the subject");
+pub(crate) const SUBJECT: (&str, &str) = ("subject_id", "whose reading it is: the study's name for the subject");
 
 fn schema(columns: &[Told]) -> SchemaRef {
     let field = |(name, kind, optional, _): &Told| Field::new(name, kind.clone(), *optional);

@@ -137,8 +137,8 @@ pub(crate) fn declared(report: &Report) -> SchemaRef {
     Arc::new(Schema::new(report.columns.iter().map(field).collect::<Vec<_>>()))
 }
 
-/// The batch with the declared types: views of texts become texts.
-fn plain(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFusionError> {
+/// The batch with a schema's types: views of texts become texts.
+pub(crate) fn plain(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, DataFusionError> {
     let columns = batch.columns().iter().zip(schema.fields()).map(|(array, field)| cast(array, field.data_type()));
     Ok(RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)?)
 }

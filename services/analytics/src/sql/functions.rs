@@ -101,11 +101,11 @@ impl TableFunctionImpl for ReportFunction {
 /// A text or a number that stands in a statement.
 fn literal(expr: &Expr) -> Option<String> {
     match expr {
-        Expr::Literal(
-            value @ (ScalarValue::Utf8(Some(_)) | ScalarValue::Int64(Some(_)) | ScalarValue::UInt64(Some(_))),
-            _,
-        ) => Some(value.to_string()),
-        Expr::Literal(value @ ScalarValue::Utf8View(Some(_)), _) => Some(value.to_string()),
+        Expr::Literal(value, _) => match value {
+            ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => Some(text.clone()),
+            ScalarValue::Int64(Some(_)) | ScalarValue::UInt64(Some(_)) => Some(value.to_string()),
+            _ => None,
+        },
         Expr::Negative(of) => literal(of).map(|text| format!("-{text}")),
         _ => None,
     }

@@ -1,9 +1,10 @@
 //! Readings of some patients as a table. They are judged as a timeline judges them, an hour at a time and in the order of time, by whoever
 //! runs the statement: whose they are is written down before the first row, of those alone whom the statement's conditions leave.
 
-use super::{Statements, tables::READINGS, unopened};
+use super::{Statements, unopened};
 use crate::{
-    extracts::{Reader, TakenBack, reading_columns, shown_rows, taken_back},
+    archive::reading::TABLE,
+    extracts::{READINGS_MAX, Reader, SUBJECT, TakenBack, reading_columns, shown_rows, taken_back},
     reports::{Limits, Session},
 };
 use async_trait::async_trait;
@@ -32,9 +33,6 @@ use std::{
     sync::Arc,
 };
 use tonic::Status;
-
-/// Most readings of which a statement looks at one.
-const READINGS_MAX: usize = 500_000_000;
 
 /// Readings of some people, in the columns of an extract.
 pub(super) struct Readings {
@@ -81,11 +79,10 @@ impl Readings {
         people: BTreeMap<String, Permit>,
     ) -> Result<Self, Status> {
         let Statements { runner, decisions, names, tolerance, .. } = statements;
-        let table = READINGS.to_owned();
+        let table = TABLE.to_owned();
         let snapshot = runner.snapshot(std::slice::from_ref(&table)).await.map_err(unopened)?;
         let limits = Limits { n_rows: READINGS_MAX, ..statements.limits.clone() };
-        let session =
-            Session::open(READINGS, snapshot.tables(), &limits).await.map_err(|error| unopened(error.into()))?;
+        let session = Session::open(TABLE, snapshot.tables(), &limits).await.map_err(|error| unopened(error.into()))?;
         let mut gone = taken_back(&decisions.directory());
         let person = |(name, permit): (String, Permit)| {
             let moved = study.zip(names.as_ref()).map(|(study, names)| names.moved_by(study, permit.patient()));
@@ -97,9 +94,7 @@ impl Readings {
         let shown_until = longest.map_or(Nanos::MAX, |longest| crate::days::start(decisions.now().plus(-longest)));
         let (action, whose) = match study {
             None => (Action::ReadTimeline, ("patient_id", "whose reading it is: the patient")),
-            Some(_) => {
-                (Action::ReadDeidentified, ("subject_id", "whose reading it is: the study's name for the subject"))
-            }
+            Some(_) => (Action::ReadDeidentified, SUBJECT),
         };
         let of = Of {
             schema: reading_columns(whose),

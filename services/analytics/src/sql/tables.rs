@@ -7,22 +7,24 @@ use super::{
     unopened,
 };
 use crate::{
+    archive::reading::TABLE as READINGS,
     datasets,
     reports::{self, CATALOG, Report, Reports},
 };
 use datafusion::{common::TableReference, execution::context::SessionContext};
 use model::{
     Permit,
-    access::{Action, Principal, Subject, decide, decide_any},
+    access::{Action, Principal, Subject, decide},
 };
 use proto::problem;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use tonic::{Code, Status};
 
 /// The schema of data sets, reports and the patients to whom the caller has a relation.
 pub(super) const PUBLIC: &str = CATALOG.1;
-/// The table of readings, in each schema that has one.
-pub(super) const READINGS: &str = "readings";
 
 /// A table that a caller may read: its schema, its name, and what it is.
 pub(super) struct Listed {
@@ -41,10 +43,10 @@ pub(super) async fn add(
     let is_here = table.catalog().is_none_or(|catalog| catalog == CATALOG.0);
     let (schema, name) = (table.schema().unwrap_or(PUBLIC), table.table());
     if is_here && schema == PUBLIC {
-        if name == READINGS && may(statements, caller, Action::ReadTimeline) {
+        if name == READINGS && statements.may(caller, Action::ReadTimeline) {
             return add_readings(statements, caller, context, None).await;
         }
-        if may(statements, caller, Action::ReadAnalytics) {
+        if statements.may(caller, Action::ReadAnalytics) {
             if let Ok(report) = Reports::find(name) {
                 return add_report(statements, context, (report, name)).await;
             }
@@ -55,7 +57,7 @@ pub(super) async fn add(
         if is_engines(name) {
             return Ok(());
         }
-    } else if is_here && name == READINGS && may(statements, caller, Action::ReadDeidentified) {
+    } else if is_here && name == READINGS && statements.may(caller, Action::ReadDeidentified) {
         return add_readings(statements, caller, context, Some(schema)).await;
     }
     Err(none(table))
@@ -73,10 +75,6 @@ fn none(table: &TableReference) -> Status {
         model::quoted(&table.to_string())
     );
     problem::field(Code::NotFound, "NO_SUCH_TABLE", "query", &text)
-}
-
-pub(super) fn may(statements: &Statements, caller: &Principal, action: Action) -> bool {
-    decide_any(caller, action, statements.decisions.now()).is_ok()
 }
 
 async fn add_data_set(statements: &Statements, context: &SessionContext, name: &str) -> Result<(), Status> {
@@ -156,28 +154,29 @@ fn patients(statements: &Statements, caller: &Principal) -> BTreeMap<String, Per
 pub(super) async fn all(statements: &Statements, caller: &Principal) -> Result<Vec<Listed>, Status> {
     let mut all = Vec::new();
     let mut public = |name: &str, kind| all.push(Listed { schema: PUBLIC.to_owned(), name: name.to_owned(), kind });
-    if may(statements, caller, Action::ReadAnalytics) {
-        for kind in datasets::kinds() {
-            if statements.runner.has(&kind.name).await.map_err(guard::errors::store)? {
-                public(&kind.name, "TABLE");
+    if statements.may(caller, Action::ReadAnalytics) {
+        let kinds: BTreeSet<&String> = datasets::kinds().iter().map(|kind| &kind.name).collect();
+        let mut there: BTreeSet<&String> = BTreeSet::new();
+        let read = Reports::all().flat_map(|report| &report.tables);
+        for table in kinds.iter().copied().chain(read).collect::<BTreeSet<_>>() {
+            if statements.runner.has(table).await.map_err(guard::errors::store)? {
+                there.insert(table);
             }
         }
-        for report in Reports::all() {
-            let mut is_there = true;
-            for table in &report.tables {
-                is_there &= statements.runner.has(table).await.map_err(guard::errors::store)?;
-            }
-            if is_there && report.check(&BTreeMap::new()).is_ok() {
+        kinds.intersection(&there).for_each(|kind| public(kind, "TABLE"));
+        let needs_none = |report: &&Report| report.check(&BTreeMap::new()).is_ok();
+        for report in Reports::all().filter(needs_none) {
+            if report.tables.iter().all(|table| there.contains(table)) {
                 public(&report.name, "VIEW");
             }
         }
     }
-    if may(statements, caller, Action::ReadTimeline) {
+    if statements.may(caller, Action::ReadTimeline) {
         public(READINGS, "TABLE");
     }
     let mut studies = Vec::new();
     if let (Subject::User(user), Some(_), true) =
-        (caller.subject, &statements.names, may(statements, caller, Action::ReadDeidentified))
+        (caller.subject, &statements.names, statements.may(caller, Action::ReadDeidentified))
     {
         studies = statements.decisions.directory().studies_of(user);
     }

@@ -1,14 +1,12 @@
 //! Functions that make long texts out of short ones. The engine counts what its sorts and groups hold, and not what these make: so
 //! each says how much that will be before it makes it.
 
-use datafusion::arrow::datatypes::FieldRef;
 use datafusion::{
     arrow::{
-        array::{Array, AsArray},
+        array::AsArray,
         compute::cast,
-        datatypes::{DataType, Int64Type},
+        datatypes::{DataType, FieldRef, Int64Type},
     },
-    common::ScalarValue,
     error::DataFusionError,
     execution::{FunctionRegistry, context::SessionContext},
     logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature},
@@ -17,7 +15,7 @@ use std::sync::Arc;
 
 /// Most bytes that one makes of a batch of rows.
 const BYTES: u64 = 64 << 20;
-/// Those that are bounded, and those that are not there.
+/// The functions, by name; one that the engine was built without is passed over.
 const BOUNDED: [&str; 7] = ["concat", "concat_ws", "repeat", "lpad", "rpad", "replace", "overlay"];
 
 /// Puts bounds to the context's functions.
@@ -77,63 +75,33 @@ impl ScalarUDFImpl for Bounded {
 fn made(name: &str, arguments: &[ColumnarValue], n_rows: usize) -> Result<u64, DataFusionError> {
     let is_scalar = arguments.iter().all(|one| matches!(one, ColumnarValue::Scalar(_)));
     let n_rows = if is_scalar { 1 } else { n_rows };
-    let columns = arguments.iter().map(|one| Column::of(one, n_rows)).collect::<Result<Vec<_>, _>>()?;
-    let lengths = |row: usize| columns.iter().map(move |column| column.length(row));
-    let number = |at: usize, row: usize| columns.get(at).map_or(0, |column| column.number(row));
-    let length = |at: usize, row: usize| columns.get(at).map_or(0, |column| column.length(row));
+    // what a position or a length says is no text
+    let n_texts = if name == "overlay" { 2 } else { arguments.len() };
+    let columns = arguments.iter().map(sizes).collect::<Result<Vec<_>, _>>()?;
+    let size = |at: usize, row: usize| columns.get(at).map_or(0, |sizes| sizes[row % sizes.len()]);
+    let texts = |row: usize| (0..n_texts).map(|at| size(at, row)).fold(0, u64::saturating_add);
     let of_row = |row: usize| match name {
-        "repeat" => length(0, row).saturating_mul(number(1, row)),
+        "repeat" => size(0, row).saturating_mul(size(1, row)),
         // of up to four bytes each
-        "lpad" | "rpad" => number(1, row).saturating_mul(4).saturating_add(length(0, row)),
-        "replace" => length(0, row).saturating_add(1).saturating_mul(length(2, row).saturating_add(1)),
-        "concat_ws" => {
-            let separators = length(0, row).saturating_mul(columns.len() as u64);
-            lengths(row).fold(separators, u64::saturating_add)
-        }
-        _ => lengths(row).fold(0, u64::saturating_add),
+        "lpad" | "rpad" => size(1, row).saturating_mul(4).saturating_add(size(0, row)),
+        "replace" => size(0, row).saturating_add(1).saturating_mul(size(2, row).saturating_add(1)),
+        "concat_ws" => size(0, row).saturating_mul(arguments.len() as u64).saturating_add(texts(row)),
+        _ => texts(row),
     };
     Ok((0..n_rows).map(of_row).fold(0, u64::saturating_add))
 }
 
-/// An argument: texts, of which the lengths count, or numbers.
-enum Column {
-    Texts(datafusion::arrow::array::StringArray, bool),
-    Numbers(datafusion::arrow::array::Int64Array, bool),
-}
-
-impl Column {
-    fn of(argument: &ColumnarValue, n_rows: usize) -> Result<Self, DataFusionError> {
-        let (array, is_one) = match argument {
-            ColumnarValue::Scalar(ScalarValue::Null) => (ScalarValue::Int64(None).to_array()?, true),
-            ColumnarValue::Scalar(scalar) => (scalar.to_array()?, true),
-            ColumnarValue::Array(array) => (Arc::clone(array), array.len() == 1 && n_rows != 1),
-        };
-        match array.data_type() {
-            kind if kind.is_integer() => {
-                Ok(Self::Numbers(cast(&array, &DataType::Int64)?.as_primitive::<Int64Type>().clone(), is_one))
-            }
-            _ => Ok(Self::Texts(cast(&array, &DataType::Utf8)?.as_string::<i32>().clone(), is_one)),
-        }
+/// What each row of an argument is: of a text how many bytes, of a number that number; 0 of nothing. One, if all are the same.
+fn sizes(argument: &ColumnarValue) -> Result<Vec<u64>, DataFusionError> {
+    let array = match argument {
+        ColumnarValue::Scalar(scalar) => scalar.to_array()?,
+        ColumnarValue::Array(array) => Arc::clone(array),
+    };
+    if array.data_type().is_integer() {
+        let numbers = cast(&array, &DataType::Int64)?;
+        let numbers = numbers.as_primitive::<Int64Type>().iter();
+        return Ok(numbers.map(|number| number.unwrap_or(0).max(0).unsigned_abs()).collect());
     }
-
-    fn length(&self, row: usize) -> u64 {
-        match self {
-            Self::Texts(texts, is_one) => {
-                let row = if *is_one { 0 } else { row };
-                if texts.is_valid(row) { texts.value_length(row).unsigned_abs().into() } else { 0 }
-            }
-            // as digits
-            Self::Numbers(..) => 20,
-        }
-    }
-
-    fn number(&self, row: usize) -> u64 {
-        match self {
-            Self::Numbers(numbers, is_one) => {
-                let row = if *is_one { 0 } else { row };
-                if numbers.is_valid(row) { numbers.value(row).max(0).unsigned_abs() } else { 0 }
-            }
-            Self::Texts(..) => 0,
-        }
-    }
+    let texts = cast(&array, &DataType::Utf8)?;
+    Ok(texts.as_string::<i32>().iter().map(|text| text.map_or(0, str::len) as u64).collect())
 }

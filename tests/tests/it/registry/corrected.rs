@@ -3,7 +3,7 @@
 use super::{
     Asking,
     devices::{assign, claim, monitor, register, write},
-    grant, person, refusal, refused, tie,
+    ends, grant, person, refusal, refused, tie,
 };
 use anyhow::Context;
 use auth::demo_person;
@@ -181,17 +181,7 @@ async fn one_does_not_end_in_the_middle_of_what_lasts() -> anyhow::Result<()> {
     assert_eq!(sandbox.ingest().await?.write_readings(request).await?.into_inner().accepted_readings, 1);
     let mut nursing = Asking::user(&sandbox, nurse).await?;
     for (ago, may) in [(9_000, false), (8_999, false), (3_600, false), (3_001, false), (3_000, true)] {
-        let at = Some(convert::timestamp(Nanos((now - ago) * Nanos::SECOND)));
-        let request = nursing.request(EndAssignmentRequest {
-            assignment_id: assigned.assignment_id.clone(),
-            at,
-            ..Default::default()
-        });
-        let ended = nursing.client.end_assignment(request).await;
-        match may {
-            true => drop(ended?),
-            false => drop(refused!(ended, FailedPrecondition, "READINGS_IN_THE_WAY")),
-        }
+        ends(&mut nursing, &assigned.assignment_id, now - ago, may).await?;
     }
     Ok(())
 }

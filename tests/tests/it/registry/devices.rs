@@ -1,6 +1,6 @@
 //! Devices: registered, claimed, assigned, rotated and revoked.
 
-use super::{Asking, grant, person, refusal, refused, tie};
+use super::{Asking, ends, grant, person, refusal, refused, tie};
 use anyhow::Context;
 use guard::convert;
 use model::{DeviceId, PatientId, StreamId};
@@ -149,17 +149,7 @@ async fn a_device_is_registered_claimed_assigned_and_revoked() -> anyhow::Result
 
     // what is kept as the first patient's stays so: it was taken an hour and a half ago
     for (ago, may) in [(6_000, false), (5_400, false), (5_000, true)] {
-        let at = Some(convert::timestamp(model::Nanos((now - ago) * model::Nanos::SECOND)));
-        let request = nursing.request(EndAssignmentRequest {
-            assignment_id: earlier.assignment_id.clone(),
-            at,
-            ..Default::default()
-        });
-        let ended = nursing.client.end_assignment(request).await;
-        match may {
-            true => drop(ended?),
-            false => drop(refused!(ended, FailedPrecondition, "READINGS_IN_THE_WAY")),
-        }
+        ends(&mut nursing, &earlier.assignment_id, now - ago, may).await?;
     }
 
     let mut itself = Asking::with(&sandbox, claimed.token.clone()).await?;
