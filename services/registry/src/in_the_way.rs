@@ -1,7 +1,7 @@
 //! Readings that an assignment cannot be corrected around: they are kept as its patient's, and stay so. And those that a
 //! retraction keeps from being shown as a patient's whose they are not.
 
-use crate::{Readings, Registry};
+use crate::Registry;
 use directory::Directory;
 use guard::{convert, errors};
 use model::{
@@ -11,11 +11,26 @@ use proto::problem;
 use std::time::Duration;
 use store::{HourEntry, Order};
 use tonic::{Code, Status};
+use uuid::Uuid;
 
 /// How long the writer is waited for.
 const WRITER_LIMIT: Duration = Duration::from_secs(5);
 /// Most hours that are looked through: six weeks of a patient who is measured all the time.
 const HOURS_MAX: usize = 1_000;
+
+/// Id of a retraction in force, and what it is about.
+pub(crate) type InForce = (Uuid, Retraction);
+
+/// What a new retraction would change.
+pub(crate) enum Effect {
+    /// Readings would count no more, or it may be so.
+    Something,
+    /// It is about no reading, or about such alone as this one in force, or others, are about.
+    Nothing {
+        /// One of those in force.
+        retracted_by: Option<Uuid>,
+    },
+}
 
 impl Registry {
     /// Refuses to end an assignment before readings that are kept as its patient's: those would still be shown as the patient's,
@@ -95,63 +110,53 @@ impl Registry {
         Ok(())
     }
 
-    /// Whether a retraction is about any reading that was received after an instant, or perhaps is: where the writer is behind, what
-    /// is acknowledged cannot be looked at.
+    /// What a retraction would take back beside those in force. Where the writer is behind, what is acknowledged cannot be looked at,
+    /// and may be something.
     ///
     /// # Errors
     /// UNAVAILABLE: log or store does not answer.
-    pub(crate) async fn is_about_later(
+    pub(crate) async fn effect(
         &self,
         permit: &Permit,
         retraction: &Retraction,
-        since: Nanos,
-    ) -> Result<bool, Status> {
-        self.any_of(permit, retraction, |sheet| is_about_later(&sheet, retraction, since)).await
-    }
-
-    /// The same, or whether it is about any whose device was not the patient's then: such are retracted alone, so that one of more
-    /// can be ended ([`Self::refuse_before_others`]).
-    ///
-    /// # Errors
-    /// As [`Self::is_about_later`].
-    pub(crate) async fn is_about_later_or_others(
-        &self,
-        permit: &Permit,
-        retraction: &Retraction,
-        since: Nanos,
-    ) -> Result<bool, Status> {
-        let directory = self.decisions.directory();
-        let is_theirs = |device, span| directory.was_assigned_during(device, permit.patient(), span);
-        let is_it = |sheet: Sheet| {
-            is_about_later(&sheet, retraction, since) || last_of_others(sheet, retraction, is_theirs).is_some()
-        };
-        self.any_of(permit, retraction, is_it).await
-    }
-
-    /// Whether any hour of a retraction's range is as `is_it` says, or may be.
-    async fn any_of(
-        &self,
-        permit: &Permit,
-        retraction: &Retraction,
-        is_it: impl Fn(Sheet) -> bool,
-    ) -> Result<bool, Status> {
-        let Readings { written, timeline, .. } = &self.readings;
-        if !bus::catches_up(&**written, permit.patient(), WRITER_LIMIT).await.map_err(|error| errors::log(&error))? {
-            return Ok(true);
+        in_force: &[InForce],
+    ) -> Result<Effect, Status> {
+        if let Effect::Something = self.effect_on_written(permit, retraction, in_force).await? {
+            return Ok(Effect::Something);
         }
+        let written = self.readings.written.as_ref();
+        match bus::catches_up(written, permit.patient(), WRITER_LIMIT).await.map_err(|error| errors::log(&error))? {
+            true => self.effect_on_written(permit, retraction, in_force).await,
+            false => Ok(Effect::Something),
+        }
+    }
+
+    async fn effect_on_written(
+        &self,
+        permit: &Permit,
+        retraction: &Retraction,
+        in_force: &[InForce],
+    ) -> Result<Effect, Status> {
+        let timeline = &self.readings.timeline;
         let wanted = retraction.metrics.as_deref().unwrap_or_default();
         // a retraction has fewer hours than that
         let hours: HourRange = retraction.range.hours();
         let found = timeline.hours(permit, hours, Order::Descending, HOURS_MAX).await.map_err(errors::store)?;
+        let directory = self.decisions.directory();
+        let is_theirs = |device, span| directory.was_assigned_during(device, permit.patient(), span);
+        let mut effect = Effect::Nothing { retracted_by: None };
         for entry in &found {
+            let others: Vec<_> = in_force.iter().filter(|(_, one)| one.concerns(entry.hour, wanted)).collect();
             for data in timeline.read(permit, std::slice::from_ref(entry)).await.map_err(errors::store)? {
                 let sheet = data.sheet(wanted).map_err(|error| errors::unreadable(&error))?;
-                if is_it(sheet) {
-                    return Ok(true);
+                match effect_on(&sheet, retraction, &others, is_theirs) {
+                    Effect::Something => return Ok(Effect::Something),
+                    Effect::Nothing { retracted_by: None } => {}
+                    retracted => effect = retracted,
                 }
             }
         }
-        Ok(false)
+        Ok(effect)
     }
 
     /// Waits until all that is acknowledged of a patient is in the timeline; what for is said of a field.
@@ -221,14 +226,34 @@ impl Registry {
     }
 }
 
-/// Whether a retraction is about any reading of a sheet that was received after an instant.
-fn is_about_later(sheet: &Sheet, retraction: &Retraction, since: Nanos) -> bool {
-    sheet.columns.iter().any(|SheetColumn { lines, batch }| {
-        lines.measured_at.iter().zip(batch).any(|(at, batch)| {
+/// What a retraction would take back of a sheet. Of readings that are retracted already it is those whose device was not the
+/// patient's then, where each retraction of them is a wider one: such are retracted alone, so that the wider one can be ended
+/// ([`Registry::refuse_before_others`]).
+fn effect_on(
+    sheet: &Sheet,
+    retraction: &Retraction,
+    in_force: &[&InForce],
+    is_theirs: impl Fn(DeviceId, (Nanos, Nanos)) -> bool,
+) -> Effect {
+    let mut retracted_by = None;
+    for SheetColumn { lines, batch } in &sheet.columns {
+        for (line, (at, batch)) in lines.measured_at.iter().zip(batch).enumerate() {
             let batch = &sheet.batches[*batch as usize];
-            batch.received_at > since && retraction.is_about_one(lines.metric, batch, *at)
-        })
-    })
+            let is_about = |one: &Retraction| one.is_about_one(lines.metric, batch, *at);
+            if !is_about(retraction) {
+                continue;
+            }
+            let already = || in_force.iter().filter(|(_, one)| is_about(one));
+            let Some((id, _)) = already().next() else { return Effect::Something };
+            if already().all(|(_, one)| one.covers(retraction) && !retraction.covers(one))
+                && !is_theirs(batch.identity.device, (*at, lines.end(line)))
+            {
+                return Effect::Something;
+            }
+            retracted_by = Some(*id);
+        }
+    }
+    Effect::Nothing { retracted_by }
 }
 
 /// The last reading that a retraction is about and whose device was not the patient's for all of it: when it was over, and the

@@ -4,6 +4,7 @@ use crate::{
     Registry,
     access::person,
     check,
+    in_the_way::{Effect, InForce},
     newest::{self, ListPosition, newest_first},
     writing::{check_etag, etag, not_found},
 };
@@ -110,69 +111,58 @@ impl Registry {
         Ok(CreateRetractionResponse { retraction: Some(self.retraction(&id)?) })
     }
 
-    /// Makes what `made` says at its time, unless it would be about nothing that is not retracted already.
+    /// Makes what `made` says at its time, unless it would change nothing.
     async fn create(
         &self,
         caller: &Principal,
         permit: &Permit,
         made: impl Fn(Nanos) -> kept::Retraction,
     ) -> Result<(), Status> {
-        self.refuse_of_the_future(permit, &made(self.decisions.now())).await?;
         let mut looked_at = None;
         loop {
-            let same = self
+            let beside = self
                 .change(caller, |directory, now| {
                     let retraction = made(now);
                     check_new(directory, permit, &retraction)?;
-                    // what was received since the last of them was received since the others; one that was made meanwhile is looked
-                    // at, too
-                    match in_force(directory, &retraction).max_by_key(|one| one.at) {
-                        Some(same) if looked_at != Some(same.id) => Ok((vec![], Some((same.clone(), retraction)))),
-                        _ => Ok((vec![Change::Retraction(retraction)], None)),
+                    let in_force = in_force(directory, permit);
+                    // another may have been made meanwhile
+                    match looked_at.as_ref() == Some(&in_force) {
+                        true => Ok((vec![Change::Retraction(retraction)], None)),
+                        false => Ok((vec![], Some((in_force, retraction)))),
                     }
                 })
                 .await?;
-            let Some((same, retraction)) = same else { return Ok(()) };
-            self.refuse_the_same(permit, &retraction, &same).await?;
-            looked_at = Some(same.id);
+            let Some((in_force, retraction)) = beside else { return Ok(()) };
+            self.refuse_without_effect(permit, &retraction, &in_force).await?;
+            looked_at = Some(in_force);
         }
     }
 
-    /// Refuses a retraction of a time that is still to come: what is received later counts. But a device whose clock is ahead may
-    /// have sent readings of that time.
-    async fn refuse_of_the_future(&self, permit: &Permit, retraction: &kept::Retraction) -> Result<(), Status> {
-        // two clocks may differ by so much
-        let latest = ClockTolerance::default().latest_measured(Nanos(retraction.at));
-        let Some(mark) = retraction.mark().filter(|mark| mark.range.from() > latest) else { return Ok(()) };
-        if self.is_about_later(permit, &mark, Nanos::MIN).await? {
-            return Ok(());
-        }
-        let text = "lies in the future, of which nothing was received: what is received later counts, so that nothing would \
-                    ever be retracted; retract readings when they are there";
-        Err(problem::invalid("TIME_OUT_OF_RANGE", "retraction.start_time", text))
-    }
-
-    /// Refuses a retraction beside one that is about all of its readings already: to end the one would leave the other. Not where
-    /// some may have been received since that was made, or a part of them is to be retracted alone.
-    async fn refuse_the_same(
+    /// Refuses a retraction that would take back nothing: of readings that are retracted already, so that to end the one would leave
+    /// the other, or of none at all, which who made it would believe to be taken back.
+    async fn refuse_without_effect(
         &self,
         permit: &Permit,
         retraction: &kept::Retraction,
-        same: &kept::Retraction,
+        in_force: &[InForce],
     ) -> Result<(), Status> {
-        let Some((mark, other)) = retraction.mark().zip(same.mark()) else { return Ok(()) };
-        let has_use = match mark.covers(&other) {
-            true => self.is_about_later(permit, &mark, other.received_until).await?,
-            false => self.is_about_later_or_others(permit, &mark, other.received_until).await?,
-        };
-        if has_use {
-            return Ok(());
+        let Some(mark) = retraction.mark() else { return Ok(()) };
+        let Effect::Nothing { retracted_by } = self.effect(permit, &mark, in_force).await? else { return Ok(()) };
+        if let Some(id) = retracted_by {
+            let text = format!(
+                "all of these readings are retracted already, some by {id}, and none was received since: leave it so, or end                  what is in force first"
+            );
+            return Err(problem::field(Code::AlreadyExists, "RETRACTION_EXISTS", "retraction", &text));
         }
-        let text = format!(
-            "the retraction {} is about all of these readings, and none was received since it was made: leave it, or end it first",
-            same.id
-        );
-        Err(problem::field(Code::AlreadyExists, "RETRACTION_EXISTS", "retraction", &text))
+        // two clocks may differ by so much
+        if mark.range.from() > ClockTolerance::default().latest_measured(Nanos(retraction.at)) {
+            let text = "lies in the future, of which nothing was received: what is received later counts, so that nothing would \
+                        ever be retracted; retract readings when they are there";
+            return Err(problem::invalid("TIME_OUT_OF_RANGE", "retraction.start_time", text));
+        }
+        let text = "no reading of the patient of this time, device and metrics was received, and what is received later counts: \
+                    look at the timeline for what is meant (ReadTimeline)";
+        Err(problem::field(Code::FailedPrecondition, "NOTHING_TO_RETRACT", "retraction", text))
     }
 
     pub(crate) async fn end_retraction(
@@ -233,17 +223,11 @@ fn check_new(directory: &Directory, permit: &Permit, retraction: &kept::Retracti
     Ok(())
 }
 
-/// The patient's retractions in force that are about all of what a new one is about, as far as it was received before them.
-fn in_force<'d>(
-    directory: &'d Directory,
-    retraction: &kept::Retraction,
-) -> impl Iterator<Item = &'d kept::Retraction> + use<'d> {
-    let (patient, mark) = (retraction.patient, retraction.mark());
+/// The retractions in force of the patient whom a permit is for.
+fn in_force(directory: &Directory, permit: &Permit) -> Vec<InForce> {
     let all = directory.registry().retractions(None).map(|(_, kept)| &kept.value);
-    all.filter(move |one| {
-        let covers = || mark.as_ref().is_some_and(|mark| one.mark().is_some_and(|one| one.covers(mark)));
-        one.patient == patient && one.ended.is_none() && covers()
-    })
+    let own = all.filter(|one| one.patient == permit.patient().uuid() && one.ended.is_none());
+    own.filter_map(|one| Some((one.id, one.mark()?))).collect()
 }
 
 /// By the change that made it.

@@ -54,6 +54,7 @@ const ANSWERS: [Answer; 13] = [
             "ALREADY_GRANTED",
             "RELATION_EXISTS",
             "RETRACTION_EXISTS",
+            "NOTHING_TO_RETRACT",
             "ALREADY_BARRED",
             "PATIENT_TAKEN",
             "USER_GONE",

@@ -175,6 +175,7 @@ async fn a_retraction_is_for_who_treats_and_shown_to_who_reads() -> anyhow::Resu
     let (bed, now) = (Bed::numbered(0), guard::clock::now());
     let (patient_id, other_id) = (bed.patient.uuid().to_string(), Bed::numbered(1).patient.uuid().to_string());
     let (from, to) = (now.plus(-MINUTE), now);
+    sandbox.write(&bed, 1, vec![pulse(190.0, from)]).await?;
     let mut nurse = Asking::demo(&sandbox, "nurse").await?;
     let id = create(&mut nurse, retraction(&bed, from, to)).await?.retraction_id;
     let get = async |asking: &mut Asking, patient_id: &str, retraction_id: &str| {
@@ -235,6 +236,7 @@ async fn a_retraction_that_cannot_be_meant_is_refused_by_its_field() -> anyhow::
         let (_, found, at) = refusal(create(&mut nurse, retraction).await.map(tonic::Response::new))?;
         assert_eq!((found.as_str(), at.as_str()), (reason, field));
     }
+    sandbox.write(&bed, 1, vec![pulse(190.0, now.plus(-MINUTE))]).await?;
     let made = create(&mut nurse, Retraction { start_time: day(-31), end_time: day(0), ..good.clone() }).await?;
     let again = Retraction { retraction_id: made.retraction_id, ..good };
     refused!(create(&mut nurse, again).await.map(tonic::Response::new), AlreadyExists, "EXISTS");
@@ -288,15 +290,41 @@ async fn the_same_readings_are_retracted_once() -> anyhow::Result<()> {
         assert!(refused.as_ref().is_err_and(|status| status.message().contains(&made.retraction_id)));
         refused!(refused.map(tonic::Response::new), AlreadyExists, "RETRACTION_EXISTS");
     }
-    // one that is about more, the same once that has ended, and of what was received since
-    let wider = create(&mut nurse, retraction(&bed, at(-26), at(-10))).await?;
-    end(&mut nurse, &made.patient_id, &wider.retraction_id).await?;
+    // of wider words, which is about the same readings and no other
+    let wider = retraction(&bed, at(-26), at(-10));
+    refused!(create(&mut nurse, wider.clone()).await.map(tonic::Response::new), AlreadyExists, "RETRACTION_EXISTS");
+    // by two together
+    let first = create(&mut nurse, retraction(&bed, at(-35), at(-25))).await?;
+    let both = retraction(&bed, at(-40), at(0));
+    refused!(create(&mut nurse, both.clone()).await.map(tonic::Response::new), AlreadyExists, "RETRACTION_EXISTS");
+    end(&mut nurse, &first.patient_id, &first.retraction_id).await?;
+    create(&mut nurse, both).await?;
+    // ending the one leaves the other, which is of more readings
     end(&mut nurse, &made.patient_id, &made.retraction_id).await?;
-    create(&mut nurse, wide.clone()).await?;
+    refused!(create(&mut nurse, wide.clone()).await.map(tonic::Response::new), AlreadyExists, "RETRACTION_EXISTS");
+    // of what was received since, alone or with others
     sandbox.write(&bed, 2, vec![pulse(191.0, at(-18))]).await?;
     refused!(create(&mut nurse, narrow).await.map(tonic::Response::new), AlreadyExists, "RETRACTION_EXISTS");
-    create(&mut nurse, wide.clone()).await?;
+    create(&mut nurse, wider).await?;
     refused!(create(&mut nurse, wide).await.map(tonic::Response::new), AlreadyExists, "RETRACTION_EXISTS");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_retraction_of_nothing_is_refused() -> anyhow::Result<()> {
+    let sandbox = Sandbox::start(1).await?;
+    let (bed, now) = (Bed::numbered(0), guard::clock::now());
+    let at = |minutes: i64| now.plus(minutes * MINUTE);
+    sandbox.write(&bed, 1, vec![pulse(190.0, at(-20))]).await?;
+    let mut nurse = Asking::demo(&sandbox, "nurse").await?;
+    let meant = retraction(&bed, at(-21), at(-19));
+    let (other_time, other_metric) =
+        (retraction(&bed, at(-19), at(-10)), Retraction { metrics: vec!["8310-5".into()], ..meant.clone() });
+    for nothing in [other_time, other_metric] {
+        let refused = create(&mut nurse, nothing).await.map(tonic::Response::new);
+        assert_eq!(refused!(refused, FailedPrecondition, "NOTHING_TO_RETRACT"), "retraction");
+    }
+    create(&mut nurse, meant).await?;
     Ok(())
 }
 
@@ -312,8 +340,6 @@ async fn a_time_to_come_is_retracted_where_a_clock_that_is_ahead_has_measured_in
         "TIME_OUT_OF_RANGE"
     );
     assert_eq!(field, "retraction.start_time");
-    // a time that has begun may be one of which something was received
-    create(&mut nurse, retraction(&bed, now.plus(-MINUTE), now.plus(Nanos::DAY))).await?;
     sandbox.write(&bed, 1, vec![pulse(190.0, now.plus(Nanos::DAY + 20 * 60 * MINUTE))]).await?;
     create(&mut nurse, to_come).await?;
     Ok(())
