@@ -8,7 +8,10 @@ use crate::{
 use std::{
     fmt,
     future::poll_fn,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -23,6 +26,8 @@ use tonic::{
 
 /// How long connecting to one node may take, its TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often in a row what answers must speak something else than HTTP/2 until it is no node whose connection was damaged.
+const GARBLED_MAX: u32 = 3;
 
 /// The way to a node, or to one of several. Cloning it is cheap; clones share what is connected.
 ///
@@ -33,6 +38,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Connection {
     to: To,
     tokens: Option<Tokens>,
+    /// How many of the last calls in a row came upon something else than HTTP/2.
+    n_garbled: Arc<AtomicU32>,
 }
 
 #[derive(Clone)]
@@ -72,7 +79,7 @@ impl Connection {
                 To::Several(Arc::new(Several { endpoints, live: Mutex::default() }))
             }
         };
-        Self { to, tokens: None }
+        Self { to, tokens: None, n_garbled: Arc::default() }
     }
 
     /// Puts a token beside each call that has none. It is asked for at each call, so that it may be a new one each time.
@@ -123,13 +130,25 @@ impl Connection {
         }
     }
 
-    /// What a call comes to that was answered with this status by something that does not speak gRPC.
-    fn not_grpc(&self, status: http::StatusCode) -> Status {
+    /// Counts what is no HTTP/2; whether it is so again and again.
+    fn is_garbled<T>(&self, answer: &Result<T, StdError>) -> bool {
+        match answer {
+            Err(error) if is_no_http2(&**error) => self.n_garbled.fetch_add(1, Ordering::Relaxed) + 1 >= GARBLED_MAX,
+            Err(_) => false,
+            Ok(_) => {
+                self.n_garbled.store(0, Ordering::Relaxed);
+                false
+            }
+        }
+    }
+
+    /// What a call comes to that was answered with this status, or by no HTTP/2, by something that does not speak gRPC.
+    fn not_grpc(&self, status: Option<http::StatusCode>) -> Status {
         let uris = self.uris();
         let uri = if uris.is_empty() { "the channel's address".to_owned() } else { uris.join(", ") };
-        let error = Error::NotGrpc { uri, status: status.as_u16() };
+        let error = Error::NotGrpc { uri, status: status.as_ref().map(http::StatusCode::as_u16) };
         // who checks tokens before a node may take a new one
-        let code = if status == http::StatusCode::UNAUTHORIZED { Code::Unauthenticated } else { Code::Unknown };
+        let code = if status == Some(http::StatusCode::UNAUTHORIZED) { Code::Unauthenticated } else { Code::Unknown };
         let mut status = Status::new(code, error.to_string());
         status.set_source(Arc::new(error));
         status
@@ -155,6 +174,18 @@ fn is_foreign(response: &http::Response<Body>) -> bool {
             None => status.is_success(),
         };
     !is_grpc && !status.is_server_error() && !matches!(status.as_u16(), 408 | 425 | 429)
+}
+
+/// Whether our side ended the connection because of what came on it.
+fn is_no_http2(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<h2::Error>().is_some_and(|error| error.is_go_away() && error.is_library()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 impl Several {
@@ -239,9 +270,13 @@ impl Service<http::Request<Body>> for Connection {
                 let value = bearer(&token)?.as_bytes().try_into()?;
                 request.headers_mut().insert(http::header::AUTHORIZATION, value);
             }
-            let answer = connection.send(request).await?;
+            let answer = connection.send(request).await;
+            if connection.is_garbled(&answer) {
+                return Err(connection.not_grpc(None).into());
+            }
+            let answer = answer?;
             if is_foreign(&answer) {
-                return Err(connection.not_grpc(answer.status()).into());
+                return Err(connection.not_grpc(Some(answer.status())).into());
             }
             Ok(answer)
         })
@@ -256,7 +291,7 @@ fn no_token(error: crate::BoxError) -> Status {
 
 impl From<Channel> for Connection {
     fn from(channel: Channel) -> Self {
-        Self { to: To::Channel(channel), tokens: None }
+        Self { to: To::Channel(channel), tokens: None, n_garbled: Arc::default() }
     }
 }
 

@@ -32,16 +32,17 @@ pub enum Error {
         #[source]
         cause: Arc<dyn std::error::Error + Send + Sync>,
     },
-    /// Something else than a node's gRPC port is at the address: it was asked once, and would answer so again.
+    /// Something else than a node's gRPC port is at the address, and would answer so again.
     #[error(
-        "what answers at {uri} does not speak gRPC (HTTP status {status}); give the address of a node's gRPC port \
-         (server.grpc_listen, 50051 if nothing else is set), not that of its JSON API or of a page"
+        "what answers at {uri} does not speak gRPC ({}); give the address of a node's gRPC port \
+         (server.grpc_listen, 50051 if nothing else is set), not that of its JSON API or of a page",
+        .status.map_or_else(|| "nor HTTP/2".to_owned(), |status| format!("HTTP status {status}"))
     )]
     NotGrpc {
         /// URI that was asked; several, where one of them it was.
         uri: String,
-        /// Status of HTTP that was answered.
-        status: u16,
+        /// Status of HTTP that was answered; `None`: it does not even speak HTTP/2.
+        status: Option<u16>,
     },
     /// A [`crate::Remote`] without an address.
     #[error("there is no endpoint to connect to")]

@@ -12,6 +12,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tonic::{
     body::Body,
     codegen::{Service, http},
@@ -87,13 +88,44 @@ async fn what_does_not_speak_grpc_is_said_at_once_and_what_passes_is_tried_again
         let n = page.n_calls.load(Ordering::Relaxed);
         match n_calls {
             Some(n_calls) => {
-                assert!(matches!(error, Error::NotGrpc { status, .. } if status == answer.0), "{answer:?}: {error}");
+                assert!(
+                    matches!(error, Error::NotGrpc { status, .. } if status == Some(answer.0)),
+                    "{answer:?}: {error}"
+                );
                 let text = error.to_string();
                 assert!(text.contains(&uri) && text.contains("server.grpc_listen"), "{text}");
                 assert_eq!(n, n_calls, "{answer:?}");
             }
             None => assert!(n > 1 && matches!(error, Error::Unreachable { .. }), "{answer:?}: {n} {error}"),
         }
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_speak_http2_is_said_after_a_few_attempts() {
+    for words in
+        ["HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n", "SSH-2.0-OpenSSH_9.9\r\n", "220 mail ESMTP\r\n"]
+    {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap());
+        let n_connected = Arc::new(AtomicU64::new(0));
+        let counted = n_connected.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(async move {
+                    let _ = stream.write_all(words.as_bytes()).await;
+                    // as long as the other side is there
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
+                });
+            }
+        });
+        let writer = Writer::new(Remote::from(&uri).connection().unwrap(), token("t"), stream());
+        let error = writer.last_stream(Duration::from_secs(600)).await.err().unwrap();
+        assert!(matches!(error, Error::NotGrpc { status: None, .. }), "{words:?}: {error}");
+        assert!(error.to_string().contains(&uri), "{error}");
+        // a connection that was damaged is not given up at once
+        assert_eq!(n_connected.load(Ordering::Relaxed), 3, "{words:?}");
     }
 }
 
