@@ -1,12 +1,13 @@
 //! A trained model as bytes.
 //!
 //! Layout: 8 bytes of magic, the format's version (u16), the schema's SHA-256, the payload's length (u64), the payload
-//! (postcard, compressed by zstd), and the SHA-256 of all before. Numbers are little-endian. What is read is believed
-//! only after the checksum, and then only if all parts fit together: no artefact, however made, leads a prediction out
-//! of bounds.
+//! (postcard, compressed by zstd), from format 2 on the rows that it learnt from ([`LearntFrom`]), and the SHA-256 of all
+//! before. Numbers are little-endian. What is read is believed only after the checksum, and then only if all parts fit
+//! together: no artefact, however made, leads a prediction out of bounds.
 
 use super::encoder::Encoder;
 use super::fitted::Fitted;
+use super::learnt_from::LearntFrom;
 use super::pipeline::Pipeline;
 use super::schema::Schema;
 use super::{Error, Task, Versions};
@@ -14,13 +15,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::io::Read;
 
-/// Version of the layout and of what the payload holds; others are refused.
-pub const FORMAT: u16 = 1;
+/// Version of the layout and of what the payload holds; of others the one before is read, too.
+pub const FORMAT: u16 = 2;
 /// Bytes of an artefact at most. The largest of ours is a tenth of it.
 pub const MAX_ARTEFACT_BYTES: usize = 64 * 1024 * 1024;
 
 /// Bytes of a payload at most, decompressed.
 const MAX_PAYLOAD_BYTES: usize = 256 * 1024 * 1024;
+/// The format without the rows.
+const WITHOUT_ROWS: u16 = 1;
 const MAGIC: [u8; 8] = *b"WLMODEL\0";
 /// Magic, version, schema's hash, length.
 const HEAD: usize = 8 + 2 + 32 + 8;
@@ -43,6 +46,9 @@ pub struct Artefact {
     pub trained_at: String,
     pub(super) encoder: Encoder,
     pub(super) fitted: Fitted,
+    /// The rows that it was made of, if that is known; beside the payload.
+    #[serde(skip)]
+    pub(super) learnt_from: Option<LearntFrom>,
 }
 
 impl Artefact {
@@ -53,12 +59,16 @@ impl Artefact {
             return Err(Error::ArtefactSize { bytes: payload.len() as u64 });
         }
         let payload = zstd::bulk::compress(&payload, COMPRESSION).map_err(Error::Compress)?;
-        let mut bytes = Vec::with_capacity(HEAD + payload.len() + CHECKSUM);
+        let rows = self.learnt_from.as_ref().map(LearntFrom::to_bytes);
+        let format = if rows.is_some() { FORMAT } else { WITHOUT_ROWS };
+        let rows = rows.unwrap_or_default();
+        let mut bytes = Vec::with_capacity(HEAD + payload.len() + rows.len() + CHECKSUM);
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        bytes.extend_from_slice(&format.to_le_bytes());
         bytes.extend_from_slice(&self.schema.hash());
         bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
         bytes.extend_from_slice(&payload);
+        bytes.extend_from_slice(&rows);
         let checksum: [u8; CHECKSUM] = Sha256::digest(&bytes).into();
         bytes.extend_from_slice(&checksum);
         if bytes.len() > MAX_ARTEFACT_BYTES {
@@ -70,8 +80,8 @@ impl Artefact {
     /// Reads an artefact that must be of the pipeline's schema as it is now. Refused: damage, another format, another
     /// schema (the first difference is named), and parts that do not fit together.
     pub fn load(bytes: &[u8], pipeline: &Pipeline) -> Result<Self, Error> {
-        let payload = checked(bytes)?;
-        let artefact: Self = decoded(payload)?;
+        let (payload, learnt_from) = checked(bytes)?;
+        let artefact = Self { learnt_from, ..decoded(payload)? };
         let now = pipeline.schema();
         if artefact.name != pipeline.name {
             let difference = format!("model {} then, {} now", artefact.name, pipeline.name);
@@ -102,8 +112,8 @@ impl Artefact {
     }
 }
 
-/// The payload, once all around it is as it was written.
-fn checked(bytes: &[u8]) -> Result<&[u8], Error> {
+/// The payload and the rows, once all around them is as it was written.
+fn checked(bytes: &[u8]) -> Result<(&[u8], Option<LearntFrom>), Error> {
     if bytes.len() > MAX_ARTEFACT_BYTES {
         return Err(Error::ArtefactSize { bytes: bytes.len() as u64 });
     }
@@ -114,20 +124,29 @@ fn checked(bytes: &[u8]) -> Result<&[u8], Error> {
         return Err(Error::Damaged("it does not begin as a model does"));
     }
     let found = u16::from_le_bytes([bytes[8], bytes[9]]);
-    if found != FORMAT {
+    if found != FORMAT && found != WITHOUT_ROWS {
         return Err(Error::Format { found, expected: FORMAT });
     }
     let mut length = [0; 8];
     length.copy_from_slice(&bytes[42..HEAD]);
     let end = bytes.len() - CHECKSUM;
-    if u64::from_le_bytes(length) != (end - HEAD) as u64 {
+    let length = usize::try_from(u64::from_le_bytes(length)).ok();
+    let Some((payload, rows)) = length.and_then(|length| bytes[HEAD..end].split_at_checked(length)) else {
+        return Err(Error::Damaged("its length is not the one that was written"));
+    };
+    if found == WITHOUT_ROWS && !rows.is_empty() {
         return Err(Error::Damaged("its length is not the one that was written"));
     }
     let checksum: [u8; CHECKSUM] = Sha256::digest(&bytes[..end]).into();
     if bytes[end..] != checksum {
         return Err(Error::Damaged("its checksum is not the one that was written"));
     }
-    Ok(&bytes[HEAD..end])
+    if found == WITHOUT_ROWS {
+        return Ok((payload, None));
+    }
+    let rows =
+        LearntFrom::from_bytes(rows).ok_or(Error::Damaged("the rows that it learnt from are no list of rows"))?;
+    Ok((payload, Some(rows)))
 }
 
 fn decoded(payload: &[u8]) -> Result<Artefact, Error> {

@@ -17,6 +17,7 @@ mod fitted;
 mod folds;
 mod forest;
 mod frame;
+mod learnt_from;
 mod linear;
 mod matrix;
 mod metrics;

@@ -6,12 +6,12 @@
 //! promoted, and a first model must be better in the same way than one that knows nothing.
 //!
 //! Values on rows of other data say nothing about each other. Where the model in use was made of other data, it is asked
-//! about the rows on which the new one was judged ([`SameRows`]), and the new one is better if the 95 % interval of the
-//! difference is above 0. One that is not surely worse, and learnt from twice as many rows or more, is promoted, too: it
+//! about the rows on which the new one was judged and that it has not seen ([`SameRows`]), and the new one is better if
+//! the 95 % interval of the difference is above 0. One that is not surely worse, and learnt from twice as many rows or more, is promoted, too: it
 //! has seen what the other has not, and who began with a sample comes to the whole.
 
 use super::card::ModelCard;
-use super::metrics::Measured;
+use super::metrics::{Measured, Metric};
 use super::same_rows::SameRows;
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,7 @@ fn reason_against(new: &ModelCard, old: Option<&ModelCard>, same_rows: Option<&S
     };
     comparable(new, old)?;
     if new.versions.data != old.versions.data {
-        return on_same_rows(new, old, found, same_rows);
+        return on_same_rows(new, old, metric, same_rows);
     }
     let before = deciding(old).ok_or_else(|| format!("{metric} is not known of the model in use"))?;
     let values = format!("{metric} {:.4} new, {:.4} in use", found.value, before.value);
@@ -67,21 +67,20 @@ fn reason_against(new: &ModelCard, old: Option<&ModelCard>, same_rows: Option<&S
 fn on_same_rows(
     new: &ModelCard,
     old: &ModelCard,
-    found: &Measured,
+    metric: Metric,
     same_rows: Option<&SameRows>,
 ) -> Result<String, String> {
-    let Some(SameRows { in_use, advantage }) = same_rows else {
+    let Some(SameRows { rows, unseen, new: found, in_use, advantage }) = same_rows else {
         return Err(format!(
             "the model in use was made of other data, and cannot be compared with it on the same rows: to put the new \
              version into use: wardline models use {} VERSION",
             new.name
         ));
     };
-    let metric = found.metric;
+    let whether = if *unseen { "has seen none of them" } else { "may have seen some of them" };
     let values = format!(
-        "{metric} {:.4} new, {in_use:.4} in use, on the same rows (the one in use was made of other data, and may have \
-         seen some of them)",
-        found.value
+        "{metric} {found:.4} new, {in_use:.4} in use, on the same {rows} rows (the one in use was made of other data, and \
+         {whether})"
     );
     if advantage.low > 0.0 {
         return Ok(format!("better: {values}"));
@@ -90,7 +89,7 @@ fn on_same_rows(
         let (rows, before) = (new.rows_used, old.rows_used);
         return Ok(format!("not surely worse, and of {rows} rows instead of {before}: {values}"));
     }
-    match metric.is_better(found.value, *in_use) {
+    match metric.is_better(*found, *in_use) {
         true => Err(format!("better by less than is sure: {values}")),
         false => Err(format!("not better: {values}")),
     }

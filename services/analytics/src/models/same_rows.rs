@@ -1,10 +1,11 @@
 //! Two models on the same rows: how a new one is compared with one that was made of other data.
 //!
 //! The cards of models that were made of other data tell of other rows, which may be easier. So the one in use is asked
-//! about the rows on which the new one was judged. That it may have seen some of them makes it look better, and a
-//! promotion only harder.
+//! about the rows on which the new one was judged, as far as it has not learnt from them itself. Of data of which it has seen
+//! almost all, it is asked about all: that makes it look better, and a promotion only harder.
 
 use super::artefact::Artefact;
+use super::evaluation::LEAST_GROUP;
 use super::fitted::Learnt;
 use super::frame::Frame;
 use super::metrics::{Scored, advantage};
@@ -25,6 +26,12 @@ pub struct HeldOut {
 /// What the model in use comes to on the rows on which a new one was judged.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SameRows {
+    /// How many rows they are.
+    pub rows: usize,
+    /// Whether it had learnt from none of them; else it may have seen some.
+    pub unseen: bool,
+    /// The new model's value of the deciding metric.
+    pub new: f64,
     /// Its value of the deciding metric.
     pub in_use: f64,
     /// 95 % interval of what the new model is better by, in the metric's unit; above 0: surely better.
@@ -51,9 +58,21 @@ impl Training {
     pub fn against(&self, in_use: &Artefact) -> Result<Option<SameRows>, Error> {
         let Some(answers) = self.answers(in_use)? else { return Ok(None) };
         let Trained { card, held_out, .. } = &self.trained;
-        let advantage = advantage(card.decides, &held_out.scored, &answers, card.seed);
-        let found = answers.value(card.decides).zip(advantage);
-        Ok(found.map(|(in_use, advantage)| SameRows { in_use, advantage }))
+        let compared = |unseen, own: &Scored, others: &Scored| {
+            let advantage = advantage(card.decides, own, others, card.seed)?;
+            let (new, in_use) = (own.value(card.decides)?, others.value(card.decides)?);
+            Some(SameRows { rows: own.len(), unseen, new, in_use, advantage })
+        };
+        let unseen = self.unseen_by(in_use).filter(|rows| rows.len() >= LEAST_GROUP);
+        let unseen = unseen.and_then(|rows| compared(true, &held_out.scored.only(&rows), &answers.only(&rows)));
+        Ok(unseen.or_else(|| compared(false, &held_out.scored, &answers)))
+    }
+
+    /// Positions of the rows on which the new model was judged that the artefact has not learnt from, where that is known.
+    fn unseen_by(&self, in_use: &Artefact) -> Option<Rows> {
+        let (seen, ids) = (in_use.learnt_from.as_ref()?, self.frame.ids());
+        let rows = self.trained.held_out.rows.iter().enumerate();
+        Some(rows.filter(|(_, row)| !seen.has(&ids[**row])).map(|(position, _)| position).collect())
     }
 
     /// What the artefact says of each row.

@@ -6,6 +6,7 @@ use super::encoder::Encoder;
 use super::evaluation::evaluate;
 use super::fitted::{Fitted, Learnt};
 use super::frame::Frame;
+use super::learnt_from::LearntFrom;
 use super::matrix::Matrix;
 use super::pipeline::Pipeline;
 use super::same_rows::HeldOut;
@@ -73,7 +74,8 @@ pub fn train(
     };
     step(report, 1.0, "writing the card")?;
     let (name, versions) = (pipeline.name.clone(), versions.clone());
-    let artefact = Artefact { name, schema, versions, seed: pipeline.seed, trained_at, encoder, fitted };
+    let learnt_from = Some(LearntFrom::of(usable.rows.iter().map(|row| frame.ids()[*row].as_str())));
+    let artefact = Artefact { name, schema, versions, seed: pipeline.seed, trained_at, encoder, fitted, learnt_from };
     Ok(Trained { artefact, card, held_out: HeldOut { rows: usable.rows, scored } })
 }
 

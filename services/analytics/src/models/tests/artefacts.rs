@@ -65,9 +65,22 @@ fn other_formats_sizes_and_heads_are_refused() {
     let mut other = bytes.clone();
     other.extend_from_slice(&[0; 4]);
     assert!(matches!(Artefact::load(&other, pipeline), Err(Error::Damaged(_))));
+    let mut other = bytes.clone();
+    other.extend_from_slice(&[0; 32 + 4]);
+    assert!(matches!(Artefact::load(&sealed(other), pipeline), Err(Error::Damaged(_))), "rows in another order");
     assert!(matches!(Artefact::load(&[], pipeline), Err(Error::Damaged(_))));
     let large = vec![0; MAX_ARTEFACT_BYTES + 1];
     assert!(matches!(Artefact::load(&large, pipeline), Err(Error::ArtefactSize { .. })));
+}
+
+#[test]
+fn an_artefact_of_the_format_before_is_read_and_knows_no_rows() {
+    let (pipeline, bytes) = written();
+    let artefact = Artefact::load(bytes, pipeline).expect("as it was written");
+    assert!(artefact.learnt_from.is_some());
+    let before = Artefact { learnt_from: None, ..artefact };
+    let bytes = before.to_bytes().expect("bytes");
+    assert_eq!((bytes[8], Artefact::load(&bytes, pipeline).expect("the format before")), (1, before));
 }
 
 proptest! {
