@@ -8,18 +8,21 @@ use datafusion::{
         datatypes::{Field, Schema, SchemaRef},
         record_batch::RecordBatch,
     },
+    datasource::{physical_plan::FileScanConfig, source::DataSourceExec},
     error::DataFusionError,
-    execution::SendableRecordBatchStream,
+    execution::{SendableRecordBatchStream, object_store::ObjectStoreUrl},
+    physical_plan::ExecutionPlan,
 };
 use futures::TryStreamExt;
 
-use super::{Error, Limits, Parameters, Report};
+use super::{Error, Limits, Parameters, Report, files::store_url};
 
 /// A report that runs. Its memory is bounded as long as the batches are taken one by one; dropping it cancels it.
 pub struct Answer {
     report: &'static Report,
     parameters: Parameters,
     schema: SchemaRef,
+    plan: Arc<dyn ExecutionPlan>,
     stream: SendableRecordBatchStream,
     n_rows: usize,
     max_rows: usize,
@@ -31,7 +34,7 @@ impl Answer {
     pub(super) fn new(
         report: &'static Report,
         parameters: Parameters,
-        stream: SendableRecordBatchStream,
+        (plan, stream): (Arc<dyn ExecutionPlan>, SendableRecordBatchStream),
         limits: &Limits,
     ) -> Self {
         let schema = declared(report);
@@ -39,6 +42,7 @@ impl Answer {
             report,
             parameters,
             schema,
+            plan,
             stream,
             n_rows: 0,
             max_rows: limits.n_rows,
@@ -83,6 +87,11 @@ impl Answer {
         self.n_rows
     }
 
+    /// What it reads of its tables' files.
+    pub(crate) fn scans(&self) -> Scans {
+        Scans(Arc::clone(&self.plan))
+    }
+
     /// The next rows, at least one; none after the last.
     ///
     /// # Errors
@@ -114,6 +123,29 @@ impl Answer {
             batches.push(batch);
         }
         Ok(batches)
+    }
+}
+
+/// The scans of files below an answer.
+pub(crate) struct Scans(Arc<dyn ExecutionPlan>);
+
+impl Scans {
+    /// Rows that were read so far of the files of some tables; of one that is read several times, those of the longest scan.
+    pub fn n_rows(&self, tables: &[&str]) -> u64 {
+        tables.iter().filter_map(|table| self.n_rows_of(&store_url(table).ok()?)).sum()
+    }
+
+    fn n_rows_of(&self, store: &ObjectStoreUrl) -> Option<u64> {
+        let (mut plans, mut longest) = (vec![&self.0], None);
+        while let Some(plan) = plans.pop() {
+            plans.extend(plan.children());
+            let scan = plan.downcast_ref::<DataSourceExec>().and_then(|scan| scan.data_source().downcast_ref());
+            if scan.is_some_and(|scan: &FileScanConfig| scan.object_store_url == *store) {
+                let n_rows = plan.metrics().and_then(|metrics| metrics.output_rows()).unwrap_or_default();
+                longest = longest.max(Some(n_rows as u64));
+            }
+        }
+        longest
     }
 }
 

@@ -16,6 +16,7 @@ use datafusion::{
         memory_pool::TrackConsumersPool,
         runtime_env::RuntimeEnvBuilder,
     },
+    physical_plan::execute_stream,
     prelude::SessionConfig,
 };
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -68,8 +69,9 @@ pub(super) async fn run(
     let context = over(&report.name, &report.tables, tables, limits).await?;
     let frame = plan(&context, report, &parameters).await?;
     check_listed(&context, report, &parameters, limits.memory_bytes).await?;
-    let stream = frame.execute_stream().await.map_err(of_engine)?;
-    Ok(Answer::new(report, parameters, stream, limits).with_made(report.made(tables).cloned().collect()))
+    let plan = frame.create_physical_plan().await.map_err(of_engine)?;
+    let stream = execute_stream(Arc::clone(&plan), context.task_ctx()).map_err(of_engine)?;
+    Ok(Answer::new(report, parameters, (plan, stream), limits).with_made(report.made(tables).cloned().collect()))
 }
 
 /// Tables that are open for SELECTs that are no report's.

@@ -116,7 +116,7 @@ impl TableFiles {
             return Ok(false);
         }
         // Each table has a store of its own, so that tables may rest in different places.
-        let store_url = ObjectStoreUrl::parse(format!("table://{name}"))?;
+        let store_url = store_url(name)?;
         context.register_object_store(store_url.as_ref(), Arc::clone(&self.store));
         let url = |place: &FileLocation| ListingTableUrl::parse(format!("table://{name}/{}", place.in_url()));
         let urls = self.places.iter().map(url).collect::<Result<_, _>>()?;
@@ -148,6 +148,11 @@ impl TableFiles {
         }
         Ok(false)
     }
+}
+
+/// Whose files a scan of the table `name` reads.
+pub(super) fn store_url(name: &str) -> Result<ObjectStoreUrl, DataFusionError> {
+    ObjectStoreUrl::parse(format!("table://{name}"))
 }
 
 impl FileLocation {

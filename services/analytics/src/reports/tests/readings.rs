@@ -1,6 +1,6 @@
 //! Reports of the archive's readings, by hand.
 
-use super::tables::Tables;
+use super::tables::{Tables, limits};
 
 /// The headings of [`readings`].
 const HEADINGS: &str = "patient_id|metric|measured_at|measured_at_ns|value|comparator|absent_reason|quality|good|clock|received_at\
@@ -30,6 +30,11 @@ async fn a_device_is_late_silent_or_doubtful() {
     let lines = tables.lines("device_fleet", &[("days", "1")]).await;
     assert_eq!(lines, ["d1|2.5|2|2|3|2|33.33|1|0|0|6.3|10", "d2|0|1|1|1|1|0|0|1|1|10800|10800"]);
     assert_eq!(tables.lines("device_fleet", &[]).await.len(), 3);
+    // all are looked at
+    let answer = tables.run("device_fleet", &[], &limits()).await.unwrap();
+    let scans = answer.scans();
+    answer.collect().await.unwrap();
+    assert_eq!((scans.n_rows(&["readings"]), scans.n_rows(&["audit_counts"])), (5, 0));
 }
 
 #[tokio::test]
