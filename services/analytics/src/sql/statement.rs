@@ -3,11 +3,13 @@
 //! How long a statement is does not say how much is planned for it: a name that stands for another that stands for two others is as
 //! large as what they stand for. So tables are counted as often as they are read in the end.
 
+use crate::reports::CATALOG;
 use datafusion::sql::{
     parser::{DFParser, Statement},
     sqlparser::{
         ast::{
-            self, BinaryOperator, Expr, GroupByExpr, ObjectName, Query, SetExpr, TableFactor, Value, Visit, Visitor,
+            self, BinaryOperator, Expr, GroupByExpr, Ident, ObjectName, ObjectNamePart, Query, SetExpr, TableFactor,
+            Value, Visit, VisitMut, Visitor, VisitorMut,
         },
         dialect::PostgreSqlDialect,
         tokenizer::{Token, Tokenizer},
@@ -43,9 +45,10 @@ pub(super) fn one_select(sql: &str) -> Result<Statement, Status> {
     };
     let other = |text: String| invalid(format!("must be a SELECT: {} is not done here", verb(&text)));
     let Statement::Statement(statement) = one else { return Err(other(one.to_string())) };
-    let ast::Statement::Query(query) = &*statement else { return Err(other(statement.to_string())) };
+    let mut statement = statement;
+    let ast::Statement::Query(query) = &mut *statement else { return Err(other(statement.to_string())) };
     let mut looked = Looked::default();
-    if let ControlFlow::Break(why) = query.visit(&mut looked) {
+    if let ControlFlow::Break(why) = Visit::visit(&**query, &mut looked) {
         return Err(invalid(why));
     }
     let n_tables = looked.n_tables();
@@ -53,7 +56,38 @@ pub(super) fn one_select(sql: &str) -> Result<Statement, Status> {
         let text = format!("reads {n_tables} tables, each counted as often as it is read: up to {TABLES_MAX} can be");
         return Err(invalid(text));
     }
+    let _ = VisitMut::visit(query, &mut FunctionNames);
     Ok(Statement::Statement(statement))
+}
+
+/// Writes the names of functions that give rows as the engine looks for them: it takes the first part as it stands.
+struct FunctionNames;
+
+impl VisitorMut for FunctionNames {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args: Some(_), .. } = factor
+            && let Some(Ident { value, quote_style, .. }) = name.0.last().and_then(|part| part.as_ident())
+            && is_public(&name.0[..name.0.len() - 1])
+        {
+            let value = if quote_style.is_some() { value.clone() } else { value.to_lowercase() };
+            *name = ObjectName::from(vec![Ident::new(value)]);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether a table of this schema, or of none, is one of data sets and reports.
+fn is_public(schema: &[ObjectNamePart]) -> bool {
+    let parts: Option<Vec<_>> = schema.iter().map(|part| part.as_ident()).collect();
+    let names = parts.map(|parts| parts.into_iter().map(|part| part.value.to_lowercase()).collect::<Vec<_>>());
+    names.is_some_and(|names| match &*names {
+        [] => true,
+        [schema] => schema == CATALOG.1,
+        [catalog, schema] => catalog == CATALOG.0 && schema == CATALOG.1,
+        _ => false,
+    })
 }
 
 fn invalid(text: String) -> Status {
@@ -276,6 +310,22 @@ mod tests {
             ("DROP TABLE t", "DROP"),
         ] {
             assert!(why(sql).is_some_and(|why| why.contains(text)), "{sql}: {:?}", why(sql));
+        }
+    }
+
+    #[test]
+    fn a_function_that_gives_rows_is_found_however_its_name_is_written() {
+        for (written, read) in [
+            ("City_Report('TX')", "city_report('TX')"),
+            ("public.city_report('TX')", "city_report('TX')"),
+            ("Wardline.PUBLIC.\"city_report\"('TX')", "city_report('TX')"),
+            ("\"City_Report\"('TX')", "City_Report('TX')"),
+            // another's, and a table
+            ("pg_catalog.City_Report('TX')", "pg_catalog.City_Report('TX')"),
+            ("PUBLIC.Cities", "PUBLIC.Cities"),
+        ] {
+            let select = one_select(&format!("SELECT * FROM {written}")).map(|select| select.to_string());
+            assert_eq!(select.ok(), Some(format!("SELECT * FROM {read}")), "{written}");
         }
     }
 }
