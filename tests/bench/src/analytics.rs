@@ -1,14 +1,17 @@
 //! `bench analytics`: two reports over as many rows as a year of Medicare Part D has, and the import that brings them there,
-//! beside DuckDB and Spark on the same files with the same SQL, in turns.
+//! beside DuckDB and Spark on the same files with the same SQL, in turns. And how long a submission of a job takes meanwhile.
 
 use super::{
     Engines, median,
     process::{cpu_seconds, peak_since, resident_bytes},
+    quantile,
     report::Report,
     server::Server,
     workspace::{Where, Workspace},
 };
 use anyhow::{Context, ensure};
+use auth::{DemoIssuer, demo_person};
+use proto::analytics::v1::{SubmitJobRequest, job_service_client::JobServiceClient};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
@@ -16,8 +19,13 @@ use std::{
     num::{NonZeroU32, NonZeroU64},
     path::{Path, PathBuf},
     process::Stdio,
+    time::Duration,
 };
-use tokio::process::Command;
+use tokio::{
+    process::Command,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tonic::{Request, metadata::MetadataValue};
 use wardline::settings::Settings;
 
 /// This crate's folder, in which the peers' program and the reports are.
@@ -26,6 +34,9 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 const REPORTS: [(&str, &[(&str, &str)]); 2] =
     [("city_report", &[("state", "all")]), ("top_prescribers", &[("state", "all"), ("n", "5")])];
 const MIB: f64 = 1_048_576.0;
+/// Jobs that are submitted while a worker is busy, so many a second.
+const SUBMISSIONS: usize = 600;
+const SUBMISSIONS_A_SECOND: f64 = 40.0;
 
 /// Options of the benchmark.
 #[derive(Debug, Clone, clap::Args)]
@@ -70,6 +81,7 @@ pub(super) async fn run(options: &Options, at: &Where) -> anyhow::Result<Report>
     let mut place = Workspace::make(at, Engines::Embedded, Engines::Embedded).await?;
     // a file that is made up here is larger than what is sent over a network
     place.flags.push("analytics.workers=1".to_owned());
+    place.flags.push("quotas.writes_a_second=1000".to_owned());
     let csv = place.dir.join("prescribers.csv");
     let program = options.wardline.clone().unwrap_or(std::env::current_exe()?.with_file_name("wardline"));
     let rows = options.rows.to_string();
@@ -84,6 +96,7 @@ pub(super) async fn run(options: &Options, at: &Where) -> anyhow::Result<Report>
     let import = product.job(&["import", "kind=prescribers", "source=bench"]).await?;
     let ours = product.reports(options).await?;
     let files = product.parquet()?;
+    let submissions = product.submissions().await?;
     product.server.stop().await?;
     let mut peers = Vec::new();
     if let Some(python) = &options.python {
@@ -112,6 +125,14 @@ pub(super) async fn run(options: &Options, at: &Where) -> anyhow::Result<Report>
             }
         }
     }
+    report.note(format!(
+        "SubmitJob while the worker makes the city report, {SUBMISSIONS_A_SECOND} a second, in milliseconds: {:.1} (p50), {:.1} (p99), \
+         {:.1} (most of {})",
+        quantile(&submissions, 0.5),
+        quantile(&submissions, 0.99),
+        quantile(&submissions, 1.0),
+        submissions.len()
+    ));
     report.note(format!("{} MiB of CSV; seconds are the median of {}", bytes / (1 << 20), options.repeats));
     report.note("wardline's seconds are those of a job, with its result written as Parquet; its peak is the node's");
     report.note(
@@ -177,6 +198,26 @@ impl Product<'_> {
             all.push(took);
         }
         Ok(all)
+    }
+
+    /// Submits reports, which keep the worker busy; the milliseconds that each submission took.
+    async fn submissions(&self) -> anyhow::Result<Vec<f64>> {
+        let issuer = DemoIssuer::open(&self.place.config.demo_dir())?;
+        let person = demo_person("administrator").context("the demo has no administrator")?;
+        let bearer = MetadataValue::try_from(format!("Bearer {}", issuer.user_token(person)?))?;
+        let mut jobs = JobServiceClient::new(client::channel(&self.server.endpoint)?);
+        let mut took = Vec::with_capacity(SUBMISSIONS);
+        let mut next = interval(Duration::from_secs_f64(1.0 / SUBMISSIONS_A_SECOND));
+        next.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for _ in 0..SUBMISSIONS {
+            next.tick().await;
+            let mut request = Request::new(SubmitJobRequest { kind: REPORTS[0].0.to_owned(), ..Default::default() });
+            request.metadata_mut().insert("authorization", bearer.clone());
+            let begun = Instant::now();
+            jobs.submit_job(request).await?;
+            took.push(begun.elapsed().as_secs_f64() * 1_000.0);
+        }
+        Ok(took)
     }
 
     /// The Parquet files of the tables: NAME=PATH.
