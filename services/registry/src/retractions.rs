@@ -150,7 +150,8 @@ impl Registry {
         let Effect::Nothing { retracted_by } = self.effect(permit, &mark, in_force).await? else { return Ok(()) };
         if let Some(id) = retracted_by {
             let text = format!(
-                "all of these readings are retracted already, some by {id}, and none was received since: leave it so, or end                  what is in force first"
+                "all of these readings are retracted already, some by {id}, and none was received since: leave it so, or end \
+                 what is in force first"
             );
             return Err(problem::field(Code::AlreadyExists, "RETRACTION_EXISTS", "retraction", &text));
         }
