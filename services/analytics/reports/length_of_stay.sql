@@ -54,36 +54,49 @@ hour AS (
   GROUP BY patient_id, hour, vital_sign
 ),
 marked AS (
-  SELECT
-    patient_id, hour,
-    CASE WHEN hour - lag(hour) OVER (PARTITION BY patient_id ORDER BY hour) <= $silent_hours THEN 0 ELSE 1 END AS begins
-  FROM (SELECT DISTINCT patient_id, hour FROM hour)
+  -- an hour has a row for each vital sign: the second one begins nothing
+  SELECT *,
+    CASE WHEN hour - lag(hour) OVER (PARTITION BY patient_id ORDER BY hour, vital_sign) <= $silent_hours THEN 0 ELSE 1 END AS begins
+  FROM hour
 ),
+numbered AS (
+  SELECT *,
+    sum(begins) OVER (
+      PARTITION BY patient_id ORDER BY hour, vital_sign ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
+    ) AS number
+  FROM marked
+),
+-- by windows, not by joins of itself: what is named twice is read twice
 stay AS (
-  SELECT patient_id, number, min(hour) AS first, max(hour) AS last
-  FROM (
-    SELECT patient_id, hour,
-      sum(begins) OVER (PARTITION BY patient_id ORDER BY hour ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS number
-    FROM marked
-  )
-  GROUP BY patient_id, number
+  SELECT patient_id, hour, vital_sign, points,
+    min(hour) OVER (PARTITION BY patient_id, number) AS first,
+    max(hour) OVER (PARTITION BY patient_id, number) AS last
+  FROM numbered
 ),
 worst AS (
-  SELECT s.patient_id, s.first, s.last - s.first + 1 AS hours, h.vital_sign, max(h.points) AS points
+  SELECT s.patient_id, s.first, s.last - s.first + 1 AS hours, s.vital_sign, max(s.points) AS points
   FROM stay s
   CROSS JOIN newest n
-  JOIN hour h ON h.patient_id = s.patient_id AND h.hour BETWEEN s.first AND s.first + 23
-  WHERE n.hour - s.last > $silent_hours
-  GROUP BY s.patient_id, s.first, s.last, h.vital_sign
+  WHERE s.hour <= s.first + 23 AND n.hour - s.last > $silent_hours
+  GROUP BY s.patient_id, s.first, s.last, s.vital_sign
+),
+line AS (
+  SELECT patient_id, hours,
+    CASE WHEN of_any THEN 'any' ELSE vital_sign END AS vital_sign,
+    CASE WHEN of_any THEN worst_of_any ELSE points END AS points
+  FROM (
+    SELECT *,
+      max(points) OVER (PARTITION BY patient_id, first) AS worst_of_any,
+      row_number() OVER (PARTITION BY patient_id, first ORDER BY vital_sign) AS place
+    FROM worst
+  )
+  CROSS JOIN (VALUES (false), (true)) AS kind (of_any)
+  WHERE NOT of_any OR place = 1
 ),
 counted AS (
   SELECT vital_sign, points, count(DISTINCT patient_id) AS n_patients, count(*) AS n_stays, sum(hours) AS hours,
     median(CAST(hours AS DOUBLE)) AS median_hours
-  FROM (
-    SELECT patient_id, hours, vital_sign, points FROM worst
-    UNION ALL
-    SELECT patient_id, hours, 'any' AS vital_sign, max(points) AS points FROM worst GROUP BY patient_id, first, hours
-  )
+  FROM line
   GROUP BY vital_sign, points
 ),
 told AS (

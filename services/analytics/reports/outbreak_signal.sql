@@ -42,44 +42,62 @@ patient AS (
   FROM day
   GROUP BY county, patient_id, week, sign
 ),
+-- each with what its county's week came to, by windows and not by joins of itself: what is named twice is read twice
 counted AS (
-  SELECT county, week, sign, count(*) AS n, sum(is_there) AS n_there,
-    -- a decimal: sums of it do not depend on who adds up what first
-    CAST(round(CAST(sum(is_there) AS DOUBLE) / count(*), 6) AS DECIMAL(10, 6)) AS share
+  SELECT *,
+    count(*) OVER own AS n,
+    sum(is_there) OVER own AS n_there,
+    row_number() OVER (PARTITION BY county, week, sign ORDER BY patient_id) = 1 AS is_first
   FROM patient
-  GROUP BY county, week, sign
+  WINDOW own AS (PARTITION BY county, week, sign)
+),
+number AS (
+  SELECT a.n + 8 * b.n + 64 * c.n AS n
+  FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7)) AS a (n)
+  CROSS JOIN (VALUES (0), (1), (2), (3), (4), (5), (6), (7)) AS b (n)
+  CROSS JOIN (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8)) AS c (n)
+),
+asked AS (SELECT w.week - 1 - i.n AS week FROM newest w CROSS JOIN number i WHERE i.n < $weeks),
+-- for each week that is asked for: its own, and those of its history
+seen AS (
+  SELECT a.week, c.county, c.sign, c.patient_id, c.is_there, c.n, c.n_there,
+    c.week = a.week AS is_own,
+    c.week < a.week AS is_past,
+    c.week < a.week AND c.is_first AS is_past_week,
+    -- a decimal: sums of it do not depend on who adds up what first
+    CAST(round(CAST(c.n_there AS DOUBLE) / c.n, 6) AS DECIMAL(10, 6)) AS share
+  FROM counted c
+  JOIN asked a ON c.week = a.week OR c.week BETWEEN a.week - $history_weeks AND a.week - 3
 ),
 past AS (
-  SELECT c.county, c.week, c.sign, count(*) AS n_weeks, CAST(sum(p.n) AS DOUBLE) AS n, CAST(sum(p.n_there) AS DOUBLE) AS n_there,
-    CAST(sum(p.share) AS DOUBLE) AS shares, CAST(sum(p.share * p.share) AS DOUBLE) AS squares
-  FROM counted c
-  JOIN counted p ON p.county = c.county AND p.sign = c.sign AND p.week BETWEEN c.week - $history_weeks AND c.week - 3
-  GROUP BY c.county, c.week, c.sign
-  HAVING count(*) >= 8
-),
--- who they were in those weeks
-people AS (
-  SELECT c.county, c.week, c.sign, count(DISTINCT p.patient_id) AS n,
-    count(DISTINCT CASE WHEN p.is_there = 1 THEN p.patient_id END) AS n_there
-  FROM counted c
-  JOIN patient p ON p.county = c.county AND p.sign = c.sign AND p.week BETWEEN c.week - $history_weeks AND c.week - 3
-  GROUP BY c.county, c.week, c.sign
+  SELECT week, county, sign,
+    sum(CASE WHEN is_own THEN 1 ELSE 0 END) AS n,
+    sum(CASE WHEN is_own THEN is_there ELSE 0 END) AS n_there,
+    -- who they were in those weeks
+    count(DISTINCT CASE WHEN is_past THEN patient_id END) AS n_before,
+    count(DISTINCT CASE WHEN is_past AND is_there = 1 THEN patient_id END) AS n_there_before,
+    sum(CASE WHEN is_past_week THEN 1 ELSE 0 END) AS past_weeks,
+    CAST(sum(CASE WHEN is_past_week THEN n END) AS DOUBLE) AS past_n,
+    CAST(sum(CASE WHEN is_past_week THEN n_there END) AS DOUBLE) AS past_there,
+    CAST(sum(CASE WHEN is_past_week THEN share END) AS DOUBLE) AS shares,
+    CAST(sum(CASE WHEN is_past_week THEN share * share END) AS DOUBLE) AS squares
+  FROM seen
+  GROUP BY week, county, sign
 ),
 compared AS (
   SELECT
-    c.county, c.week, c.sign, c.n, c.n_there, h.n AS n_before, h.n_there AS n_there_before,
-    100 * CAST(c.n_there AS DOUBLE) / c.n AS percent,
-    100 * p.n_there / p.n AS expected_percent,
+    week, county, sign, n, n_there, n_before, n_there_before,
+    100 * CAST(n_there AS DOUBLE) / n AS percent,
+    CASE WHEN past_weeks >= 8 THEN 100 * past_there / past_n END AS expected_percent,
     -- where nobody ever had it, one in twice as many as there were is what chance may hide
-    (CAST(c.n_there AS DOUBLE) / c.n - p.n_there / p.n) / sqrt(greatest(
-      (p.squares - p.shares * p.shares / p.n_weeks) / (p.n_weeks - 1),
-      (p.n_there + 0.5) / (p.n + 1) * (1 - (p.n_there + 0.5) / (p.n + 1)) / c.n
-    )) AS z
-  FROM counted c
-  CROSS JOIN newest w
-  LEFT JOIN past p ON p.county = c.county AND p.week = c.week AND p.sign = c.sign
-  LEFT JOIN people h ON h.county = c.county AND h.week = c.week AND h.sign = c.sign
-  WHERE c.week < w.week AND c.week >= w.week - $weeks
+    CASE WHEN past_weeks >= 8 THEN
+      (CAST(n_there AS DOUBLE) / n - past_there / past_n) / sqrt(greatest(
+        (squares - shares * shares / past_weeks) / (past_weeks - 1),
+        (past_there + 0.5) / (past_n + 1) * (1 - (past_there + 0.5) / (past_n + 1)) / n
+      ))
+    END AS z
+  FROM past
+  WHERE n > 0
 ),
 told AS (
   SELECT
