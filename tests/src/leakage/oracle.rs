@@ -266,8 +266,14 @@ fn coverage(wanted: &[&Reading], (from, to): (i64, i64), now: i64) -> Vec<String
 fn trend(wanted: &[&Reading], question: &Question, range: (i64, i64), skipped: usize) -> Shown {
     let size = if question.size == 0 { 5_000 } else { question.size as usize };
     let (first, end) = hours(range);
+    // what a later batch says of the same instant stands in its place; no two values are the same
+    let is_corrected = |reading: &Reading| {
+        let place = |of: &Reading| (of.metric, of.at, of.device);
+        wanted.iter().any(|other| place(other) == place(reading) && other.sequence > reading.sequence)
+    };
     let mut cells: BTreeMap<(i64, &str), Vec<&Reading>> = BTreeMap::new();
-    for reading in wanted.iter().filter(|reading| (first..end).contains(&reading.at.div_euclid(HOUR))) {
+    let within = |reading: &Reading| (first..end).contains(&reading.at.div_euclid(HOUR));
+    for reading in wanted.iter().filter(|reading| within(reading) && !is_corrected(reading)) {
         cells.entry((reading.at.div_euclid(HOUR), reading.metric)).or_default().push(reading);
     }
     let cells: Vec<_> = cells.into_iter().skip(skipped).collect();
