@@ -175,6 +175,8 @@ async fn a_stay_ends_in_silence_and_is_told_by_the_worst_of_its_first_day() {
     // an hour of silence ends it: the first day alone is left, and what came after it
     let short = tables.lines("length_of_stay", &[("silent_hours", "1")]).await;
     assert!(short.contains(&"respiratory rate|3|false|12|12|1|1".to_owned()), "{short:?}");
+    // that comes within a day, and is another stay's: each of 12 + 1 and 2 * 11 stays has its own pulse
+    assert!(short.contains(&"pulse|0|false|23|35|1|1".to_owned()), "{short:?}");
 }
 
 #[tokio::test]
